@@ -1,0 +1,139 @@
+package events
+
+import (
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Account is what an account's events add up to: one state for all contracts.
+// The zero Account is one that was never opened.
+type Account struct {
+	ID            ulid.ULID    `json:"id"`
+	PaywayID      string       `json:"paywayId"`
+	Email         string       `json:"email,omitzero"`
+	Administrator bool         `json:"administrator,omitzero"`
+	Erased        bool         `json:"erased,omitzero"`
+	Profile       Profile      `json:"profile,omitzero"`
+	Facts         Facts        `json:"facts,omitzero"`
+	EmailChange   PendingEmail `json:"emailChange,omitzero"`
+	PasswordHash  string       `json:"passwordHash,omitzero"`
+	Opened        time.Time    `json:"opened"`
+	Updated       time.Time    `json:"updated"` // of the last event
+	Version       uint64       `json:"version"`
+	Position      uint64       `json:"position"` // of the last event
+}
+
+// Facts is what other systems told of the account.
+type Facts struct {
+	ActiveDomains int    `json:"activeDomains,omitzero"`
+	SeNuDomains   int    `json:"seNuDomains,omitzero"`
+	PendingOrder  string `json:"pendingOrder,omitzero"`
+	Verified      bool   `json:"verified,omitzero"`
+	BankIDName    string `json:"bankidName,omitzero"`
+}
+
+// PendingEmail is the last change of address that the user asked for.
+type PendingEmail struct {
+	NewEmail  string    `json:"newEmail,omitzero"` // "" when none is pending
+	CodeHash  []byte    `json:"codeHash,omitzero"`
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	// Verified tells that the account's present address was confirmed by a code.
+	Verified bool `json:"verified,omitzero"`
+}
+
+// Exists tells whether the account was opened and not erased.
+func (a *Account) Exists() bool { return a.Version > 0 && !a.Erased }
+
+// Apply adds the account's next event, whose payload is p. It never rejects:
+// the fact has happened. Payloads of other streams change nothing.
+func (a *Account) Apply(e Event, p Payload) {
+	switch p := p.(type) {
+	case AccountOpened:
+		_, a.ID, _ = e.Stream.Split()
+		a.Email, a.PaywayID, a.Administrator = p.Email, p.PaywayID, p.Administrator
+		p.Profile.apply(&a.Profile)
+		a.Opened = e.Time
+	case ProfileUpdated:
+		p.apply(&a.Profile)
+	case EmailChanged:
+		a.Email = p.NewEmail
+		a.EmailChange = PendingEmail{Verified: p.How == EmailVerified}
+	case EmailChangeRequested:
+		a.EmailChange = PendingEmail{NewEmail: p.NewEmail, CodeHash: p.CodeHash, ExpiresAt: p.ExpiresAt, Verified: a.EmailChange.Verified}
+	case EmailChangeCancelled:
+		a.EmailChange = PendingEmail{Verified: a.EmailChange.Verified}
+	case PasswordChanged:
+		a.PasswordHash = p.Hash
+	case FactsRecorded:
+		p.apply(&a.Facts)
+	case AccountErased:
+		*a = Account{ID: a.ID, Opened: a.Opened, Erased: true}
+	default:
+		return
+	}
+	a.Updated, a.Version, a.Position = e.Time, e.Version, e.Position
+}
+
+func (f FactsRecorded) apply(to *Facts) {
+	if f.ActiveDomains != nil {
+		to.ActiveDomains = *f.ActiveDomains
+	}
+	if f.SeNuDomains != nil {
+		to.SeNuDomains = *f.SeNuDomains
+	}
+	if f.Verified != nil {
+		to.Verified = *f.Verified
+	}
+	f.PendingOrder.apply(&to.PendingOrder)
+	f.BankIDName.apply(&to.BankIDName)
+}
+
+// Claim is a key that at most one account holds at a time.
+type Claim struct {
+	Kind  string // ClaimEmail, ClaimPaywayID or ClaimSocialSecurityNumber
+	Value string // folded: equal for values that must not coexist
+}
+
+// The kinds of claims.
+const (
+	ClaimEmail                = "email"
+	ClaimPaywayID             = "payway-id"
+	ClaimSocialSecurityNumber = "social-security-number"
+)
+
+// EmailClaim is the claim on an address. Addresses that differ only in the
+// case of their letters are the same.
+func EmailClaim(email string) Claim { return Claim{ClaimEmail, strings.ToLower(email)} }
+
+// PaywayIDClaim is the claim on a Payway id, whose hex digits have no case.
+func PaywayIDClaim(id string) Claim { return Claim{ClaimPaywayID, strings.ToLower(id)} }
+
+// SocialSecurityNumberClaim is the claim on Payway's social security number: its
+// last ten digits, because 19850507-3412 and 850507-3412 are one person's.
+func SocialSecurityNumberClaim(ssn string) Claim {
+	digits := strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return r
+		}
+		return -1
+	}, ssn)
+	return Claim{ClaimSocialSecurityNumber, digits[max(0, len(digits)-10):]}
+}
+
+// Claims lists the keys that the account holds. They follow from its state, so
+// what an append must take and release is the difference of two states.
+func (a *Account) Claims() []Claim {
+	var claims []Claim
+	if a.Email != "" {
+		claims = append(claims, EmailClaim(a.Email))
+	}
+	if a.PaywayID != "" {
+		claims = append(claims, PaywayIDClaim(a.PaywayID))
+	}
+	if a.Profile.SocialSecurityNumber != "" {
+		claims = append(claims, SocialSecurityNumberClaim(a.Profile.SocialSecurityNumber))
+	}
+	return claims
+}
