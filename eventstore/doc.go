@@ -1,0 +1,17 @@
+// Package eventstore is konto's log of events: append-only, the source of
+// every other thing that konto keeps or sends.
+//
+// It has two layers. Log is what a backend implements: durable records in
+// streams, positions over all of them, and claims on unique keys. It knows
+// nothing of payloads, keys or accounts, and nothing of SQL, files or a single
+// process leaks through it, so that a replicated engine can stand behind it.
+// Store is what the other rooms use: it turns events into records and back,
+// encrypts payloads with a key per stream, and hashes claims, so that no
+// backend ever sees personal data.
+//
+//	eventstore/memory          a Log in memory, for tests
+//	eventstore/sqlite          a Log in one SQLite file
+//	eventstore/keyring         the keys, in a file of their own
+//	eventstore/sqlitefile      how konto opens SQLite files
+//	eventstore/eventstoretest  the suite that defines Log
+package eventstore

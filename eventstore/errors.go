@@ -1,0 +1,70 @@
+package eventstore
+
+import (
+	"errors"
+	"fmt"
+
+	"konto/events"
+)
+
+var (
+	// ErrConflict is matched by *VersionConflict. Nothing was stored; read the
+	// stream again and decide anew.
+	ErrConflict = errors.New("stream is at another version")
+
+	// ErrTaken is matched by *ClaimTaken and *Taken. Nothing was stored.
+	ErrTaken = errors.New("key is held by another stream")
+
+	// ErrOutcomeUnknown tells that an append may or may not have been stored:
+	// the caller must not acknowledge it, and must read the stream before it
+	// decides anything that depends on it.
+	ErrOutcomeUnknown = errors.New("append may or may not have been stored")
+
+	// ErrClosed is returned by a log that was closed.
+	ErrClosed = errors.New("log is closed")
+
+	// ErrNoKey tells that an event cannot be read because its stream's key is
+	// not in the keyring. The log is intact; the keyring is not the log's own,
+	// or an old one.
+	ErrNoKey = errors.New("no key for stream")
+
+	// ErrSealBroken tells that an event's stored bytes do not fit its key:
+	// they were changed, moved, or belong to another log.
+	ErrSealBroken = errors.New("stored bytes do not fit their key")
+)
+
+// VersionConflict says at which version the stream really is.
+type VersionConflict struct {
+	Stream   events.Stream
+	Expected uint64
+	Actual   uint64
+}
+
+func (e *VersionConflict) Error() string {
+	return fmt.Sprintf("%s is at version %d, not %d", e.Stream, e.Actual, e.Expected)
+}
+
+// Is matches ErrConflict.
+func (e *VersionConflict) Is(target error) bool { return target == ErrConflict }
+
+// ClaimTaken says which key of a batch another stream holds.
+type ClaimTaken struct {
+	Key    ClaimKey
+	Holder events.Stream
+}
+
+func (e *ClaimTaken) Error() string { return "key is held by " + string(e.Holder) }
+
+// Is matches ErrTaken.
+func (e *ClaimTaken) Is(target error) bool { return target == ErrTaken }
+
+// Taken is ClaimTaken in the words of the store's callers.
+type Taken struct {
+	Kind   string // of the claim
+	Holder events.Stream
+}
+
+func (e *Taken) Error() string { return e.Kind + " is held by " + string(e.Holder) }
+
+// Is matches ErrTaken.
+func (e *Taken) Is(target error) bool { return target == ErrTaken }

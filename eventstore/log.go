@@ -1,0 +1,103 @@
+package eventstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+// Log is an append-only log of records. All methods may be called by many
+// goroutines at once. eventstoretest.Run defines what each must do.
+type Log interface {
+	Appender
+	Reader
+	Feed
+
+	// Close waits for appends under way and frees the log's resources. Calls
+	// made afterwards return ErrClosed.
+	Close() error
+}
+
+// Appender writes.
+type Appender interface {
+	// Append stores all of b or nothing, durably: when it returns nil, b
+	// survives the loss of power. It returns the position of b's last record;
+	// the records of one append have consecutive positions.
+	//
+	// Errors: *VersionConflict when the stream is not at b.Expected,
+	// *ClaimTaken when another stream holds a key (both: nothing was stored by
+	// this call), ErrOutcomeUnknown when b may or may not have been stored, as
+	// when ctx ends while b is under way; read the stream to find out.
+	Append(ctx context.Context, b Batch) (last uint64, err error)
+}
+
+// Reader reads streams and claims. What an Append stored before the call began
+// is seen, whichever node stored it.
+type Reader interface {
+	// ReadStream returns up to limit records of the stream that follow the
+	// version after, in order. An unknown stream is an empty one.
+	ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]Record, error)
+
+	// StreamHead returns the version and position of the stream's last record,
+	// zeros when it has none.
+	StreamHead(ctx context.Context, stream events.Stream) (StreamHead, error)
+
+	// Holder returns the stream that holds a key, "" when none does.
+	Holder(ctx context.Context, key ClaimKey) (events.Stream, error)
+}
+
+// Feed is what followers read. It may lag behind Append on other nodes, but
+// never shows a record before all those with lower positions.
+type Feed interface {
+	// ReadAll returns up to limit records with positions above after, in order.
+	ReadAll(ctx context.Context, after uint64, limit int) ([]Record, error)
+
+	// Head returns the position of the last record in the log, 0 when empty.
+	Head(ctx context.Context) (uint64, error)
+
+	// Wait returns nil once a record with a position above after can be read,
+	// or ctx's error, or ErrClosed.
+	Wait(ctx context.Context, after uint64) error
+}
+
+// Batch is one append to one stream.
+type Batch struct {
+	Stream   events.Stream
+	Expected uint64 // the stream's version as the caller knows it; 0: it has no record
+	// Claims are taken and released in this order, by Stream. Taking a key that
+	// the stream already holds and releasing one that it does not hold do nothing.
+	Claims []ClaimOp
+	// Records have versions Expected+1, Expected+2 and so on; the log sets
+	// their positions. There may be none: then only claims change.
+	Records []Record
+}
+
+// ClaimOp takes or releases one key.
+type ClaimOp struct {
+	Key     ClaimKey
+	Release bool
+}
+
+// ClaimKey is a keyed hash that stands for a unique key.
+type ClaimKey [32]byte
+
+// Record is an event as a backend keeps it.
+type Record struct {
+	Position uint64
+	Stream   events.Stream
+	Version  uint64
+	ID       ulid.ULID
+	Type     string
+	Time     time.Time // UTC, milliseconds
+	Metadata []byte    // JSON
+	Data     []byte    // the payload, encrypted where events.Sealed says so
+}
+
+// StreamHead is where a stream ends.
+type StreamHead struct {
+	Version  uint64
+	Position uint64
+}
