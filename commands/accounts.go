@@ -1,0 +1,105 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// defaultCachedAccounts is about 30 MB of states.
+const defaultCachedAccounts = 20_000
+
+// Config configures the handler of account commands.
+type Config struct {
+	Store *eventstore.Store // required
+	// CachedAccounts bounds how many folded states are kept; 0 or less means 20,000.
+	CachedAccounts int
+	Now            Clock
+}
+
+// Accounts handles commands: load, fold, decide, append. Many goroutines may
+// use it at once, and several of them (one per node) may share one log.
+type Accounts struct {
+	store *eventstore.Store
+	now   Clock
+	ids   *idSource
+	lanes lanes
+	cache *lru.Cache[ulid.ULID, events.Account]
+}
+
+// NewAccounts makes the handler.
+func NewAccounts(cfg Config) *Accounts {
+	if cfg.CachedAccounts <= 0 {
+		cfg.CachedAccounts = defaultCachedAccounts
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cache, err := lru.New[ulid.ULID, events.Account](cfg.CachedAccounts)
+	if err != nil {
+		panic(err) // only a size below 1 is refused
+	}
+	return &Accounts{store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache}
+}
+
+// Do runs a command on one account and returns once what it did is durable.
+//
+// Errors: *Invalid, ErrNotFound, ErrAdministratorEmail, *VersionMismatch, *Taken
+// and ErrBusy tell that nothing was stored, and so does ctx's own error, returned
+// as it is when ctx ends while the command waits for others. Any other, such as
+// eventstore.ErrOutcomeUnknown, leaves open whether the command was stored: the
+// caller reads to find out.
+func (h *Accounts) Do(ctx context.Context, id ulid.ULID, meta events.Metadata, c Command) (Outcome, error) {
+	mine := newCall(meta, c)
+	h.lanes.join(id, mine)
+	select {
+	case <-mine.answered:
+	case <-mine.leads:
+	case <-ctx.Done():
+	}
+	// A command that was taken runs to its verdict whatever becomes of its
+	// caller: others' commands were decided on top of it.
+	if ctx.Err() != nil && h.lanes.leave(id, mine) {
+		return Outcome{}, ctx.Err()
+	}
+	if mine.mustLead() {
+		h.lead(ctx, id)
+	}
+	<-mine.answered
+	return mine.outcome, mine.err
+}
+
+// Load returns the account's present state, ErrNotFound if it does not exist.
+func (h *Accounts) Load(ctx context.Context, id ulid.ULID) (events.Account, error) {
+	state, fresh, err := h.recall(ctx, id)
+	if err == nil && !fresh {
+		state, err = h.refresh(ctx, id, state)
+	}
+	if err != nil {
+		return events.Account{}, err
+	}
+	h.remember(state)
+	if !state.Exists() {
+		return events.Account{}, ErrNotFound
+	}
+	return state, nil
+}
+
+// Find returns the account that holds a claim, or ErrNotFound.
+func (h *Accounts) Find(ctx context.Context, c events.Claim) (ulid.ULID, error) {
+	holder, err := h.store.Holder(ctx, c)
+	if err != nil {
+		return ulid.ULID{}, fmt.Errorf("look up the holder of a claim: %w", err)
+	}
+	if holder == "" {
+		return ulid.ULID{}, ErrNotFound
+	}
+	_, id, err := holder.Split()
+	return id, err
+}

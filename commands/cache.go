@@ -1,0 +1,71 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+// foldPage is how many events are read at a time.
+const foldPage = 1000
+
+// recall returns the account's cached state, which may be behind the log, or
+// else folds it: then it is fresh. The zero state is that of an unknown account.
+func (h *Accounts) recall(ctx context.Context, id ulid.ULID) (state events.Account, fresh bool, err error) {
+	if state, ok := h.cache.Get(id); ok {
+		return state, false, nil
+	}
+	state, err = h.fold(ctx, id, events.Account{})
+	return state, true, err
+}
+
+// refresh brings a state up to the log's.
+func (h *Accounts) refresh(ctx context.Context, id ulid.ULID, state events.Account) (events.Account, error) {
+	head, err := h.store.StreamHead(ctx, events.AccountStream(id))
+	if err != nil {
+		return events.Account{}, fmt.Errorf("look up account %s: %w", id, err)
+	}
+	if head.Version == state.Version {
+		return state, nil
+	}
+	return h.fold(ctx, id, state)
+}
+
+// fold adds the events that follow a state.
+func (h *Accounts) fold(ctx context.Context, id ulid.ULID, state events.Account) (events.Account, error) {
+	for {
+		page, err := h.store.ReadStream(ctx, events.AccountStream(id), state.Version, foldPage)
+		if err != nil {
+			return events.Account{}, fmt.Errorf("read account %s: %w", id, err)
+		}
+		for _, e := range page {
+			p, err := e.Payload()
+			if err != nil {
+				return events.Account{}, fmt.Errorf("read account %s: %w", id, err)
+			}
+			state.Apply(e, p)
+		}
+		if len(page) < foldPage {
+			return state, nil
+		}
+	}
+}
+
+// remember caches a state unless a later one is there. Two goroutines may still
+// leave the older one, which costs a look at the log and nothing else.
+// Unknown accounts are not remembered: asking for them must not evict others.
+func (h *Accounts) remember(state events.Account) {
+	if state.Version == 0 {
+		return
+	}
+	if known, ok := h.cache.Peek(state.ID); ok && known.Version > state.Version {
+		return
+	}
+	h.cache.Add(state.ID, state)
+}
+
+// forget drops a state of which only the log can tell whether it still holds.
+func (h *Accounts) forget(id ulid.ULID) { h.cache.Remove(id) }

@@ -1,0 +1,62 @@
+package commands
+
+import (
+	"time"
+
+	"konto/events"
+)
+
+// Command is something that a caller wants of an account: Open, Update or
+// RecordFacts. Times and ids that it needs arrive inside it.
+type Command interface{ command() }
+
+// Open makes an account. If its stream exists already, the answer is *VersionMismatch.
+type Open struct {
+	Email         string
+	PaywayID      string // 24 hex digits; made by the caller of the handler when not imported
+	Administrator bool
+	Profile       events.ProfileUpdated // values as the caller sent them
+	PasswordHash  string                // argon2id, "" for none
+}
+
+// Update changes profile fields and the email address, all in one append.
+// Values are as the caller sent them: decide checks and normalises them, because
+// some rules need the account (the country that a phone number is read in).
+type Update struct {
+	Profile events.ProfileUpdated
+	Email   events.Change[string]
+	// Name is the generic contract's one name: an organisation's company name,
+	// a person's first and last name, parted at the last space.
+	Name events.Change[string]
+	// Rejected is what the contract already found wrong; decide adds to it, so
+	// that the caller learns of every wrong field at once.
+	Rejected []FieldError
+	// Partial stores the accepted fields even if others are rejected
+	// (Payway's atomic=false).
+	Partial bool
+	// FormatsDecided: the contract's own formats have decided what is valid
+	// (Payway). Swedish numbers are then not held against their check digit,
+	// and a phone number that cannot be normalised is kept as given.
+	FormatsDecided bool
+	// AdministratorEmail allows changing an administrator's address.
+	AdministratorEmail bool
+	// IfMatch lists the versions at which the update may happen; nil: any.
+	IfMatch []uint64
+}
+
+// RecordFacts takes in what other systems know.
+type RecordFacts struct{ Facts events.FactsRecorded }
+
+func (Open) command()        {}
+func (Update) command()      {}
+func (RecordFacts) command() {}
+
+// Outcome is what became of a command.
+type Outcome struct {
+	Account  events.Account // after the command
+	Changed  bool           // whether any event was appended
+	Rejected []FieldError   // with Update.Partial: the fields that were not stored
+}
+
+// Clock tells the time; nil means time.Now.
+type Clock func() time.Time

@@ -1,0 +1,166 @@
+package commands
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// Credentials issues and revokes keys and sessions.
+type Credentials struct {
+	store *eventstore.Store
+	now   Clock
+	ids   *idSource
+}
+
+// NewCredentials makes the handler; now may be nil.
+func NewCredentials(store *eventstore.Store, now Clock) *Credentials {
+	if now == nil {
+		now = time.Now
+	}
+	return &Credentials{store: store, now: now, ids: newIDSource()}
+}
+
+// Issued is a new credential. The token is shown this once and never kept.
+type Issued struct {
+	ID       ulid.ULID
+	Token    string
+	Position uint64 // where the log has it
+}
+
+// IssueKey stores a new key. The spec's SecretHash is set here. Errors: *Invalid,
+// or ErrNotFound when the spec names an account that does not exist.
+func (c *Credentials) IssueKey(ctx context.Context, meta events.Metadata, spec events.KeyIssued) (Issued, error) {
+	if wrong := checkKey(spec); len(wrong) > 0 {
+		return Issued{}, &Invalid{Fields: wrong}
+	}
+	if err := c.mustExist(ctx, spec.Account); err != nil {
+		return Issued{}, err
+	}
+	return c.issue(ctx, meta, func(secretHash []byte) events.Payload {
+		spec.SecretHash = secretHash
+		return spec
+	})
+}
+
+// OpenSession stores a new session. The spec's SecretHash is set here, and its
+// Grant when a Parent delegates. Without an AuthType it is admin when the spec
+// names an administrator, else session; without Scopes it has all of them.
+// Errors: *Invalid, or ErrNotFound when an account or a parent does not exist.
+func (c *Credentials) OpenSession(ctx context.Context, meta events.Metadata, spec events.SessionOpened) (Issued, error) {
+	spec = withDefaults(spec)
+	if wrong := checkSession(spec, c.now()); len(wrong) > 0 {
+		return Issued{}, &Invalid{Fields: wrong}
+	}
+	for _, account := range []ulid.ULID{spec.Account, spec.Parent} {
+		if err := c.mustExist(ctx, account); err != nil {
+			return Issued{}, err
+		}
+	}
+	if !spec.Parent.IsZero() {
+		grant, err := c.ids.next(c.now())
+		if err != nil {
+			return Issued{}, err
+		}
+		spec.Grant = "grant_" + strings.ToLower(grant.String())
+	}
+	return c.issue(ctx, meta, func(secretHash []byte) events.Payload {
+		spec.SecretHash = secretHash
+		return spec
+	})
+}
+
+// Revoke ends a credential and returns its last position; revoking twice is no
+// error. ErrNotFound: there is no such credential.
+func (c *Credentials) Revoke(ctx context.Context, meta events.Metadata, id ulid.ULID) (position uint64, err error) {
+	stream := events.CredentialStream(id)
+	for range maxAttempts {
+		last, err := c.lastEvent(ctx, stream)
+		if err != nil {
+			return 0, err
+		}
+		if last.Version == 0 {
+			return 0, ErrNotFound
+		}
+		if last.Type == events.TypeCredentialRevoked {
+			return last.Position, nil
+		}
+		position, err = c.append(ctx, stream, last.Version, meta, events.CredentialRevoked{})
+		if !errors.Is(err, eventstore.ErrConflict) {
+			return position, err
+		}
+	}
+	return 0, ErrBusy
+}
+
+// issue makes a credential with a new secret.
+func (c *Credentials) issue(ctx context.Context, meta events.Metadata, payload func(secretHash []byte) events.Payload) (Issued, error) {
+	id, err := c.ids.next(c.now())
+	if err != nil {
+		return Issued{}, err
+	}
+	var secret [events.SecretSize]byte
+	rand.Read(secret[:]) // never fails: crypto/rand ends the program instead
+	position, err := c.append(ctx, events.CredentialStream(id), 0, meta, payload(events.HashSecret(secret)))
+	if err != nil {
+		return Issued{}, err
+	}
+	return Issued{ID: id, Token: events.Token(id, secret), Position: position}, nil
+}
+
+func (c *Credentials) append(ctx context.Context, stream events.Stream, version uint64, meta events.Metadata, p events.Payload) (uint64, error) {
+	at := c.now()
+	id, err := c.ids.next(at)
+	if err != nil {
+		return 0, err
+	}
+	e, err := events.New(stream, version+1, id, at, meta, p)
+	if err != nil {
+		return 0, err
+	}
+	position, err := c.store.Append(ctx, stream, version, nil, []events.Event{e})
+	if err != nil {
+		return 0, fmt.Errorf("append to %s: %w", stream, err)
+	}
+	return position, nil
+}
+
+// mustExist refuses an account that was never opened, or was erased. The zero
+// id names none.
+func (c *Credentials) mustExist(ctx context.Context, account ulid.ULID) error {
+	if account.IsZero() {
+		return nil
+	}
+	last, err := c.lastEvent(ctx, events.AccountStream(account))
+	if err != nil {
+		return err
+	}
+	if last.Version == 0 || last.Type == events.TypeAccountErased {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// lastEvent returns a stream's last event, the zero Event when it has none.
+func (c *Credentials) lastEvent(ctx context.Context, stream events.Stream) (events.Event, error) {
+	head, err := c.store.StreamHead(ctx, stream)
+	if err != nil || head.Version == 0 {
+		return events.Event{}, err
+	}
+	page, err := c.store.ReadStream(ctx, stream, head.Version-1, foldPage)
+	if err != nil {
+		return events.Event{}, fmt.Errorf("read %s: %w", stream, err)
+	}
+	if len(page) == 0 {
+		return events.Event{}, fmt.Errorf("read %s: version %d is missing", stream, head.Version)
+	}
+	return page[len(page)-1], nil
+}

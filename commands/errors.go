@@ -1,0 +1,82 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNotFound tells that the account or credential was never opened, or was erased.
+	ErrNotFound = errors.New("not found")
+
+	// ErrAdministratorEmail tells that an administrator's email address cannot
+	// be changed through this contract (Payway: 403).
+	ErrAdministratorEmail = errors.New("an administrator's email address cannot be changed")
+
+	// ErrVersion is matched by *VersionMismatch.
+	ErrVersion = errors.New("account is at another version")
+
+	// ErrInvalid is matched by *Invalid.
+	ErrInvalid = errors.New("invalid command")
+
+	// ErrBusy tells that other nodes kept changing the account while the command
+	// was decided, again and again. Nothing was stored; the caller may try again.
+	ErrBusy = errors.New("account is being changed by others")
+
+	// ErrTaken is matched by *Taken.
+	ErrTaken = errors.New("already in use by another account")
+)
+
+// VersionMismatch tells that the account is not at a version that the caller's
+// If-Match names. Nothing was stored; the caller reads again and decides.
+type VersionMismatch struct{ Actual uint64 }
+
+func (e *VersionMismatch) Error() string { return fmt.Sprintf("account is at version %d", e.Actual) }
+
+// Is matches ErrVersion.
+func (e *VersionMismatch) Is(target error) bool { return target == ErrVersion }
+
+// Taken tells that another account holds a value that must be unique. Nothing was stored.
+type Taken struct{ Field string } // JSON pointer of the field, such as /email
+
+func (e *Taken) Error() string { return e.Field + " is already in use by another account" }
+
+// Is matches ErrTaken.
+func (e *Taken) Is(target error) bool { return target == ErrTaken }
+
+// Invalid lists everything that is wrong with a command, in the order of the
+// caller's fields. Nothing was stored.
+type Invalid struct{ Fields []FieldError }
+
+func (e *Invalid) Error() string {
+	if len(e.Fields) == 0 {
+		return ErrInvalid.Error()
+	}
+	return fmt.Sprintf("%s: %s (%d wrong in all)", e.Fields[0].Field, e.Fields[0].Detail, len(e.Fields))
+}
+
+// Is matches ErrInvalid.
+func (e *Invalid) Is(target error) bool { return target == ErrInvalid }
+
+// FieldError says what is wrong with one field.
+type FieldError struct {
+	Field  string // JSON pointer into the account's profile, such as /address/street
+	Code   string // one of the Code constants
+	Detail string // a sentence for the developer who called; never echoes the value
+}
+
+// The codes of field errors.
+const (
+	CodeUnknownField    = "unknown_field"
+	CodeFieldNotAllowed = "field_not_allowed"
+	CodeDuplicateField  = "duplicate_field"
+	CodeInvalidType     = "invalid_type"
+	CodeNotNullable     = "not_nullable"
+	CodeEmpty           = "empty"
+	CodeTooLong         = "too_long"
+	CodeInvalidFormat   = "invalid_format"
+	CodeInvalidValue    = "invalid_value"
+	CodeMustBeSet       = "must_be_set"
+	CodeTaken           = "taken"
+	CodeNotAllowed      = "not_allowed" // an administrator's email
+)

@@ -1,0 +1,48 @@
+package commands
+
+import "konto/events"
+
+// decideFacts records what other systems know, as far as it is news.
+func decideFacts(state events.Account, r RecordFacts) (decision, error) {
+	f := r.Facts
+	var c checker
+	c.count("/activeDomains", f.ActiveDomains)
+	c.count("/seNuDomains", f.SeNuDomains)
+	c.field("/pendingOrder", &f.PendingOrder, nil)
+	c.field("/bankidName", &f.BankIDName, nil)
+	if len(c.wrong) > 0 {
+		return decision{}, &Invalid{Fields: c.wrong}
+	}
+	if !state.Exists() {
+		return decision{}, ErrNotFound
+	}
+	known := state.Facts
+	f.ActiveDomains = news(f.ActiveDomains, known.ActiveDomains)
+	f.SeNuDomains = news(f.SeNuDomains, known.SeNuDomains)
+	f.Verified = news(f.Verified, known.Verified)
+	if f.PendingOrder.To == known.PendingOrder {
+		f.PendingOrder = events.Change[string]{}
+	}
+	if f.BankIDName.To == known.BankIDName {
+		f.BankIDName = events.Change[string]{}
+	}
+	if f == (events.FactsRecorded{}) {
+		return decision{}, nil
+	}
+	return decision{payloads: []events.Payload{f}}, nil
+}
+
+// count is the rule for a number of things.
+func (c *checker) count(field string, n *int) {
+	if n != nil && *n < 0 {
+		c.reject(field, &fault{CodeInvalidValue, "The number cannot be negative."})
+	}
+}
+
+// news forgets a fact that is known already.
+func news[T comparable](fact *T, known T) *T {
+	if fact != nil && *fact == known {
+		return nil
+	}
+	return fact
+}

@@ -1,0 +1,60 @@
+package commands
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"konto/events"
+)
+
+const someHash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$a2V5a2V5"
+
+func TestOpenNormalises(t *testing.T) {
+	d, err := decide(events.Account{}, Open{
+		Email: " Anna@example.se ", PaywayID: "50F3AC249F6AEF294D000007", Administrator: true, PasswordHash: someHash,
+		Profile: events.ProfileUpdated{FirstName: events.Set("Anna"), LastName: events.Clear[string](), CountryCode: events.Set("fi"), PhoneNumber: events.Set("0401234567")},
+	})
+	want := []events.Payload{
+		events.AccountOpened{Email: "Anna@example.se", PaywayID: "50f3ac249f6aef294d000007", Administrator: true,
+			Profile: events.ProfileUpdated{FirstName: events.Set("Anna"), CountryCode: events.Set("FI"), PhoneNumber: events.Set("+358401234567")}},
+		events.PasswordChanged{Hash: someHash},
+	}
+	if err != nil || !reflect.DeepEqual(d.payloads, want) {
+		t.Errorf("got %+v, %v; want %+v", d.payloads, err, want)
+	}
+}
+
+func TestOpenWithoutPasswordIsOneEvent(t *testing.T) {
+	d, err := decide(events.Account{}, Open{Email: "a@b.se", PaywayID: strings.Repeat("0", 24)})
+	if err != nil || len(d.payloads) != 1 {
+		t.Errorf("got %+v, %v", d.payloads, err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	_, err := decide(anna(), Open{PaywayID: "50f3", PasswordHash: "secret", Profile: events.ProfileUpdated{BirthDate: events.Set("x")}})
+	var invalid *Invalid
+	if !errors.As(err, &invalid) {
+		t.Fatalf("got %v", err)
+	}
+	var got []string
+	for _, f := range invalid.Fields {
+		got = append(got, f.Field+" "+f.Code)
+	}
+	want := []string{"/email " + CodeMustBeSet, "/paywayId " + CodeInvalidFormat, "/birthDate " + CodeInvalidFormat, "/password " + CodeInvalidFormat}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestOpenRefusesAStreamThatExists(t *testing.T) {
+	for _, state := range []events.Account{anna(), {Version: 3, Erased: true}} {
+		_, err := decide(state, Open{Email: "a@b.se", PaywayID: strings.Repeat("0", 24)})
+		var mismatch *VersionMismatch
+		if !errors.As(err, &mismatch) || mismatch.Actual != 3 {
+			t.Errorf("got %v", err)
+		}
+	}
+}

@@ -1,0 +1,256 @@
+package commands
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"konto/events"
+)
+
+// field finds the change behind a JSON pointer such as /address/street.
+func field(u *events.ProfileUpdated, pointer string) *events.Change[string] {
+	v := reflect.ValueOf(u).Elem()
+	for name := range strings.SplitSeq(pointer[1:], "/") {
+		v = v.FieldByIndex(memberNamed(v.Type(), name).Index)
+	}
+	return v.Addr().Interface().(*events.Change[string])
+}
+
+func memberNamed(t reflect.Type, name string) reflect.StructField {
+	for i := range t.NumField() {
+		if jsonName(t.Field(i)) == name {
+			return t.Field(i)
+		}
+	}
+	panic("no member " + name)
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
+}
+
+// textFields lists the pointer of every textual field of a profile.
+func textFields(t reflect.Type, prefix string) (pointers []string) {
+	for i := range t.NumField() {
+		switch f := t.Field(i); f.Type {
+		case reflect.TypeFor[events.Change[string]]():
+			pointers = append(pointers, prefix+jsonName(f))
+		case reflect.TypeFor[events.AddressUpdated]():
+			pointers = append(pointers, textFields(f.Type, prefix+jsonName(f)+"/")...)
+		}
+	}
+	return pointers
+}
+
+func TestEveryTextFieldIsChecked(t *testing.T) {
+	pointers := textFields(reflect.TypeFor[events.ProfileUpdated](), "/")
+	if len(pointers) != 38 {
+		t.Fatalf("found %d textual fields, want 38", len(pointers))
+	}
+	wrong := map[string]string{
+		"a\x00b":                         CodeInvalidFormat,
+		"a\nb":                           CodeInvalidFormat,
+		"\xff":                           CodeInvalidFormat,
+		" \t ":                           CodeEmpty,
+		strings.Repeat("å", 1025):        CodeTooLong,
+		"  " + strings.Repeat("x", 1025): CodeTooLong,
+	}
+	for _, pointer := range pointers {
+		for value, code := range wrong {
+			for _, formatsDecided := range []bool{false, true} {
+				var u events.ProfileUpdated
+				*field(&u, pointer) = events.Set(value)
+				var c checker
+				c.profile(&u, events.Profile{}, formatsDecided)
+				if len(c.wrong) != 1 || c.wrong[0].Field != pointer || c.wrong[0].Code != code {
+					t.Errorf("%s: %+v, want one %s", pointer, c.wrong, code)
+				}
+				if !u.IsZero() {
+					t.Errorf("%s: the wrong change was kept", pointer)
+				}
+			}
+		}
+		var u events.ProfileUpdated
+		*field(&u, pointer) = events.Clear[string]()
+		var c checker
+		c.profile(&u, events.Profile{}, false)
+		if len(c.wrong) != 0 || !field(&u, pointer).Made {
+			t.Errorf("%s: clearing gives %+v", pointer, c.wrong)
+		}
+	}
+}
+
+func TestProfileValues(t *testing.T) {
+	tests := []struct {
+		field, value string
+		want         string // "" when code is set
+		code         string
+	}{
+		{"/firstName", "  Anna  Maria ", "Anna  Maria", ""},
+		{"/firstName", strings.Repeat("å", 1024), strings.Repeat("å", 1024), ""},
+		{"/alias", "😀", "😀", ""},
+
+		{"/accountType", "private", "private", ""},
+		{"/accountType", "organisation", "organisation", ""},
+		{"/accountType", "Private", "", CodeInvalidValue},
+		{"/accountType", "business", "", CodeInvalidValue},
+
+		{"/countryCode", "se", "SE", ""},
+		{"/countryCode", "AX", "AX", ""},
+		{"/countryCode", "SWE", "", CodeInvalidValue},
+		{"/countryCode", "752", "", CodeInvalidValue},
+		{"/countryCode", "EU", "", CodeInvalidValue},
+		{"/countryCode", "UK", "", CodeInvalidValue},
+		{"/countryCode", "SU", "", CodeInvalidValue},
+		{"/countryCode", "ZZ", "", CodeInvalidValue},
+		{"/address/countryCode", "fi", "FI", ""},
+		{"/address/countryCode", "Finland", "", CodeInvalidValue},
+		{"/address/citizenshipCountryCode", "no", "NO", ""},
+		{"/address/citizenshipCountryCode", "XX", "", CodeInvalidValue},
+
+		{"/birthDate", "1985-05-07", "1985-05-07", ""},
+		{"/birthDate", "2024-02-29", "2024-02-29", ""},
+		{"/birthDate", "2023-02-29", "", CodeInvalidFormat},
+		{"/birthDate", "1985-5-7", "", CodeInvalidFormat},
+		{"/birthDate", "07-05-1985", "", CodeInvalidFormat},
+
+		{"/languageCode", "sv", "sv", ""},
+		{"/languageCode", "no", "no", ""},
+		{"/languageCode", "pt-br", "pt-BR", ""},
+		{"/languageCode", "english", "", CodeInvalidFormat},
+		{"/languageCode", "zz", "", CodeInvalidValue},
+		{"/languageCode", "und", "", CodeInvalidValue},
+		{"/languageCode", "x-private", "", CodeInvalidValue},
+
+		{"/currencyCode", "sek", "SEK", ""},
+		{"/currencyCode", "EUR", "EUR", ""},
+		{"/currencyCode", "kr", "", CodeInvalidValue},
+		{"/currencyCode", "ABC", "", CodeInvalidValue},
+		{"/currencyCode", "XXX", "", CodeInvalidValue},
+		{"/currencyCode", "XTS", "", CodeInvalidValue},
+
+		{"/timeZone", "Europe/Berlin", "Europe/Berlin", ""},
+		{"/timeZone", "UTC", "UTC", ""},
+		{"/timeZone", "Europe/Atlantis", "", CodeInvalidValue},
+		{"/timeZone", "Local", "", CodeInvalidValue},
+		{"/timeZone", "localtime", "", CodeInvalidValue},
+		{"/timeZone", "posixrules", "", CodeInvalidValue},
+		{"/timeZone", "posix/UTC", "", CodeInvalidValue},
+		{"/timeZone", "right/UTC", "", CodeInvalidValue},
+		{"/timeZone", "../../etc/passwd", "", CodeInvalidValue},
+		{"/timeZone", "+01:00", "", CodeInvalidValue},
+
+		{"/vatNumber", "SE559999999901", "SE559999999901", ""},
+		{"/vatNumber", " se 5599 9999 9901 ", "SE559999999901", ""},
+		{"/vatNumber", "SE5", "", CodeInvalidFormat},
+		{"/vatNumber", "559999999901", "", CodeInvalidFormat},
+		{"/vatNumber", "SE" + strings.Repeat("1", 19), "", CodeInvalidFormat},
+		{"/vatNumber", "SE-559999999901", "", CodeInvalidFormat},
+
+		{"/phoneNumber", "+46700000000", "+46700000000", ""},
+		{"/phoneNumber", "0734567890", "+46734567890", ""},
+		{"/phoneNumber", "46734567890", "+46734567890", ""},
+		{"/phoneNumber", "070-123 45 67", "+46701234567", ""},
+		{"/phoneNumber", "0046 (0)70 123 45 67", "+46701234567", ""},
+		{"/phoneNumber", "+358 40 1234567", "+358401234567", ""},
+		{"/phoneNumber", "+46 70 12", "", CodeInvalidValue},
+		{"/phoneNumber", "+4670000000000", "", CodeInvalidValue},
+		{"/phoneNumber", "+999123456789", "", CodeInvalidFormat},
+		{"/phoneNumber", "call 0701234567", "", CodeInvalidFormat},
+		{"/phoneNumber", "0701234567;ext=3", "", CodeInvalidFormat},
+		{"/phoneNumber", "tel:0701234567", "", CodeInvalidFormat},
+
+		{"/socialSecurityNumber", "850507-3412", "850507-3412", ""},
+		{"/socialSecurityNumber", "8112189876", "811218-9876", ""},
+		{"/socialSecurityNumber", "8112189875", "", CodeInvalidValue},
+		{"/socialSecurityNumber", "165560360793", "", CodeInvalidValue}, // an organisation's
+		{"/companyRegistrationNumber", "556036-0793", "556036-0793", ""},
+		{"/companyRegistrationNumber", "165560360793", "556036-0793", ""},
+		{"/companyRegistrationNumber", "1234567-8", "1234567-8", ""},
+		{"/companyRegistrationNumber", "5560360794", "", CodeInvalidValue},
+		{"/companyRegistrationNumber", "5560-360793", "", CodeInvalidFormat},
+	}
+	for _, tt := range tests {
+		t.Run(tt.field+" "+tt.value[:min(20, len(tt.value))], func(t *testing.T) {
+			var u events.ProfileUpdated
+			change := field(&u, tt.field)
+			*change = events.Set(tt.value)
+			var c checker
+			c.profile(&u, events.Profile{}, false)
+			if tt.code == "" {
+				if len(c.wrong) != 0 || change.To != tt.want {
+					t.Fatalf("got %q, %+v; want %q", change.To, c.wrong, tt.want)
+				}
+				return
+			}
+			if len(c.wrong) != 1 || c.wrong[0].Field != tt.field || c.wrong[0].Code != tt.code {
+				t.Fatalf("got %q, %+v; want %s", change.To, c.wrong, tt.code)
+			}
+			if strings.Contains(c.wrong[0].Detail, tt.value) {
+				t.Errorf("the detail echoes the value: %s", c.wrong[0].Detail)
+			}
+		})
+	}
+}
+
+func TestDecidedFormatsAreKept(t *testing.T) {
+	tests := []struct{ field, value, want string }{
+		{"/phoneNumber", "0734567890", "+46734567890"},
+		{"/phoneNumber", ",0000000000", ",0000000000"},
+		{"/phoneNumber", "000000000000", "000000000000"},
+		{"/socialSecurityNumber", "850507-3412", "850507-3412"},
+		{"/socialSecurityNumber", "198112189870", "198112189870"},
+		{"/socialSecurityNumber", "999999-9999", "999999-9999"},
+		{"/companyRegistrationNumber", "1234567-8", "1234567-8"},
+		{"/companyRegistrationNumber", "000000-0000", "000000-0000"},
+	}
+	for _, tt := range tests {
+		var u events.ProfileUpdated
+		*field(&u, tt.field) = events.Set(tt.value)
+		var c checker
+		c.profile(&u, events.Profile{}, true)
+		if got := field(&u, tt.field).To; len(c.wrong) != 0 || got != tt.want {
+			t.Errorf("%s %s: got %q, %+v; want %q", tt.field, tt.value, got, c.wrong, tt.want)
+		}
+	}
+}
+
+func TestPhoneNumberIsReadInTheAccountsCountry(t *testing.T) {
+	tests := []struct {
+		name    string
+		present string
+		change  events.Change[string]
+		want    string
+	}{
+		{"no country", "", events.Change[string]{}, "+46401234567"},
+		{"the account's", "FI", events.Change[string]{}, "+358401234567"},
+		{"the update's", "SE", events.Set("fi"), "+358401234567"},
+		{"a cleared one", "FI", events.Clear[string](), "+46401234567"},
+	}
+	for _, tt := range tests {
+		u := events.ProfileUpdated{CountryCode: tt.change, PhoneNumber: events.Set("0401234567")}
+		var c checker
+		c.profile(&u, events.Profile{CountryCode: tt.present}, false)
+		if u.PhoneNumber.To != tt.want {
+			t.Errorf("%s: got %q, %+v; want %q", tt.name, u.PhoneNumber.To, c.wrong, tt.want)
+		}
+	}
+}
+
+// ISO 3166-1 has 249 codes in force; XK, for Kosovo, is the one that is used
+// everywhere without being one of them.
+func TestCountriesAreThoseOfISO3166(t *testing.T) {
+	n := 0
+	for a := 'A'; a <= 'Z'; a++ {
+		for b := 'A'; b <= 'Z'; b++ {
+			if isCountry(string([]rune{a, b})) {
+				n++
+			}
+		}
+	}
+	if n != 250 {
+		t.Errorf("%d countries, want 250", n)
+	}
+}

@@ -1,0 +1,115 @@
+package commands
+
+import (
+	"regexp"
+	"slices"
+	"time"
+
+	"konto/events"
+)
+
+// The scopes that each kind of credential may have. A consumer has none: it can
+// do one thing only.
+var (
+	accountScopes = []string{"read:account", "write:account", "read:billing", "read:support"} // HostUp's
+	clientScopes  = []string{"/external/account/r", "/external/account/w"}                    // Payway's
+)
+
+// authTypes are HostUp's kinds of dashboard session.
+var authTypes = []string{"session", "admin", "bankid-selection", "billing-sso"}
+
+// consumerName is narrow because it becomes part of NATS subjects and consumer names.
+var consumerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// maxName is the longest name of a client, an administrator or a grant, in characters.
+const maxName = 64
+
+// checkKey returns what is wrong with a key.
+func checkKey(k events.KeyIssued) []FieldError {
+	var c checker
+	switch {
+	case !k.Account.IsZero() && k.Client == "" && k.Consumer == "":
+		c.scopes(k.Scopes, accountScopes)
+	case k.Account.IsZero() && k.Client != "" && k.Consumer == "":
+		c.label("/client", k.Client)
+		c.scopes(k.Scopes, clientScopes)
+	case k.Account.IsZero() && k.Client == "" && k.Consumer != "":
+		if !consumerName.MatchString(k.Consumer) {
+			c.reject("/consumer", &fault{CodeInvalidFormat, "The name can have 64 of a-z, 0-9, _ and -, and begins with a letter or digit."})
+		}
+		if len(k.Scopes) > 0 {
+			c.reject("/scopes", &fault{CodeNotAllowed, "A consumer has no scopes."})
+		}
+	default:
+		c.reject("", &fault{CodeMustBeSet, "A key belongs to exactly one of an account, a client and a consumer."})
+	}
+	return c.wrong
+}
+
+// withDefaults fills in what a session is when its opener does not say.
+func withDefaults(s events.SessionOpened) events.SessionOpened {
+	if s.AuthType == "" {
+		s.AuthType = "session"
+		if s.Admin != "" {
+			s.AuthType = "admin"
+		}
+	}
+	if s.Scopes == nil {
+		s.Scopes = slices.Clone(accountScopes)
+	}
+	return s
+}
+
+// checkSession returns what is wrong with a session that is opened now.
+func checkSession(s events.SessionOpened, now time.Time) []FieldError {
+	var c checker
+	if s.Account.IsZero() && s.Admin == "" {
+		c.reject("/account", &fault{CodeMustBeSet, "A session belongs to an account, an administrator or both."})
+	}
+	if !slices.Contains(authTypes, s.AuthType) {
+		c.reject("/authType", &fault{CodeInvalidValue, "The type is one of session, admin, bankid-selection and billing-sso."})
+	}
+	c.scopes(s.Scopes, accountScopes)
+	c.label("/admin", s.Admin)
+	if s.Admin == "" && len(s.Roles) > 0 {
+		c.reject("/roles", &fault{CodeNotAllowed, "Only an administrator's session has roles."})
+	}
+	for _, role := range s.Roles {
+		c.label("/roles", role)
+	}
+	if s.Account.IsZero() && !s.Parent.IsZero() {
+		c.reject("/parent", &fault{CodeNotAllowed, "Only an account's session can be delegated."})
+	}
+	if s.Parent.IsZero() && s.Label != "" {
+		c.reject("/label", &fault{CodeNotAllowed, "Only a delegated session has a label."})
+	}
+	c.label("/label", s.Label)
+	if !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(now) {
+		c.reject("/expiresAt", &fault{CodeInvalidValue, "The session would have expired already."})
+	}
+	return c.wrong
+}
+
+// scopes checks that each scope is an allowed one.
+func (c *checker) scopes(given, allowed []string) {
+	for _, scope := range given {
+		if !slices.Contains(allowed, scope) {
+			c.reject("/scopes", &fault{CodeInvalidValue, "The scope is not one that this kind of credential can have."})
+		}
+	}
+}
+
+// label checks a name that people read: stored as given, so nothing about it
+// may need to be normalised.
+func (c *checker) label(field, name string) {
+	if name == "" {
+		return
+	}
+	stored, wrong := text(name)
+	if wrong == nil && (stored != name || len([]rune(name)) > maxName) {
+		wrong = &fault{CodeInvalidFormat, "The name can have 64 characters, without white space around it."}
+	}
+	if wrong != nil {
+		c.reject(field, wrong)
+	}
+}

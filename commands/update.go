@@ -1,0 +1,87 @@
+package commands
+
+import (
+	"slices"
+
+	"konto/events"
+)
+
+// decideUpdate checks in the order that the contracts demand: what is wrong
+// with the request, whether the account exists, whether the caller may, whether
+// it is at the caller's version. Then it reduces the update to what really changes.
+func decideUpdate(state events.Account, u Update) (decision, error) {
+	wrong := u.check(state.Profile)
+	if len(wrong) > 0 && !u.Partial {
+		return decision{}, &Invalid{Fields: wrong}
+	}
+	if !state.Exists() {
+		return decision{}, ErrNotFound
+	}
+	// Compared letter by letter: another spelling of the same address is a change
+	// that third parties must hear of, although its claim stays the same.
+	newEmail := u.Email.Made && u.Email.To != state.Email
+	if newEmail && state.Administrator && !u.AdministratorEmail {
+		if !u.Partial {
+			return decision{}, ErrAdministratorEmail
+		}
+		newEmail = false
+		wrong = append(wrong, FieldError{"/email", CodeNotAllowed, "An administrator's email address cannot be changed here."})
+	}
+	if u.IfMatch != nil && !slices.Contains(u.IfMatch, state.Version) {
+		return decision{}, &VersionMismatch{Actual: state.Version}
+	}
+	d := decision{rejected: wrong}
+	if changes := u.Profile.Reduced(state.Profile); !changes.IsZero() {
+		d.payloads = append(d.payloads, changes)
+	}
+	if newEmail {
+		d.payloads = append(d.payloads, events.EmailChanged{
+			PreviousEmail: state.Email, NewEmail: u.Email.To, How: events.EmailDirect,
+		})
+	}
+	return d, nil
+}
+
+// check brings the update's values into their stored form and returns
+// everything that is wrong, the contract's own findings first. A change that is
+// wrong is dropped, which leaves the rest to a partial update.
+func (u *Update) check(p events.Profile) []FieldError {
+	// Clipped: appending must not write into the caller's array, because the
+	// command may be decided again.
+	c := checker{wrong: slices.Clip(u.Rejected)}
+	c.requiredIfMade("/email", &u.Email, emailAddress)
+	c.requiredIfMade("/name", &u.Name, nil)
+	c.profile(&u.Profile, p, u.FormatsDecided)
+	if u.Name.Made {
+		setName(&u.Profile, u.Name.To, changed(u.Profile.AccountType, p.AccountType))
+	}
+	return c.wrong
+}
+
+// rejecting is the partial update without a field that turned out to be taken.
+// ok is false when the update does not change that field.
+func (u Update) rejecting(field string) (rest Update, ok bool) {
+	var change *events.Change[string]
+	switch field {
+	case fieldEmail:
+		change = &u.Email
+	case fieldSocialSecurityNumber:
+		change = &u.Profile.SocialSecurityNumber
+	default:
+		return u, false
+	}
+	if !change.Made {
+		return u, false
+	}
+	*change = events.Change[string]{}
+	u.Rejected = append(slices.Clip(u.Rejected), FieldError{field, CodeTaken, "The value is already in use by another account."})
+	return u, true
+}
+
+// changed is the value that a field has after the change.
+func changed(change events.Change[string], present string) string {
+	if change.Made {
+		return change.To
+	}
+	return present
+}

@@ -1,0 +1,231 @@
+package commands
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"konto/events"
+)
+
+func anna() events.Account {
+	return events.Account{
+		Version: 3,
+		Email:   "anna@example.se",
+		Profile: events.Profile{
+			FirstName: "Anna", LastName: "Svensson", CountryCode: "SE", PhoneNumber: "+46700000000",
+			AccountType: events.TypePrivate, VATNumber: "SE559999999901",
+			Address: events.Address{City: "Stockholm"},
+		},
+	}
+}
+
+func TestUpdateReducesToWhatChanges(t *testing.T) {
+	direct := func(to string) events.EmailChanged {
+		return events.EmailChanged{PreviousEmail: "anna@example.se", NewEmail: to, How: events.EmailDirect}
+	}
+	tests := []struct {
+		name   string
+		update Update
+		want   []events.Payload
+	}{
+		{"nothing asked", Update{}, nil},
+		{"the same again", Update{
+			Email:   events.Set("anna@example.se"),
+			Name:    events.Set("Anna Svensson"),
+			Profile: events.ProfileUpdated{FirstName: events.Set("Anna"), PhoneNumber: events.Set("070-000 00 00"), CompanyName: events.Clear[string]()},
+		}, nil},
+		{"one of two is new", Update{
+			Profile: events.ProfileUpdated{FirstName: events.Set("Anna"), LastName: events.Set("Berg")},
+		}, []events.Payload{events.ProfileUpdated{LastName: events.Set("Berg")}}},
+		{"clearing", Update{
+			Profile: events.ProfileUpdated{VATNumber: events.Clear[string](), Address: events.AddressUpdated{City: events.Set("")}},
+		}, []events.Payload{events.ProfileUpdated{VATNumber: events.Clear[string](), Address: events.AddressUpdated{City: events.Clear[string]()}}}},
+		{"email alone", Update{Email: events.Set(" anna@example.com ")}, []events.Payload{direct("anna@example.com")}},
+		{"email in other letters", Update{Email: events.Set("Anna@Example.se")}, []events.Payload{direct("Anna@Example.se")}},
+		{"email and profile", Update{
+			Email: events.Set("anna@example.com"), Profile: events.ProfileUpdated{Alias: events.Set("ann")},
+		}, []events.Payload{events.ProfileUpdated{Alias: events.Set("ann")}, direct("anna@example.com")}},
+		{"at the caller's version", Update{
+			IfMatch: []uint64{2, 3}, Profile: events.ProfileUpdated{Alias: events.Set("ann")},
+		}, []events.Payload{events.ProfileUpdated{Alias: events.Set("ann")}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := decide(anna(), tt.update)
+			if err != nil || !reflect.DeepEqual(d.payloads, tt.want) || d.rejected != nil {
+				t.Errorf("got %+v, %v; want %+v", d, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNameIsParted(t *testing.T) {
+	tests := []struct{ kind, name, first, last, company string }{
+		{events.TypePrivate, "Anna Maria Svensson", "Anna Maria", "Svensson", ""},
+		{"", "Bo  Ek", "Bo", "Ek", ""},
+		{events.TypePrivate, " Cher ", "Cher", "", ""},
+		{events.TypeOrganisation, "Acme Corp.", "F", "L", "Acme Corp."},
+	}
+	for _, tt := range tests {
+		state := events.Account{Version: 1, Profile: events.Profile{FirstName: "F", LastName: "L", AccountType: tt.kind}}
+		d, err := decide(state, Update{Name: events.Set(tt.name)})
+		if err != nil || len(d.payloads) != 1 {
+			t.Fatalf("%q: %+v, %v", tt.name, d, err)
+		}
+		state.Apply(events.Event{}, d.payloads[0])
+		if p := state.Profile; p.FirstName != tt.first || p.LastName != tt.last || p.CompanyName != tt.company {
+			t.Errorf("%q became %q, %q, %q", tt.name, p.FirstName, p.LastName, p.CompanyName)
+		}
+	}
+}
+
+func TestUpdateReportsEveryWrongFieldAtOnce(t *testing.T) {
+	rejected := []FieldError{{"/nickname", CodeUnknownField, "x"}, {"/firstName", CodeInvalidType, "x"}}
+	_, err := decide(anna(), Update{
+		Rejected: rejected,
+		Email:    events.Clear[string](),
+		Name:     events.Set(""),
+		Profile: events.ProfileUpdated{
+			PhoneNumber: events.Set("1"),
+			AccountType: events.Set("x"),
+			Address:     events.AddressUpdated{CountryCode: events.Set("x")},
+		},
+	})
+	var invalid *Invalid
+	if !errors.As(err, &invalid) || !errors.Is(err, ErrInvalid) {
+		t.Fatalf("got %v, want *Invalid", err)
+	}
+	var got []string
+	for _, f := range invalid.Fields {
+		got = append(got, f.Field+" "+f.Code)
+	}
+	want := []string{
+		"/nickname " + CodeUnknownField, "/firstName " + CodeInvalidType, "/email " + CodeMustBeSet, "/name " + CodeMustBeSet,
+		"/accountType " + CodeInvalidValue, "/phoneNumber " + CodeInvalidFormat, "/address/countryCode " + CodeInvalidValue,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+func TestUpdateChecksInTheContractsOrder(t *testing.T) {
+	administrator := anna()
+	administrator.Administrator = true
+	erased := events.Account{Version: 4, Erased: true}
+	newEmail := events.Set("new@example.com")
+	wrong := events.ProfileUpdated{BirthDate: events.Set("x")}
+	tests := []struct {
+		name   string
+		state  events.Account
+		update Update
+		want   error
+	}{
+		{"wrong before unknown", events.Account{}, Update{Profile: wrong, IfMatch: []uint64{9}}, ErrInvalid},
+		{"unknown", events.Account{}, Update{}, ErrNotFound},
+		{"erased", erased, Update{}, ErrNotFound},
+		{"unknown, in part", events.Account{}, Update{Profile: wrong, Partial: true}, ErrNotFound},
+		{"wrong before administrator", administrator, Update{Profile: wrong, Email: newEmail}, ErrInvalid},
+		{"administrator before version", administrator, Update{Email: newEmail, IfMatch: []uint64{9}}, ErrAdministratorEmail},
+		{"version, even if nothing would change", anna(), Update{IfMatch: []uint64{2, 4}}, ErrVersion},
+		{"no version fits", anna(), Update{IfMatch: []uint64{}}, ErrVersion},
+		{"administrator's own address again", administrator, Update{Email: events.Set("anna@example.se")}, nil},
+		{"administrator's address by who may", administrator, Update{Email: newEmail, AdministratorEmail: true}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := decide(tt.state, tt.update)
+			if !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			if err != nil && (d.payloads != nil || d.rejected != nil) {
+				t.Errorf("an error came with %+v", d)
+			}
+			var mismatch *VersionMismatch
+			if errors.As(err, &mismatch) && mismatch.Actual != 3 {
+				t.Errorf("told version %d, want 3", mismatch.Actual)
+			}
+		})
+	}
+}
+
+func TestPartialUpdateStoresWhatIsRight(t *testing.T) {
+	administrator := anna()
+	administrator.Administrator = true
+	update := Update{
+		Partial:  true,
+		Rejected: []FieldError{{"/address/lastName", CodeMustBeSet, "x"}},
+		Email:    events.Set("new@example.com"),
+		Profile:  events.ProfileUpdated{FirstName: events.Set("Eva"), BirthDate: events.Set("1985-13-01"), CountryCode: events.Set("XX"), PhoneNumber: events.Set("0734567890")},
+	}
+	d, err := decide(administrator, update)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []events.Payload{events.ProfileUpdated{FirstName: events.Set("Eva"), PhoneNumber: events.Set("+46734567890")}}
+	if !reflect.DeepEqual(d.payloads, want) {
+		t.Errorf("got %+v, want %+v", d.payloads, want)
+	}
+	var got []string
+	for _, f := range d.rejected {
+		got = append(got, f.Field+" "+f.Code)
+	}
+	wantRejected := []string{"/address/lastName " + CodeMustBeSet, "/countryCode " + CodeInvalidValue, "/birthDate " + CodeInvalidFormat, "/email " + CodeNotAllowed}
+	if !slices.Equal(got, wantRejected) {
+		t.Errorf("got %v, want %v", got, wantRejected)
+	}
+}
+
+// A command may be decided again after a lost race, so deciding must not
+// change it: neither its values nor the array behind Rejected.
+func TestDecidingLeavesTheCommandAlone(t *testing.T) {
+	backing := append(make([]FieldError, 0, 8), FieldError{"/a", CodeUnknownField, "x"})
+	update := Update{Partial: true, Rejected: backing, Email: events.Set("no"), Profile: events.ProfileUpdated{PhoneNumber: events.Set("0734567890")}}
+	first, _ := decide(anna(), update)
+	second, _ := decide(anna(), update)
+	if !reflect.DeepEqual(first, second) || len(first.rejected) != 2 {
+		t.Errorf("decided %+v, then %+v", first, second)
+	}
+	if backing[:2][1] != (FieldError{}) {
+		t.Errorf("wrote into the caller's array: %+v", backing[:2])
+	}
+}
+
+func TestEmailAddresses(t *testing.T) {
+	long := strings.Repeat("a", 1024-len("@example.se")) + "@example.se"
+	for _, good := range []string{"a@b.se", "servicedesk+tag@no-reply.co.uk", "åsa@exämple.se", "o'hara@example.com", long} {
+		var c checker
+		change := events.Set(good)
+		c.requiredIfMade("/email", &change, emailAddress)
+		if len(c.wrong) > 0 || change.To != good {
+			t.Errorf("%q: %+v", good, c.wrong)
+		}
+	}
+	wrong := map[string]string{
+		"":           CodeMustBeSet,
+		" ":          CodeEmpty,
+		"a":          CodeInvalidFormat,
+		"@b.se":      CodeInvalidFormat,
+		"a@":         CodeInvalidFormat,
+		"a@b":        CodeInvalidFormat,
+		"a@b..se":    CodeInvalidFormat,
+		"a@.se":      CodeInvalidFormat,
+		"a@b.se.":    CodeInvalidFormat,
+		"a@b@c.se":   CodeInvalidFormat,
+		"a b@c.se":   CodeInvalidFormat,
+		"a@c d.se":   CodeInvalidFormat,
+		"a\x7f@c.se": CodeInvalidFormat,
+		"a" + long:   CodeTooLong,
+		strings.Repeat("å", 600) + "@example.se": CodeTooLong, // 1,024 bytes, not characters
+	}
+	for bad, code := range wrong {
+		var c checker
+		change := events.Set(bad)
+		c.requiredIfMade("/email", &change, emailAddress)
+		if len(c.wrong) != 1 || c.wrong[0].Code != code || change.Made {
+			t.Errorf("%.40q: %+v, want %s", bad, c.wrong, code)
+		}
+	}
+}
