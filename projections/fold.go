@@ -1,0 +1,199 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+// fold takes in one batch. However often an account occurs in it, its row is
+// read once and written once.
+type fold struct {
+	model       *ReadModel
+	tx          *sql.Tx
+	position    uint64 // of the last event taken in
+	accounts    map[ulid.ULID]events.Account
+	credentials map[ulid.ULID]events.Credential
+}
+
+// Apply implements Projection. Events of streams other than accounts and
+// credentials only move the position.
+func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	tx, err := m.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return m.wrap("begin to write", err)
+	}
+	defer tx.Rollback()
+	f := &fold{
+		model: m, tx: tx,
+		accounts:    make(map[ulid.ULID]events.Account),
+		credentials: make(map[ulid.ULID]events.Credential),
+	}
+	if err := f.takeIn(ctx, batch); err != nil {
+		return m.wrap("update", err)
+	}
+	if err := f.write(ctx); err != nil {
+		return m.wrap("update", err)
+	}
+	if err := tx.Commit(); err != nil {
+		// It may have been committed all the same: let the file tell.
+		m.accounts.forget(f.accounts)
+		m.credentials.forget(f.credentials)
+		return m.wrap("commit to", err)
+	}
+	// Memory follows before Apply returns: whoever is told that a position was
+	// reached must not be served a row from before it.
+	m.accounts.committed(f.accounts)
+	m.credentials.committed(f.credentials)
+	return nil
+}
+
+func (f *fold) takeIn(ctx context.Context, batch []events.Event) error {
+	if err := f.tx.QueryRowContext(ctx, "SELECT position FROM progress").Scan(&f.position); err != nil {
+		return err
+	}
+	for _, e := range batch {
+		if e.Position <= f.position {
+			continue
+		}
+		if err := f.add(ctx, e); err != nil {
+			return err
+		}
+		f.position = e.Position
+	}
+	return nil
+}
+
+func (f *fold) add(ctx context.Context, e events.Event) error {
+	category, owner, err := e.Stream.Split()
+	if err != nil {
+		return err
+	}
+	switch category {
+	case events.CategoryAccount:
+		return f.addToAccount(ctx, owner, e)
+	case events.CategoryCredential:
+		return f.addToCredential(ctx, owner, e)
+	}
+	return nil
+}
+
+func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
+	a, ok := f.accounts[id]
+	if !ok {
+		// In memory is what was committed last: nobody else commits meanwhile.
+		a, ok, _ = f.model.accounts.get(id)
+	}
+	if !ok {
+		if a, _, err = f.model.readAccount(ctx, f.tx.QueryRowContext(ctx, accountQuery, id[:])); err != nil {
+			return err
+		}
+	}
+	payload, err := next(e, a.Version)
+	if err != nil {
+		return err
+	}
+	if a.Apply(e, payload); a.Version != e.Version {
+		return misplaced(e)
+	}
+	f.accounts[id] = a
+	return nil
+}
+
+func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
+	c, ok := f.credentials[id]
+	if !ok {
+		c, ok, _ = f.model.credentials.get(id)
+	}
+	if !ok {
+		if c, _, err = f.model.readCredential(ctx, f.tx.QueryRowContext(ctx, credentialQuery, id[:])); err != nil {
+			return err
+		}
+	}
+	payload, err := next(e, c.Version)
+	if err != nil {
+		return err
+	}
+	if c.Apply(e, payload); c.Version != e.Version {
+		return misplaced(e)
+	}
+	f.credentials[id] = c
+	return nil
+}
+
+// next decodes the event that must follow a version of its stream.
+func next(e events.Event, version uint64) (events.Payload, error) {
+	if e.Version != version+1 {
+		return nil, fmt.Errorf("%w: %s is at version %d here and %d comes next", ErrOutOfStep, e.Stream, version, e.Version)
+	}
+	return e.Payload()
+}
+
+// misplaced is the error for an event that a stream of its kind cannot hold.
+func misplaced(e events.Event) error {
+	return fmt.Errorf("%w: it does not belong in %s", ErrOutOfStep, e.Stream)
+}
+
+// write stores the changed rows and the position.
+func (f *fold) write(ctx context.Context) error {
+	if err := f.writeAccounts(ctx); err != nil {
+		return err
+	}
+	if err := f.writeCredentials(ctx); err != nil {
+		return err
+	}
+	_, err := f.tx.ExecContext(ctx, "UPDATE progress SET position = ?", f.position)
+	return err
+}
+
+func (f *fold) writeAccounts(ctx context.Context) error {
+	if len(f.accounts) == 0 {
+		return nil
+	}
+	put, err := f.tx.PrepareContext(ctx, `INSERT INTO account (id, erased, content) VALUES (?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET erased = excluded.erased, content = excluded.content`)
+	if err != nil {
+		return err
+	}
+	defer put.Close()
+	for id, a := range f.accounts {
+		content, err := f.model.accountContent(ctx, id, a)
+		if err != nil {
+			return err
+		}
+		if _, err := put.ExecContext(ctx, id[:], a.Erased, content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fold) writeCredentials(ctx context.Context) error {
+	if len(f.credentials) == 0 {
+		return nil
+	}
+	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (id, consumer, content) VALUES (?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET consumer = excluded.consumer, content = excluded.content`)
+	if err != nil {
+		return err
+	}
+	defer put.Close()
+	for id, c := range f.credentials {
+		content, err := f.model.seal(ctx, events.CredentialStream(id), credentialTable, c)
+		if err != nil {
+			return err
+		}
+		// A consumer's key never expires, so it is usable until it is revoked.
+		usable := c.Kind == events.KindConsumer && c.Revoked.IsZero()
+		if _, err := put.ExecContext(ctx, id[:], sql.NullString{String: c.Name, Valid: usable}, content); err != nil {
+			return err
+		}
+	}
+	return nil
+}

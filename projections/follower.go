@@ -1,0 +1,231 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// Projection is what a Follower feeds.
+type Projection interface {
+	// Position returns the position of the last event that was applied, durably.
+	Position(ctx context.Context) (uint64, error)
+
+	// Apply takes in a batch of consecutive events, in log order, and moves the
+	// position to that of the last, in one step: after a crash either all of
+	// the batch was applied or Position still tells to begin with it. Events at
+	// or below the position are dropped. It may block until ctx ends, as when
+	// what it writes to is away; an error means that the batch is at fault.
+	Apply(ctx context.Context, batch []events.Event) error
+}
+
+// ErrStopped is returned by WaitFor when the follower was asked to stop before
+// it reached the position.
+var ErrStopped = errors.New("follower was stopped")
+
+// FollowerConfig configures a Follower.
+type FollowerConfig struct {
+	Name       string            // in logs and health reports
+	Store      *eventstore.Store // required
+	Projection Projection        // required
+	Batch      int               // events a batch at most; 0 means 500
+	Log        *slog.Logger      // nil means slog.Default()
+}
+
+// Follower feeds a projection from the log.
+type Follower struct {
+	cfg FollowerConfig
+	// suspect is the last position of a batch that failed: up to there events
+	// are applied one by one. Only Run's goroutine uses it.
+	suspect uint64
+
+	mu      sync.Mutex // guards what follows
+	status  Status
+	ended   error         // what WaitFor returns once Run has
+	changed chan struct{} // closed and replaced at each change of position or ended
+}
+
+// NewFollower makes a follower; Run starts it.
+func NewFollower(cfg FollowerConfig) *Follower {
+	if cfg.Batch <= 0 {
+		cfg.Batch = 500
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Follower{cfg: cfg, status: Status{Name: cfg.Name}, changed: make(chan struct{})}
+}
+
+// Run follows the log until ctx ends, when it returns nil, or until an event
+// could not be applied after some 30 seconds of retries. Then it returns what is
+// wrong; the position stays before that event.
+//
+// To shut down without losing work, call WaitFor with the log's head and end
+// ctx afterwards.
+func (f *Follower) Run(ctx context.Context) error {
+	err := f.follow(ctx)
+	if ctx.Err() != nil {
+		err = nil // what failed, failed because it was cut off
+	}
+	f.stopped(err)
+	return err
+}
+
+func (f *Follower) follow(ctx context.Context) error {
+	if err := f.retry(ctx, f.resume); err != nil {
+		return err
+	}
+	for {
+		if err := f.retry(ctx, f.advance); err != nil {
+			return err
+		}
+	}
+}
+
+// resume begins where the projection ended.
+func (f *Follower) resume(ctx context.Context) error {
+	position, err := f.cfg.Projection.Position(ctx)
+	if err != nil {
+		return fmt.Errorf("find the position to resume from: %w", err)
+	}
+	head, err := f.cfg.Store.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("find the end of the log: %w", err)
+	}
+	// Another log, or an older copy of it. On a replicated log this node's feed
+	// may only be late, which the retries wait for.
+	if head < position {
+		return fmt.Errorf("%w: it is at position %d and the log ends at %d", ErrOutOfStep, position, head)
+	}
+	f.movedTo(position)
+	return nil
+}
+
+// advance waits until there are events and applies the next batch, which is as
+// long as the lag, up to the configured length.
+func (f *Follower) advance(ctx context.Context) error {
+	after := f.Status().Position
+	if err := f.cfg.Store.Wait(ctx, after); err != nil {
+		return fmt.Errorf("wait for the log: %w", err)
+	}
+	limit := f.cfg.Batch
+	if after < f.suspect {
+		limit = 1
+	}
+	batch, err := f.cfg.Store.ReadAll(ctx, after, limit)
+	if len(batch) == 0 {
+		return err // says type and position
+	}
+	// What precedes an unreadable event is applied first. The error comes back
+	// with the next read, which begins at that event.
+	last := batch[len(batch)-1].Position
+	if err := f.cfg.Projection.Apply(ctx, batch); err != nil {
+		if len(batch) == 1 {
+			return &applyError{event: batch[0].Type, position: last, err: err}
+		}
+		f.suspect = last
+		return nil
+	}
+	f.movedTo(last)
+	return nil
+}
+
+// WaitFor returns once the projection has taken in the event at a position, or
+// ctx's error, or the error that stopped the follower, or ErrStopped.
+func (f *Follower) WaitFor(ctx context.Context, position uint64) error {
+	for {
+		f.mu.Lock()
+		reached, ended, changed := f.status.Position >= position, f.ended, f.changed
+		f.mu.Unlock()
+		if reached {
+			return nil
+		}
+		if ended != nil {
+			return ended
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Status is how a follower is doing.
+type Status struct {
+	Name     string `json:"name"`
+	Position uint64 `json:"position"`
+	Error    string `json:"error,omitzero"` // set while it retries or after it stopped
+	Stopped  bool   `json:"stopped,omitzero"`
+}
+
+// Status reports how the follower is doing.
+func (f *Follower) Status() Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+func (f *Follower) movedTo(position uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status.Position, f.status.Error = position, ""
+	f.wake()
+}
+
+func (f *Follower) stopped(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status.Stopped, f.status.Error = true, ""
+	f.ended = ErrStopped
+	if err != nil {
+		f.status.Error, f.ended = err.Error(), err
+		f.cfg.Log.Error("follower stopped, and falls behind until this is repaired and konto restarted",
+			"follower", f.cfg.Name, "position", f.status.Position, "error", err)
+	}
+	f.wake()
+}
+
+// wake lets the callers of WaitFor look again. The caller holds mu.
+func (f *Follower) wake() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// The delays between tries of a step double from the first to the last: eight
+// delays, 31.875 s together. That outlasts a busy disk and is short enough for
+// an operator to be told of an event that will never apply.
+const (
+	firstDelay = 125 * time.Millisecond
+	lastDelay  = 16 * time.Second
+)
+
+// retry repeats a step until it succeeds, ctx ends, or it failed too often.
+func (f *Follower) retry(ctx context.Context, step func(context.Context) error) error {
+	for delay := firstDelay; ; delay *= 2 {
+		err := step(ctx)
+		if err == nil || ctx.Err() != nil || delay > lastDelay {
+			return err
+		}
+		f.retrying(err, delay)
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (f *Follower) retrying(err error, delay time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status.Error = err.Error()
+	f.cfg.Log.Warn("follower retries", "follower", f.cfg.Name, "delay", delay,
+		"position", f.status.Position, "error", err)
+}

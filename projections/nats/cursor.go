@@ -1,0 +1,98 @@
+package nats
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"konto/eventstore"
+)
+
+// cursorName is the publisher's name among the cursors.
+const cursorName = "publisher"
+
+// Cursor is how far the publisher got, and on which incarnation of the stream.
+// The zero Cursor is none.
+type Cursor struct {
+	Position      uint64    `json:"position"`
+	Sequence      uint64    `json:"sequence"` // the stream's last when the cursor was written
+	StreamCreated time.Time `json:"streamCreated"`
+}
+
+// Cursors keeps cursors by name. *projections.ReadModel does.
+type Cursors interface {
+	// Cursor returns what SetCursor last stored under a name, nil if nothing was.
+	Cursor(ctx context.Context, name string) ([]byte, error)
+	// SetCursor stores a value durably.
+	SetCursor(ctx context.Context, name string, value []byte) error
+}
+
+func loadCursor(ctx context.Context, from Cursors) (Cursor, error) {
+	value, err := from.Cursor(ctx, cursorName)
+	if err != nil {
+		return Cursor{}, fmt.Errorf("load the publisher's cursor: %w", err)
+	}
+	var c Cursor
+	if len(value) == 0 {
+		return c, nil
+	}
+	if err := json.Unmarshal(value, &c); err != nil {
+		return Cursor{}, fmt.Errorf("load the publisher's cursor: %w", err)
+	}
+	return c, nil
+}
+
+func saveCursor(ctx context.Context, to Cursors, c Cursor) error {
+	value, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("save the publisher's cursor: %w", err)
+	}
+	if err := to.SetCursor(ctx, cursorName, value); err != nil {
+		return fmt.Errorf("save the publisher's cursor: %w", err)
+	}
+	return nil
+}
+
+// fits tells that the stream is the one the cursor was written for, and holds
+// at least as much: sequences never go down when messages age out or are
+// purged, only when files were lost.
+func (c Cursor) fits(t tail) bool {
+	return c.StreamCreated.Equal(t.created) && t.sequence >= c.Sequence
+}
+
+// resume is the position after which publishing goes on; doc.go has it as a
+// table. held is the position up to which events are older than the stream's
+// retention.
+func (c Cursor) resume(t tail, held uint64) uint64 {
+	switch {
+	case t.messages > 0 && c.fits(t) && (t.last.position == 0 || t.last.sequence <= c.Sequence):
+		return c.Position // what follows the cursor in the stream, if anything, is not ours
+	case t.messages > 0 && t.last.position > 0:
+		return t.last.position
+	case c == Cursor{}:
+		return 0
+	}
+	return min(c.Position, held)
+}
+
+// olderThan returns the position of the last event before the first one that
+// is not older than a time. Times follow positions closely enough: each is read
+// from the clock just before its event is appended.
+func olderThan(ctx context.Context, store *eventstore.Store, limit time.Time) (uint64, error) {
+	head, err := store.Head(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	after := sort.Search(int(head), func(after int) bool {
+		next, err := store.ReadAll(ctx, uint64(after), 1)
+		if err != nil {
+			failed = err
+		}
+		return len(next) == 0 || !next[0].Time.Before(limit)
+	})
+	return uint64(after), failed
+}

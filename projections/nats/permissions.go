@@ -1,0 +1,130 @@
+package nats
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// own is the user name of konto's connection. No consumer can bear it.
+const own = "$konto"
+
+// reserved names the durables of konto's own reactors.
+var reserved = []string{"konto-deliveries", "konto-mailer"}
+
+// guard decides who may connect, and what they may do.
+type guard struct {
+	secret       string // of konto's own connection; made at start, never leaves the process
+	authenticate func(token string) (string, bool)
+	consumers    func() []string
+	log          *slog.Logger
+
+	// mu makes the reading of a client's rights and its registration one step.
+	mu sync.Mutex
+}
+
+func newGuard(cfg ServerConfig) *guard {
+	g := &guard{secret: rand.Text(), authenticate: cfg.Authenticate, consumers: cfg.Consumers, log: cfg.Log}
+	if g.authenticate == nil {
+		g.authenticate = func(string) (string, bool) { return "", false }
+	}
+	if g.consumers == nil {
+		g.consumers = func() []string { return nil }
+	}
+	return g
+}
+
+// Check lets a client in that shows konto's secret, or a consumer's token, as
+// its token or as its password.
+func (g *guard) Check(c server.ClientAuthentication) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	shown := c.GetOpts().Token
+	if shown == "" {
+		shown = c.GetOpts().Password
+	}
+	if subtle.ConstantTimeCompare([]byte(shown), []byte(g.secret)) == 1 {
+		c.RegisterUser(&server.User{Username: own})
+		return true
+	}
+	name, ok := g.authenticate(shown)
+	if !ok {
+		return false
+	}
+	if !usable(name) {
+		g.log.Warn("consumer's name cannot be used on NATS", "consumer", name)
+		return false
+	}
+	consumers := g.consumers()
+	if !slices.Contains(consumers, name) {
+		return false // the list could not be read: without it the others' durables would be open
+	}
+	c.RegisterUser(&server.User{Username: name, Permissions: permissions(name, consumers)})
+	return true
+}
+
+// concerns tells whether a connected user is among the named consumers, or is
+// any consumer when none is named.
+func (g *guard) concerns(user string, consumers []string) bool {
+	if user == "" || user == own {
+		return false
+	}
+	return len(consumers) == 0 || slices.Contains(consumers, user)
+}
+
+// permissions is the least that a consumer needs to follow the account events:
+// as a plain subscriber, with ordered and ephemeral consumers, and with one
+// durable that bears its name. Durables that bear another's name are closed to
+// it, because whoever may fetch from a durable takes its messages away.
+func permissions(name string, consumers []string) *server.Permissions {
+	publish := &server.SubjectPermission{Allow: []string{
+		"$JS.API.INFO",
+		"$JS.API.STREAM.NAMES",
+		"$JS.API.STREAM.INFO.KONTO",
+		"$JS.API.STREAM.MSG.GET.KONTO",
+		// Not CONSUMER.CREATE.KONTO itself, whose request names the consumer in
+		// its body, where no permission reaches.
+		"$JS.API.CONSUMER.CREATE.KONTO.>",
+		"$JS.API.CONSUMER.INFO.KONTO.*",
+		"$JS.API.CONSUMER.MSG.NEXT.KONTO.*",
+		"$JS.API.CONSUMER.DELETE.KONTO.*", // ordered consumers remove their predecessors
+		"$JS.ACK.KONTO.>",
+		"$JS.FC.KONTO.>",
+	}}
+	for _, other := range slices.Concat(consumers, reserved) {
+		if other == name || !token(other) {
+			continue
+		}
+		publish.Deny = append(publish.Deny,
+			"$JS.API.CONSUMER.CREATE.KONTO."+other,
+			"$JS.API.CONSUMER.CREATE.KONTO."+other+".>",
+			"$JS.API.CONSUMER.INFO.KONTO."+other,
+			"$JS.API.CONSUMER.MSG.NEXT.KONTO."+other,
+			"$JS.API.CONSUMER.DELETE.KONTO."+other,
+			"$JS.ACK.KONTO."+other+".>",
+			"$JS.FC.KONTO."+other+".>")
+	}
+	return &server.Permissions{
+		Publish:   publish,
+		Subscribe: &server.SubjectPermission{Allow: []string{"konto.account.>", "_INBOX.>"}},
+	}
+}
+
+// usable tells whether a consumer may bear the name.
+func usable(name string) bool { return token(name) && !slices.Contains(reserved, name) }
+
+// token tells whether a name is one plain token of a subject, so that no
+// wildcard or separator in it widens or breaks a permission.
+func token(name string) bool {
+	for _, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return name != ""
+}

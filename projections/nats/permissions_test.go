@@ -1,0 +1,319 @@
+package nats
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// access is a register of consumers' tokens: the token of NAME is "token-NAME".
+type access struct {
+	mu    sync.Mutex
+	names []string
+}
+
+func (a *access) set(names ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.names = names
+}
+
+func (a *access) consumers() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]string(nil), a.names...)
+}
+
+func (a *access) authenticate(token string) (string, bool) {
+	for _, name := range a.consumers() {
+		if token == "token-"+name {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// listening starts a server that consumers reach over TCP, with 20 events published.
+func listening(t *testing.T, names ...string) (*room, *access) {
+	t.Helper()
+	r, a := newRoom(t), &access{names: names}
+	var err error
+	r.server, err = StartServer(ServerConfig{
+		Dir: r.dir, Listen: "127.0.0.1:0", Key: []byte("k"), Log: quiet,
+		Authenticate: a.authenticate, Consumers: a.consumers,
+	})
+	must(t, err)
+	r.conn, err = r.server.Dial()
+	must(t, err)
+	r.account(20)
+	r.follow(r.publisher())
+	return r, a
+}
+
+// consumer is an outside client with its refusals.
+type consumer struct {
+	t       *testing.T
+	nc      *natsgo.Conn
+	js      jetstream.JetStream
+	refused chan error
+}
+
+func (r *room) consumer(t *testing.T, name string) *consumer {
+	t.Helper()
+	c := &consumer{t: t, refused: make(chan error, 64)}
+	var err error
+	c.nc, err = natsgo.Connect(r.server.URL(), natsgo.Token("token-"+name), natsgo.MaxReconnects(-1),
+		natsgo.ReconnectWait(10*time.Millisecond), natsgo.ReconnectJitter(0, 0), natsgo.IgnoreAuthErrorAbort(),
+		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { c.refused <- err }))
+	must(t, err)
+	t.Cleanup(c.nc.Close)
+	c.js, err = jetstream.New(c.nc)
+	must(t, err)
+	return c
+}
+
+// refuses fails unless the server answers a publish with a permissions violation.
+func (c *consumer) refuses(subject, data string) {
+	c.t.Helper()
+	must(c.t, c.nc.PublishRequest(subject, c.nc.NewInbox(), []byte(data)))
+	must(c.t, c.nc.Flush())
+	c.violation("publish to " + subject)
+}
+
+func (c *consumer) violation(what string) {
+	c.t.Helper()
+	select {
+	case err := <-c.refused:
+		if !errors.Is(err, natsgo.ErrPermissionViolation) {
+			c.t.Errorf("%s: %v", what, err)
+		}
+	case <-time.After(2 * time.Second):
+		c.t.Errorf("%s was not refused", what)
+	}
+}
+
+func (c *consumer) fetch(from jetstream.Consumer, n int) {
+	c.t.Helper()
+	batch, err := from.Fetch(n, jetstream.FetchMaxWait(5*time.Second))
+	must(c.t, err)
+	var got int
+	for m := range batch.Messages() {
+		got++
+		if from.CachedInfo().Config.AckPolicy == jetstream.AckExplicitPolicy {
+			must(c.t, m.DoubleAck(c.t.Context()))
+		}
+	}
+	must(c.t, batch.Error())
+	if got != n {
+		c.t.Fatalf("got %d of %d messages", got, n)
+	}
+}
+
+func TestConsumerMayFollow(t *testing.T) {
+	r, _ := listening(t, "billing", "crm")
+	c := r.consumer(t, "billing")
+
+	t.Run("plain subscription", func(t *testing.T) {
+		sub, err := c.nc.SubscribeSync("konto.account.*.ProfileUpdated")
+		must(t, err)
+		must(t, c.nc.Flush())
+		r.account(1)
+		r.follow(r.publisher())
+		m, err := sub.NextMsg(5 * time.Second)
+		must(t, err)
+		if m.Header.Get("ce-position") != "21" {
+			t.Fatalf("got position %s", m.Header.Get("ce-position"))
+		}
+	})
+	t.Run("ordered consumer", func(t *testing.T) {
+		o, err := c.js.OrderedConsumer(t.Context(), streamName, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subjects}})
+		must(t, err)
+		c.fetch(o, 21)
+	})
+	t.Run("ephemeral consumer", func(t *testing.T) {
+		e, err := c.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
+		must(t, err)
+		c.fetch(e, 21)
+	})
+	t.Run("durable of its name", func(t *testing.T) {
+		d, err := c.js.CreateOrUpdateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{
+			Durable: "billing", AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "konto.account.*.ProfileUpdated",
+		})
+		must(t, err)
+		c.fetch(d, 21)
+		_, err = c.js.Consumer(t.Context(), streamName, "billing")
+		must(t, err)
+		must(t, c.js.DeleteConsumer(t.Context(), streamName, "billing"))
+	})
+	t.Run("look at the stream", func(t *testing.T) {
+		s, err := c.js.Stream(t.Context(), streamName)
+		must(t, err)
+		_, err = s.GetMsg(t.Context(), 1)
+		must(t, err)
+		_, err = c.js.AccountInfo(t.Context())
+		must(t, err)
+	})
+	select {
+	case err := <-c.refused:
+		t.Errorf("something was refused: %v", err)
+	default:
+	}
+}
+
+func TestConsumerMayDoNothingElse(t *testing.T) {
+	r, _ := listening(t, "billing", "crm")
+	crm := r.consumer(t, "crm")
+	_, err := crm.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Durable: "crm", AckPolicy: jetstream.AckExplicitPolicy})
+	must(t, err)
+	c := r.consumer(t, "billing")
+	for _, subject := range []string{
+		"konto.account.01HXA3B4C5D6E7F8G9H0J1K2M3.EmailChanged",
+		"other",
+		"_INBOX.someone",
+		"$SYS.REQ.SERVER.PING",
+		"$JS.API.STREAM.CREATE.OTHER",
+		"$JS.API.STREAM.CREATE.KONTO",
+		"$JS.API.STREAM.UPDATE.KONTO",
+		"$JS.API.STREAM.DELETE.KONTO",
+		"$JS.API.STREAM.PURGE.KONTO",
+		"$JS.API.STREAM.MSG.DELETE.KONTO",
+		"$JS.API.STREAM.SNAPSHOT.KONTO",
+		"$JS.API.CONSUMER.CREATE.KONTO",
+		"$JS.API.CONSUMER.DURABLE.CREATE.KONTO.billing",
+		"$JS.API.CONSUMER.CREATE.KONTO.crm",
+		"$JS.API.CONSUMER.CREATE.KONTO.crm.konto.account.>",
+		"$JS.API.CONSUMER.CREATE.KONTO.konto-deliveries",
+		"$JS.API.CONSUMER.MSG.NEXT.KONTO.crm",
+		"$JS.API.CONSUMER.MSG.NEXT.KONTO.konto-mailer",
+		"$JS.API.CONSUMER.INFO.KONTO.crm",
+		"$JS.API.CONSUMER.DELETE.KONTO.crm",
+		"$JS.API.CONSUMER.DELETE.KONTO.konto-deliveries",
+		"$JS.API.STREAM.LIST",
+		"$JS.API.CONSUMER.NAMES.KONTO",
+		"$JS.API.CONSUMER.LIST.KONTO",
+		"$JS.API.CONSUMER.PAUSE.KONTO.crm",
+		"$JS.API.CONSUMER.RESET.KONTO.crm",
+		"$JS.ACK.KONTO.crm.1.1.1.1.0",
+		"$JS.ACK.OTHER.crm.1.1.1.1.0",
+	} {
+		c.refuses(subject, "{}")
+	}
+	for _, subject := range []string{">", "$JS.>", "$SYS.>", "konto.>", "_KONTO.>"} {
+		_, err := c.nc.Subscribe(subject, func(*natsgo.Msg) {})
+		must(t, err)
+		must(t, c.nc.Flush())
+		c.violation("subscribe to " + subject)
+	}
+	d, err := crm.js.Consumer(t.Context(), streamName, "crm")
+	must(t, err)
+	crm.fetch(d, 20)
+}
+
+// The server answers a request, and delivers what is fetched, at whatever
+// subject the client names; doc.go tells what that leaves open.
+func TestAnswersNeverReachJetStreamsAPI(t *testing.T) {
+	r, _ := listening(t, "billing", "crm")
+	c := r.consumer(t, "billing")
+	d, err := c.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Durable: "billing", HeadersOnly: true})
+	must(t, err)
+	targets := []string{"$JS.API.STREAM.PURGE.KONTO", "$JS.API.STREAM.DELETE.KONTO", "$JS.API.CONSUMER.DELETE.KONTO.crm"}
+	for _, target := range targets {
+		must(t, c.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.KONTO.billing", target, []byte("1")))
+		must(t, c.nc.PublishRequest("$JS.API.INFO", target, nil))
+	}
+	for delivered := uint64(0); delivered < uint64(len(targets)); {
+		info, err := d.Info(t.Context())
+		must(t, err)
+		delivered = info.Delivered.Consumer
+	}
+	if n := len(r.received()); n != 20 {
+		t.Fatalf("stream holds %d messages", n)
+	}
+	answer, err := c.nc.Request("$JS.API.CONSUMER.CREATE.KONTO.push",
+		[]byte(`{"stream_name":"KONTO","config":{"name":"push","deliver_subject":"konto.account.forged","ack_policy":"none"}}`), 5*time.Second)
+	must(t, err)
+	if !strings.Contains(string(answer.Data), "forms a cycle") {
+		t.Fatalf("push into the stream: %s", answer.Data)
+	}
+}
+
+func TestWhoMayConnect(t *testing.T) {
+	r, _ := listening(t, "billing", "konto-mailer", "a.b", "*")
+	tests := []struct {
+		name string
+		as   natsgo.Option
+		ok   bool
+	}{
+		{"token", natsgo.Token("token-billing"), true},
+		{"token as password", natsgo.UserInfo("anybody", "token-billing"), true},
+		{"nothing", natsgo.Name("nobody"), false},
+		{"empty token", natsgo.Token(""), false},
+		{"wrong token", natsgo.Token("token-nobody"), false},
+		{"token as user name", natsgo.UserInfo("token-billing", ""), false},
+		{"name of konto's own", natsgo.Token("token-konto-mailer"), false},
+		{"name of two tokens", natsgo.Token("token-a.b"), false},
+		{"wildcard as name", natsgo.Token("token-*"), false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			nc, err := natsgo.Connect(r.server.URL(), test.as)
+			if test.ok {
+				must(t, err)
+				nc.Close()
+			} else if !errors.Is(err, natsgo.ErrAuthorization) {
+				t.Fatalf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestNobodyConnectsWhenTheConsumersAreUnknown(t *testing.T) {
+	a := &access{names: []string{"billing"}}
+	s, err := StartServer(ServerConfig{
+		Dir: t.TempDir(), Listen: "127.0.0.1:0", Key: []byte("k"), Log: quiet,
+		Authenticate: a.authenticate, Consumers: func() []string { return nil },
+	})
+	must(t, err)
+	defer s.Close()
+	if _, err := natsgo.Connect(s.URL(), natsgo.Token("token-billing")); !errors.Is(err, natsgo.ErrAuthorization) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestDisconnectAppliesWhatChanged(t *testing.T) {
+	r, a := listening(t, "billing", "crm")
+	billing, crm := r.consumer(t, "billing"), r.consumer(t, "crm")
+	lost, back := billing.nc.StatusChanged(natsgo.RECONNECTING), crm.nc.StatusChanged(natsgo.CONNECTED)
+
+	a.set("crm") // billing's key was revoked
+	r.server.Disconnect("billing")
+	within(t, lost, "billing was not disconnected")
+	if _, err := natsgo.Connect(r.server.URL(), natsgo.Token("token-billing")); !errors.Is(err, natsgo.ErrAuthorization) {
+		t.Fatalf("got %v", err)
+	}
+	if !crm.nc.IsConnected() {
+		t.Fatal("crm was disconnected too")
+	}
+
+	a.set("crm", "newcomer")
+	r.server.Disconnect()
+	within(t, back, "crm did not come back")
+	crm.refuses("$JS.API.CONSUMER.CREATE.KONTO.newcomer", "{}")
+	if !r.conn.nc.IsConnected() {
+		t.Fatal("konto's own connection was closed")
+	}
+}
+
+func within(t *testing.T, c <-chan natsgo.Status, failure string) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(5 * time.Second):
+		t.Fatal(failure)
+	}
+}

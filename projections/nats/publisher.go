@@ -1,0 +1,213 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/events"
+	"konto/eventstore"
+	"konto/projections"
+)
+
+const (
+	defaultRetention = 7 * 24 * time.Hour
+	retryDelay       = 250 * time.Millisecond
+)
+
+// PublisherConfig configures the publisher.
+type PublisherConfig struct {
+	Conn      *Conn             // required
+	Cursors   Cursors           // required
+	Store     *eventstore.Store // required
+	Retention time.Duration     // of messages in the stream; 0 means 7 days
+	Log       *slog.Logger      // nil means slog.Default()
+}
+
+// Publisher is a projection that publishes account events to the JetStream
+// stream KONTO, in log order and without gaps. Its methods but State are called
+// by one goroutine.
+type Publisher struct {
+	js        jetstream.JetStream
+	cursors   Cursors
+	store     *eventstore.Store
+	retention time.Duration
+	log       *slog.Logger
+
+	cursor Cursor
+	synced bool // cursor is what the stream really held, and nothing failed since
+	filled bool // the stream held messages then, or got some since
+	away   atomic.Bool
+}
+
+var _ projections.Projection = (*Publisher)(nil)
+
+// NewPublisher makes the publisher. It touches neither NATS nor the log yet.
+func NewPublisher(cfg PublisherConfig) *Publisher {
+	if cfg.Retention == 0 {
+		cfg.Retention = defaultRetention
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Publisher{js: cfg.Conn.js, cursors: cfg.Cursors, store: cfg.Store, retention: cfg.Retention, log: cfg.Log}
+}
+
+// State says in words how the publisher is doing.
+func (p *Publisher) State() string {
+	if p.away.Load() {
+		return "waiting for NATS"
+	}
+	return "publishing"
+}
+
+// Position returns the position after which publishing must go on, by what the
+// stream really holds. It waits for NATS until ctx ends.
+func (p *Publisher) Position(ctx context.Context) (uint64, error) {
+	p.synced = false
+	err := p.persist(ctx, p.sync)
+	return p.cursor.Position, err
+}
+
+// Apply publishes the account events of a batch and returns when all are
+// acknowledged and the cursor is saved. It waits for NATS until ctx ends. When
+// the stream lost messages meanwhile, they are published first.
+func (p *Publisher) Apply(ctx context.Context, batch []events.Event) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	return p.persist(ctx, func(ctx context.Context) error {
+		if err := p.sync(ctx); err != nil {
+			return err
+		}
+		if err := p.catchUp(ctx, batch[0].Position-1); err != nil {
+			return err
+		}
+		return p.publish(ctx, batch)
+	})
+}
+
+// persist repeats a step until it succeeds, ctx ends, or it fails for another
+// reason than NATS. An outage is logged once.
+func (p *Publisher) persist(ctx context.Context, step func(context.Context) error) error {
+	for {
+		err := step(ctx)
+		if err == nil {
+			if p.away.Swap(false) {
+				p.log.Info("publishing to NATS again")
+			}
+			return nil
+		}
+		p.synced = false
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, errUnavailable) {
+			return err
+		}
+		if !p.away.Swap(true) {
+			p.log.Warn("events wait for NATS in the log", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryDelay):
+		}
+	}
+}
+
+// sync makes the cursor agree with the stream. A stream that is as the cursor
+// says costs one request.
+func (p *Publisher) sync(ctx context.Context) error {
+	stream, err := p.openStream(ctx)
+	if err != nil {
+		return err
+	}
+	info := stream.CachedInfo()
+	emptied := p.filled && info.State.Msgs == 0
+	if p.synced && !emptied && info.Created.Equal(p.cursor.StreamCreated) && info.State.LastSeq == p.cursor.Sequence {
+		return nil
+	}
+	t, err := p.readTail(ctx, stream)
+	if err != nil {
+		return err
+	}
+	saved, err := loadCursor(ctx, p.cursors)
+	if err != nil {
+		return err
+	}
+	var held uint64
+	if t.last.position == 0 { // else there is no need to search the log
+		if held, err = olderThan(ctx, p.store, time.Now().Add(-p.retention)); err != nil {
+			return err
+		}
+	}
+	next := Cursor{Position: saved.resume(t, held), Sequence: t.sequence, StreamCreated: t.created}
+	if next.Position < saved.Position {
+		p.log.Warn("stream lost messages, publishing them again", "stream", streamName, "after", next.Position, "upto", saved.Position)
+	}
+	// Saved before anything is published on top of it: the old cursor's sequence
+	// says nothing about the messages that follow now.
+	if err := saveCursor(ctx, p.cursors, next); err != nil {
+		return err
+	}
+	p.cursor, p.filled, p.synced = next, t.messages > 0, true
+	return nil
+}
+
+// catchUp publishes what the log holds between the cursor and a position.
+func (p *Publisher) catchUp(ctx context.Context, upto uint64) error {
+	for p.cursor.Position < upto {
+		missed, err := p.store.ReadAll(ctx, p.cursor.Position, window)
+		if err != nil {
+			return err
+		}
+		for len(missed) > 0 && missed[len(missed)-1].Position > upto {
+			missed = missed[:len(missed)-1]
+		}
+		if len(missed) == 0 {
+			return nil // positions that the log never gave out
+		}
+		if err := p.publish(ctx, missed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish sends the events that follow the cursor, and moves it.
+func (p *Publisher) publish(ctx context.Context, batch []events.Event) error {
+	for len(batch) > 0 && batch[0].Position <= p.cursor.Position {
+		batch = batch[1:]
+	}
+	for len(batch) > 0 {
+		part := batch[:min(window, len(batch))]
+		batch = batch[len(part):]
+		if err := p.publishPart(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Publisher) publishPart(ctx context.Context, part []events.Event) error {
+	msgs, err := messages(part)
+	if err != nil {
+		return err
+	}
+	if err := p.send(ctx, msgs); err != nil {
+		return err
+	}
+	next := p.cursor
+	next.Position = part[len(part)-1].Position
+	next.Sequence += uint64(len(msgs))
+	if err := saveCursor(ctx, p.cursors, next); err != nil {
+		return err
+	}
+	p.cursor, p.filled = next, p.filled || len(msgs) > 0
+	return nil
+}

@@ -1,0 +1,223 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/projections"
+)
+
+var _ Cursors = (*projections.ReadModel)(nil)
+
+func TestPublishesInOrderWithoutGapsOverARestart(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	for range 10 {
+		r.account(500)
+	}
+	r.follow(r.publisher())
+	r.stop()
+	for range 10 {
+		r.account(500)
+	}
+	r.start()
+	r.follow(r.publisher())
+	want := r.published(0)
+	if len(want) != 10_000 {
+		t.Fatalf("log has %d account events", len(want))
+	}
+	r.holds(want)
+	if c := r.saved(); c.Position != 10_000 || c.Sequence != 10_000 {
+		t.Fatalf("cursor is %+v", c)
+	}
+}
+
+func TestServerStopsWhileEventsArePublished(t *testing.T) {
+	r := newRoom(t)
+	r.account(10_000)
+	first := outsideServer(t, "127.0.0.1:0", r.dir)
+	address := first.Addr().String()
+	conn, err := Dial("nats://"+address, quiet)
+	must(t, err)
+	defer conn.Close()
+	some := make(chan struct{})
+	var seen int
+	_, err = conn.nc.Subscribe(subjects, func(*natsgo.Msg) {
+		if seen++; seen == 3000 {
+			close(some)
+		}
+	})
+	must(t, err)
+	p := NewPublisher(PublisherConfig{Conn: conn, Cursors: r.cursors, Store: r.store, Log: quiet})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.follow(p)
+	}()
+	<-some
+	first.Shutdown()
+	first.WaitForShutdown()
+	outsideServer(t, address, r.dir)
+	<-done
+	r.conn = conn
+	r.holds(r.published(0))
+}
+
+func TestLostMessageLeavesNoHole(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	r.account(300)
+	p := r.publisher()
+	p.js = &lossy{JetStream: p.js, lose: 120}
+	r.follow(p)
+	r.holds(r.published(0))
+}
+
+func TestForeignMessagesDoNotStopThePublisher(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	r.account(50)
+	p := r.publisher()
+	r.follow(p)
+	_, err := r.conn.js.Publish(t.Context(), "konto.account.foreign", []byte("{}"))
+	must(t, err)
+	r.account(50)
+	r.feed(p, 50)
+	r.follow(r.publisher())
+	want := r.published(0)
+	r.holds(append(append(want[:50:50], ""), want[50:]...))
+}
+
+func TestCredentialsAreNeverPublished(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	r.account(3)
+	r.append(events.CredentialStream(ulid.Make()), events.KeyIssued{Client: "shop", SecretHash: []byte("hash")}, events.CredentialRevoked{})
+	p := r.publisher()
+	r.follow(p)
+	r.holds(r.published(0))
+	at, err := r.publisher().Position(t.Context())
+	must(t, err)
+	if n := len(r.received()); at != 5 || n != 3 {
+		t.Fatalf("%d messages at position %d, want 3 at 5", n, at)
+	}
+}
+
+func TestMessageIsACloudEvent(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	id := ulid.Make()
+	r.append(events.AccountStream(id), events.AccountOpened{Email: "a@example.com"},
+		events.EmailChanged{PreviousEmail: "a@example.com", NewEmail: "å@example.com", How: events.EmailDirect})
+	r.follow(r.publisher())
+	evs, err := r.store.ReadAll(t.Context(), 1, 1)
+	must(t, err)
+	e, m := evs[0], r.received()[1]
+	if want := "konto.account." + id.String() + ".EmailChanged"; m.Subject() != want {
+		t.Errorf("subject %s, want %s", m.Subject(), want)
+	}
+	if string(m.Data()) != string(e.Data) {
+		t.Errorf("data %s, want %s", m.Data(), e.Data)
+	}
+	want := map[string]string{
+		"Nats-Msg-Id": e.ID.String(), "ce-id": e.ID.String(), "ce-specversion": "1.0", "ce-source": "/konto",
+		"ce-type": "konto.account.EmailChanged.v1", "ce-subject": id.String(), "ce-time": e.Time.Format(time.RFC3339Nano),
+		"ce-datacontenttype": "application/json", "ce-position": "2", "ce-accountversion": "2",
+	}
+	for name, value := range want {
+		if got := m.Headers()[name]; len(got) != 1 || got[0] != value {
+			t.Errorf("header %s is %q, want %q", name, got, value)
+		}
+	}
+}
+
+func TestUndecodableEventIsAnErrorOfItsOwn(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	p := r.publisher()
+	_, err := p.Position(t.Context())
+	must(t, err)
+	poison := events.Event{ID: ulid.Make(), Stream: "account-not-a-ulid", Position: 1, Type: events.TypeEmailChanged}
+	if err := p.Apply(t.Context(), []events.Event{poison}); err == nil || errors.Is(err, errUnavailable) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestWaitsForAServerThatIsAbsentAtStart(t *testing.T) {
+	r := newRoom(t)
+	probe := outsideServer(t, "127.0.0.1:0", r.dir)
+	address := probe.Addr().String()
+	probe.Shutdown()
+	probe.WaitForShutdown()
+
+	conn, err := Dial("nats://"+address, quiet)
+	must(t, err)
+	defer conn.Close()
+	p := NewPublisher(PublisherConfig{Conn: conn, Cursors: r.cursors, Store: r.store, Log: quiet})
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.Position(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	if p.State() != "waiting for NATS" {
+		t.Fatalf("state is %q", p.State())
+	}
+	r.account(10)
+	outsideServer(t, address, r.dir)
+	r.follow(p)
+	if p.State() != "publishing" {
+		t.Fatalf("state is %q", p.State())
+	}
+	r.conn = conn
+	r.holds(r.published(0))
+}
+
+func TestSettingsOfAnOperatorAreKept(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	_, err := r.conn.js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: streamName, Subjects: []string{"other"}, MaxBytes: 1 << 30, Description: "ours", Storage: jetstream.FileStorage,
+	})
+	must(t, err)
+	r.follow(r.publisher())
+	cfg := r.stream().CachedInfo().Config
+	if cfg.Description != "ours" || cfg.MaxBytes != 1<<30 {
+		t.Errorf("settings were lost: %+v", cfg)
+	}
+	if cfg.MaxAge != defaultRetention || len(cfg.Subjects) != 1 || cfg.Subjects[0] != subjects || cfg.Discard != jetstream.DiscardOld {
+		t.Errorf("stream is not as the publisher needs it: %+v", cfg)
+	}
+}
+
+func BenchmarkPublish(b *testing.B) {
+	for _, size := range []int{1, 500, 2000} {
+		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
+			r := newRoom(b)
+			r.start()
+			r.account(size)
+			p := r.publisher()
+			_, err := p.Position(b.Context())
+			must(b, err)
+			batch, err := r.store.ReadAll(b.Context(), 0, size)
+			must(b, err)
+			var position uint64
+			b.ResetTimer()
+			for range b.N {
+				for i := range batch {
+					position++
+					batch[i].Position, batch[i].ID = position, ulid.Make()
+				}
+				must(b, p.Apply(b.Context(), batch))
+			}
+			b.ReportMetric(float64(position)/b.Elapsed().Seconds(), "msg/s")
+		})
+	}
+}

@@ -1,0 +1,176 @@
+package nats
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	natsgo "github.com/nats-io/nats.go"
+)
+
+// ErrPortTaken tells that another process listens on ServerConfig.Listen.
+// Nothing was started; choose another address.
+var ErrPortTaken = errors.New("address is already in use")
+
+// startTimeout bounds the wait for a server whose listener is open already.
+const startTimeout = 10 * time.Second
+
+// ServerConfig configures the embedded server.
+type ServerConfig struct {
+	Dir    string // JetStream's files; required
+	Listen string // host:port (port 0: any free one), or "off": connections from this process only
+	Key    []byte // encrypts JetStream's files; required
+	// Authenticate returns the name of the consumer whose token it is. nil
+	// refuses everybody.
+	Authenticate func(token string) (consumer string, ok bool)
+	// Consumers names all consumers with a usable key, for the permissions. One
+	// that is not among them is refused, so an empty list refuses everybody.
+	Consumers func() []string
+	Log       *slog.Logger // nil means slog.Default()
+}
+
+// Server is an embedded NATS server with JetStream.
+type Server struct {
+	srv   *server.Server
+	guard *guard
+	log   *slog.Logger
+}
+
+// StartServer starts the server and returns when it accepts connections. Its
+// error matches ErrPortTaken when the address is not free.
+func StartServer(cfg ServerConfig) (*Server, error) {
+	if len(cfg.Key) == 0 {
+		return nil, errors.New("start NATS: no key to encrypt its files with")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	opts, err := options(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := writable(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("cannot keep NATS's files in %s: %w", cfg.Dir, err)
+	}
+	s := &Server{guard: newGuard(cfg), log: cfg.Log}
+	opts.CustomClientAuthentication = s.guard
+	if s.srv, err = server.NewServer(opts); err != nil {
+		return nil, fmt.Errorf("start NATS: %w", err)
+	}
+	logger := &logger{log: cfg.Log}
+	s.srv.SetLoggerV2(logger, false, false, false)
+	s.srv.Start() // returns once it listens, or after it told the logger why it cannot
+	if err := logger.failure(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("start NATS: %w", err)
+	}
+	if !s.srv.ReadyForConnections(startTimeout) {
+		s.Close()
+		return nil, fmt.Errorf("start NATS: not ready after %s", startTimeout)
+	}
+	return s, nil
+}
+
+// options translates the configuration. It opens the listener for a moment:
+// the server itself reports a taken port only as a line of its log.
+func options(cfg ServerConfig) (*server.Options, error) {
+	opts := &server.Options{
+		ServerName: "konto",
+		NoSigs:     true, // konto shuts it down, in order
+		JetStream:  true,
+		StoreDir:   cfg.Dir,
+		// JetStream's sync interval stays at its two minutes: the log is the
+		// truth, and the publisher sends again what a power failure took.
+		JetStreamKey:    string(cfg.Key),
+		JetStreamCipher: server.AES,
+	}
+	if cfg.Listen == "off" {
+		opts.DontListen = true
+		return opts, nil
+	}
+	host, port, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("NATS cannot listen on %q: %w", cfg.Listen, err)
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("NATS cannot listen on %s: %w", cfg.Listen, ErrPortTaken)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("NATS cannot listen on %s: %w", cfg.Listen, err)
+	}
+	l.Close()
+	opts.Host = host
+	if opts.Port, err = strconv.Atoi(port); err != nil {
+		return nil, fmt.Errorf("NATS cannot listen on %s: %w", cfg.Listen, err)
+	}
+	if opts.Port == 0 {
+		opts.Port = server.RANDOM_PORT // its own 0 means 4222
+	}
+	return opts, nil
+}
+
+// writable makes the folder and proves that files can be made in it, so that
+// the answer is one sentence and not a fatal line in the server's log.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, "probe-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// URL is where consumers connect, "" when it does not listen.
+func (s *Server) URL() string {
+	if s.srv.Addr() == nil {
+		return ""
+	}
+	return s.srv.ClientURL()
+}
+
+// Dial opens konto's own connection, in process.
+func (s *Server) Dial() (*Conn, error) {
+	return connect("", s.log,
+		natsgo.InProcessServer(s.srv),
+		natsgo.Token(s.guard.secret),
+		// Nobody can subscribe to an inbox that nobody can name, so no consumer
+		// reads the replies to konto's requests.
+		natsgo.CustomInboxPrefix("_KONTO."+rand.Text()))
+}
+
+// Disconnect closes the connections of the named consumers, or of all of them
+// when none is named. Clients come back by themselves, with what Authenticate
+// and Consumers say by then. Call it with a consumer's name when its key was
+// revoked, and without one when a consumer with a new name got its first key,
+// so that the others lose the right to that name.
+func (s *Server) Disconnect(consumers ...string) {
+	// The guard registers names under the same lock, so no client slips in with
+	// rights from before the change after its turn here has passed.
+	s.guard.mu.Lock()
+	defer s.guard.mu.Unlock()
+	conns, err := s.srv.Connz(&server.ConnzOptions{Username: true, Limit: s.srv.NumClients() + 1})
+	if err != nil {
+		return // only when the options above were malformed
+	}
+	for _, c := range conns.Conns {
+		if s.guard.concerns(c.AuthorizedUser, consumers) {
+			_ = s.srv.DisconnectClientByID(c.Cid) // fails when it has just left by itself
+		}
+	}
+}
+
+// Close stops the server after its files are flushed.
+func (s *Server) Close() {
+	s.srv.Shutdown()
+	s.srv.WaitForShutdown()
+}

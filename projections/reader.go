@@ -1,0 +1,86 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// Reader answers with accounts that are never older than any write
+// acknowledged before the call.
+type Reader struct {
+	Store    *eventstore.Store // required
+	Model    *ReadModel        // required
+	Follower *Follower         // required, the one that feeds Model
+	// Patience is how long a read waits for the follower before it folds the
+	// log itself; 0 means 50 ms, many times what a follower in health needs.
+	Patience time.Duration
+}
+
+// ErrNoAccount tells that the account was never opened, or was erased.
+var ErrNoAccount = errors.New("no such account")
+
+// foldPage is how many events a read that folds the log takes at a time.
+const foldPage = 500
+
+// Account waits, bounded, until the read model has the account's last event,
+// and folds the log itself when that takes too long or the follower stopped.
+func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, error) {
+	head, err := r.Store.StreamHead(ctx, events.AccountStream(id))
+	if err != nil {
+		return events.Account{}, err
+	}
+	if head.Version == 0 {
+		return events.Account{}, ErrNoAccount
+	}
+	a, _, err := r.Model.Account(ctx, id)
+	if err == nil && a.Version < head.Version && r.follows(ctx, head.Position) {
+		a, _, err = r.Model.Account(ctx, id)
+	}
+	if err == nil && a.Version < head.Version {
+		err = r.foldRest(ctx, id, &a)
+	}
+	if err != nil {
+		return events.Account{}, err
+	}
+	if !a.Exists() {
+		return events.Account{}, ErrNoAccount
+	}
+	return a, nil
+}
+
+// follows tells whether the read model reached the position in time.
+func (r *Reader) follows(ctx context.Context, position uint64) bool {
+	patience := r.Patience
+	if patience == 0 {
+		patience = 50 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return r.Follower.WaitFor(ctx, position) == nil
+}
+
+// foldRest adds what the log holds beyond a's version.
+func (r *Reader) foldRest(ctx context.Context, id ulid.ULID, a *events.Account) error {
+	for {
+		page, err := r.Store.ReadStream(ctx, events.AccountStream(id), a.Version, foldPage)
+		if err != nil {
+			return err
+		}
+		for _, e := range page {
+			payload, err := next(e, a.Version)
+			if err != nil {
+				return &applyError{event: e.Type, position: e.Position, err: err}
+			}
+			a.Apply(e, payload)
+		}
+		if len(page) < foldPage {
+			return nil
+		}
+	}
+}

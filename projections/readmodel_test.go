@@ -1,0 +1,329 @@
+package projections
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore/sqlitefile"
+)
+
+// folded is what the log says an account is.
+func (h *house) folded(id ulid.ULID) (a events.Account) {
+	h.t.Helper()
+	evs, err := h.store.ReadStream(h.t.Context(), events.AccountStream(id), 0, 1<<20)
+	h.must(err)
+	for _, e := range evs {
+		p, err := e.Payload()
+		h.must(err)
+		a.Apply(e, p)
+	}
+	return a
+}
+
+// history writes some accounts' lives and returns their ids; one is erased.
+func (h *house) history() []ulid.ULID {
+	h.t.Helper()
+	var ids []ulid.ULID
+	for i := range 8 {
+		ids = append(ids, h.openAccount(fmt.Sprintf("a%d@example.com", i)))
+	}
+	for i, id := range ids {
+		for v := range i {
+			h.append(events.AccountStream(id), uint64(v)+1, named(fmt.Sprintf("Name%d", v)))
+		}
+	}
+	h.append(events.AccountStream(ids[3]), 4, events.AccountErased{})
+	return ids
+}
+
+func (h *house) checkFolds(ids []ulid.ULID) {
+	h.t.Helper()
+	for _, id := range ids {
+		if got, want := h.account(id), h.folded(id); !reflect.DeepEqual(got, want) {
+			h.t.Errorf("account %s is %+v, the log says %+v", id, got, want)
+		}
+	}
+}
+
+func TestReadModelIsTheFoldOfTheLog(t *testing.T) {
+	for _, size := range []int{1, 3, 1000} {
+		t.Run(fmt.Sprintf("in batches of %d", size), func(t *testing.T) {
+			h := newHouse(t)
+			ids := h.history()
+			for rest := h.all(0); len(rest) > 0; rest = rest[min(size, len(rest)):] {
+				h.must(h.model.Apply(t.Context(), rest[:min(size, len(rest))]))
+			}
+			h.checkFolds(ids)
+			h.forgetMemory()
+			h.checkFolds(ids)
+		})
+	}
+}
+
+func TestDeletedFileIsRebuiltFromTheLog(t *testing.T) {
+	h := newHouse(t)
+	ids := h.history()
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	h.must(h.model.Close())
+	h.must(os.Remove(h.path()))
+	h.openModel()
+	if h.position() != 0 {
+		t.Fatalf("a new file is at position %d", h.position())
+	}
+	h.run()
+	h.drain()
+	h.checkFolds(ids)
+}
+
+func TestEventsAtOrBelowThePositionAreDropped(t *testing.T) {
+	h := newHouse(t)
+	ids := h.history()
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	h.append(events.AccountStream(ids[0]), 1, named("Late"))
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	h.must(h.model.Apply(t.Context(), h.all(5)))
+	h.checkFolds(ids)
+}
+
+func TestGapInAStreamIsAnErrorAndChangesNothing(t *testing.T) {
+	h := newHouse(t)
+	id := h.openAccount("a@example.com")
+	h.append(events.AccountStream(id), 1, named("Two"), named("Three"))
+	other := h.openAccount("b@example.com")
+	evs := h.all(0)
+	h.must(h.model.Apply(t.Context(), evs[:1]))
+	gap := []events.Event{evs[3], evs[2]}
+	gap[0].Position, gap[1].Position = 2, 3
+	for _, memory := range []string{"warm", "cold"} {
+		if err := h.model.Apply(t.Context(), gap); !errors.Is(err, ErrOutOfStep) {
+			t.Errorf("%s: Apply returned %v", memory, err)
+		}
+		if _, ok, _ := h.model.Account(t.Context(), other); ok || h.position() != 1 || h.account(id).Version != 1 {
+			t.Errorf("%s: part of the batch was applied", memory)
+		}
+		h.forgetMemory()
+	}
+}
+
+func TestEventOfAnotherKindOfStreamIsOutOfStep(t *testing.T) {
+	h := newHouse(t)
+	h.append(events.AccountStream(ulid.Make()), 0, events.CredentialRevoked{})
+	if err := h.model.Apply(t.Context(), h.all(0)); !errors.Is(err, ErrOutOfStep) {
+		t.Errorf("Apply returned %v", err)
+	}
+}
+
+func TestOtherStreamsOnlyMoveThePosition(t *testing.T) {
+	h := newHouse(t)
+	position := h.poison(events.Stream("third-party-"+ulid.Make().String()), 0, "ThirdPartyAdded.v1", "{}")
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	if h.position() != position {
+		t.Errorf("position %d", h.position())
+	}
+}
+
+func TestRowsAndPositionAreOneTransaction(t *testing.T) {
+	h := newHouse(t)
+	first := h.openAccount("a@example.com")
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	second := h.openAccount("b@example.com")
+	h.append(events.AccountStream(first), 1, named("Changed"))
+
+	// The process dies after the rows and the position were written and before the commit.
+	tx, err := h.model.writer.BeginTx(t.Context(), nil)
+	h.must(err)
+	f := &fold{model: h.model, tx: tx, accounts: map[ulid.ULID]events.Account{}, credentials: map[ulid.ULID]events.Credential{}}
+	h.must(f.takeIn(t.Context(), h.all(0)))
+	h.must(f.write(t.Context()))
+	h.must(tx.Rollback())
+	h.must(h.model.Close())
+
+	h.openModel()
+	if _, ok, _ := h.model.Account(t.Context(), second); ok || h.position() != 1 || h.account(first).Version != 1 {
+		t.Error("part of a batch survived")
+	}
+	h.run()
+	h.drain()
+	h.checkFolds([]ulid.ULID{first, second})
+}
+
+func TestFileHoldsNoPersonalData(t *testing.T) {
+	h := newHouse(t)
+	id := h.openAccount("canary@example.com")
+	h.append(events.AccountStream(id), 1, named("Canaryna"), events.PasswordChanged{Hash: "$argon2id$canary"})
+	h.append(events.CredentialStream(ulid.Make()), 0, events.SessionOpened{AuthType: "session", Label: "canary-label", Admin: "canary-admin"})
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	if got := h.account(id).Email; got != "canary@example.com" {
+		t.Fatalf("email %q", got)
+	}
+	seen := 0
+	for _, name := range []string{h.path(), h.path() + "-wal"} {
+		content, err := os.ReadFile(name)
+		h.must(err)
+		seen += bytes.Count(content, id[:])
+		if bytes.Contains(bytes.ToLower(content), []byte("canary")) {
+			t.Errorf("%s holds personal data", name)
+		}
+	}
+	if seen == 0 {
+		t.Error("the account's row is in none of the files looked at")
+	}
+}
+
+func TestRowsMovedToAnotherPlaceAreRefused(t *testing.T) {
+	h := newHouse(t)
+	a, b := h.openAccount("a@example.com"), h.openAccount("b@example.com")
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	_, err := h.model.writer.Exec("UPDATE account SET content = (SELECT content FROM account WHERE id = ?) WHERE id = ?", a[:], b[:])
+	h.must(err)
+	h.forgetMemory()
+	if _, _, err := h.model.Account(t.Context(), b); err == nil {
+		t.Error("another account's row was accepted")
+	}
+}
+
+func TestFileOfAnotherSchemaOrKeyringIsMadeAnew(t *testing.T) {
+	for name, change := range map[string]string{
+		"schema":  "PRAGMA user_version = 999",
+		"tables":  "PRAGMA user_version = 0; DROP TABLE progress",
+		"keyring": "UPDATE progress SET keyring = x'00'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			ids := h.history()
+			h.must(h.model.Apply(t.Context(), h.all(0)))
+			_, err := h.model.writer.Exec(change)
+			h.must(err)
+			h.must(h.model.Close())
+			h.openModel()
+			if h.position() != 0 {
+				t.Fatalf("position %d in a file made anew", h.position())
+			}
+			h.run()
+			h.drain()
+			h.checkFolds(ids)
+		})
+	}
+}
+
+func TestReopenedFileGoesOn(t *testing.T) {
+	h := newHouse(t)
+	ids := h.history()
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	before := h.position()
+	h.must(h.model.Close())
+	h.openModel()
+	if h.position() != before {
+		t.Errorf("position %d, before %d", h.position(), before)
+	}
+	h.checkFolds(ids)
+}
+
+func TestFilesThatAreNoReadModelAreLeftAlone(t *testing.T) {
+	tests := map[string]struct {
+		make func(h *house)
+		says []string
+	}{
+		"malformed": {func(h *house) {
+			h.must(os.WriteFile(h.path(), []byte(strings.Repeat("no database ", 1000)), 0o600))
+		}, []string{"not a SQLite database", "delete the file, it will be rebuilt"}},
+		"another program's": {func(h *house) {
+			db, err := sqlitefile.OpenWriter(h.path())
+			h.must(err)
+			_, err = db.Exec("CREATE TABLE theirs (a)")
+			h.must(err)
+			h.must(db.Close())
+		}, []string{"another program's"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.must(h.model.Close())
+			h.must(os.Remove(h.path()))
+			test.make(h)
+			before, err := os.ReadFile(h.path())
+			h.must(err)
+			_, err = OpenReadModel(t.Context(), h.path(), h.keys)
+			if err == nil {
+				t.Fatal("it was opened")
+			}
+			for _, want := range append(test.says, h.path()) {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q lacks %q", err, want)
+				}
+			}
+			if after, _ := os.ReadFile(h.path()); !bytes.Equal(before, after) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+func TestListsComeInPagesInOrder(t *testing.T) {
+	h := newHouse(t)
+	for range 5 {
+		h.openAccount("a@example.com")
+		h.issueKey(events.KeyIssued{Client: "billing"})
+	}
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	var after, afterKey ulid.ULID
+	for page, want := range []int{2, 2, 1, 0} {
+		accounts, err := h.model.Accounts(t.Context(), after, 2)
+		h.must(err)
+		credentials, err := h.model.Credentials(t.Context(), afterKey, 2)
+		h.must(err)
+		if len(accounts) != want || len(credentials) != want {
+			t.Fatalf("page %d has %d accounts and %d credentials", page, len(accounts), len(credentials))
+		}
+		for i := range accounts {
+			if accounts[i].ID.Compare(after) <= 0 || credentials[i].ID.Compare(afterKey) <= 0 {
+				t.Errorf("page %d is not in order", page)
+			}
+			after, afterKey = accounts[i].ID, credentials[i].ID
+		}
+	}
+}
+
+func TestConsumerNamesAreThoseOfUsableKeys(t *testing.T) {
+	h := newHouse(t)
+	h.issueKey(events.KeyIssued{Consumer: "warehouse"})
+	h.issueKey(events.KeyIssued{Consumer: "crm"})
+	again, _ := h.issueKey(events.KeyIssued{Consumer: "crm"})
+	gone, _ := h.issueKey(events.KeyIssued{Consumer: "gone"})
+	h.issueKey(events.KeyIssued{Client: "billing"})
+	for _, id := range []ulid.ULID{again, gone} {
+		h.append(events.CredentialStream(id), 1, events.CredentialRevoked{})
+	}
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	names, err := h.model.ConsumerNames(t.Context())
+	h.must(err)
+	if got := fmt.Sprint(names); got != "[crm warehouse]" {
+		t.Errorf("consumers %s", got)
+	}
+}
+
+func TestCursorsSurviveReopening(t *testing.T) {
+	h := newHouse(t)
+	value, err := h.model.Cursor(t.Context(), "publisher")
+	h.must(err)
+	if value != nil {
+		t.Errorf("a cursor that was never set is %q", value)
+	}
+	h.must(h.model.SetCursor(t.Context(), "publisher", []byte("1")))
+	h.must(h.model.SetCursor(t.Context(), "publisher", []byte("2")))
+	h.must(h.model.Close())
+	h.openModel()
+	value, err = h.model.Cursor(t.Context(), "publisher")
+	h.must(err)
+	if string(value) != "2" {
+		t.Errorf("cursor %q", value)
+	}
+}

@@ -1,0 +1,159 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+const (
+	accountQuery    = "SELECT id, erased, content FROM account WHERE id = ?"
+	credentialQuery = "SELECT id, content FROM credential WHERE id = ?"
+)
+
+// The tables' names, which are part of what a row is bound to.
+const (
+	accountTable    = "account"
+	credentialTable = "credential"
+)
+
+// Accounts returns up to limit accounts with ids above after, in order of id,
+// erased ones included.
+func (m *ReadModel) Accounts(ctx context.Context, after ulid.ULID, limit int) ([]events.Account, error) {
+	rows, err := m.readers.QueryContext(ctx,
+		"SELECT id, erased, content FROM account WHERE id > ? ORDER BY id LIMIT ?", after[:], limit)
+	if err != nil {
+		return nil, m.wrap("list accounts in", err)
+	}
+	page, err := collect(rows, func(scan scanner) (events.Account, error) { return m.scanAccount(ctx, scan) })
+	return page, m.wrap("list accounts in", err)
+}
+
+// Credentials returns up to limit credentials with ids above after, in order of
+// id, revoked ones included.
+func (m *ReadModel) Credentials(ctx context.Context, after ulid.ULID, limit int) ([]events.Credential, error) {
+	rows, err := m.readers.QueryContext(ctx,
+		"SELECT id, content FROM credential WHERE id > ? ORDER BY id LIMIT ?", after[:], limit)
+	if err != nil {
+		return nil, m.wrap("list credentials in", err)
+	}
+	page, err := collect(rows, func(scan scanner) (events.Credential, error) { return m.scanCredential(ctx, scan) })
+	return page, m.wrap("list credentials in", err)
+}
+
+// ConsumerNames returns the names of all consumers with a usable key, in order.
+func (m *ReadModel) ConsumerNames(ctx context.Context) ([]string, error) {
+	rows, err := m.readers.QueryContext(ctx,
+		"SELECT DISTINCT consumer FROM credential WHERE consumer IS NOT NULL ORDER BY consumer")
+	if err != nil {
+		return nil, m.wrap("list consumers in", err)
+	}
+	names, err := collect(rows, func(scan scanner) (name string, err error) { return name, scan(&name) })
+	return names, m.wrap("list consumers in", err)
+}
+
+// scanner is the Scan method of a row.
+type scanner func(columns ...any) error
+
+func collect[V any](rows *sql.Rows, read func(scanner) (V, error)) ([]V, error) {
+	defer rows.Close()
+	var all []V
+	for rows.Next() {
+		one, err := read(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// readAccount reads the row of accountQuery, if there is one.
+func (m *ReadModel) readAccount(ctx context.Context, row *sql.Row) (events.Account, bool, error) {
+	a, err := m.scanAccount(ctx, row.Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return a, false, nil
+	}
+	return a, err == nil, err
+}
+
+// readCredential reads the row of credentialQuery, if there is one.
+func (m *ReadModel) readCredential(ctx context.Context, row *sql.Row) (events.Credential, bool, error) {
+	c, err := m.scanCredential(ctx, row.Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, false, nil
+	}
+	return c, err == nil, err
+}
+
+func (m *ReadModel) scanAccount(ctx context.Context, scan scanner) (a events.Account, err error) {
+	var id ulid.ULID
+	var erased bool
+	var content []byte
+	if err := scan(&id, &erased, &content); err != nil {
+		return a, err
+	}
+	if erased {
+		return a, json.Unmarshal(content, &a)
+	}
+	return a, m.unseal(ctx, events.AccountStream(id), accountTable, content, &a)
+}
+
+func (m *ReadModel) scanCredential(ctx context.Context, scan scanner) (c events.Credential, err error) {
+	var id ulid.ULID
+	var content []byte
+	if err := scan(&id, &content); err != nil {
+		return c, err
+	}
+	return c, m.unseal(ctx, events.CredentialStream(id), credentialTable, content, &c)
+}
+
+// accountContent is what an account's row holds. Nothing personal is left of an
+// erased account, and its key may be gone, so it is kept in clear.
+func (m *ReadModel) accountContent(ctx context.Context, id ulid.ULID, a events.Account) ([]byte, error) {
+	if a.Erased {
+		return json.Marshal(a)
+	}
+	return m.seal(ctx, events.AccountStream(id), accountTable, a)
+}
+
+// seal encrypts a row with its stream's key.
+func (m *ReadModel) seal(ctx context.Context, stream events.Stream, table string, row any) ([]byte, error) {
+	clear, err := json.Marshal(row)
+	if err != nil {
+		return nil, fmt.Errorf("encode row: %w", err)
+	}
+	aead, err := m.keys.Cipher(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, nil, clear, binding(stream, table)), nil
+}
+
+func (m *ReadModel) unseal(ctx context.Context, stream events.Stream, table string, sealed []byte, row any) error {
+	aead, err := m.keys.Cipher(ctx, stream)
+	if err != nil {
+		return err
+	}
+	clear, err := aead.Open(nil, nil, sealed, binding(stream, table))
+	if err != nil {
+		return fmt.Errorf("%s: %w", stream, eventstore.ErrSealBroken)
+	}
+	if json.Unmarshal(clear, row) != nil { // whose message may quote the row
+		return fmt.Errorf("%w: the row of %s has another shape", ErrOutOfStep, stream)
+	}
+	return nil
+}
+
+// binding ties a sealed row to its place, so that rows cannot be exchanged for
+// one another, nor for the events that the same key seals.
+func binding(stream events.Stream, table string) []byte {
+	return []byte("read model|" + table + "|" + string(stream))
+}
