@@ -1,6 +1,10 @@
 package events
 
-import "time"
+import (
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
 
 // Payload is what one event says. Its types are the structs of this package
 // that codec.go names; each is a value, never a pointer.
@@ -31,6 +35,7 @@ const (
 // takes effect once the code mailed there is confirmed.
 type EmailChangeRequested struct {
 	NewEmail  string    `json:"newEmail"`
+	Request   ulid.ULID `json:"request"`  // names the request; whoever has the keyring can make the code from it
 	CodeHash  []byte    `json:"codeHash"` // keyed hash; never published
 	ExpiresAt time.Time `json:"expiresAt"`
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/oklog/ulid/v2"
 )
 
 // SubjectPrefix begins the subject of every published account event.
@@ -63,8 +64,9 @@ func published(e Event) ([]byte, error) {
 		request := p.(EmailChangeRequested)
 		return json.Marshal(struct {
 			NewEmail  string    `json:"newEmail"`
+			Request   ulid.ULID `json:"request"`
 			ExpiresAt time.Time `json:"expiresAt"`
-		}{request.NewEmail, request.ExpiresAt})
+		}{request.NewEmail, request.Request, request.ExpiresAt})
 	}
 	return e.Data, nil
 }

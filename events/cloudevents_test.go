@@ -89,8 +89,8 @@ func TestSecretsAreNotPublished(t *testing.T) {
 	}{
 		"PasswordChanged": {events.PasswordChanged{Hash: canary}, `{}`},
 		"EmailChangeRequested": {
-			events.EmailChangeRequested{NewEmail: "åsa@example.se", CodeHash: []byte(canary), ExpiresAt: opened},
-			`{"newEmail":"åsa@example.se","expiresAt":"2026-03-01T12:00:00Z"}`,
+			events.EmailChangeRequested{NewEmail: "åsa@example.se", Request: ulid.MustParse("01KJMN8RV0Z5X7Q2W9E4T6Y8AB"), CodeHash: []byte(canary), ExpiresAt: opened},
+			`{"newEmail":"åsa@example.se","request":"01KJMN8RV0Z5X7Q2W9E4T6Y8AB","expiresAt":"2026-03-01T12:00:00Z"}`,
 		},
 	}
 	for name, test := range tests {

@@ -1,0 +1,154 @@
+package http
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"konto/commands"
+	"konto/events"
+)
+
+var tables = map[string][]member{"hostup": hostupBody, "payway.v1": paywayV1, "payway.v0": paywayV0, "generic": genericBody}
+
+// TestEveryMemberReachesItsOwnField sets each text member alone and looks where
+// it ended up: at the pointer by which commands would tell of it.
+func TestEveryMemberReachesItsOwnField(t *testing.T) {
+	elsewhere := map[string]bool{ // not in the profile, or put together from several members
+		"/id": true, "/email": true, "/name": true,
+		"/registrationIdentifier/value": true, "/registrationIdentifier/countryCode": true,
+	}
+	for name, members := range tables {
+		eachText(members, "", func(own string, m *member) {
+			field := own
+			if m.field != "" {
+				field = m.field
+			}
+			if elsewhere[field] {
+				return
+			}
+			var b body
+			*m.to(&b) = events.Set("x")
+			data, err := json.Marshal(b.update.Profile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := onlyPointer(t, data); got != field {
+				t.Errorf("%s: %s sets %s and not %s", name, own, got, field)
+			}
+		})
+	}
+}
+
+func eachText(members []member, at string, visit func(own string, m *member)) {
+	for i := range members {
+		m := &members[i]
+		if m.to != nil {
+			visit(at+"/"+m.name, m)
+		}
+		eachText(m.members, at+"/"+m.name, visit)
+	}
+}
+
+// onlyPointer is the pointer to the one value in data.
+func onlyPointer(t *testing.T, data []byte) (pointer string) {
+	dec := jsontext.NewDecoder(strings.NewReader(string(data)))
+	for {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return pointer
+		}
+		if _, n := dec.StackIndex(dec.StackDepth()); token.Kind() == '"' && n%2 == 0 {
+			if pointer != "" {
+				t.Errorf("%s holds more than one value", data)
+			}
+			pointer = string(dec.StackPointer())
+		}
+	}
+}
+
+func TestNoTableIsLargerThanItMayBe(t *testing.T) {
+	for name, members := range tables {
+		names := map[string]bool{}
+		for _, m := range members {
+			names[m.name] = true
+		}
+		if len(members) > maxMembers || len(names) != len(members) {
+			t.Errorf("%s has %d members of %d names", name, len(members), len(names))
+		}
+	}
+}
+
+// TestWhatHostUpShowsAndDoesNotTakeIsNotAllowed holds the table against
+// AccountMe: no member of the answer is unknown in a request.
+func TestWhatHostUpShowsAndDoesNotTakeIsNotAllowed(t *testing.T) {
+	data, err := json.Marshal(newAccountMe(&events.Account{}, &events.Credential{}, "", timeOfTest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b body
+	if err := b.read(data, hostupBody); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range b.wrong {
+		if f.Code == commands.CodeUnknownField {
+			t.Errorf("%s is unknown", f.Field)
+		}
+	}
+}
+
+func TestBodiesThatAreNoObject(t *testing.T) {
+	deep := strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)
+	for _, text := range []string{
+		"", " ", "null", "true", "7", `"a"`, "[]", "[{}]", "{", "{}}", "{}{}", "{} x", "{}\x00", `{"a"}`, `{"a":}`, `{"a":1,}`,
+		`{a:1}`, `{'a':1}`, `{"a":01}`, `{"a":+1}`, `{"a":NaN}`, `{"a":1 "b":2}`, `{"a":"` + "\n" + `"}`, `{"a":"\x"}`,
+		"{\"a\":\"\xff\"}", "{\"\xff\":1}", `{"a":"\ud800"}`, "\ufeff{}", "{/**/}", `{"a":` + deep + `}`,
+	} {
+		var b body
+		if err := b.read([]byte(text), hostupBody); err != errMalformed {
+			t.Errorf("%.40q: %v", text, err)
+		}
+	}
+}
+
+func TestTheNumberOfWrongMembersToldOfIsBounded(t *testing.T) {
+	var text strings.Builder
+	for i := range 5_000 {
+		fmt.Fprintf(&text, `,"%d":0`, i)
+	}
+	var b body
+	if err := b.read([]byte("{"+text.String()[1:]+"}"), hostupBody); err != nil || len(b.wrong) != maxWrong {
+		t.Errorf("%d wrong members, %v", len(b.wrong), err)
+	}
+}
+
+func TestPaywaysFormatsBoundTheirTexts(t *testing.T) {
+	for name, test := range map[string]struct {
+		format format
+		text   string
+		code   string
+	}{
+		"1024 characters":              {short, strings.Repeat("å", 1024), ""},
+		"1025 characters":              {short, strings.Repeat("å", 1025), commands.CodeTooLong},
+		"an email of 1024 characters":  {paywayEmail, strings.Repeat("a", 1015) + "@a.example"[:9], ""},
+		"an email of 1025 characters":  {paywayEmail, strings.Repeat("a", 1016) + "@a.example"[:9], commands.CodeTooLong},
+		"an email with a line feed":    {paywayEmail, "a@b.se\n", commands.CodeInvalidFormat},
+		"an email with two lines":      {paywayEmail, "a@b.se\nb@b.se", commands.CodeInvalidFormat},
+		"letters of both cases":        {paywayEmail, "Anna.B+c_d-1@Ex-1.Co.SE", ""},
+		"a digit in the last label":    {paywayEmail, "a@b.c0m", commands.CodeInvalidFormat},
+		"a mobile number with a comma": {paywayMobile, ",734567890123"[:12], ""},
+		"nine digits":                  {paywayMobile, "734567890", commands.CodeInvalidFormat},
+		"a zero and twelve digits":     {paywayMobile, "0234567890123", ""},
+		"thirteen digits":              {paywayMobile, "1234567890123", commands.CodeInvalidFormat},
+		"a leap day":                   {calendarDate, "2024-02-29", ""},
+		"no leap day":                  {calendarDate, "2023-02-29", commands.CodeInvalidFormat},
+		"a date and a time":            {calendarDate, "2024-02-29T00:00:00Z", commands.CodeInvalidFormat},
+	} {
+		if code, detail := test.format(test.text); code != test.code || (detail == "") != (code == "") {
+			t.Errorf("%s: %q %q", name, code, detail)
+		}
+	}
+}

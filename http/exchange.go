@@ -1,0 +1,143 @@
+package http
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+const (
+	mediaJSON    = "application/json"
+	mediaProblem = "application/problem+json"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	*server
+	w        http.ResponseWriter
+	r        *http.Request
+	contract *contract
+	id       string    // req_ and a ULID
+	at       time.Time // when the request was taken up
+	who      events.Credential
+}
+
+func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exchange {
+	x := &exchange{server: s, w: w, r: r, contract: c, id: publicID("req_", ulid.Make()), at: s.Now()}
+	h := w.Header()
+	h.Set("X-Request-Id", x.id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "private, no-store") // every answer holds one account's personal data
+	return x
+}
+
+// answer sends body as JSON. The endpoint is done afterwards.
+func (x *exchange) answer(status int, media string, body any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", media)
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	x.w.WriteHeader(status)
+	_, _ = x.w.Write(data) // fails only when the caller has gone
+	return nil
+}
+
+// fail answers an error as the contract's table has it. What the table does
+// not know is konto's own failure: it is logged here, once, and answered
+// blandly. When the caller has gone, that is the failure, and nobody's to log.
+func (x *exchange) fail(err error) {
+	row := x.contract.errors.find(err)
+	if gone := x.r.Context().Err() != nil; row.err == nil && !gone {
+		x.log("request failed", "error", err)
+	}
+	if row.status == http.StatusUnauthorized {
+		x.w.Header().Set("WWW-Authenticate", challenge(err))
+	}
+	if err := x.answer(row.status, x.contract.media, x.contract.render(x, row, err)); err != nil {
+		x.log("error could not be answered", "error", err)
+	}
+}
+
+// recover turns a panic into the contract's 500.
+func (x *exchange) recover() {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler { // net/http's way to cut a connection
+		panic(cause)
+	}
+	// Only the runtime's own messages are known to hold nothing of the request.
+	text := fmt.Sprintf("%T", cause)
+	if e, ok := cause.(runtime.Error); ok {
+		text = e.Error()
+	}
+	x.log("request panicked", "panic", text, "stack", string(debug.Stack()))
+	row := x.contract.errors.find(errPanic)
+	_ = x.answer(row.status, x.contract.media, x.contract.render(x, row, errPanic))
+}
+
+// log says what went wrong with the request, without its body, query or headers.
+func (x *exchange) log(message string, args ...any) {
+	x.Log.Error(message, append([]any{
+		"request", x.id, "contract", x.contract.name, "method", x.r.Method, "path", x.r.URL.Path,
+	}, args...)...)
+}
+
+var actorKinds = map[string]string{
+	events.KindKey:     "account",
+	events.KindClient:  "client",
+	events.KindSession: "session",
+}
+
+// metadata is what the events that this request causes remember of it.
+func (x *exchange) metadata() events.Metadata {
+	return events.Metadata{
+		RequestID:    x.id,
+		Actor:        events.Actor{Kind: actorKinds[x.who.Kind], ID: x.who.ID.String()},
+		Impersonator: x.who.Admin,
+		Grant:        x.who.Grant,
+		Contract:     x.contract.name,
+		Trace:        traceparent(x.r.Header["Traceparent"]),
+	}
+}
+
+var traceFormat = regexp.MustCompile(`\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\z`)
+
+// traceparent returns the header's value when it is valid by W3C Trace Context
+// level 1, section 3.2, else "".
+func traceparent(values []string) string {
+	const noTrace, noParent = "00000000000000000000000000000000", "0000000000000000"
+	if len(values) != 1 || !traceFormat.MatchString(values[0]) {
+		return ""
+	}
+	if v := values[0]; v[:2] == "ff" || v[3:35] == noTrace || v[36:52] == noParent {
+		return ""
+	}
+	return values[0]
+}
+
+// publicID is a prefix and the lower-case ULID.
+func publicID(prefix string, id ulid.ULID) string {
+	text := make([]byte, len(prefix)+ulid.EncodedSize)
+	copy(text, prefix)
+	_ = id.MarshalTextTo(text[len(prefix):]) // fails only when the room is of another size
+	for i := len(prefix); i < len(text); i++ {
+		if c := text[i]; 'A' <= c && c <= 'Z' {
+			text[i] = c + 'a' - 'A'
+		}
+	}
+	return string(text)
+}

@@ -1,0 +1,61 @@
+package http
+
+import (
+	"net/http"
+	"strings"
+
+	"konto/commands"
+	"konto/projections"
+)
+
+// generic also answers paths that are no contract's.
+var generic = contract{
+	name:  "generic",
+	media: mediaJSON,
+	names: namesOf(genericBody),
+	errors: errorTable{
+		{errNoCredential, http.StatusUnauthorized, "unauthorized", "An access token is required."},
+		{projections.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", "The access token is unknown, expired or revoked."},
+		{errForbidden, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
+		{errScope, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
+		{commands.ErrAdministratorEmail, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
+		{errContentType, http.StatusUnsupportedMediaType, "invalid_request", "The Content-Type must be application/json, in UTF-8."},
+		{errMalformed, http.StatusBadRequest, "invalid_request", "The request body is not one valid JSON object in UTF-8."},
+		{errRejected, http.StatusBadRequest, "invalid_request", "The request body contains invalid or missing fields."},
+		{commands.ErrInvalid, http.StatusBadRequest, "invalid_request", "The request body contains invalid or missing fields."},
+		{commands.ErrTaken, http.StatusConflict, "email_exists", "This email is already linked to another account."},
+		{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again."},
+		{errNoRoute, http.StatusNotFound, "not_found", "There is no such endpoint."},
+		{commands.ErrNotFound, http.StatusNotFound, "not_found", "The account does not exist."},
+		{projections.ErrNoAccount, http.StatusNotFound, "not_found", "The account does not exist."},
+		{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "The endpoint does not take this method."},
+		{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB."},
+		{errPrecondition, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names."},
+		{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names."},
+		{nil, http.StatusInternalServerError, "internal_error", "Something went wrong on our side."},
+	},
+	render: renderGeneric,
+}
+
+type genericError struct {
+	Error   string `json:"error"`
+	Message string `json:"message"`
+}
+
+// renderGeneric names the first wrong fields in the message, since the
+// contract has no other place for them.
+func renderGeneric(x *exchange, row errorRow, err error) any {
+	e := genericError{Error: row.code, Message: row.text}
+	if row.status != http.StatusBadRequest {
+		return e
+	}
+	for _, f := range x.contract.fields(err) {
+		e.Message += " " + genericName(f.Field) + ": " + f.Detail
+	}
+	return e
+}
+
+// genericName writes a pointer with dots: settings.currency.
+func genericName(pointer string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")
+}

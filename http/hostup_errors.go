@@ -1,0 +1,91 @@
+package http
+
+import (
+	"net/http"
+	"time"
+
+	"konto/commands"
+	"konto/projections"
+)
+
+var hostup = contract{
+	name:   "hostup",
+	cookie: true,
+	media:  mediaProblem,
+	errors: errorTable{
+		{errNoCredential, http.StatusUnauthorized, "unauthorized", "Authentication is required."},
+		{projections.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", "The token is unknown, expired or revoked."},
+		{errForbidden, http.StatusForbidden, "forbidden", "The current session is not allowed to use this account profile."},
+		{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this route requires."},
+		{commands.ErrAdministratorEmail, http.StatusForbidden, "forbidden", "An administrator's email address cannot be changed here."},
+		{errNoRoute, http.StatusNotFound, "not_found", "The resource does not exist or is not owned by the caller."},
+		{commands.ErrNotFound, http.StatusNotFound, "not_found", "The resource does not exist or is not owned by the caller."},
+		{projections.ErrNoAccount, http.StatusNotFound, "not_found", "The resource does not exist or is not owned by the caller."},
+		{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "The resource does not take this method; Allow lists those it takes."},
+		{errContentType, http.StatusUnsupportedMediaType, "unsupported_media_type", "The Content-Type must be application/json, in UTF-8."},
+		{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB."},
+		{errMalformed, http.StatusBadRequest, "invalid_request", "The request body is not one valid JSON object in UTF-8."},
+		{errRejected, http.StatusBadRequest, "invalid_request", "The request body failed validation."},
+		{commands.ErrInvalid, http.StatusBadRequest, "invalid_request", "The request body failed validation."},
+		{commands.ErrTaken, http.StatusConflict, "conflict", "A value is already in use by another account."},
+		{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again."},
+		{errPrecondition, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names."},
+		{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names."},
+		{nil, http.StatusInternalServerError, "internal_error", "Internal error. Retry later or contact support if the issue persists."},
+	},
+	render: renderProblem,
+}
+
+// hostupTitles gives each code's title, which is the same for every occurrence
+// (RFC 9457, section 3.1.3).
+var hostupTitles = map[string]string{
+	"unauthorized":           "Authentication required",
+	"forbidden":              "Forbidden",
+	"insufficient_scope":     "Insufficient scope",
+	"not_found":              "Not found",
+	"method_not_allowed":     "Method not allowed",
+	"unsupported_media_type": "Unsupported media type",
+	"payload_too_large":      "Payload too large",
+	"invalid_request":        "Validation failed",
+	"conflict":               "Conflict",
+	"precondition_failed":    "Precondition failed",
+	"internal_error":         "Internal error",
+}
+
+// problem is RFC 9457's problem details with the members that HostUp adds.
+type problem struct {
+	Type      string         `json:"type"`
+	Title     string         `json:"title"`
+	Status    int            `json:"status"`
+	Detail    string         `json:"detail"`
+	Code      string         `json:"code"`
+	Instance  string         `json:"instance"`
+	RequestID string         `json:"requestId"`
+	Timestamp milliseconds   `json:"timestamp"`
+	Errors    []problemField `json:"errors,omitempty"`
+}
+
+type problemField struct {
+	Pointer string `json:"pointer"`
+	Detail  string `json:"detail"`
+	Code    string `json:"code"`
+}
+
+func renderProblem(x *exchange, row errorRow, err error) any {
+	p := problem{
+		Type:  "https://developer.hostup.se/errors/" + row.code,
+		Title: hostupTitles[row.code], Status: row.status, Detail: row.text, Code: row.code,
+		Instance: x.r.URL.Path, RequestID: x.id, Timestamp: milliseconds(x.at),
+	}
+	for _, f := range x.contract.fields(err) {
+		p.Errors = append(p.Errors, problemField{Pointer: f.Field, Detail: f.Detail, Code: f.Code})
+	}
+	return p
+}
+
+// milliseconds is a time in UTC as HostUp writes it: 2026-04-27T12:34:56.000Z.
+type milliseconds time.Time
+
+func (t milliseconds) MarshalText() ([]byte, error) {
+	return time.Time(t).UTC().AppendFormat(nil, "2006-01-02T15:04:05.000Z"), nil
+}

@@ -1,0 +1,128 @@
+package http
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+	"konto/events"
+)
+
+// paywayUpdated is the answer to an update. Its lists are texts, as in the
+// contract's example.
+type paywayUpdated struct {
+	ID               string `json:"id"`
+	UpdatedFields    string `json:"updated_fields"`
+	NotUpdatedFields string `json:"not_updated_fields"`
+}
+
+// putAccount is PUT /external/api/v1/accounts, and its earlier version by the
+// table that it is given.
+func putAccount(members []member) endpoint {
+	return func(x *exchange) error {
+		p, err := x.readPayway(members)
+		if err != nil {
+			return err
+		}
+		id, err := x.paywayAccount(p.paywayID.To)
+		if err != nil {
+			return err
+		}
+		out, err := x.Accounts.Do(x.r.Context(), id, x.metadata(), p.update)
+		if err != nil {
+			return err
+		}
+		x.w.Header().Set("ETag", etag(out.Account.Version))
+		return p.answerUpdated(x, out)
+	}
+}
+
+// paywayRequest is an update as the caller asked for it.
+type paywayRequest struct {
+	body
+	// noAddress: a required member of the address is wrong, so nothing of the
+	// address is updated.
+	noAddress bool
+}
+
+// readPayway reads the update that the request asks for. Its error tells of
+// wrong members when they keep the whole request from being handled.
+func (x *exchange) readPayway(members []member) (*paywayRequest, error) {
+	data, err := x.jsonBody()
+	if err != nil {
+		return nil, err
+	}
+	p := &paywayRequest{}
+	if err := p.read(data, members); err != nil {
+		return nil, err
+	}
+	if len(p.wrong) > 0 && (!p.update.Partial || paywayRefuses(p.wrong)) {
+		return nil, &rejection{p.wrong}
+	}
+	address := members[find(members, "address")]
+	p.noAddress = slices.ContainsFunc(address.members, func(m member) bool {
+		return m.required && p.isWrong("/address/"+m.name)
+	})
+	if p.noAddress {
+		p.update.Profile.Address = events.AddressUpdated{}
+	}
+	p.update.FormatsDecided, p.update.IfMatch = true, ifMatch(x.r.Header)
+	return p, nil
+}
+
+// paywayAccount finds an account by Payway's id. When there is none it returns
+// the zero id, which is no account's: what is wrong with the request comes
+// before 404, and commands has rules of its own.
+func (x *exchange) paywayAccount(id string) (account ulid.ULID, err error) {
+	account, err = x.Accounts.Find(x.r.Context(), events.PaywayIDClaim(id))
+	if errors.Is(err, commands.ErrNotFound) {
+		return ulid.ULID{}, nil
+	}
+	return account, err
+}
+
+// answerUpdated tells which fields were updated and which were not: 207 when
+// there are any of the latter. An address with a wrong member that is not
+// required is in both lists.
+func (p *paywayRequest) answerUpdated(x *exchange, out commands.Outcome) error {
+	wrong := append(p.wrong, x.contract.translate(out.Rejected)...)
+	status := http.StatusOK
+	if len(wrong) > 0 {
+		status = http.StatusMultiStatus
+	}
+	not := make([]string, len(wrong))
+	for i, f := range wrong {
+		not[i] = paywayName(f.Field) + ": " + f.Code
+	}
+	return x.answer(status, mediaJSON, paywayUpdated{
+		ID:               out.Account.PaywayID,
+		UpdatedFields:    strings.Join(p.updated(wrong), ", "),
+		NotUpdatedFields: strings.Join(not, ", "),
+	})
+}
+
+// updated lists the outermost names of the members that are not wrong.
+func (p *paywayRequest) updated(wrong []commands.FieldError) []string {
+	var names []string
+	refused := map[string]bool{"/id": true, "/atomic": true}
+	for _, f := range wrong {
+		refused[f.Field] = true
+	}
+	for _, pointer := range p.asked {
+		name, _, nested := strings.Cut(pointer[1:], "/")
+		if refused[pointer] || nested && p.noAddress || len(names) > 0 && names[len(names)-1] == name {
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// paywayName writes a pointer as Payway does: "address last_name".
+func paywayName(pointer string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", " ")
+}

@@ -1,0 +1,109 @@
+package http
+
+import (
+	"net/http"
+
+	"konto/commands"
+	"konto/projections"
+)
+
+// payway and paywayEarlier are the two versions of Payway's contract. They
+// differ in the members that they take.
+var (
+	payway = contract{
+		name: "payway.v1", media: mediaJSON,
+		errors: paywayErrors, names: namesOf(paywayV1), render: renderPayway,
+	}
+	paywayEarlier = contract{
+		name: "payway.v0", media: mediaJSON,
+		errors: paywayErrors, names: namesOf(paywayV0), render: renderPayway,
+	}
+)
+
+// The texts of paywayErrors are the contract's own where it has one, "package"
+// in place of "account" included.
+var paywayErrors = errorTable{
+	{errNoCredential, http.StatusUnauthorized, "unauthorized", "A bearer token is required"},
+	{projections.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", "The token is unknown, expired or revoked"},
+	{errForbidden, http.StatusForbidden, "forbidden", "A client's token is required"},
+	{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this endpoint requires"},
+	{errContentType, http.StatusBadRequest, "invalid_content_type_error", "The requests Content-Type header isn't set to application/json"},
+	{errMalformed, http.StatusBadRequest, "json_parser_error", "The request body could not be parsed as valid json"},
+	{errRejected, http.StatusBadRequest, "invalid_parameter", ""}, // the text is the first wrong field's
+	{commands.ErrInvalid, http.StatusBadRequest, "invalid_parameter", ""},
+	{commands.ErrTaken, http.StatusBadRequest, "invalid_parameter", ""},
+	{commands.ErrNotFound, http.StatusNotFound, "not_found", "The package could not be found"},
+	{projections.ErrNoAccount, http.StatusNotFound, "not_found", "The package could not be found"},
+	{errNoRoute, http.StatusNotFound, "not_found", "There is no such endpoint"},
+	{commands.ErrAdministratorEmail, http.StatusForbidden, "forbidden", "Not allowed to update email for an administrator."},
+	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "The endpoint does not take this method"},
+	{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB"},
+	{errPrecondition, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names"},
+	{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names"},
+	{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again"},
+	{nil, http.StatusInternalServerError, "internal_server_error", "Something unexpected happened server side"},
+}
+
+// paywayError has null for a field when the error is about none.
+type paywayError struct {
+	Code    string `json:"code"`
+	Field   orNull `json:"field"`
+	Message string `json:"message"`
+}
+
+// paywayFault is how Payway answers a FieldError of some code. Those of a lower
+// rank come first, whatever their order in the request; a message of "" is
+// the FieldError's own.
+type paywayFault struct {
+	rank          int
+	code, message string
+}
+
+var (
+	paywayFaults = map[string]paywayFault{
+		commands.CodeDuplicateField:  {0, "json_parser_error", "The request body could not be parsed as valid json"},
+		commands.CodeUnknownField:    {1, "unknown_parameter", "One or more of the fields in the posted json was not recognized"},
+		commands.CodeFieldNotAllowed: {1, "unknown_parameter", "One or more of the fields in the posted json was not recognized"},
+		commands.CodeMustBeSet:       {2, "invalid_parameter", "must_be_set"},
+		commands.CodeTaken:           {2, "invalid_parameter", "Parameter must be unique"},
+	}
+	paywayOtherFault = paywayFault{2, "invalid_parameter", ""}
+)
+
+func paywayFaultOf(f commands.FieldError) paywayFault {
+	if fault, ok := paywayFaults[f.Code]; ok {
+		return fault
+	}
+	return paywayOtherFault
+}
+
+// paywayRefuses tells whether something is wrong that no partial update can
+// leave out: the shape of the request, or whose account it is about.
+func paywayRefuses(wrong []commands.FieldError) bool {
+	for _, f := range wrong {
+		if paywayFaultOf(f).rank < paywayOtherFault.rank || f.Field == "/id" || f.Field == "/atomic" {
+			return true
+		}
+	}
+	return false
+}
+
+func renderPayway(x *exchange, row errorRow, err error) any {
+	e := paywayError{Code: row.code, Message: row.text}
+	if row.err == commands.ErrAdministratorEmail {
+		e.Field = "email"
+	}
+	rank := paywayOtherFault.rank + 1
+	for _, f := range x.contract.fields(err) {
+		fault := paywayFaultOf(f)
+		if fault.rank >= rank {
+			continue
+		}
+		rank = fault.rank
+		e = paywayError{Code: fault.code, Field: orNull(paywayName(f.Field)), Message: fault.message}
+		if e.Message == "" {
+			e.Message = f.Detail
+		}
+	}
+	return e
+}
