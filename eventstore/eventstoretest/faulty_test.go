@@ -1,0 +1,105 @@
+package eventstoretest
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync/atomic"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// faulty is a log with some of its methods replaced.
+type faulty struct {
+	eventstore.Log
+	append     func(context.Context, eventstore.Batch) (uint64, error)
+	readStream func(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error)
+	readAll    func(context.Context, uint64, int) ([]eventstore.Record, error)
+	streamHead func(context.Context, events.Stream) (eventstore.StreamHead, error)
+	holder     func(context.Context, eventstore.ClaimKey) (events.Stream, error)
+	head       func(context.Context) (uint64, error)
+	wait       func(context.Context, uint64) error
+	close      func() error
+}
+
+// broken is right but for what is then replaced.
+func broken(log eventstore.Log) *faulty {
+	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Head, log.Wait, log.Close}
+}
+
+func (f *faulty) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
+	return f.append(ctx, b)
+}
+func (f *faulty) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	return f.readStream(ctx, stream, after, limit)
+}
+func (f *faulty) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
+	return f.readAll(ctx, after, limit)
+}
+func (f *faulty) StreamHead(ctx context.Context, stream events.Stream) (eventstore.StreamHead, error) {
+	return f.streamHead(ctx, stream)
+}
+func (f *faulty) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Stream, error) {
+	return f.holder(ctx, key)
+}
+func (f *faulty) Head(ctx context.Context) (uint64, error)     { return f.head(ctx) }
+func (f *faulty) Wait(ctx context.Context, after uint64) error { return f.wait(ctx, after) }
+func (f *faulty) Close() error                                 { return f.close() }
+
+// replaced makes a fault of a function that replaces methods.
+func replaced(replace func(f *faulty, log eventstore.Log)) func(eventstore.Log) eventstore.Log {
+	return func(log eventstore.Log) eventstore.Log {
+		f := broken(log)
+		replace(f, log)
+		return f
+	}
+}
+
+// appends replaces Append.
+func appends(do func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error)) func(eventstore.Log) eventstore.Log {
+	return replaced(func(f *faulty, log eventstore.Log) {
+		f.append = func(ctx context.Context, b eventstore.Batch) (uint64, error) { return do(ctx, log, b) }
+	})
+}
+
+// anywhere appends b behind whatever the stream holds.
+func anywhere(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	for {
+		head, err := log.StreamHead(ctx, b.Stream)
+		if err != nil {
+			return 0, err
+		}
+		b.Expected = head.Version
+		b.Records = slices.Clone(b.Records)
+		for i := range b.Records {
+			b.Records[i].Version = head.Version + uint64(i) + 1
+		}
+		if last, err := log.Append(ctx, b); !errors.Is(err, eventstore.ErrConflict) {
+			return last, err
+		}
+	}
+}
+
+// together replaces Append, telling whether others are under way.
+func together(do func(ctx context.Context, log eventstore.Log, b eventstore.Batch, alone bool) (uint64, error)) func(eventstore.Log) eventstore.Log {
+	return func(log eventstore.Log) eventstore.Log {
+		var under atomic.Int64
+		return appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+			under.Add(1)
+			defer under.Add(-1)
+			for range 10 * racers { // lets the others come this far
+				runtime.Gosched()
+			}
+			return do(ctx, log, b, under.Load() == 1)
+		})(log)
+	}
+}
+
+func spoiled(records []eventstore.Record, err error, spoil func(*eventstore.Record)) ([]eventstore.Record, error) {
+	for i := range records {
+		spoil(&records[i])
+	}
+	return records, err
+}

@@ -1,0 +1,186 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"sync"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// Log implements eventstore.Log. Nothing survives the process.
+type Log struct {
+	mu      sync.Mutex
+	closed  bool
+	changed chan struct{} // closed, and replaced, when records are appended or the log is closed
+	records []eventstore.Record
+	streams map[events.Stream][]eventstore.Record
+	claims  map[eventstore.ClaimKey]events.Stream
+}
+
+// New makes an empty log.
+func New() *Log {
+	return &Log{
+		changed: make(chan struct{}),
+		streams: make(map[events.Stream][]eventstore.Record),
+		claims:  make(map[eventstore.ClaimKey]events.Stream),
+	}
+}
+
+// Append implements eventstore.Appender. Its outcome is always known.
+func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
+	if err := b.Check(); err != nil {
+		return 0, err
+	}
+	if err := l.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer l.mu.Unlock()
+	if actual := uint64(len(l.streams[b.Stream])); actual != b.Expected {
+		return 0, &eventstore.VersionConflict{Stream: b.Stream, Expected: b.Expected, Actual: actual}
+	}
+	// All claims are checked before the first change, which makes the batch atomic.
+	for _, op := range b.Claims {
+		holder := l.claims[op.Key]
+		if !op.Release && holder != "" && holder != b.Stream {
+			return 0, &eventstore.ClaimTaken{Key: op.Key, Holder: holder}
+		}
+	}
+	for _, op := range b.Claims {
+		switch {
+		case !op.Release:
+			l.claims[op.Key] = b.Stream
+		case l.claims[op.Key] == b.Stream:
+			delete(l.claims, op.Key)
+		}
+	}
+	if len(b.Records) == 0 {
+		return 0, nil
+	}
+	for _, r := range clone(b.Records) {
+		r.Position = uint64(len(l.records)) + 1
+		l.records = append(l.records, r)
+		l.streams[b.Stream] = append(l.streams[b.Stream], r)
+	}
+	l.wake()
+	return uint64(len(l.records)), nil
+}
+
+// ReadStream implements eventstore.Reader.
+func (l *Log) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	if err := l.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	return page(l.streams[stream], after, limit), nil
+}
+
+// ReadAll implements eventstore.Feed.
+func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
+	if err := l.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	return page(l.records, after, limit), nil
+}
+
+// StreamHead implements eventstore.Reader.
+func (l *Log) StreamHead(ctx context.Context, stream events.Stream) (eventstore.StreamHead, error) {
+	if err := l.lock(ctx); err != nil {
+		return eventstore.StreamHead{}, err
+	}
+	defer l.mu.Unlock()
+	records := l.streams[stream]
+	if len(records) == 0 {
+		return eventstore.StreamHead{}, nil
+	}
+	last := records[len(records)-1]
+	return eventstore.StreamHead{Version: last.Version, Position: last.Position}, nil
+}
+
+// Holder implements eventstore.Reader.
+func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Stream, error) {
+	if err := l.lock(ctx); err != nil {
+		return "", err
+	}
+	defer l.mu.Unlock()
+	return l.claims[key], nil
+}
+
+// Head implements eventstore.Feed.
+func (l *Log) Head(ctx context.Context) (uint64, error) {
+	if err := l.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer l.mu.Unlock()
+	return uint64(len(l.records)), nil
+}
+
+// Wait implements eventstore.Feed.
+func (l *Log) Wait(ctx context.Context, after uint64) error {
+	for {
+		if err := l.lock(ctx); err != nil {
+			return err
+		}
+		head, changed := uint64(len(l.records)), l.changed
+		l.mu.Unlock()
+		if head > after {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Close implements eventstore.Log.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		l.wake()
+	}
+	return nil
+}
+
+// lock enters a log that is open and a context that has not ended, or fails
+// without holding the lock.
+func (l *Log) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return eventstore.ErrClosed
+	}
+	return nil
+}
+
+func (l *Log) wake() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// page copies up to limit records that follow the first after ones.
+func page(records []eventstore.Record, after uint64, limit int) []eventstore.Record {
+	if after >= uint64(len(records)) || limit <= 0 {
+		return nil
+	}
+	records = records[after:]
+	return clone(records[:min(limit, len(records))])
+}
+
+// clone copies records down to their bytes, so that no caller shares memory with the log.
+func clone(records []eventstore.Record) []eventstore.Record {
+	copies := make([]eventstore.Record, len(records))
+	for i, r := range records {
+		r.Metadata, r.Data = bytes.Clone(r.Metadata), bytes.Clone(r.Data)
+		copies[i] = r
+	}
+	return copies
+}

@@ -1,0 +1,15 @@
+package memory_test
+
+import (
+	"testing"
+
+	"konto/eventstore"
+	"konto/eventstore/eventstoretest"
+	"konto/eventstore/memory"
+)
+
+func TestLog(t *testing.T) {
+	eventstoretest.Run(t, eventstoretest.Backend{
+		Open: func(testing.TB) eventstore.Log { return memory.New() },
+	})
+}

@@ -1,0 +1,95 @@
+package sqlite
+
+import (
+	"slices"
+	"sync"
+
+	"konto/eventstore"
+)
+
+// pending is an append that waits for its verdict.
+type pending struct {
+	batch   eventstore.Batch
+	verdict verdict
+	decided chan struct{} // closed once verdict is set
+}
+
+// verdict is what Append returns.
+type verdict struct {
+	last uint64
+	err  error
+}
+
+// queue hands appends to the writer in the order in which they came. One mutex
+// decides whether a batch is still the caller's to withdraw or already the writer's.
+type queue struct {
+	mu      sync.Mutex
+	filled  sync.Cond // waiting is not empty, or closed
+	waiting []*pending
+	closed  bool
+}
+
+func newQueue() *queue {
+	q := &queue{}
+	q.filled.L = &q.mu
+	return q
+}
+
+// push adds an append. It fails with ErrClosed.
+func (q *queue) push(b eventstore.Batch) (*pending, error) {
+	p := &pending{batch: b, decided: make(chan struct{})}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, eventstore.ErrClosed
+	}
+	q.waiting = append(q.waiting, p)
+	q.filled.Signal()
+	return p, nil
+}
+
+// take blocks until appends wait and removes those at the front that hold up
+// to limit records together, at least one append. It returns nil when the queue
+// is closed and empty.
+func (q *queue) take(limit int) []*pending {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) == 0 {
+		if q.closed {
+			return nil
+		}
+		q.filled.Wait()
+	}
+	n, records := 0, 0
+	for n < len(q.waiting) {
+		// An append without records costs about one, too.
+		records += max(1, len(q.waiting[n].batch.Records))
+		if n > 0 && records > limit {
+			break
+		}
+		n++
+	}
+	group := q.waiting[:n:n]
+	q.waiting = q.waiting[n:]
+	return group
+}
+
+// withdraw removes an append that was not taken, and tells whether it did.
+func (q *queue) withdraw(p *pending) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.waiting, p)
+	if i < 0 {
+		return false
+	}
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	return true
+}
+
+// close refuses further appends; what waits is still taken.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.filled.Signal()
+}

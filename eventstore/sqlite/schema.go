@@ -1,0 +1,83 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// format is the version of the schema. A file with a higher one was written by
+// a newer konto and may hold what this one does not understand.
+const format = 1
+
+// The triggers stand against accidents: statements typed into the file, bugs of
+// a later konto. REPLACE needs one of its own, because the rows that it
+// displaces fire no delete trigger. What gets past them is found by CheckChain.
+const schema = `
+CREATE TABLE meta (
+	format INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE events (
+	position INTEGER PRIMARY KEY,
+	stream   TEXT    NOT NULL,
+	version  INTEGER NOT NULL,
+	id       BLOB    NOT NULL,
+	type     TEXT    NOT NULL,
+	time     INTEGER NOT NULL, -- milliseconds since 1970, UTC
+	metadata BLOB    NOT NULL,
+	data     BLOB    NOT NULL,
+	hash     BLOB    NOT NULL, -- eventstore.ChainHash of this record and all before it
+	UNIQUE (stream, version)
+) STRICT;
+
+CREATE TABLE claims (
+	key    BLOB PRIMARY KEY,
+	stream TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER events_are_never_updated BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+
+CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+
+CREATE TRIGGER events_are_never_replaced BEFORE INSERT ON events
+WHEN EXISTS (SELECT 1 FROM events WHERE position = NEW.position)
+	OR EXISTS (SELECT 1 FROM events WHERE stream = NEW.stream AND version = NEW.version)
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+`
+
+// prepare makes the tables in an empty file and checks the format of any other.
+func prepare(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var tables, meta int
+	row := tx.QueryRowContext(ctx, `SELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema WHERE type = 'table'`)
+	if err := row.Scan(&tables, &meta); err != nil {
+		return err
+	}
+	switch {
+	case tables == 0:
+		if _, err := tx.ExecContext(ctx, schema); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (format) VALUES (?)`, format); err != nil {
+			return err
+		}
+		return tx.Commit()
+	case meta == 0:
+		return fmt.Errorf("a SQLite database, but no log of konto's")
+	}
+	var found int
+	if err := tx.QueryRowContext(ctx, `SELECT format FROM meta`).Scan(&found); err != nil {
+		return err
+	}
+	if found > format {
+		return fmt.Errorf("log format %d is newer than %d, the newest that this konto knows", found, format)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// statements are the writer's, prepared once. This file alone runs them.
+type statements struct {
+	version, insert, holder, take, release *sql.Stmt
+}
+
+func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error) {
+	for text, statement := range map[string]**sql.Stmt{
+		`SELECT version FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1`: &s.version,
+		`INSERT INTO events (position, stream, version, id, type, time, metadata, data, hash)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`: &s.insert,
+		`SELECT stream FROM claims WHERE key = ?`:         &s.holder,
+		`INSERT INTO claims (key, stream) VALUES (?, ?)`:  &s.take,
+		`DELETE FROM claims WHERE key = ? AND stream = ?`: &s.release,
+	} {
+		if *statement, err = db.PrepareContext(ctx, text); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// in binds the statements to a transaction, for whose length they are valid.
+func (s statements) in(tx *sql.Tx) statements {
+	return statements{
+		version: tx.Stmt(s.version), insert: tx.Stmt(s.insert),
+		holder: tx.Stmt(s.holder), take: tx.Stmt(s.take), release: tx.Stmt(s.release),
+	}
+}
+
+// transaction is one that is under way. It sees its own changes, so a batch is
+// judged by what those before it in the group did.
+type transaction struct {
+	statements
+	tip tip
+}
+
+// append stores a batch, or refuses it without a trace: a verdict with an
+// error. Any other error is the file's and spoils the transaction.
+func (t *transaction) append(b eventstore.Batch) (verdict, error) {
+	refusal, err := t.refuse(b)
+	if err != nil || refusal != nil {
+		return verdict{err: refusal}, err
+	}
+	for _, op := range b.Claims {
+		if err := t.claim(op, b.Stream); err != nil {
+			return verdict{}, err
+		}
+	}
+	for _, r := range b.Records {
+		if err := t.store(r); err != nil {
+			return verdict{}, err
+		}
+	}
+	if len(b.Records) == 0 {
+		return verdict{}, nil
+	}
+	return verdict{last: t.tip.position}, nil
+}
+
+// refuse checks all that can speak against a batch before anything is changed.
+func (t *transaction) refuse(b eventstore.Batch) (refusal, err error) {
+	var actual uint64
+	if err := t.version.QueryRow(b.Stream).Scan(&actual); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	if actual != b.Expected {
+		return &eventstore.VersionConflict{Stream: b.Stream, Expected: b.Expected, Actual: actual}, nil
+	}
+	for _, op := range b.Claims {
+		if op.Release {
+			continue
+		}
+		holder, err := t.holderOf(op.Key)
+		if err != nil {
+			return nil, err
+		}
+		if holder != "" && holder != b.Stream {
+			return &eventstore.ClaimTaken{Key: op.Key, Holder: holder}, nil
+		}
+	}
+	return nil, nil
+}
+
+// claim makes a change that refuse let pass.
+func (t *transaction) claim(op eventstore.ClaimOp, stream events.Stream) error {
+	if op.Release {
+		_, err := t.release.Exec(op.Key[:], stream)
+		return err
+	}
+	// Asked again: operations before this one may have taken or released the key.
+	holder, err := t.holderOf(op.Key)
+	if err != nil || holder == stream {
+		return err
+	}
+	_, err = t.take.Exec(op.Key[:], stream)
+	return err
+}
+
+func (t *transaction) holderOf(key eventstore.ClaimKey) (stream events.Stream, err error) {
+	err = t.holder.QueryRow(key[:]).Scan(&stream)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return stream, err
+}
+
+// store inserts the record that follows the tip.
+func (t *transaction) store(r eventstore.Record) error {
+	r.Position = t.tip.position + 1
+	hash := eventstore.ChainHash(t.tip.hash, r)
+	_, err := t.insert.Exec(r.Position, r.Stream, r.Version, r.ID[:], r.Type, r.Time.UnixMilli(),
+		present(r.Metadata), present(r.Data), hash[:])
+	if err != nil {
+		return err
+	}
+	t.tip = tip{position: r.Position, hash: hash}
+	return nil
+}
+
+// present makes nil an empty value; the driver would store NULL for it.
+func present(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// readTip reads where the chain ends.
+func readTip(db *sql.DB) (t tip, err error) {
+	var hash []byte
+	err = db.QueryRow(`SELECT position, hash FROM events ORDER BY position DESC LIMIT 1`).Scan(&t.position, &hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return tip{}, nil
+	}
+	copy(t.hash[:], hash)
+	return t, err
+}
