@@ -101,11 +101,10 @@ func (k *Keyring) open(ctx context.Context, master []byte) (err error) {
 // new one beside old keys would silently give every claim another hash.
 func (k *Keyring) openRoot(ctx context.Context) (err error) {
 	if k.root, err = k.load(ctx, rootName); errors.Is(err, eventstore.ErrNoKey) {
-		var used bool
-		if err := k.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM keys)").Scan(&used); err != nil {
-			return k.failed(err)
-		}
-		if used {
+		switch used, err := k.Used(ctx); {
+		case err != nil:
+			return err
+		case used:
 			return k.failed(ErrNoRoot)
 		}
 		k.root, err = k.make(ctx, rootName)
@@ -142,6 +141,15 @@ func (k *Keyring) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD
 		return nil, err
 	}
 	return k.remember(stream, key)
+}
+
+// Used tells whether any stream was given a key.
+func (k *Keyring) Used(ctx context.Context) (used bool, err error) {
+	err = k.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM keys WHERE stream <> ?)", rootName).Scan(&used)
+	if err != nil {
+		return false, k.failed(err)
+	}
+	return used, nil
 }
 
 // Derive returns a 256-bit secret of this keyring for one purpose, always the same.
