@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"konto/commands"
+	"konto/events"
+)
+
+// identity is how an account is called, and where its stream ends.
+type identity struct {
+	ID        string `json:"id"`
+	ClientID  string `json:"clientId"`
+	AccountID string `json:"accountId"`
+	PaywayID  string `json:"paywayId"`
+	Version   uint64 `json:"version"`
+}
+
+func identify(a events.Account) identity {
+	id := a.ID.String()
+	return identity{
+		ID: id, ClientID: clientPrefix + strings.ToLower(id), AccountID: accountPrefix + strings.ToLower(id),
+		PaywayID: a.PaywayID, Version: a.Version,
+	}
+}
+
+type accountOpen struct {
+	Email         string `name:"email" required:"" placeholder:"ADDRESS" help:"Email address; no other account may have it."`
+	FirstName     string `name:"first-name" placeholder:"NAME" help:"First name."`
+	LastName      string `name:"last-name" placeholder:"NAME" help:"Last name."`
+	CompanyName   string `name:"company-name" placeholder:"NAME" help:"Company name."`
+	AccountType   string `name:"account-type" enum:"private,organisation" default:"private" help:"private or organisation."`
+	Country       string `name:"country" default:"SE" help:"Country, ISO 3166-1 alpha-2."`
+	Language      string `name:"language" default:"sv" help:"Language, BCP 47."`
+	Currency      string `name:"currency" default:"SEK" help:"Currency, ISO 4217."`
+	Administrator bool   `name:"administrator" help:"An administrator, whose email address Payway's contract cannot change."`
+	PaywayID      string `name:"payway-id" placeholder:"HEX24" help:"Payway's id, 24 hex digits; a random one unless given."`
+	PasswordStdin bool   `name:"password-stdin" help:"Read the password, one line, from standard input."`
+	PasswordHash  string `kong:"-"`
+}
+
+func (c *accountOpen) Help() string {
+	return `Examples:
+
+    konto account open --email anna@example.com --first-name Anna --last-name Svensson
+    konto account open --email info@acme.example --account-type organisation --company-name Acme --json`
+}
+
+// readInput hashes the password where it was read, so that it goes no further.
+func (c *accountOpen) readInput(stdin io.Reader) error {
+	if !c.PasswordStdin {
+		return nil
+	}
+	line, err := bufio.NewReader(stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the password: %w", err)
+	}
+	password := strings.TrimRight(line, "\r\n")
+	if password == "" {
+		return errors.New("there is no password on standard input")
+	}
+	c.PasswordHash, err = commands.HashPassword(password)
+	return err
+}
+
+func (c *accountOpen) Run(ctx context.Context, h *house, out *output) error {
+	open := commands.Open{
+		Email: c.Email, PaywayID: c.PaywayID, Administrator: c.Administrator, PasswordHash: c.PasswordHash,
+		Profile: events.ProfileUpdated{
+			FirstName: given(c.FirstName), LastName: given(c.LastName), CompanyName: given(c.CompanyName),
+			AccountType: given(c.AccountType), CountryCode: given(c.Country),
+			LanguageCode: given(c.Language), CurrencyCode: given(c.Currency),
+		},
+	}
+	account, err := h.open(ctx, open)
+	if err != nil {
+		return err
+	}
+	return out.object(identify(account))
+}
+
+// open opens an account in the operator's name.
+func (h *house) open(ctx context.Context, open commands.Open) (events.Account, error) {
+	id, err := newID()
+	if err != nil {
+		return events.Account{}, err
+	}
+	meta, err := operator()
+	if err != nil {
+		return events.Account{}, err
+	}
+	if open.PaywayID == "" {
+		open.PaywayID = randomPaywayID()
+	}
+	outcome, err := h.accounts.Do(ctx, id, meta, open)
+	return outcome.Account, err
+}
+
+// randomPaywayID makes one that no other account has, in all likelihood: the
+// claim on it would tell.
+func randomPaywayID() string {
+	var id [12]byte
+	rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// given is a change to what a flag holds, none if it was left out.
+func given(flag string) events.Change[string] {
+	if flag == "" {
+		return events.Change[string]{}
+	}
+	return events.Set(flag)
+}
+
+type accountFacts struct {
+	Ref           string  `arg:"" name:"ref" help:"The account: any of its ids, or its email address."`
+	ActiveDomains *int    `name:"active-domains" placeholder:"N" help:"How many active domains the account has."`
+	SeNuDomains   *int    `name:"se-nu-domains" placeholder:"N" help:"How many of them are under .se and .nu."`
+	PendingOrder  *string `name:"pending-order" placeholder:"ID" help:"The order that is pending; none ends it."`
+	Verified      *bool   `name:"verified" help:"Whether the identity was verified."`
+	BankIDName    *string `name:"bankid-name" placeholder:"NAME" help:"The name that BankID gave; none clears it."`
+}
+
+func (c *accountFacts) Help() string {
+	return `Examples:
+
+    konto account facts anna@example.com --active-domains 2 --se-nu-domains 1
+    konto account facts anna@example.com --verified=true --bankid-name "Anna Svensson"
+    konto account facts anna@example.com --pending-order none`
+}
+
+// Validate is called by kong.
+func (c *accountFacts) Validate() error {
+	if c.ActiveDomains == nil && c.SeNuDomains == nil && c.PendingOrder == nil && c.Verified == nil && c.BankIDName == nil {
+		return errors.New("give at least one fact")
+	}
+	for _, n := range []*int{c.ActiveDomains, c.SeNuDomains} {
+		if n != nil && *n < 0 {
+			return errors.New("a number of domains cannot be below 0")
+		}
+	}
+	return nil
+}
+
+func (c *accountFacts) Run(ctx context.Context, h *house, out *output) error {
+	id, err := h.account(ctx, c.Ref)
+	if err != nil {
+		return err
+	}
+	meta, err := operator()
+	if err != nil {
+		return err
+	}
+	outcome, err := h.accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: events.FactsRecorded{
+		ActiveDomains: c.ActiveDomains, SeNuDomains: c.SeNuDomains, Verified: c.Verified,
+		PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
+	}})
+	if err != nil {
+		return notFound(err, c.Ref)
+	}
+	return out.object(identify(outcome.Account))
+}
+
+// fact is a change to what a flag holds, where none stands for nothing.
+func fact(flag *string) events.Change[string] {
+	switch {
+	case flag == nil:
+		return events.Change[string]{}
+	case *flag == "none":
+		return events.Clear[string]()
+	}
+	return events.Set(*flag)
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// A data folder that is locked but does not answer is held by a server that
+// starts or stops, or by another command. They are done within startTime, or
+// something is wrong with them.
+const (
+	startTime = 10 * time.Second
+	askAgain  = 20 * time.Millisecond
+)
+
+// administer runs an administrative command: on the files when nobody holds
+// them, else by asking their holder.
+func administer(ctx context.Context, l *line, out *output) error {
+	begin := l.path == "account open" || l.path == "key issue" || l.path == "session open"
+	cfg := houseConfig{
+		folder: l.folder(), holder: "konto " + l.path, begin: begin,
+		// A command's own error says it all; what a follower logs is for servers.
+		log: slog.New(slog.DiscardHandler),
+	}
+	h, err := enter(ctx, cfg, func(error) (bool, error) { return ask(ctx, l, out.direct) })
+	if h == nil {
+		return err
+	}
+	return errors.Join(h.do(ctx, l.command.(command), out), h.Close())
+}
+
+// enter opens a house. While another process has it, ask is called to find out
+// whether that one answers on its control socket; if so, enter ends with no
+// house and ask's error. Who holds the folder and does not answer is about to
+// answer or to leave.
+func enter(ctx context.Context, cfg houseConfig, ask func(held error) (answered bool, err error)) (*house, error) {
+	deadline := time.Now().Add(startTime)
+	for {
+		h, err := openHouse(ctx, cfg)
+		var held *folderLocked
+		if !errors.As(err, &held) {
+			return h, err
+		}
+		answered, err := ask(held)
+		switch {
+		case answered:
+			return nil, err
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case time.Now().After(deadline):
+			return nil, fmt.Errorf("%w, which does not answer", held)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// enterAlone opens a house for a server. A folder that another server holds is
+// an error at once; one that a passing command holds is waited for.
+func enterAlone(ctx context.Context, cfg houseConfig) (*house, error) {
+	return enter(ctx, cfg, func(held error) (bool, error) {
+		conn, err := dialSocket(ctx, cfg.folder)
+		if err != nil {
+			return false, nil
+		}
+		return true, errors.Join(held, conn.Close())
+	})
+}
+
+// ask has the holder of the folder run the command. It tells whether there was
+// anyone to ask; if so, the error is the command's.
+func ask(ctx context.Context, l *line, stdout io.Writer) (answered bool, err error) {
+	// A flag that was not given must reach the holder as just that.
+	input, err := json.Marshal(l.command, json.FormatNilSliceAsNull(true))
+	if err != nil {
+		return true, err
+	}
+	body, err := json.Marshal(request{Command: l.path, Input: input, JSON: l.json})
+	if err != nil {
+		return true, err
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, l.folder()) },
+	}}
+	defer client.CloseIdleConnections()
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://konto/", bytes.NewReader(body))
+	if err != nil {
+		return true, err
+	}
+	answer, err := client.Do(post)
+	var unreached *net.OpError
+	if errors.As(err, &unreached) && unreached.Op == "dial" {
+		return false, unreached
+	}
+	if err != nil {
+		return true, errOutcome(ctx, err)
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(stdout, answer.Body); err != nil {
+		return true, errOutcome(ctx, err)
+	}
+	return true, outcome(answer.Trailer.Get(outcomeTrailer))
+}
+
+// outcome reads the trailer that tells how the command ended.
+func outcome(trailer string) error {
+	switch trailer {
+	case outcomeOK:
+		return nil
+	case "":
+		return errors.New("the server did not tell how the command ended")
+	}
+	told, err := url.PathUnescape(trailer)
+	if err != nil {
+		return fmt.Errorf("the server's answer is malformed: %w", err)
+	}
+	return errors.New(told)
+}
+
+// errOutcome explains a connection that broke.
+func errOutcome(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("the server went away before it told how the command ended: %w", err)
+}

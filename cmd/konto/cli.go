@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line. Every flag can be given as a variable instead:
+// KONTO_ and the flag's name in capitals.
+type cli struct {
+	Data string `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
+	JSON bool   `name:"json" help:"Print JSON: one object, or one a line."`
+
+	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	Demo    demoCommand    `cmd:"" help:"Run a server with demo accounts and print curl lines to try."`
+	Version versionCommand `cmd:"" help:"Print konto's version."`
+
+	Account struct {
+		Open    accountOpen    `cmd:"" help:"Open an account."`
+		Show    accountShow    `cmd:"" help:"Show an account."`
+		History accountHistory `cmd:"" help:"Show what happened to an account."`
+		List    accountList    `cmd:"" help:"List all accounts."`
+		Facts   accountFacts   `cmd:"" help:"Record what other systems know of an account."`
+	} `cmd:"" help:"Accounts."`
+	Key struct {
+		Issue  keyIssue  `cmd:"" help:"Issue a key and print its token, this once."`
+		List   keyList   `cmd:"" help:"List all keys."`
+		Revoke keyRevoke `cmd:"" help:"Revoke a key."`
+	} `cmd:"" help:"Keys of accounts, clients and NATS consumers."`
+	Session struct {
+		Open  sessionOpen  `cmd:"" help:"Open a session and print its cookie, this once."`
+		List  sessionList  `cmd:"" help:"List all sessions."`
+		Close sessionClose `cmd:"" help:"Close a session."`
+	} `cmd:"" help:"Dashboard sessions (hostup_session)."`
+	Events struct {
+		List eventsList `cmd:"" help:"List events."`
+		Tail eventsTail `cmd:"" help:"List events, then wait for more until interrupted."`
+	} `cmd:"" help:"The log of all events."`
+}
+
+const defaultData = "konto-data"
+
+// local commands run in the process that was started for them.
+type local interface {
+	run(ctx context.Context, l *line, stdout, stderr io.Writer) error
+}
+
+// line is a parsed command line.
+type line struct {
+	data    string // "" when not given
+	json    bool
+	path    string // such as "account open"
+	command any    // a local or an administrative command
+}
+
+// errHelpShown tells that the caller asked for help and got it.
+var errHelpShown = errors.New("help was shown")
+
+// parse reads the command line. Its other errors are wrong usage.
+func parse(args []string, stdout io.Writer) (*line, error) {
+	var c cli
+	helped := false
+	parser := newParser(&c, kong.Writers(stdout, io.Discard), kong.Exit(func(int) { helped = true }))
+	parsed, err := parser.Parse(args)
+	switch {
+	case helped: // kong goes on after its exit hook returned; what it finds then means nothing
+		return nil, errHelpShown
+	case err != nil:
+		command := "konto"
+		var failed *kong.ParseError
+		if errors.As(err, &failed) && failed.Context != nil && failed.Context.Selected() != nil {
+			command += " " + failed.Context.Selected().Path()
+		}
+		return nil, fmt.Errorf("%w (%s --help tells more)", err, command)
+	}
+	node := parsed.Selected()
+	return &line{data: c.Data, json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
+}
+
+func newParser(c *cli, more ...kong.Option) *kong.Kong {
+	return kong.Must(c, append(more,
+		kong.Name("konto"),
+		kong.Description("An event-sourced account service."),
+		kong.DefaultEnvars("KONTO"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)...)
+}
+
+// commandAt makes the administrative command with a path, nil if there is none.
+func commandAt(path string) command {
+	for _, leaf := range newParser(new(cli)).Model.Leaves(false) {
+		if leaf.Path() == path {
+			c, _ := leaf.Target.Addr().Interface().(command)
+			return c
+		}
+	}
+	return nil
+}
+
+// folder is the data folder, whether it was given or not.
+func (l *line) folder() string {
+	if l.data == "" {
+		return defaultData
+	}
+	return l.data
+}
+
+func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	if c, ok := l.command.(local); ok {
+		return c.run(ctx, l, stdout, stderr)
+	}
+	if c, ok := l.command.(inputReader); ok {
+		if err := c.readInput(stdin); err != nil {
+			return err
+		}
+	}
+	err := administer(ctx, l, newOutput(stdout, l.json))
+	if _, ok := l.command.(endless); ok && ctx.Err() != nil {
+		return nil // to be interrupted is how these end
+	}
+	return err
+}

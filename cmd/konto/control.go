@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// command is an administrative command.
+type command interface {
+	// Run does the command in a house whose follower runs. It may be called in
+	// another process than the one whose command line was parsed, so it uses
+	// nothing but its exported members and its parameters.
+	Run(ctx context.Context, h *house, out *output) error
+}
+
+// inputReader is a command that takes something from standard input before it runs.
+type inputReader interface{ readInput(stdin io.Reader) error }
+
+// endless is a command that runs until it is interrupted.
+type endless interface{ endless() }
+
+// request asks the holder of a data folder to run a command. The answer's body
+// is what the command prints, its trailer how the command ended.
+type request struct {
+	Command string         `json:"command"` // its path, such as "account open"
+	Input   jsontext.Value `json:"input"`
+	JSON    bool           `json:"json"`
+}
+
+// outcomeTrailer is "ok", or the sentence that tells the error, path-escaped.
+// A connection that breaks has no trailer, and so no outcome.
+const (
+	outcomeTrailer = "Konto-Outcome"
+	outcomeOK      = "ok"
+)
+
+var errServerStopped = errors.New("the server stopped")
+
+// control is the door for administration while a house is held.
+type control struct {
+	house    *house
+	listener net.Listener
+}
+
+func openControl(h *house) (*control, error) {
+	listener, err := listenSocket(h.folder)
+	if err != nil {
+		return nil, err
+	}
+	return &control{house: h, listener: listener}, nil
+}
+
+// Run lets commands in until ctx ends, and then waits, bounded, for those that
+// are under way. Endless ones end with ctx.
+func (c *control) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(ctx, w, r) }),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	// The file goes before the door closes: who does not find it waits for the
+	// lock, and does not knock in vain.
+	defer context.AfterFunc(ctx, c.unlink)()
+	if err := serveUntil(ctx, server, c.listener); err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	return nil
+}
+
+// close takes the door away that Run did not.
+func (c *control) close() {
+	c.unlink()
+	c.listener.Close()
+}
+
+func (c *control) unlink() { os.Remove(filepath.Join(c.house.folder, socketName)) }
+
+// serve answers one request; the endless commands end when door does.
+func (c *control) serve(door context.Context, w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Trailer", outcomeTrailer)
+	w.WriteHeader(http.StatusOK)
+	err := c.do(door, w, r)
+	outcome := outcomeOK
+	if err != nil {
+		outcome = url.PathEscape(sentence(err))
+	}
+	w.Header().Set(outcomeTrailer, outcome)
+}
+
+func (c *control) do(door context.Context, w http.ResponseWriter, r *http.Request) error {
+	var asked request
+	if err := json.UnmarshalRead(r.Body, &asked, json.RejectUnknownMembers(true)); err != nil {
+		return fmt.Errorf("the server does not understand this version of konto: %w", err)
+	}
+	cmd := commandAt(asked.Command)
+	if cmd == nil {
+		return fmt.Errorf("the server is another version of konto and does not know %q", asked.Command)
+	}
+	if err := json.Unmarshal(asked.Input, cmd, json.RejectUnknownMembers(true)); err != nil {
+		return fmt.Errorf("the server is another version of konto: %w", err)
+	}
+	out := newOutput(flushing{w, http.NewResponseController(w)}, asked.JSON)
+	ctx := r.Context() // ends when the client goes away
+	if _, ok := cmd.(endless); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(door, cancel)()
+	}
+	err := cmd.Run(ctx, c.house, out)
+	if err == nil && ctx.Err() != nil && door.Err() != nil {
+		err = errServerStopped
+	}
+	return errors.Join(err, out.flush())
+}
+
+// flushing sends on at once what is written to it.
+type flushing struct {
+	io.Writer
+	flusher *http.ResponseController
+}
+
+func (f flushing) Write(p []byte) (int, error) {
+	n, err := f.Writer.Write(p)
+	if err == nil {
+		err = f.flusher.Flush()
+	}
+	return n, err
+}

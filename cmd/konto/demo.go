@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+)
+
+type demoCommand struct {
+	HTTP       string `name:"http" placeholder:"ADDRESS" help:"Where to answer HTTP; 127.0.0.1:8080, or a free port when that is taken, unless given."`
+	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Where NATS consumers connect; 127.0.0.1:4222, or a free port when that is taken, unless given."`
+}
+
+func (c *demoCommand) Help() string {
+	return `Everything is in one process and in a temporary folder, which is removed at the end; --data keeps it elsewhere.
+
+Examples:
+
+    konto demo
+    konto demo --http 127.0.0.1:9000 --data demo-data`
+}
+
+func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) (err error) {
+	// The first screen is for the curl lines alone.
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	folder := l.data
+	if folder == "" {
+		if folder, err = os.MkdirTemp("", "konto-demo-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	}
+	h, err := enterAlone(ctx, houseConfig{folder: folder, holder: "konto demo", begin: true, log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	s, err := openServer(ctx, h, serveCommand{
+		HTTP:       orFree(c.HTTP, "127.0.0.1:8080"),
+		NATSListen: orFree(c.NATSListen, "127.0.0.1:4222"),
+	}, log)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx, func(ctx context.Context) error {
+		scene, err := h.furnish(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(stdout, scene.tell(s.url(), s.natsURL(), folder))
+		return err
+	})
+}
+
+// orFree is the address that was given, else the usual one, else any free one.
+func orFree(given, usual string) string {
+	if given != "" {
+		return given
+	}
+	probe, err := net.Listen("tcp", usual)
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	probe.Close()
+	return usual
+}
+
+// tell prints what can be tried. Each curl line stands for itself, on one
+// line, so that it can be copied.
+func (s *scene) tell(http, nats, folder string) string {
+	curl := func(method, path, secret, body string) string {
+		line := fmt.Sprintf("curl -sS -w '\\n' -X %s %s%s %s", method, http, path, secret)
+		if body != "" {
+			line += fmt.Sprintf(" -H 'Content-Type: application/json' -d '%s'", body)
+		}
+		return line + "\n"
+	}
+	bearer := func(token string) string { return "-H 'Authorization: Bearer " + token + "'" }
+	const v1, v0, me, account = "/external/api/v1/accounts", "/external/api/v0/accounts", "/api/v2/me", "/v1/account"
+	return "konto demo is ready: " + http + ", " + nats + ". Ctrl-C ends it.\n" +
+		"\n# HostUp: Anna completes her profile, with an API key; then a look with her session\n" +
+		curl("PATCH", me, bearer(s.hostup), `{"phoneNumber":"+46700000000","registrationIdentifier":{"value":"850507-3412","countryCode":"SE"}}`) +
+		curl("GET", me, "-b 'hostup_session="+s.session+"'", "") +
+		"\n# Payway: a client changes Anna's email and name; third parties hear of it, Anna does not\n" +
+		curl("PUT", v1, bearer(s.payway), `{"id":"`+annaID+`","email":"adeprimo.servicedesk@no-reply.com","first_name":"Adeprimo","last_name":"Servicedesk"}`) +
+		curl("PUT", v0, bearer(s.payway), `{"id":"`+annaID+`","mobile_phone_number":"0734567890"}`) +
+		"\n# Generic: Acme changes its name, email and settings\n" +
+		curl("PATCH", account, bearer(s.generic), `{"name":"Acme Corp.","email":"new_email@example.com","settings":{"currency":"EUR","timezone":"Europe/Berlin","language":"de"}}`) +
+		curl("GET", account, bearer(s.generic), "") +
+		"\n# See the events: from the log, or as a NATS consumer\n" +
+		"go run ./cmd/konto events tail --data '" + folder + "'\n" +
+		"nats --server '" + withToken(nats, s.consumer) + "' subscribe 'konto.account.>'\n"
+}

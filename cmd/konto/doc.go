@@ -1,0 +1,21 @@
+// Command konto is the whole service in one program: the server and its
+// administration.
+//
+// A house is an opened data folder. Whoever holds the lock of the folder has
+// opened all of its files, and nobody else has opened any:
+//
+//	konto serve ──holds──▶ house ◀── konto.sock ──asks── konto account, key, session, events
+//	                         ▲
+//	                         └──holds, when no server does── the same commands
+//
+// An administrative command is a struct that kong fills and that runs against a
+// house. It does not know in which of the two processes it runs.
+//
+//   - the command line: main.go, cli.go, output.go
+//   - the data folder: house.go, lock.go
+//   - the two ends of the control socket: control.go, administer.go, socket.go
+//   - the server: serve.go wires it, server.go runs it, shutdown.go ends it; demo.go
+//     and furnish.go are its demonstration
+//   - one file per noun: account.go, show.go, key.go, session.go, credential.go, events.go;
+//     reference.go finds the account that a person means
+package main

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+type keyIssue struct {
+	Account  string   `name:"account" xor:"holder" required:"" placeholder:"REF" help:"A key that acts as this account (HostUp, generic)."`
+	Client   string   `name:"client" xor:"holder" required:"" placeholder:"NAME" help:"A token of this client, for any account (Payway)."`
+	Consumer string   `name:"consumer" xor:"holder" required:"" placeholder:"NAME" help:"A key with which this consumer may subscribe on NATS."`
+	Scopes   []string `name:"scope" placeholder:"SCOPE" help:"What the key may do; give it once for each."`
+}
+
+func (c *keyIssue) Help() string {
+	return `The token is printed once and kept nowhere. It can be used at once.
+
+Examples:
+
+    konto key issue --account anna@example.com --scope read:account --scope write:account
+    konto key issue --client newspaper --scope /external/account/r --scope /external/account/w
+    konto key issue --consumer billing`
+}
+
+// consumerName is what can be one token of a NATS subject.
+var consumerName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// Validate is called by kong.
+func (c *keyIssue) Validate() error {
+	if c.Consumer == "" && len(c.Scopes) == 0 {
+		return errors.New("a key without --scope could do nothing")
+	}
+	if c.Consumer != "" && len(c.Scopes) > 0 {
+		return errors.New("a consumer has no --scope: it may subscribe, and nothing else")
+	}
+	if c.Consumer != "" && (!consumerName.MatchString(c.Consumer) || strings.HasPrefix(c.Consumer, "konto-")) {
+		return errors.New("a consumer's name is of letters, digits, - and _, and does not begin with konto-")
+	}
+	return nil
+}
+
+func (c *keyIssue) Run(ctx context.Context, h *house, out *output) error {
+	spec := events.KeyIssued{Client: c.Client, Consumer: c.Consumer, Scopes: c.Scopes}
+	if c.Account != "" {
+		a, err := h.present(ctx, c.Account)
+		if err != nil {
+			return err
+		}
+		spec.Account = a.ID
+	}
+	id, token, err := h.issueKey(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return out.object(struct {
+		ID    string `json:"id"`
+		Token string `json:"token"`
+	}{id.String(), token})
+}
+
+// issueKey returns when the key can be used.
+func (h *house) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.ULID, token string, err error) {
+	meta, err := operator()
+	if err != nil {
+		return id, "", err
+	}
+	known, err := h.model.ConsumerNames(ctx)
+	if err != nil {
+		return id, "", err
+	}
+	issued, err := h.credentials.IssueKey(ctx, meta, spec)
+	if err != nil {
+		return id, "", err
+	}
+	if err := h.follower.WaitFor(ctx, issued.Position); err != nil {
+		return id, "", err
+	}
+	if spec.Consumer != "" && h.disconnect != nil && !slices.Contains(known, spec.Consumer) {
+		h.disconnect() // they come back without a right to the new name
+	}
+	return issued.ID, issued.Token, nil
+}
+
+type keyList struct{}
+
+func (c *keyList) Help() string {
+	return `Examples:
+
+    konto key list
+    konto key list --json`
+}
+
+func (c *keyList) Run(ctx context.Context, h *house, out *output) error {
+	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind != events.KindSession })
+}
+
+type keyRevoke struct {
+	ID string `arg:"" name:"id" help:"The key's id, or its token."`
+}
+
+func (c *keyRevoke) Help() string {
+	return `A consumer's connections are closed.
+
+Example:
+
+    konto key revoke 01HXA3B4C5D6E7F8G9H0J1K2M3`
+}
+
+func (c *keyRevoke) Run(ctx context.Context, h *house, out *output) error {
+	key, err := h.revoke(ctx, c.ID, "key", func(c events.Credential) bool { return c.Kind != events.KindSession })
+	if err != nil {
+		return err
+	}
+	if key.Kind == events.KindConsumer && h.disconnect != nil {
+		h.disconnect(key.Name)
+	}
+	return printRevoked(out, key)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+	"konto/events"
+)
+
+// The contracts' own forms of an account's id.
+const (
+	clientPrefix  = "client_" // HostUp
+	accountPrefix = "acct_"   // generic
+)
+
+var paywayID = regexp.MustCompile(`^[0-9A-Fa-f]{24}$`)
+
+// errReference tells what can stand for an account on the command line.
+func errReference(ref string) error {
+	return fmt.Errorf("%q is neither an account's id nor an email address", ref)
+}
+
+// account finds the account that a person means: by its ULID, client_..., or
+// acct_..., its Payway id or its email address. It returns an id even for an
+// account that was never opened, when ref is an id of its own form.
+func (h *house) account(ctx context.Context, ref string) (ulid.ULID, error) {
+	bare := strings.TrimPrefix(strings.TrimPrefix(ref, clientPrefix), accountPrefix)
+	if id, err := ulid.ParseStrict(bare); err == nil {
+		return id, nil
+	}
+	var claim events.Claim
+	switch {
+	case paywayID.MatchString(ref):
+		claim = events.PaywayIDClaim(ref)
+	case strings.Contains(ref, "@"):
+		claim = events.EmailClaim(ref)
+	default:
+		return ulid.ULID{}, errReference(ref)
+	}
+	id, err := h.accounts.Find(ctx, claim)
+	return id, notFound(err, ref)
+}
+
+// present is account for one that must exist.
+func (h *house) present(ctx context.Context, ref string) (events.Account, error) {
+	id, err := h.account(ctx, ref)
+	if err != nil {
+		return events.Account{}, err
+	}
+	a, err := h.accounts.Load(ctx, id)
+	return a, notFound(err, ref)
+}
+
+// notFound names what was not found.
+func notFound(err error, ref string) error {
+	if errors.Is(err, commands.ErrNotFound) {
+		return fmt.Errorf("there is no account %s", ref)
+	}
+	return err
+}
+
+// newID makes an id that nobody can guess the next one from.
+func newID() (ulid.ULID, error) { return ulid.New(ulid.Now(), rand.Reader) }
+
+// operator is the metadata of an event that the command line caused.
+func operator() (events.Metadata, error) {
+	id, err := newID()
+	return events.Metadata{
+		RequestID: "req_" + strings.ToLower(id.String()),
+		Actor:     events.Actor{Kind: "operator"},
+		Contract:  "cli",
+	}, err
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport is the plan of the house: which rooms each room may see.
+var mayImport = map[string][]string{
+	"events":      {},
+	"eventstore":  {"events"},
+	"commands":    {"events", "eventstore"},
+	"projections": {"events", "eventstore"},
+	"http":        {"events", "eventstore", "commands", "projections"},
+	"cmd":         {"events", "eventstore", "commands", "projections", "http"},
+}
+
+// livesIn says in which room a third-party library lives, for those that must
+// not spread.
+var livesIn = map[string]string{
+	"github.com/nats-io/":         "projections/nats",
+	"github.com/mattn/go-sqlite3": "eventstore",
+	"github.com/go-chi/":          "http",
+	"github.com/nyaruka/":         "commands",
+	"golang.org/x/text":           "commands",
+	"golang.org/x/crypto":         "commands",
+	"github.com/alecthomas/kong":  "cmd",
+}
+
+func TestRoomsImportOnlyWhatThePlanAllows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "konto/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		folder := strings.TrimPrefix(fields[0], "konto/")
+		room, _, _ := strings.Cut(folder, "/")
+		allowed, planned := mayImport[room]
+		if !planned {
+			t.Errorf("%s is in no room of the plan", fields[0])
+		}
+		seen[room] = true
+		for _, imported := range fields[1:] {
+			if other, ours := strings.CutPrefix(imported, "konto/"); ours {
+				other, _, _ = strings.Cut(other, "/")
+				if other != room && !slices.Contains(allowed, other) {
+					t.Errorf("%s imports %s", fields[0], imported)
+				}
+			}
+			for library, home := range livesIn {
+				if strings.HasPrefix(imported, library) && !strings.HasPrefix(folder+"/", home) {
+					t.Errorf("%s imports %s, which lives in %s", fields[0], imported, home)
+				}
+			}
+		}
+	}
+	for room := range mayImport {
+		if !seen[room] {
+			t.Errorf("room %s is empty: the plan is out of date", room)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"konto/events"
+	"konto/projections"
+	"konto/projections/nats"
+)
+
+type serveCommand struct {
+	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
+	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none."`
+}
+
+func (c *serveCommand) Help() string {
+	return `The first interrupt ends the server in order, the second at once.
+
+Examples:
+
+    konto serve
+    konto serve --data /var/lib/konto --http 0.0.0.0:8080 --nats-listen off
+    konto serve --nats-url nats://nats.example.com:4222`
+}
+
+func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) error {
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	h, err := enterAlone(ctx, houseConfig{folder: l.folder(), holder: "konto serve", begin: true, log: log})
+	if err != nil {
+		return err
+	}
+	s, err := openServer(ctx, h, *c, log)
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	err = s.Run(ctx, func(context.Context) error {
+		log.Info("konto is ready", "http", s.url(), "nats", s.natsURL(), "data", h.folder)
+		return nil
+	})
+	return errors.Join(err, h.Close())
+}
+
+// server is everything that runs while konto serves. It does not own its house.
+type server struct {
+	house     *house
+	config    serveCommand
+	log       *slog.Logger
+	http      net.Listener
+	control   *control
+	broker    *nats.Server // nil when an outside one is used
+	conn      *nats.Conn
+	publisher *projections.Follower
+}
+
+// streamTime is many times what it takes to make the stream.
+const streamTime = 5 * time.Second
+
+// openServer binds every address, so that one that is taken is found out
+// before anything runs.
+func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logger) (_ *server, err error) {
+	s := &server{house: h, config: cfg, log: log}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		return nil, fmt.Errorf("cannot answer HTTP on %s: %w", cfg.HTTP, bare(err))
+	}
+	if s.control, err = openControl(h); err != nil {
+		return nil, err
+	}
+	if err := s.connect(); err != nil {
+		return nil, err
+	}
+	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.conn, Store: h.store, Cursors: h.model, Log: log})
+	if s.broker != nil {
+		// A consumer that comes as soon as konto is ready finds the stream. What
+		// fails here fails again in the follower, which reports it.
+		bounded, cancel := context.WithTimeout(ctx, streamTime)
+		defer cancel()
+		publisher.Position(bounded)
+	}
+	s.publisher = projections.NewFollower(projections.FollowerConfig{
+		Name: "publisher", Store: h.store, Projection: publisher, Log: log,
+	})
+	return s, nil
+}
+
+// bare takes the operation and the address out of a network error.
+func bare(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// connect starts the embedded NATS server, unless an outside one is to be
+// used, and connects to it.
+func (s *server) connect() (err error) {
+	if s.config.NATSURL != "" {
+		s.conn, err = nats.Dial(s.config.NATSURL, s.log)
+		return err
+	}
+	s.broker, err = nats.StartServer(nats.ServerConfig{
+		Dir:          filepath.Join(s.house.folder, "jetstream"),
+		Listen:       s.config.NATSListen,
+		Key:          s.house.keys.Derive("jetstream"),
+		Authenticate: s.authenticate,
+		Consumers:    s.consumers,
+		Log:          s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.house.disconnect = s.broker.Disconnect
+	s.conn, err = s.broker.Dial()
+	return err
+}
+
+// authenticate lets in those who hold a consumer's key.
+func (s *server) authenticate(token string) (consumer string, ok bool) {
+	c, err := s.house.model.Authenticate(context.Background(), token, time.Now())
+	if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
+		s.log.Error("cannot authenticate a NATS client", "error", err)
+	}
+	return c.Name, err == nil && c.Kind == events.KindConsumer
+}
+
+func (s *server) consumers() []string {
+	names, err := s.house.model.ConsumerNames(context.Background())
+	if err != nil {
+		s.log.Error("cannot list the NATS consumers", "error", err)
+	}
+	return names
+}
+
+func (s *server) url() string { return "http://" + s.http.Addr().String() }
+
+// natsURL is where consumers connect.
+func (s *server) natsURL() string {
+	switch {
+	case s.broker == nil:
+		return "outside" // its URL may hold a password
+	case s.broker.URL() == "":
+		return "off"
+	}
+	return s.broker.URL()
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	kontohttp "konto/http"
+	"konto/projections"
+)
+
+// Run serves until ctx ends or the log fails, and then stops in order: the
+// doors, the followers once they have caught up, NATS. It calls ready once,
+// when requests are being answered; its error ends the server too.
+func (s *server) Run(ctx context.Context, ready func(context.Context) error) error {
+	defer s.close()
+	failed := make(chan error, 2) // one for each follower: none waits for a reader
+	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
+
+	doors, ctx := errgroup.WithContext(ctx)
+	doors.Go(func() error { return s.control.Run(ctx) })
+	doors.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		}
+	})
+	doors.Go(func() error {
+		s.catchUp(ctx)
+		return s.answer(ctx, doors, ready)
+	})
+	err := doors.Wait()
+	s.drain()
+	stopFollowers()
+	return err
+}
+
+// follow runs the followers until the returned function is called, which
+// returns once they have ended. failed gets the error of a log that cannot be
+// read; a follower that stops at an event of a sound log leaves the server
+// running and itself unhealthy.
+func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var followers errgroup.Group
+	for _, f := range s.followers() {
+		followers.Go(func() error {
+			if f.Run(ctx) == nil {
+				return nil
+			}
+			// Records as they are stored tell a sound log from an event in it
+			// that cannot be decrypted or decoded.
+			if _, err := s.house.log.ReadAll(ctx, f.Status().Position, 1); err != nil {
+				failed <- fmt.Errorf("the log failed: %w", err)
+			}
+			return nil
+		})
+	}
+	return func() {
+		cancel()
+		followers.Wait()
+	}
+}
+
+func (s *server) followers() []*projections.Follower {
+	return []*projections.Follower{s.house.follower, s.publisher}
+}
+
+func (s *server) health() []projections.Status {
+	var all []projections.Status
+	for _, f := range s.followers() {
+		all = append(all, f.Status())
+	}
+	return all
+}
+
+// catchUp waits until the read model knows everything that the log held at
+// the start, as after its file was deleted: before, valid keys would be
+// refused. It gives up on a follower in trouble, so that health can be asked.
+func (s *server) catchUp(ctx context.Context) {
+	for ctx.Err() == nil {
+		bounded, cancel := context.WithTimeout(ctx, time.Second)
+		err := s.house.caughtUp(bounded)
+		cancel()
+		if err == nil || s.house.follower.Status().Error != "" {
+			return
+		}
+	}
+}
+
+// answer answers HTTP until ctx ends, and then lets requests that are under
+// way finish, bounded.
+func (s *server) answer(ctx context.Context, doors *errgroup.Group, ready func(context.Context) error) error {
+	h := s.house
+	web := &http.Server{
+		Handler: kontohttp.New(kontohttp.Config{
+			Accounts: h.accounts,
+			Reader:   &projections.Reader{Store: h.store, Model: h.model, Follower: h.follower},
+			Access:   h.model,
+			Health:   s.health,
+			Log:      s.log,
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	doors.Go(func() error { return ready(ctx) })
+	return serveUntil(ctx, web, s.http)
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"konto/events"
+)
+
+type sessionOpen struct {
+	Account     string   `name:"account" placeholder:"REF" help:"The account of the session; none for an administrator who impersonates nobody."`
+	AuthType    string   `name:"auth-type" enum:"session,admin,bankid-selection,billing-sso," default:"" help:"session, admin, bankid-selection or billing-sso; admin with --admin, else session, unless given."`
+	Admin       string   `name:"admin" placeholder:"NAME" help:"The administrator who holds the session."`
+	Roles       []string `name:"role" placeholder:"ROLE" help:"A role of the administrator; give it once for each."`
+	DelegatedBy string   `name:"delegated-by" placeholder:"REF" help:"The account that delegated its access."`
+	Label       string   `name:"label" placeholder:"LABEL" help:"The label of the delegated grant."`
+	Scopes      []string `name:"scope" placeholder:"SCOPE" default:"read:account,write:account,read:billing,read:support" help:"What the session may do; give it once for each (${default})."`
+	ExpiresIn   lifetime `name:"expires-in" default:"24h" placeholder:"DURATION" help:"How long the session lasts, 24h unless given; 0: for ever."`
+}
+
+// lifetime is a duration that crosses the control socket as text.
+type lifetime time.Duration
+
+// UnmarshalText reads what time.ParseDuration does, unless it is below 0.
+func (l *lifetime) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	if err == nil && d < 0 {
+		err = errors.New("a session cannot last less than 0")
+	}
+	*l = lifetime(d)
+	return err
+}
+
+// MarshalText is the reverse of UnmarshalText.
+func (l lifetime) MarshalText() ([]byte, error) { return []byte(time.Duration(l).String()), nil }
+
+func (c *sessionOpen) Help() string {
+	return `The cookie is printed once and kept nowhere. It can be used at once.
+
+Examples:
+
+    konto session open --account anna@example.com
+    konto session open --account anna@example.com --admin eva --role support
+    konto session open --account acme@example.com --delegated-by anna@example.com --label Bookkeeper
+    konto session open --admin eva --role support`
+}
+
+// Validate is called by kong.
+func (c *sessionOpen) Validate() error {
+	switch {
+	case c.Account == "" && c.Admin == "":
+		return errors.New("give --account, or --admin, or both")
+	case c.Admin == "" && (len(c.Roles) > 0 || c.AuthType == "admin"):
+		return errors.New("only a session with --admin has the type admin or a --role")
+	case c.DelegatedBy != "" && (c.Account == "" || c.Label == ""):
+		return errors.New("--delegated-by needs --account and --label")
+	case c.Label != "" && c.DelegatedBy == "":
+		return errors.New("--label needs --delegated-by")
+	}
+	return nil
+}
+
+func (c *sessionOpen) Run(ctx context.Context, h *house, out *output) error {
+	spec, err := c.spec(ctx, h)
+	if err != nil {
+		return err
+	}
+	id, cookie, err := h.openSession(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return out.object(struct {
+		ID     string `json:"id"`
+		Cookie string `json:"cookie"`
+	}{id, cookie})
+}
+
+func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened, error) {
+	spec := events.SessionOpened{
+		AuthType: c.AuthType, Scopes: c.Scopes, Admin: c.Admin, Roles: c.Roles, Label: c.Label,
+	}
+	if spec.AuthType == "" {
+		spec.AuthType = "session"
+		if c.Admin != "" {
+			spec.AuthType = "admin"
+		}
+	}
+	if c.ExpiresIn > 0 {
+		spec.ExpiresAt = time.Now().Add(time.Duration(c.ExpiresIn)).UTC().Truncate(time.Millisecond)
+	}
+	if c.Account != "" {
+		a, err := h.present(ctx, c.Account)
+		if err != nil {
+			return spec, err
+		}
+		spec.Account = a.ID
+	}
+	if c.DelegatedBy == "" {
+		return spec, nil
+	}
+	parent, err := h.present(ctx, c.DelegatedBy)
+	if err != nil {
+		return spec, err
+	}
+	grant, err := newID()
+	spec.Parent, spec.Grant = parent.ID, "grant_"+grant.String()
+	return spec, err
+}
+
+// openSession returns when the session can be used.
+func (h *house) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
+	meta, err := operator()
+	if err != nil {
+		return "", "", err
+	}
+	opened, err := h.credentials.OpenSession(ctx, meta, spec)
+	if err != nil {
+		return "", "", err
+	}
+	return opened.ID.String(), opened.Token, h.follower.WaitFor(ctx, opened.Position)
+}
+
+type sessionList struct{}
+
+func (c *sessionList) Help() string {
+	return `Examples:
+
+    konto session list
+    konto session list --json`
+}
+
+func (c *sessionList) Run(ctx context.Context, h *house, out *output) error {
+	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
+}
+
+type sessionClose struct {
+	ID string `arg:"" name:"id" help:"The session's id, or its cookie."`
+}
+
+func (c *sessionClose) Help() string {
+	return `Example:
+
+    konto session close 01HXA3B4C5D6E7F8G9H0J1K2M3`
+}
+
+func (c *sessionClose) Run(ctx context.Context, h *house, out *output) error {
+	session, err := h.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
+	if err != nil {
+		return err
+	}
+	return printRevoked(out, session)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+)
+
+// drainTime bounds each step of an ordered end: requests under way, then
+// followers. What is not done by then is done after the next start.
+const drainTime = 5 * time.Second
+
+// serveUntil serves until ctx ends, and then until the requests under way are
+// answered.
+func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
+	closed := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		err := server.Shutdown(bounded)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close() // who is slower than that is cut off
+		}
+		closed <- err
+	})
+	err := server.Serve(listener)
+	if errors.Is(err, http.ErrServerClosed) {
+		return <-closed
+	}
+	stop()
+	return err
+}
+
+// drain waits, bounded, until the followers have everything that was
+// acknowledged. The doors are closed, so the log grows no more.
+func (s *server) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	head, err := s.house.store.Head(ctx)
+	if err != nil {
+		s.log.Warn("cannot tell how far the log goes", "error", err)
+		return
+	}
+	for _, f := range s.followers() {
+		if err := f.WaitFor(ctx, head); err != nil {
+			s.log.Warn("follower is behind and goes on after the next start",
+				"follower", f.Status().Name, "position", f.Status().Position, "head", head, "error", err)
+		}
+	}
+}
+
+// close frees what openServer took; what was never opened is nil.
+func (s *server) close() {
+	s.house.disconnect = nil
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	if s.broker != nil {
+		s.broker.Close()
+	}
+	if s.control != nil {
+		s.control.close()
+	}
+	if s.http != nil {
+		s.http.Close()
+	}
+}

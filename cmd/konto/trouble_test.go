@@ -1,0 +1,189 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"konto/eventstore/keyring"
+)
+
+// furnished is a data folder with one account in it.
+func furnished(t *testing.T) string {
+	t.Helper()
+	t.Setenv("KONTO_MASTER_KEY", "")
+	folder := t.TempDir()
+	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
+	return folder
+}
+
+// serveOn is a server that is not expected to start.
+func serveOn(t *testing.T, folder string, args ...string) result {
+	t.Helper()
+	return konto(t, append([]string{"serve", "--data", folder, "--http", "127.0.0.1:0", "--nats-listen", "off"}, args...)...)
+}
+
+func TestLockedFolder(t *testing.T) {
+	folder := furnished(t)
+	serve(t, folder)
+	refused(t, exitFailed, serveOn(t, folder), "data folder "+folder+" is in use by konto serve (process ")
+	refused(t, exitFailed, konto(t, "demo", "--data", folder), folder+" is in use by konto serve")
+}
+
+func TestFolderThatIsTailed(t *testing.T) {
+	folder := furnished(t)
+	tail := start(t, "events", "tail", "--data", folder)
+	tail.stdout.find(t, secondLine)
+	refused(t, exitFailed, serveOn(t, folder), folder+" is in use by konto events tail (process ")
+}
+
+func TestTakenPorts(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	address := taken.Addr().String()
+	folder := furnished(t)
+	refused(t, exitFailed, serveOn(t, folder, "--http", address), "HTTP", address, "address already in use")
+	refused(t, exitFailed, serveOn(t, folder, "--nats-listen", address), "NATS", address, "address is already in use")
+	refused(t, exitFailed, konto(t, "demo", "--http", address), address)
+	// What a server opened before it found out is free again.
+	serve(t, folder)
+}
+
+func TestKeysThatAreMissingOrWrong(t *testing.T) {
+	list := func(folder string) result { return konto(t, "account", "list", "--data", folder) }
+	folder := furnished(t)
+	key := filepath.Join(folder, "master.key")
+	kept, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, exitFailed, list(folder), keyring.ErrNoMaster.Error(), key)
+	refused(t, exitFailed, serveOn(t, folder), keyring.ErrNoMaster.Error(), key)
+	if !missing(key) {
+		t.Fatal("a new key was made beside old files")
+	}
+	t.Setenv("KONTO_MASTER_KEY", strings.Repeat("5a", 32))
+	refused(t, exitFailed, list(folder), keyring.ErrWrongMaster.Error())
+	t.Setenv("KONTO_MASTER_KEY", "nonsense")
+	refused(t, exitFailed, list(folder), "KONTO_MASTER_KEY")
+	t.Setenv("KONTO_MASTER_KEY", string(kept))
+	if r := list(folder); !strings.Contains(r.stdout, "anna@example.com") {
+		t.Errorf("the key was given and %s", r.stderr)
+	}
+}
+
+func TestOneOfLogAndKeysIsMissing(t *testing.T) {
+	for _, name := range []string{"log.db", "keys.db"} {
+		t.Run(name, func(t *testing.T) {
+			folder := furnished(t)
+			path := filepath.Join(folder, name)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the refusal must not leave an empty file for the next start
+				refused(t, exitFailed, serveOn(t, folder), path, "missing")
+				refused(t, exitFailed, konto(t, "account", "list", "--data", folder), path, "missing")
+			}
+		})
+	}
+}
+
+func TestMalformedFiles(t *testing.T) {
+	for _, name := range []string{"keys.db", "log.db", "read.db"} {
+		t.Run(name, func(t *testing.T) {
+			folder := furnished(t)
+			path := filepath.Join(folder, name)
+			if err := os.WriteFile(path, []byte(strings.Repeat("this is no database. ", 1000)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, exitFailed, konto(t, "account", "list", "--data", folder), path, "damaged")
+			refused(t, exitFailed, serveOn(t, folder), path, "damaged")
+			if content, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(content), "this is no database") {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+func TestReadModelThatIsGone(t *testing.T) {
+	folder := furnished(t)
+	if err := os.Remove(filepath.Join(folder, "read.db")); err != nil {
+		t.Fatal(err)
+	}
+	if listed := must(t, "account", "list", "--data", folder); !strings.Contains(listed, "anna@example.com") {
+		t.Errorf("listed %q", listed)
+	}
+}
+
+func TestFolderWithoutData(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "none")
+	for _, args := range []string{"account list", "account show a@example.com", "key list", "key revoke x", "events list", "events tail"} {
+		refused(t, exitFailed, konto(t, append(strings.Fields(args), "--data", folder)...), "no konto data in "+folder)
+	}
+	if !missing(folder) {
+		t.Error("the folder was made")
+	}
+	must(t, "key", "issue", "--client", "newspaper", "--scope", "/external/account/r", "--data", folder)
+	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder's mode is %v, %v", info.Mode(), err)
+	}
+}
+
+func TestUnknownReferences(t *testing.T) {
+	folder := furnished(t)
+	for ref, says := range map[string]string{
+		"nobody@example.com":                "there is no account nobody@example.com",
+		"50f3ac249f6aef294d000007":          "there is no account 50f3ac249f6aef294d000007",
+		"client_01hxa3b4c5d6e7f8g9h0j1k2m3": "there is no account client_01hxa3b4c5d6e7f8g9h0j1k2m3",
+		"anna":                              `"anna" is neither an account's id nor an email address`,
+	} {
+		for _, args := range [][]string{{"account", "show", ref}, {"account", "history", ref}, {"account", "facts", ref, "--verified"}, {"session", "open", "--account", ref}} {
+			refused(t, exitFailed, konto(t, append(args, "--data", folder)...), says)
+		}
+	}
+}
+
+// A socket that a killed server left behind answers nobody.
+func TestStaleSocket(t *testing.T) {
+	folder := furnished(t)
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, socketName), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	left.Close()
+	must(t, "account", "show", "anna@example.com", "--data", folder)
+	server, _, _ := serve(t, folder)
+	must(t, "account", "show", "anna@example.com", "--data", folder)
+	socket := filepath.Join(folder, socketName)
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket's mode: %v, %v", info, err)
+	}
+	server.stop()
+	if !missing(socket) {
+		t.Error("the server left its socket")
+	}
+}
+
+func TestSocketRefusesWhatItDoesNotKnow(t *testing.T) {
+	folder := furnished(t)
+	serve(t, folder)
+	for name, l := range map[string]*line{
+		"unknown command": {data: folder, path: "account rename", command: struct{}{}},
+		"unknown member":  {data: folder, path: "account list", command: struct{ Sorted bool }{true}},
+		"a local command": {data: folder, path: "serve", command: serveCommand{}},
+	} {
+		answered, err := ask(t.Context(), l, new(strings.Builder))
+		if !answered || err == nil || !strings.Contains(err.Error(), "another version of konto") {
+			t.Errorf("%s: %v, %v", name, answered, err)
+		}
+	}
+}
