@@ -1,0 +1,20 @@
+# syntax=docker/dockerfile:1
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+# cgo for SQLite; static, so that the image below needs no libc
+RUN CGO_ENABLED=1 go build -trimpath -tags osusergo,netgo -ldflags '-s -w -linkmode external -extldflags -static' -o /konto ./cmd/konto \
+ && mkdir -m 0700 /data
+
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /konto /konto
+COPY --from=build --chown=65532:65532 /data /data
+USER 65532:65532
+ENV KONTO_DATA=/data
+VOLUME /data
+EXPOSE 8080
+ENTRYPOINT ["/konto"]
+CMD ["serve", "--http", "0.0.0.0:8080"]
