@@ -79,7 +79,6 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	if err := h.openLogAndKeys(ctx, file("log.db"), file("keys.db"), master); err != nil {
 		return err
 	}
-	h.store = eventstore.NewStore(h.log, h.keys)
 	if h.model, err = projections.OpenReadModel(ctx, file("read.db"), h.keys); err != nil {
 		return err
 	}
@@ -89,39 +88,6 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	h.accounts = commands.NewAccounts(commands.Config{Store: h.store})
 	h.credentials = commands.NewCredentials(h.store, nil)
 	return nil
-}
-
-// openLogAndKeys opens the two files that belong together. What exists is opened
-// first: an empty file made beside one that is in use would hide that its
-// fellow was lost, and konto would go on with other claims or without a past.
-func (h *house) openLogAndKeys(ctx context.Context, log, keys string, master []byte) (err error) {
-	if !missing(log) {
-		if h.log, err = sqlite.Open(ctx, log); err != nil {
-			return err
-		}
-		head, err := h.log.Head(ctx)
-		if err != nil {
-			return err
-		}
-		if head > 0 && missing(keys) {
-			return fmt.Errorf("%s is missing, without which %s cannot be read; restore it", keys, log)
-		}
-	}
-	if h.keys, err = keyring.Open(ctx, keys, master); err != nil {
-		return err
-	}
-	if h.log != nil {
-		return nil
-	}
-	used, err := h.keys.Used(ctx)
-	if err != nil {
-		return err
-	}
-	if used {
-		return fmt.Errorf("%s is missing, whose events %s has the keys of; restore it", log, keys)
-	}
-	h.log, err = sqlite.Open(ctx, log)
-	return err
 }
 
 // Close closes the files, and the lock after them.

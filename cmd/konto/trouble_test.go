@@ -96,6 +96,38 @@ func TestOneOfLogAndKeysIsMissing(t *testing.T) {
 	}
 }
 
+// An empty file is a valid SQLite database, and it is what a copy without its
+// WAL may be.
+func TestOneOfLogAndKeysIsEmptied(t *testing.T) {
+	for _, name := range []string{"log.db", "keys.db"} {
+		t.Run(name, func(t *testing.T) {
+			folder := furnished(t)
+			path := filepath.Join(folder, name)
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				refused(t, exitFailed, serveOn(t, folder), path, keyring.ErrOtherLog.Error())
+				refused(t, exitFailed, konto(t, "account", "list", "--data", folder), path, keyring.ErrOtherLog.Error())
+			}
+		})
+	}
+}
+
+func TestKeysOlderThanTheLog(t *testing.T) {
+	folder := furnished(t)
+	path := filepath.Join(folder, "keys.db")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, "account", "open", "--data", folder, "--email", "eva@example.com")
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, exitFailed, serveOn(t, folder), "keys are older than the log")
+}
+
 func TestMalformedFiles(t *testing.T) {
 	for _, name := range []string{"keys.db", "log.db", "read.db"} {
 		t.Run(name, func(t *testing.T) {

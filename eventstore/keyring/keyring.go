@@ -41,8 +41,9 @@ const (
 		created INTEGER NOT NULL  -- Unix time in milliseconds
 	) STRICT, WITHOUT ROWID`
 
-	// rootName is the root key's row. No stream is called so: it has no hyphen.
-	rootName = "root"
+	// The rows that hold no stream's key. No stream is called so: they have no hyphen.
+	rootName = "root" // the root key
+	logName  = "log"  // the id of the log that the keys belong to
 
 	// cached is how many ciphers are kept ready, of about 1 KiB each. Another
 	// one costs a look-up in the file, some 10 microseconds.
@@ -101,10 +102,11 @@ func (k *Keyring) open(ctx context.Context, master []byte) (err error) {
 // new one beside old keys would silently give every claim another hash.
 func (k *Keyring) openRoot(ctx context.Context) (err error) {
 	if k.root, err = k.load(ctx, rootName); errors.Is(err, eventstore.ErrNoKey) {
-		switch used, err := k.Used(ctx); {
-		case err != nil:
-			return err
-		case used:
+		var used bool
+		if err := k.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM keys)").Scan(&used); err != nil {
+			return k.failed(err)
+		}
+		if used {
 			return k.failed(ErrNoRoot)
 		}
 		k.root, err = k.make(ctx, rootName)
@@ -141,15 +143,6 @@ func (k *Keyring) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD
 		return nil, err
 	}
 	return k.remember(stream, key)
-}
-
-// Used tells whether any stream was given a key.
-func (k *Keyring) Used(ctx context.Context) (used bool, err error) {
-	err = k.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM keys WHERE stream <> ?)", rootName).Scan(&used)
-	if err != nil {
-		return false, k.failed(err)
-	}
-	return used, nil
 }
 
 // Derive returns a 256-bit secret of this keyring for one purpose, always the same.

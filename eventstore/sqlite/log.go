@@ -81,6 +81,15 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 	return p.verdict.last, p.verdict.err
 }
 
+// ID returns what tells this log from every other: 16 random bytes, made with
+// the file. A copy of the file has the same.
+func (l *Log) ID(ctx context.Context) (id []byte, err error) {
+	if err := l.readers.QueryRowContext(ctx, `SELECT id FROM meta`).Scan(&id); err != nil {
+		return nil, l.failed("read", err)
+	}
+	return id, nil
+}
+
 // Close implements eventstore.Log.
 func (l *Log) Close() error { return l.close() }
 

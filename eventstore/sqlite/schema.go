@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"fmt"
 )
@@ -15,7 +16,8 @@ const format = 1
 // displaces fire no delete trigger. What gets past them is found by CheckChain.
 const schema = `
 CREATE TABLE meta (
-	format INTEGER NOT NULL
+	format INTEGER NOT NULL,
+	id     BLOB    NOT NULL -- tells this log, and its backups, from every other
 ) STRICT;
 
 CREATE TABLE events (
@@ -65,7 +67,9 @@ func prepare(ctx context.Context, db *sql.DB) error {
 		if _, err := tx.ExecContext(ctx, schema); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (format) VALUES (?)`, format); err != nil {
+		id := make([]byte, 16)
+		rand.Read(id) // never fails
+		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (format, id) VALUES (?, ?)`, format, id); err != nil {
 			return err
 		}
 		return tx.Commit()
