@@ -18,8 +18,9 @@ type Event struct {
 	Data     []byte // the payload as clear JSON
 }
 
-// Metadata says how an event came about. It is kept in clear beside the
-// encrypted payload, so it never holds an account's personal data.
+// Metadata says how an event came about. It is encrypted like the payload, but
+// that of an event which ends a stream stays readable without the stream's key,
+// so it never holds an account's personal data.
 type Metadata struct {
 	RequestID string `json:"requestId,omitzero"` // req_ and a ULID
 	Actor     Actor  `json:"actor,omitzero"`

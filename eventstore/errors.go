@@ -28,6 +28,10 @@ var (
 	// or an old one.
 	ErrNoKey = errors.New("no key for stream")
 
+	// ErrMetadata tells that an event's metadata is not what konto writes: a
+	// newer konto wrote it.
+	ErrMetadata = errors.New("metadata does not decode")
+
 	// ErrSealBroken tells that an event's stored bytes do not fit its key:
 	// they were changed, moved, or belong to another log.
 	ErrSealBroken = errors.New("stored bytes do not fit their key")

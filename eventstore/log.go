@@ -92,8 +92,9 @@ type Record struct {
 	ID       ulid.ULID
 	Type     string
 	Time     time.Time // UTC, milliseconds
-	Metadata []byte    // JSON
-	Data     []byte    // the payload, encrypted where events.Sealed says so
+	// Metadata and the payload are JSON, encrypted where events.Sealed says so.
+	Metadata []byte
+	Data     []byte
 }
 
 // StreamHead is where a stream ends.

@@ -152,7 +152,8 @@ func sealOne(aead cipher.AEAD, e events.Event) (Record, error) {
 		Time: e.Time, Metadata: meta, Data: e.Data,
 	}
 	if events.Sealed(e.Type) {
-		r.Data = aead.Seal(nil, nil, e.Data, binding(r))
+		r.Metadata = aead.Seal(nil, nil, meta, binding(r, "metadata"))
+		r.Data = aead.Seal(nil, nil, e.Data, binding(r, "data"))
 	}
 	return r, nil
 }
@@ -170,27 +171,38 @@ func (s *Store) open(ctx context.Context, records []Record) ([]events.Event, err
 }
 
 func (s *Store) openOne(ctx context.Context, r Record) (events.Event, error) {
+	meta, data, err := s.unseal(ctx, r)
+	if err != nil {
+		return events.Event{}, err
+	}
 	e := events.Event{
 		ID: r.ID, Stream: r.Stream, Version: r.Version, Position: r.Position,
-		Type: r.Type, Time: r.Time, Data: r.Data,
+		Type: r.Type, Time: r.Time, Data: data,
 	}
-	if err := json.Unmarshal(r.Metadata, &e.Metadata); err != nil {
-		return e, fmt.Errorf("metadata: %w", err)
-	}
-	if events.Sealed(r.Type) {
-		aead, err := s.keys.Cipher(ctx, r.Stream)
-		if err != nil {
-			return e, err
-		}
-		if e.Data, err = aead.Open(nil, nil, r.Data, binding(r)); err != nil {
-			return e, ErrSealBroken
-		}
+	if json.Unmarshal(meta, &e.Metadata) != nil { // whose message may quote it
+		return events.Event{}, ErrMetadata
 	}
 	return e, nil
 }
 
-// binding ties a ciphertext to its place, so that stored payloads cannot be
+func (s *Store) unseal(ctx context.Context, r Record) (meta, data []byte, err error) {
+	if !events.Sealed(r.Type) {
+		return r.Metadata, r.Data, nil
+	}
+	aead, err := s.keys.Cipher(ctx, r.Stream)
+	if err != nil {
+		return nil, nil, err
+	}
+	meta, errMeta := aead.Open(nil, nil, r.Metadata, binding(r, "metadata"))
+	data, errData := aead.Open(nil, nil, r.Data, binding(r, "data"))
+	if errMeta != nil || errData != nil {
+		return nil, nil, ErrSealBroken
+	}
+	return meta, data, nil
+}
+
+// binding ties a ciphertext to its place, so that what is stored cannot be
 // exchanged for one another.
-func binding(r Record) []byte {
-	return fmt.Appendf(nil, "%s|%d|%s|%s", r.Stream, r.Version, r.ID, r.Type)
+func binding(r Record, member string) []byte {
+	return fmt.Appendf(nil, "%s|%d|%s|%s|%d|%s", r.Stream, r.Version, r.ID, r.Type, r.Time.UnixMilli(), member)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,9 @@ func TestLogSeesNoPersonalData(t *testing.T) {
 		events.SessionOpened{Label: canary, Admin: canary, SecretHash: []byte(canary)},
 		events.KeyIssued{Client: canary, SecretHash: []byte(canary)},
 	)
+	for i := range evs {
+		evs[i].Metadata.Impersonator = canary
+	}
 	if _, err := s.Append(t.Context(), stream, 0, claims, evs); err != nil {
 		t.Fatal(err)
 	}
@@ -198,13 +202,24 @@ func TestExchangedPayloadsAreNoticed(t *testing.T) {
 
 func TestMalformedMetadataIsAnError(t *testing.T) {
 	log, keys := memory.New(), newKeys(t)
-	written := write(t, eventstore.NewStore(log, keys), newStream(), 0, opening("a@example.se"), events.PasswordChanged{})
-	broken := tampering{log, func(r []eventstore.Record) { r[1].Metadata = []byte("{") }}
-	got, err := eventstore.NewStore(broken, keys).ReadAll(t.Context(), 0, 10)
-	if err == nil || !strings.Contains(err.Error(), "event PasswordChanged.v1 at position 2: metadata") || !reflect.DeepEqual(got, written[:1]) {
-		t.Errorf("%+v, %v", got, err)
+	stream := newStream()
+	written := write(t, eventstore.NewStore(log, keys), stream, 0, opening("a@example.se"), events.AccountErased{})
+	for name, test := range map[string]struct {
+		record int
+		want   error
+	}{"sealed": {0, eventstore.ErrSealBroken}, "clear": {1, eventstore.ErrMetadata}} {
+		t.Run(name, func(t *testing.T) {
+			broken := tampering{log, func(r []eventstore.Record) { r[test.record].Metadata = []byte("{") }}
+			got, err := eventstore.NewStore(broken, keys).ReadAll(t.Context(), 0, 10)
+			at := fmt.Sprintf("event %s at position %d", written[test.record].Type, test.record+1)
+			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), at) || !slices.EqualFunc(got, written[:test.record], equal) {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
 	}
 }
+
+func equal(a, b events.Event) bool { return reflect.DeepEqual(a, b) }
 
 func TestEventWithoutItsKeyNamesTypeAndPosition(t *testing.T) {
 	log, keys := memory.New(), newKeys(t)

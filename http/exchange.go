@@ -67,6 +67,7 @@ func (x *exchange) fail(err error) {
 	}
 	if err := x.answer(row.status, x.contract.media, x.contract.render(x, row, err)); err != nil {
 		x.log("error could not be answered", "error", err)
+		x.w.WriteHeader(http.StatusInternalServerError) // else net/http would say 200
 	}
 }
 

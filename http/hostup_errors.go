@@ -75,7 +75,7 @@ func renderProblem(x *exchange, row errorRow, err error) any {
 	p := problem{
 		Type:  "https://developer.hostup.se/errors/" + row.code,
 		Title: hostupTitles[row.code], Status: row.status, Detail: row.text, Code: row.code,
-		Instance: x.r.URL.Path, RequestID: x.id, Timestamp: milliseconds(x.at),
+		Instance: x.r.URL.EscapedPath(), RequestID: x.id, Timestamp: milliseconds(x.at),
 	}
 	for _, f := range x.contract.fields(err) {
 		p.Errors = append(p.Errors, problemField{Pointer: f.Field, Detail: f.Detail, Code: f.Code})
