@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	neturl "net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -30,9 +34,29 @@ type Conn struct {
 }
 
 // Dial connects to an outside server, whose URL may carry user and password or
-// a token. It returns at once, also while the server is away, and keeps trying.
+// a token, or list several servers, separated by commas. It returns at once,
+// also while the server is away, and keeps trying. What can never be a server is
+// an error, which does not repeat the URL: a password may be in it.
 func Dial(url string, log *slog.Logger) (*Conn, error) {
+	for one := range strings.SplitSeq(url, ",") {
+		if !address(strings.TrimSpace(one)) {
+			return nil, errors.New("connect to NATS: the URL is not of the form nats://host:4222")
+		}
+	}
 	return connect(url, log)
+}
+
+// address tells whether a URL names a server. Scheme and port may be left out.
+func address(server string) bool {
+	if !strings.Contains(server, "://") {
+		server = "nats://" + server
+	}
+	u, err := neturl.Parse(server)
+	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+		return false
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil && port > 0
 }
 
 func connect(url string, log *slog.Logger, extra ...natsgo.Option) (*Conn, error) {

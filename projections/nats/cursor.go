@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"fmt"
-	"sort"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -78,21 +77,27 @@ func (c Cursor) resume(t tail, held uint64) uint64 {
 	return min(c.Position, held)
 }
 
-// olderThan returns the position of the last event before the first one that
-// is not older than a time. Times follow positions closely enough: each is read
-// from the clock just before its event is appended.
-func olderThan(ctx context.Context, store *eventstore.Store, limit time.Time) (uint64, error) {
-	head, err := store.Head(ctx)
-	if err != nil {
-		return 0, err
-	}
-	var failed error
-	after := sort.Search(int(head), func(after int) bool {
-		next, err := store.ReadAll(ctx, uint64(after), 1)
+// olderThan returns the position before the first event that is not older than
+// a time, upto at most. It reads all events up to there: a clock may have been
+// wrong and set right, so that times do not follow positions, and a bisection
+// could land behind events that are young enough. This happens only when a
+// stream that was published to is found empty.
+func olderThan(ctx context.Context, store *eventstore.Store, limit time.Time, upto uint64) (uint64, error) {
+	var after uint64
+	for after < upto {
+		page, err := store.ReadAll(ctx, after, window)
 		if err != nil {
-			failed = err
+			return 0, err
 		}
-		return len(next) == 0 || !next[0].Time.Before(limit)
-	})
-	return uint64(after), failed
+		for _, e := range page {
+			if e.Position > upto || !e.Time.Before(limit) {
+				return after, nil
+			}
+			after = e.Position
+		}
+		if len(page) == 0 {
+			return after, nil
+		}
+	}
+	return after, nil
 }

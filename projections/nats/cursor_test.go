@@ -191,3 +191,27 @@ func TestMessagesThatAgedOutAreNoLoss(t *testing.T) {
 		t.Fatalf("goes on after %d, want 4", at)
 	}
 }
+
+// A clock that ran ahead or behind for a while leaves old times behind young ones.
+func TestClockThatWasWrongHidesNoEvent(t *testing.T) {
+	ages := map[string][]time.Duration{ // days before now, by position
+		"set back":           {8, 8, 1, 9, 9, 9, 9, 9},
+		"behind for a while": {8, 3, 3, 20000, 20000, 20000, 2, 1},
+		"ahead for a while":  {30, -400, 30, 30, 30, 30, 30, 1},
+	}
+	first := map[string]uint64{"set back": 2, "behind for a while": 1, "ahead for a while": 1}
+	for name, days := range ages {
+		t.Run(name, func(t *testing.T) {
+			r := newRoom(t)
+			stream := events.AccountStream(ulid.Make())
+			for _, d := range days {
+				r.appendAt(time.Now().Add(-d*24*time.Hour), stream, events.ProfileUpdated{Alias: events.Set("a")})
+			}
+			r.start()
+			r.follow(r.publisher())
+			must(t, r.stream().Purge(t.Context()))
+			r.follow(r.publisher())
+			r.holds(r.published(first[name]))
+		})
+	}
+}

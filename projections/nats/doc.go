@@ -41,27 +41,40 @@
 // stream that is emptied while it is younger than the retention is filled again,
 // at the next event or start.
 //
+// # Damaged files
+//
+// Some damage that a power cut leaves in JetStream's files ends the process, or
+// keeps a stream's or consumer's name from being used again. Such a folder is
+// removed when the server starts: the publisher fills the stream again, and a
+// durable that lost its state starts over.
+//
 // # Consumers
 //
 // A consumer shows its token as token, or as password with any user name. It
-// may subscribe to konto.account.> and _INBOX.>, look at the stream, and use
-// ordered and ephemeral consumers and durables. A durable that bears a
-// consumer's name is that consumer's alone, as are konto's own. Durables of
-// other names are nobody's; consumers cannot be listed, so an ephemeral one's
-// random name is its protection.
+// may subscribe to konto.account.>, look at the stream, and pull with ordered
+// and ephemeral consumers and with one durable, which bears its name and is its
+// alone. Push consumers are refused: their messages would go to a subject of
+// konto's account.
 //
-// A consumer's key makes a reader, not a stranger in a cage. NATS checks the
-// subject of a request, not the subject that its answer is sent to, which the
-// client chooses. What that leaves open in nats-server 2.15:
+//	konto's account ($G)                    a consumer's account
+//	JetStream, KONTO, konto.account.>  ->   konto.account.>
+//	$JS.API..., $JS.ACK.KONTO.>        <-   the same subjects
+//	gate: $JS.KONTO.CREATE.NAME.>      <-   $JS.API.CONSUMER.CREATE.KONTO.>
 //
-//   - A consumer can have an answer of JetStream's API stored in KONTO, at a
-//     subject under konto.account. It has no ce- headers. The publisher goes on
-//     behind it; a reader tells it by the missing ce-id.
-//   - A consumer can have real messages of the stream delivered at another
-//     subject under konto.account., where plain subscribers see them. The stream
-//     refuses them, by the sequence that they name.
-//   - No answer or delivery reaches the API itself, and a push consumer's
-//     subject cannot lie within the stream's; tests hold both.
+// Each consumer has an account of its own, because NATS checks the subject of a
+// request, not the subject that its answer or delivery is sent to, which the
+// client chooses. In an account of its own that is nobody else's subject. The
+// gate reads requests to create a consumer, because who it is for and where it
+// delivers stands in their body.
+//
+// What remains:
+//
+//   - All consumers share the bound on consumers (1000) and the server's time.
+//     A key that makes them in a loop keeps others from making new ones, until
+//     it is revoked; durables that exist go on.
+//   - An ephemeral consumer's random name is its protection: who guesses it can
+//     pull from it. Consumers cannot be listed.
+//   - Any consumer reads the stream's state and the account's JetStream usage.
 //
 // On an outside server the permissions are its operator's; see permissions.go
 // for what consumers need.

@@ -22,6 +22,7 @@ type guard struct {
 	authenticate func(token string) (string, bool)
 	consumers    func() []string
 	log          *slog.Logger
+	srv          *server.Server // set before it starts
 
 	// mu makes the reading of a client's rights and its registration one step.
 	mu sync.Mutex
@@ -63,8 +64,40 @@ func (g *guard) Check(c server.ClientAuthentication) bool {
 	if !slices.Contains(consumers, name) {
 		return false // the list could not be read: without it the others' durables would be open
 	}
-	c.RegisterUser(&server.User{Username: name, Permissions: permissions(name, consumers)})
+	durables, err := g.durables()
+	if err != nil {
+		g.log.Error("cannot list the durable consumers", "error", err)
+		return false
+	}
+	account, err := accountOf(g.srv, name)
+	if err != nil {
+		g.log.Error("cannot make a consumer's account", "consumer", name, "error", err)
+		return false
+	}
+	c.RegisterUser(&server.User{
+		Username: name, Account: account, Permissions: permissions(name, slices.Concat(consumers, durables, reserved)),
+	})
 	return true
+}
+
+// durables names the durable consumers that exist. One stays when its key is
+// revoked, for the next key of that name.
+func (g *guard) durables() ([]string, error) {
+	info, err := g.srv.Jsz(&server.JSzOptions{Account: g.srv.GlobalAccount().Name, Consumer: true, Config: true})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, account := range info.AccountDetails {
+		for _, stream := range account.Streams {
+			for _, c := range stream.Consumer {
+				if c.Config.Durable != "" {
+					names = append(names, c.Name)
+				}
+			}
+		}
+	}
+	return names, nil
 }
 
 // concerns tells whether a connected user is among the named consumers, or is
@@ -76,26 +109,16 @@ func (g *guard) concerns(user string, consumers []string) bool {
 	return len(consumers) == 0 || slices.Contains(consumers, user)
 }
 
-// permissions is the least that a consumer needs to follow the account events:
-// as a plain subscriber, with ordered and ephemeral consumers, and with one
-// durable that bears its name. Durables that bear another's name are closed to
-// it, because whoever may fetch from a durable takes its messages away.
-func permissions(name string, consumers []string) *server.Permissions {
-	publish := &server.SubjectPermission{Allow: []string{
-		"$JS.API.INFO",
-		"$JS.API.STREAM.NAMES",
-		"$JS.API.STREAM.INFO.KONTO",
-		"$JS.API.STREAM.MSG.GET.KONTO",
+// permissions lets a consumer use what its account imports, except the
+// consumers on the stream that bear a name of somebody else: whoever may fetch
+// from a durable takes its messages away.
+func permissions(name string, taken []string) *server.Permissions {
+	publish := &server.SubjectPermission{Allow: append([]string{
 		// Not CONSUMER.CREATE.KONTO itself, whose request names the consumer in
-		// its body, where no permission reaches.
+		// its body alone.
 		"$JS.API.CONSUMER.CREATE.KONTO.>",
-		"$JS.API.CONSUMER.INFO.KONTO.*",
-		"$JS.API.CONSUMER.MSG.NEXT.KONTO.*",
-		"$JS.API.CONSUMER.DELETE.KONTO.*", // ordered consumers remove their predecessors
-		"$JS.ACK.KONTO.>",
-		"$JS.FC.KONTO.>",
-	}}
-	for _, other := range slices.Concat(consumers, reserved) {
+	}, shared...)}
+	for _, other := range taken {
 		if other == name || !token(other) {
 			continue
 		}
@@ -105,12 +128,11 @@ func permissions(name string, consumers []string) *server.Permissions {
 			"$JS.API.CONSUMER.INFO.KONTO."+other,
 			"$JS.API.CONSUMER.MSG.NEXT.KONTO."+other,
 			"$JS.API.CONSUMER.DELETE.KONTO."+other,
-			"$JS.ACK.KONTO."+other+".>",
-			"$JS.FC.KONTO."+other+".>")
+			"$JS.ACK.KONTO."+other+".>")
 	}
 	return &server.Permissions{
 		Publish:   publish,
-		Subscribe: &server.SubjectPermission{Allow: []string{"konto.account.>", "_INBOX.>"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{subjects, "_INBOX.>"}},
 	}
 }
 

@@ -141,8 +141,8 @@ func (p *Publisher) sync(ctx context.Context) error {
 		return err
 	}
 	var held uint64
-	if t.last.position == 0 { // else there is no need to search the log
-		if held, err = olderThan(ctx, p.store, time.Now().Add(-p.retention)); err != nil {
+	if t.last.position == 0 && saved.resume(t, 0) != saved.Position { // else it does not matter
+		if held, err = olderThan(ctx, p.store, time.Now().Add(-p.retention), saved.Position); err != nil {
 			return err
 		}
 	}

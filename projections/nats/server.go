@@ -40,6 +40,7 @@ type ServerConfig struct {
 type Server struct {
 	srv   *server.Server
 	guard *guard
+	gate  *Conn // answers those who create consumers
 	log   *slog.Logger
 }
 
@@ -59,9 +60,17 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	if err := writable(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("cannot keep NATS's files in %s: %w", cfg.Dir, err)
 	}
+	repair := newRepair(cfg.Dir, cfg.Log)
+	if err := repair.beforeStart(); err != nil {
+		return nil, fmt.Errorf("cannot look at NATS's files: %w", err)
+	}
 	s := &Server{guard: newGuard(cfg), log: cfg.Log}
 	opts.CustomClientAuthentication = s.guard
 	if s.srv, err = server.NewServer(opts); err != nil {
+		return nil, fmt.Errorf("start NATS: %w", err)
+	}
+	s.guard.srv = s.srv
+	if err := share(s.srv); err != nil {
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
 	logger := &logger{log: cfg.Log}
@@ -75,7 +84,22 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 		s.Close()
 		return nil, fmt.Errorf("start NATS: not ready after %s", startTimeout)
 	}
+	if err := s.open(repair); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("start NATS: %w", err)
+	}
 	return s, nil
+}
+
+// open lets consumers be created, when nothing stands in the way of their names.
+func (s *Server) open(repair *repair) (err error) {
+	if err = repair.afterStart(s.srv); err != nil {
+		return err
+	}
+	if s.gate, err = s.Dial(); err != nil {
+		return err
+	}
+	return openGate(s.gate, s.log)
 }
 
 // options translates the configuration. It opens the listener for a moment:
@@ -171,6 +195,9 @@ func (s *Server) Disconnect(consumers ...string) {
 
 // Close stops the server after its files are flushed.
 func (s *Server) Close() {
+	if s.gate != nil {
+		s.gate.Close()
+	}
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
 }

@@ -30,6 +30,10 @@ const (
 var errUnavailable = errors.New("NATS is not available")
 
 func unavailable(doing string, err error) error {
+	// The client says it in the words of a buffer, of which konto's has none.
+	if errors.Is(err, natsgo.ErrReconnectBufExceeded) {
+		return fmt.Errorf("%w: not connected", errUnavailable)
+	}
 	return fmt.Errorf("%w: %s: %w", errUnavailable, doing, err)
 }
 
@@ -52,7 +56,9 @@ type message struct {
 func (p *Publisher) openStream(ctx context.Context) (jetstream.Stream, error) {
 	stream, err := p.js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = p.js.CreateStream(ctx, p.shape(jetstream.StreamConfig{Name: streamName, Storage: jetstream.FileStorage}))
+		stream, err = p.js.CreateStream(ctx, p.shape(jetstream.StreamConfig{
+			Name: streamName, Storage: jetstream.FileStorage, MaxConsumers: maxConsumers,
+		}))
 	} else if err == nil {
 		have := stream.CachedInfo().Config
 		if want := p.shape(have); !reflect.DeepEqual(have, want) {
