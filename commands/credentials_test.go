@@ -78,6 +78,7 @@ func TestWrongKeysAreRefused(t *testing.T) {
 		{"a consumer with scopes", events.KeyIssued{Consumer: "c", Scopes: []string{"read:account"}}, "/scopes"},
 		{"a consumer with a dot", events.KeyIssued{Consumer: "a.b"}, "/consumer"},
 		{"a consumer with a capital", events.KeyIssued{Consumer: "Crm"}, "/consumer"},
+		{"a consumer that would be konto's own", events.KeyIssued{Consumer: "konto-mailer"}, "/consumer"},
 		{"a long consumer", events.KeyIssued{Consumer: strings.Repeat("a", 65)}, "/consumer"},
 		{"a long client", events.KeyIssued{Client: strings.Repeat("a", 65)}, "/client"},
 		{"an unprintable client", events.KeyIssued{Client: "a\x07"}, "/client"},

@@ -3,6 +3,7 @@ package commands
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"konto/events"
@@ -18,8 +19,12 @@ var (
 // authTypes are HostUp's kinds of dashboard session.
 var authTypes = []string{"session", "admin", "bankid-selection", "billing-sso"}
 
-// consumerName is narrow because it becomes part of NATS subjects and consumer names.
+// consumerName is narrow because it becomes part of NATS subjects and consumer
+// names. It has no capitals, so that no two names look alike.
 var consumerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// ownPrefix is how the names of konto's own consumers on NATS begin.
+const ownPrefix = "konto-"
 
 // maxName is the longest name of a client, an administrator or a grant, in characters.
 const maxName = 64
@@ -34,8 +39,8 @@ func checkKey(k events.KeyIssued) []FieldError {
 		c.label("/client", k.Client)
 		c.scopes(k.Scopes, clientScopes)
 	case k.Account.IsZero() && k.Client == "" && k.Consumer != "":
-		if !consumerName.MatchString(k.Consumer) {
-			c.reject("/consumer", &fault{CodeInvalidFormat, "The name can have 64 of a-z, 0-9, _ and -, and begins with a letter or digit."})
+		if !consumerName.MatchString(k.Consumer) || strings.HasPrefix(k.Consumer, ownPrefix) {
+			c.reject("/consumer", &fault{CodeInvalidFormat, "The name can have 64 of a-z, 0-9, _ and -, begins with a letter or digit, and not with konto-."})
 		}
 		if len(k.Scopes) > 0 {
 			c.reject("/scopes", &fault{CodeNotAllowed, "A consumer has no scopes."})

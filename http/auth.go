@@ -24,12 +24,15 @@ type access struct {
 // admit authenticates the caller and lets those with access on to the endpoint.
 func (a access) admit(e endpoint) endpoint {
 	return func(x *exchange) error {
-		token, err := x.token()
+		token, cookie, err := x.token()
 		if err != nil {
 			return err
 		}
 		if x.who, err = x.Access.Authenticate(x.r.Context(), token, x.at); err != nil {
 			return err
+		}
+		if cookie && x.who.Kind != events.KindSession {
+			return projections.ErrUnauthenticated
 		}
 		if err := a.check(&x.who); err != nil {
 			return err
@@ -65,20 +68,20 @@ func isDelegated(who *events.Credential) bool { return who.Parent != (ulid.ULID{
 
 // token returns the bearer token, or the session cookie's where the contract
 // takes one. A cookie never makes up for a wrong Authorization header.
-func (x *exchange) token() (string, error) {
+func (x *exchange) token() (token string, cookie bool, err error) {
 	if values := x.r.Header["Authorization"]; len(values) > 0 {
 		scheme, token, _ := strings.Cut(values[0], " ")
 		if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") {
-			return "", projections.ErrUnauthenticated
+			return "", false, projections.ErrUnauthenticated
 		}
-		return strings.TrimLeft(token, " "), nil
+		return strings.TrimLeft(token, " "), false, nil
 	}
 	if x.contract.cookie {
 		if c, err := x.r.Cookie(sessionCookie); err == nil {
-			return c.Value, nil
+			return c.Value, true, nil
 		}
 	}
-	return "", errNoCredential
+	return "", false, errNoCredential
 }
 
 // challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3): a caller

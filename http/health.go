@@ -7,18 +7,36 @@ import (
 )
 
 type healthReport struct {
-	Status    string               `json:"status"` // ok, or failing when a follower stopped
+	Status    string               `json:"status"` // ok, degraded or failing
+	Head      uint64               `json:"head"`   // the log's last position, which the followers' are to reach
 	Followers []projections.Status `json:"followers"`
 }
 
-// health reports how the log's followers are doing: 503 once one has stopped,
-// because what it feeds will not catch up by itself.
+// health reports how the log and its followers are doing.
+//
+// degraded is a 200: while NATS is away konto answers every request, and
+// consumers miss nothing because their events wait in the log. To take konto out
+// of service for it would only make it worse.
+//
+// failing is a 503: the log cannot be read, or a follower retries or has stopped.
+// Reads of accounts stay right, but what the read model does not hear of, such as
+// a key that was revoked, does not hold.
 func (x *exchange) health() error {
+	// The followers come first: asked afterwards, one could be beyond the head.
 	report, status := healthReport{Status: "ok", Followers: x.Health()}, http.StatusOK
+	head, err := x.Reader.Store.Head(x.r.Context())
+	failing := err != nil
+	report.Head = head
 	for _, f := range report.Followers {
-		if f.Stopped {
-			report.Status, status = "failing", http.StatusServiceUnavailable
+		switch f.State {
+		case projections.StateWaiting:
+			report.Status = "degraded"
+		case projections.StateRetrying, projections.StateStopped:
+			failing = true
 		}
+	}
+	if failing {
+		report.Status, status = "failing", http.StatusServiceUnavailable
 	}
 	return x.answer(status, mediaJSON, report)
 }

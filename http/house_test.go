@@ -51,7 +51,7 @@ func newHouse(t testing.TB) *house {
 	h.must(err)
 	t.Cleanup(func() { log.Close() })
 	h.events, h.store = log, eventstore.NewStore(log, keys)
-	model, err := projections.OpenReadModel(t.Context(), filepath.Join(dir, "read.db"), keys)
+	model, err := projections.OpenReadModel(t.Context(), filepath.Join(dir, "read.db"), log, keys)
 	h.must(err)
 	t.Cleanup(func() { model.Close() })
 	h.follower = projections.NewFollower(projections.FollowerConfig{Name: "read-model", Store: h.store, Projection: model})

@@ -18,13 +18,17 @@
 //	               │  │  │
 //	               │  │  └──────────────── retrying   Error set
 //	               │  └───────────────────▶ │  │ ▲
-//	               │     one step fails     │  └─┘ fails again: a longer delay
+//	               │     one step fails     │  └─┘ fails again: a longer delay, up to 16 s
 //	               │                        │
-//	               │ ctx ends       ctx ends│       fails too often
-//	               ▼                        ▼             │
+//	               │ ctx ends       ctx ends│       fails for the ninth time in a way
+//	               ▼                        ▼             │ that no retry mends
 //	            stopped, Run returns nil ◀──┘             ▼
 //	                                       stopped, Run and WaitFor return the error
 //
-// A batch that cannot be applied is taken apart first: its events are applied
-// one by one, so that only the faulty one is retried and none is skipped.
+// What no retry mends is an event that does not decode, a key or a seal that
+// does not fit, a projection out of step, a damaged or closed file (failure.go).
+// A full disk, a file that cannot be read or written, or anything unknown is
+// retried for ever. A batch that cannot be applied is taken apart first: its
+// events are applied one by one, so that only the faulty one is retried and none
+// is skipped.
 package projections

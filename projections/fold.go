@@ -15,7 +15,8 @@ import (
 type fold struct {
 	model       *ReadModel
 	tx          *sql.Tx
-	position    uint64 // of the last event taken in
+	position    uint64    // of the last event taken in
+	event       ulid.ULID // its id
 	accounts    map[ulid.ULID]events.Account
 	credentials map[ulid.ULID]events.Credential
 }
@@ -55,7 +56,7 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 }
 
 func (f *fold) takeIn(ctx context.Context, batch []events.Event) error {
-	if err := f.tx.QueryRowContext(ctx, "SELECT position FROM progress").Scan(&f.position); err != nil {
+	if err := f.tx.QueryRowContext(ctx, "SELECT position, event FROM progress").Scan(&f.position, &f.event); err != nil {
 		return err
 	}
 	for _, e := range batch {
@@ -65,7 +66,7 @@ func (f *fold) takeIn(ctx context.Context, batch []events.Event) error {
 		if err := f.add(ctx, e); err != nil {
 			return err
 		}
-		f.position = e.Position
+		f.position, f.event = e.Position, e.ID
 	}
 	return nil
 }
@@ -73,7 +74,7 @@ func (f *fold) takeIn(ctx context.Context, batch []events.Event) error {
 func (f *fold) add(ctx context.Context, e events.Event) error {
 	category, owner, err := e.Stream.Split()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrOutOfStep, err)
 	}
 	switch category {
 	case events.CategoryAccount:
@@ -148,7 +149,7 @@ func (f *fold) write(ctx context.Context) error {
 	if err := f.writeCredentials(ctx); err != nil {
 		return err
 	}
-	_, err := f.tx.ExecContext(ctx, "UPDATE progress SET position = ?", f.position)
+	_, err := f.tx.ExecContext(ctx, "UPDATE progress SET position = ?, event = ?", f.position, f.event[:])
 	return err
 }
 

@@ -21,7 +21,8 @@ type Projection interface {
 	// position to that of the last, in one step: after a crash either all of
 	// the batch was applied or Position still tells to begin with it. Events at
 	// or below the position are dropped. It may block until ctx ends, as when
-	// what it writes to is away; an error means that the batch is at fault.
+	// what it writes to is away. An error that incurable knows means that the
+	// batch is at fault; after any other the batch is applied again, for ever.
 	Apply(ctx context.Context, batch []events.Event) error
 }
 
@@ -47,8 +48,9 @@ type Follower struct {
 
 	mu      sync.Mutex // guards what follows
 	status  Status
+	trouble error         // why the last step failed, nil when it did not
 	ended   error         // what WaitFor returns once Run has
-	changed chan struct{} // closed and replaced at each change of position or ended
+	changed chan struct{} // closed and replaced when any of these changes
 }
 
 // NewFollower makes a follower; Run starts it.
@@ -59,12 +61,13 @@ func NewFollower(cfg FollowerConfig) *Follower {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Follower{cfg: cfg, status: Status{Name: cfg.Name}, changed: make(chan struct{})}
+	return &Follower{cfg: cfg, status: Status{Name: cfg.Name, State: StateFollowing}, changed: make(chan struct{})}
 }
 
-// Run follows the log until ctx ends, when it returns nil, or until an event
-// could not be applied after some 30 seconds of retries. Then it returns what is
-// wrong; the position stays before that event.
+// Run follows the log until ctx ends, when it returns nil, or until it came upon
+// what no retry will mend, such as an event that does not decode, and retried
+// for some 30 seconds. Then it returns what is wrong; the position stays before
+// that event. Other errors are retried until they pass.
 //
 // To shut down without losing work, call WaitFor with the log's head and end
 // ctx afterwards.
@@ -139,15 +142,32 @@ func (f *Follower) advance(ctx context.Context) error {
 // WaitFor returns once the projection has taken in the event at a position, or
 // ctx's error, or the error that stopped the follower, or ErrStopped.
 func (f *Follower) WaitFor(ctx context.Context, position uint64) error {
+	return f.wait(ctx, position, func() error { return f.ended })
+}
+
+// WaitUnlessRetrying is WaitFor for callers who had better be told than wait: it
+// also returns the error of a follower that retries.
+func (f *Follower) WaitUnlessRetrying(ctx context.Context, position uint64) error {
+	return f.wait(ctx, position, func() error {
+		if f.trouble != nil {
+			return f.trouble
+		}
+		return f.ended
+	})
+}
+
+// wait waits for a position until giveUp, which is called with mu held, returns
+// an error.
+func (f *Follower) wait(ctx context.Context, position uint64, giveUp func() error) error {
 	for {
 		f.mu.Lock()
-		reached, ended, changed := f.status.Position >= position, f.ended, f.changed
+		reached, err, changed := f.status.Position >= position, giveUp(), f.changed
 		f.mu.Unlock()
 		if reached {
 			return nil
 		}
-		if ended != nil {
-			return ended
+		if err != nil {
+			return err
 		}
 		select {
 		case <-changed:
@@ -160,30 +180,44 @@ func (f *Follower) WaitFor(ctx context.Context, position uint64) error {
 // Status is how a follower is doing.
 type Status struct {
 	Name     string `json:"name"`
+	State    string `json:"state"`
 	Position uint64 `json:"position"`
-	Error    string `json:"error,omitzero"` // set while it retries or after it stopped
-	Stopped  bool   `json:"stopped,omitzero"`
+	Error    string `json:"error,omitzero"` // why it retries or stopped
 }
+
+// The states of a follower. A Projection with a method State says in its own
+// words what following means to it; StateWaiting is such a word.
+const (
+	StateFollowing = "following"
+	StateWaiting   = "waiting for NATS" // well, but what the projection writes to is away
+	StateRetrying  = "retrying"         // heals by itself once the error passes
+	StateStopped   = "stopped"          // for good
+)
 
 // Status reports how the follower is doing.
 func (f *Follower) Status() Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.status
+	status := f.status
+	if p, ok := f.cfg.Projection.(interface{ State() string }); ok && status.State == StateFollowing {
+		status.State = p.State()
+	}
+	return status
 }
 
 func (f *Follower) movedTo(position uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.status.Position, f.status.Error = position, ""
+	f.status.State, f.status.Position, f.status.Error = StateFollowing, position, ""
+	f.trouble = nil
 	f.wake()
 }
 
 func (f *Follower) stopped(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.status.Stopped, f.status.Error = true, ""
-	f.ended = ErrStopped
+	f.status.State, f.status.Error = StateStopped, ""
+	f.ended, f.trouble = ErrStopped, nil
 	if err != nil {
 		f.status.Error, f.ended = err.Error(), err
 		f.cfg.Log.Error("follower stopped, and falls behind until this is repaired and konto restarted",
@@ -192,25 +226,32 @@ func (f *Follower) stopped(err error) {
 	f.wake()
 }
 
-// wake lets the callers of WaitFor look again. The caller holds mu.
+// wake lets those who wait look again. The caller holds mu.
 func (f *Follower) wake() {
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
 
-// The delays between tries of a step double from the first to the last: eight
-// delays, 31.875 s together. That outlasts a busy disk and is short enough for
-// an operator to be told of an event that will never apply.
+// The delays between tries of a step double from the first to the last. After
+// as many as an incurable error is given, 31.875 s together, an operator is to be
+// told of it; until then it may be that the log's feed is late, or an error was
+// taken for what it is not.
 const (
-	firstDelay = 125 * time.Millisecond
-	lastDelay  = 16 * time.Second
+	firstDelay      = 125 * time.Millisecond
+	lastDelay       = 16 * time.Second
+	incurableDelays = 8
 )
 
-// retry repeats a step until it succeeds, ctx ends, or it failed too often.
+// retry repeats a step until it succeeds, ctx ends, or it failed too often with
+// incurable errors.
 func (f *Follower) retry(ctx context.Context, step func(context.Context) error) error {
-	for delay := firstDelay; ; delay *= 2 {
+	failures := 0 // incurable ones
+	for delay := firstDelay; ; delay = min(2*delay, lastDelay) {
 		err := step(ctx)
-		if err == nil || ctx.Err() != nil || delay > lastDelay {
+		if incurable(err) {
+			failures++
+		}
+		if err == nil || ctx.Err() != nil || failures > incurableDelays {
 			return err
 		}
 		f.retrying(err, delay)
@@ -225,7 +266,9 @@ func (f *Follower) retry(ctx context.Context, step func(context.Context) error) 
 func (f *Follower) retrying(err error, delay time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.status.Error = err.Error()
+	f.status.State, f.status.Error = StateRetrying, err.Error()
+	f.trouble = err
+	f.wake()
 	f.cfg.Log.Warn("follower retries", "follower", f.cfg.Name, "delay", delay,
 		"position", f.status.Position, "error", err)
 }

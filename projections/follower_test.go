@@ -61,66 +61,55 @@ func TestFollowerResumesWhereItsProjectionEnded(t *testing.T) {
 	}
 }
 
+// canary is personal data that must not show.
+const canary = "canary@example.com"
+
+// poisons are ways to append an event that will never apply.
+var poisons = map[string]struct {
+	batch  int
+	append func(h *house) (position uint64)
+	match  error
+	says   string
+}{
+	"unknown type": {500, func(h *house) uint64 {
+		return h.poison(events.AccountStream(ulid.Make()), 0, "AccountMerged.v9", `{"email":"`+canary+`"}`)
+	}, events.ErrUnknownType, "AccountMerged.v9"},
+	"data that does not decode": {500, func(h *house) uint64 {
+		return h.poison(events.AccountStream(ulid.Make()), 0, events.TypeAccountOpened, `{"`+canary+`":1}`)
+	}, nil, events.TypeAccountOpened},
+	"key lost": {500, func(h *house) uint64 {
+		id := ulid.Make()
+		position, err := h.log.Append(h.t.Context(), eventstore.Batch{Stream: events.AccountStream(id), Records: []eventstore.Record{{
+			Stream: events.AccountStream(id), Version: 1, ID: ulid.Make(), Type: events.TypeAccountOpened,
+			Time: time.Now().UTC().Truncate(time.Millisecond), Metadata: []byte("{}"), Data: []byte("sealed"),
+		}}})
+		h.must(err)
+		return position
+	}, eventstore.ErrNoKey, events.TypeAccountOpened},
+	"out of step": {500, func(h *house) uint64 {
+		return h.append(events.AccountStream(ulid.Make()), 0, events.CredentialRevoked{})
+	}, ErrOutOfStep, events.TypeCredentialRevoked},
+	"first of a batch": {6, func(h *house) uint64 {
+		return h.poison(events.AccountStream(ulid.Make()), 0, "AccountMerged.v9", `{}`)
+	}, events.ErrUnknownType, "AccountMerged.v9"},
+}
+
 func TestPoisonStopsLoudlyAfterTheEventsBeforeIt(t *testing.T) {
-	canary := "canary@example.com"
-	tests := map[string]struct {
-		batch  int
-		poison func(h *house) uint64
-		match  error
-		says   string
-	}{
-		"unknown type": {500, func(h *house) uint64 {
-			return h.poison(events.AccountStream(ulid.Make()), 0, "AccountMerged.v9", `{"email":"`+canary+`"}`)
-		}, events.ErrUnknownType, "AccountMerged.v9"},
-		"data that does not decode": {500, func(h *house) uint64 {
-			return h.poison(events.AccountStream(ulid.Make()), 0, events.TypeAccountOpened, `{"`+canary+`":1}`)
-		}, nil, events.TypeAccountOpened},
-		"key lost": {500, func(h *house) uint64 {
-			id := ulid.Make()
-			position, err := h.log.Append(h.t.Context(), eventstore.Batch{Stream: events.AccountStream(id), Records: []eventstore.Record{{
-				Stream: events.AccountStream(id), Version: 1, ID: ulid.Make(), Type: events.TypeAccountOpened,
-				Time: time.Now().UTC().Truncate(time.Millisecond), Metadata: []byte("{}"), Data: []byte("sealed"),
-			}}})
-			h.must(err)
-			return position
-		}, eventstore.ErrNoKey, events.TypeAccountOpened},
-		"first of a batch": {6, func(h *house) uint64 {
-			return h.poison(events.AccountStream(ulid.Make()), 0, "AccountMerged.v9", `{}`)
-		}, events.ErrUnknownType, "AccountMerged.v9"},
-	}
-	for name, test := range tests {
+	for name, test := range poisons {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHouse(t)
 				h.openAccounts(6)
-				position := test.poison(h)
+				position := test.append(h)
 				h.openAccounts(3)
 				var logged bytes.Buffer
-				follower := NewFollower(FollowerConfig{
+				h.follower = NewFollower(FollowerConfig{
 					Name: "read-model", Store: h.store, Projection: h.model, Batch: test.batch,
 					Log: slog.New(slog.NewTextHandler(&logged, nil)),
 				})
-				waiting := make(chan error, 1)
-				go func() { waiting <- follower.WaitFor(context.Background(), position) }()
-				began := time.Now()
-				err := follower.Run(t.Context())
-				took := time.Since(began)
-
+				err := h.runIntoPoison(position)
 				if err == nil || test.match != nil && !errors.Is(err, test.match) {
 					t.Errorf("Run returned %v", err)
-				}
-				if waited := <-waiting; waited != err {
-					t.Errorf("WaitFor returned %v, Run %v", waited, err)
-				}
-				if took < 20*time.Second || took > 40*time.Second {
-					t.Errorf("it gave up after %v", took)
-				}
-				status := follower.Status()
-				if !status.Stopped || status.Position != position-1 || status.Error != err.Error() {
-					t.Errorf("status %+v", status)
-				}
-				if h.position() != position-1 {
-					t.Errorf("read model at %d, poison at %d", h.position(), position)
 				}
 				text := logged.String()
 				for _, want := range []string{"level=ERROR", test.says, fmt.Sprintf("position %d", position)} {
@@ -128,12 +117,36 @@ func TestPoisonStopsLoudlyAfterTheEventsBeforeIt(t *testing.T) {
 						t.Errorf("the log lacks %q:\n%s", want, text)
 					}
 				}
-				if strings.Contains(text+status.Error, canary) {
+				if strings.Contains(text+h.follower.Status().Error, canary) {
 					t.Errorf("the payload shows:\n%s", text)
 				}
 			})
 		})
 	}
+}
+
+// runIntoPoison runs the follower until it stops in front of the position, after
+// its retries, and returns its error.
+func (h *house) runIntoPoison(position uint64) error {
+	h.t.Helper()
+	waiting := make(chan error, 1)
+	go func() { waiting <- h.follower.WaitFor(context.Background(), position) }()
+	began := time.Now()
+	err := h.follower.Run(h.t.Context())
+	if took := time.Since(began); took < 20*time.Second || took > 40*time.Second {
+		h.t.Errorf("it gave up after %v", took)
+	}
+	if waited := <-waiting; waited != err {
+		h.t.Errorf("WaitFor returned %v, Run %v", waited, err)
+	}
+	status := h.follower.Status()
+	if status.State != StateStopped || status.Position != position-1 || status.Error != err.Error() {
+		h.t.Errorf("status %+v", status)
+	}
+	if h.position() != position-1 {
+		h.t.Errorf("read model at %d, poison at %d", h.position(), position)
+	}
+	return err
 }
 
 func TestFollowerRecoversWhenTheFaultPasses(t *testing.T) {
@@ -153,11 +166,11 @@ func TestFollowerRecoversWhenTheFaultPasses(t *testing.T) {
 		go func() { done <- follower.Run(ctx) }()
 
 		synctest.Wait() // it sleeps between two tries
-		if status := follower.Status(); status.Position != 5 || status.Stopped || !strings.Contains(status.Error, "position 6") {
+		if status := follower.Status(); status.Position != 5 || status.State != StateRetrying || !strings.Contains(status.Error, "position 6") {
 			t.Errorf("while it retries: %+v", status)
 		}
 		h.must(follower.WaitFor(ctx, 10))
-		if status := follower.Status(); status.Error != "" {
+		if status := follower.Status(); status.Error != "" || status.State != StateFollowing {
 			t.Errorf("after it recovered: %+v", status)
 		}
 		stop()

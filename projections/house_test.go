@@ -44,7 +44,7 @@ func (h *house) path() string { return filepath.Join(h.dir, "read.db") }
 
 func (h *house) openModel() {
 	h.t.Helper()
-	model, err := OpenReadModel(h.t.Context(), h.path(), h.keys)
+	model, err := OpenReadModel(h.t.Context(), h.path(), h.log, h.keys)
 	h.must(err)
 	h.model = model
 	h.follower = NewFollower(FollowerConfig{Name: "read-model", Store: h.store, Projection: model})

@@ -29,7 +29,7 @@ var ErrNoAccount = errors.New("no such account")
 const foldPage = 500
 
 // Account waits, bounded, until the read model has the account's last event,
-// and folds the log itself when that takes too long or the follower stopped.
+// and folds the log itself when that takes too long or the follower is in trouble.
 func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, error) {
 	head, err := r.Store.StreamHead(ctx, events.AccountStream(id))
 	if err != nil {
@@ -62,7 +62,7 @@ func (r *Reader) follows(ctx context.Context, position uint64) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return r.Follower.WaitFor(ctx, position) == nil
+	return r.Follower.WaitUnlessRetrying(ctx, position) == nil
 }
 
 // foldRest adds what the log holds beyond a's version.

@@ -3,6 +3,7 @@ package projections
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"sync"
 	"testing"
@@ -65,6 +66,22 @@ func TestReadsWaitForTheFollowerBeforeTheyFold(t *testing.T) {
 		default:
 			h.run()
 			h.must(<-read)
+		}
+	})
+}
+
+func TestReadsDoNotWaitForAFollowerThatRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		id := h.openAccount("a@example.com")
+		h.follower = NewFollower(FollowerConfig{Store: h.store, Projection: &ledger{fail: failAt(1)}, Log: slog.New(slog.DiscardHandler)})
+		h.run()
+		synctest.Wait()
+		began := time.Now()
+		_, err := h.reader(time.Minute).Account(t.Context(), id)
+		h.must(err)
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("the read waited %v", waited)
 		}
 	})
 }

@@ -44,23 +44,24 @@ type ReadModel struct {
 
 // OpenReadModel opens or makes the file at path. Rows are encrypted with the
 // keys of their streams, so that losing a key loses the row's content too. A
-// file of another schema, or of another keyring, is made anew and fills itself
-// from the log; one that is damaged or no read model is left alone and an error.
-func OpenReadModel(ctx context.Context, path string, keys eventstore.Keys) (*ReadModel, error) {
+// file of another schema, another keyring, or another history than the log's is
+// made anew, its cursors included, and fills itself from the log; one that is
+// damaged or no read model is left alone and an error.
+func OpenReadModel(ctx context.Context, path string, log eventstore.Feed, keys eventstore.Keys) (*ReadModel, error) {
 	m := &ReadModel{
 		path: path, keys: keys,
 		accounts:    newRecent[events.Account](recentAccounts),
 		credentials: newRecent[events.Credential](recentCredentials),
 	}
-	if err := m.open(ctx); err != nil {
+	if err := m.open(ctx, log); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("read model: %w", advise(err))
 	}
 	return m, nil
 }
 
-func (m *ReadModel) open(ctx context.Context) (err error) {
-	if m.writer, err = openWriter(ctx, m.path, m.keys.Derive("read model")); err != nil {
+func (m *ReadModel) open(ctx context.Context, log eventstore.Feed) (err error) {
+	if m.writer, err = openWriter(ctx, m.path, log, m.keys.Derive("read model")); err != nil {
 		return err
 	}
 	if m.readers, err = sqlitefile.OpenReaders(m.path, readers); err != nil {

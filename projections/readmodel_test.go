@@ -1,18 +1,14 @@
 package projections
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
-	"konto/eventstore/sqlitefile"
 )
 
 // folded is what the log says an account is.
@@ -66,21 +62,6 @@ func TestReadModelIsTheFoldOfTheLog(t *testing.T) {
 			h.checkFolds(ids)
 		})
 	}
-}
-
-func TestDeletedFileIsRebuiltFromTheLog(t *testing.T) {
-	h := newHouse(t)
-	ids := h.history()
-	h.must(h.model.Apply(t.Context(), h.all(0)))
-	h.must(h.model.Close())
-	h.must(os.Remove(h.path()))
-	h.openModel()
-	if h.position() != 0 {
-		t.Fatalf("a new file is at position %d", h.position())
-	}
-	h.run()
-	h.drain()
-	h.checkFolds(ids)
 }
 
 func TestEventsAtOrBelowThePositionAreDropped(t *testing.T) {
@@ -155,118 +136,6 @@ func TestRowsAndPositionAreOneTransaction(t *testing.T) {
 	h.checkFolds([]ulid.ULID{first, second})
 }
 
-func TestFileHoldsNoPersonalData(t *testing.T) {
-	h := newHouse(t)
-	id := h.openAccount("canary@example.com")
-	h.append(events.AccountStream(id), 1, named("Canaryna"), events.PasswordChanged{Hash: "$argon2id$canary"})
-	h.append(events.CredentialStream(ulid.Make()), 0, events.SessionOpened{AuthType: "session", Label: "canary-label", Admin: "canary-admin"})
-	h.must(h.model.Apply(t.Context(), h.all(0)))
-	if got := h.account(id).Email; got != "canary@example.com" {
-		t.Fatalf("email %q", got)
-	}
-	seen := 0
-	for _, name := range []string{h.path(), h.path() + "-wal"} {
-		content, err := os.ReadFile(name)
-		h.must(err)
-		seen += bytes.Count(content, id[:])
-		if bytes.Contains(bytes.ToLower(content), []byte("canary")) {
-			t.Errorf("%s holds personal data", name)
-		}
-	}
-	if seen == 0 {
-		t.Error("the account's row is in none of the files looked at")
-	}
-}
-
-func TestRowsMovedToAnotherPlaceAreRefused(t *testing.T) {
-	h := newHouse(t)
-	a, b := h.openAccount("a@example.com"), h.openAccount("b@example.com")
-	h.must(h.model.Apply(t.Context(), h.all(0)))
-	_, err := h.model.writer.Exec("UPDATE account SET content = (SELECT content FROM account WHERE id = ?) WHERE id = ?", a[:], b[:])
-	h.must(err)
-	h.forgetMemory()
-	if _, _, err := h.model.Account(t.Context(), b); err == nil {
-		t.Error("another account's row was accepted")
-	}
-}
-
-func TestFileOfAnotherSchemaOrKeyringIsMadeAnew(t *testing.T) {
-	for name, change := range map[string]string{
-		"schema":  "PRAGMA user_version = 999",
-		"tables":  "PRAGMA user_version = 0; DROP TABLE progress",
-		"keyring": "UPDATE progress SET keyring = x'00'",
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
-			ids := h.history()
-			h.must(h.model.Apply(t.Context(), h.all(0)))
-			_, err := h.model.writer.Exec(change)
-			h.must(err)
-			h.must(h.model.Close())
-			h.openModel()
-			if h.position() != 0 {
-				t.Fatalf("position %d in a file made anew", h.position())
-			}
-			h.run()
-			h.drain()
-			h.checkFolds(ids)
-		})
-	}
-}
-
-func TestReopenedFileGoesOn(t *testing.T) {
-	h := newHouse(t)
-	ids := h.history()
-	h.must(h.model.Apply(t.Context(), h.all(0)))
-	before := h.position()
-	h.must(h.model.Close())
-	h.openModel()
-	if h.position() != before {
-		t.Errorf("position %d, before %d", h.position(), before)
-	}
-	h.checkFolds(ids)
-}
-
-func TestFilesThatAreNoReadModelAreLeftAlone(t *testing.T) {
-	tests := map[string]struct {
-		make func(h *house)
-		says []string
-	}{
-		"malformed": {func(h *house) {
-			h.must(os.WriteFile(h.path(), []byte(strings.Repeat("no database ", 1000)), 0o600))
-		}, []string{"not a SQLite database", "delete the file, it will be rebuilt"}},
-		"another program's": {func(h *house) {
-			db, err := sqlitefile.OpenWriter(h.path())
-			h.must(err)
-			_, err = db.Exec("CREATE TABLE theirs (a)")
-			h.must(err)
-			h.must(db.Close())
-		}, []string{"another program's"}},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
-			h.must(h.model.Close())
-			h.must(os.Remove(h.path()))
-			test.make(h)
-			before, err := os.ReadFile(h.path())
-			h.must(err)
-			_, err = OpenReadModel(t.Context(), h.path(), h.keys)
-			if err == nil {
-				t.Fatal("it was opened")
-			}
-			for _, want := range append(test.says, h.path()) {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q lacks %q", err, want)
-				}
-			}
-			if after, _ := os.ReadFile(h.path()); !bytes.Equal(before, after) {
-				t.Error("the file was changed")
-			}
-		})
-	}
-}
-
 func TestListsComeInPagesInOrder(t *testing.T) {
 	h := newHouse(t)
 	for range 5 {
@@ -307,23 +176,5 @@ func TestConsumerNamesAreThoseOfUsableKeys(t *testing.T) {
 	h.must(err)
 	if got := fmt.Sprint(names); got != "[crm warehouse]" {
 		t.Errorf("consumers %s", got)
-	}
-}
-
-func TestCursorsSurviveReopening(t *testing.T) {
-	h := newHouse(t)
-	value, err := h.model.Cursor(t.Context(), "publisher")
-	h.must(err)
-	if value != nil {
-		t.Errorf("a cursor that was never set is %q", value)
-	}
-	h.must(h.model.SetCursor(t.Context(), "publisher", []byte("1")))
-	h.must(h.model.SetCursor(t.Context(), "publisher", []byte("2")))
-	h.must(h.model.Close())
-	h.openModel()
-	value, err = h.model.Cursor(t.Context(), "publisher")
-	h.must(err)
-	if string(value) != "2" {
-		t.Errorf("cursor %q", value)
 	}
 }

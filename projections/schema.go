@@ -8,13 +8,16 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/oklog/ulid/v2"
+
+	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
 )
 
 // schemaNumber names the shape of the tables and of the rows in them, with all
 // that the fold puts there. Raise it when any of these changes: files of other
 // numbers are made anew from the log.
-const schemaNumber = 1
+const schemaNumber = 2
 
 // applicationID marks a SQLite file as a read model of konto ("kord"), so that
 // no other file is ever taken for one and deleted.
@@ -24,7 +27,8 @@ const tables = `
 CREATE TABLE progress (
 	one      INTEGER PRIMARY KEY CHECK (one = 1),
 	keyring  BLOB    NOT NULL, -- whose keys seal the rows
-	position INTEGER NOT NULL  -- of the last event applied
+	position INTEGER NOT NULL, -- of the last event applied
+	event    BLOB    NOT NULL  -- its id, zeros when there is none
 );
 CREATE TABLE cursor (
 	name  TEXT PRIMARY KEY,
@@ -50,17 +54,17 @@ const (
 	fileUnknown fileState = iota
 	fileEmpty             // just made
 	fileCurrent           // to go on with
-	fileStale             // a read model, of another schema or keyring
+	fileStale             // a read model, of another schema, keyring or history
 	fileForeign           // something else's
 )
 
 // openWriter opens the file with this version's tables in it, made anew if need be.
-func openWriter(ctx context.Context, path string, keyring []byte) (*sql.DB, error) {
+func openWriter(ctx context.Context, path string, log eventstore.Feed, keyring []byte) (*sql.DB, error) {
 	db, err := sqlitefile.OpenWriter(path)
 	if err != nil {
 		return nil, err
 	}
-	state, err := inspect(ctx, db, keyring)
+	state, err := inspect(ctx, db, log, keyring)
 	if state == fileStale {
 		if db, err = recreate(db, path); err != nil {
 			return nil, err
@@ -81,7 +85,7 @@ func openWriter(ctx context.Context, path string, keyring []byte) (*sql.DB, erro
 	return db, nil
 }
 
-func inspect(ctx context.Context, db *sql.DB, keyring []byte) (fileState, error) {
+func inspect(ctx context.Context, db *sql.DB, log eventstore.Feed, keyring []byte) (fileState, error) {
 	var application, schema, objects int
 	for query, value := range map[string]*int{
 		"PRAGMA application_id":              &application,
@@ -101,13 +105,35 @@ func inspect(ctx context.Context, db *sql.DB, keyring []byte) (fileState, error)
 		return fileStale, nil
 	}
 	var madeWith []byte
-	if err := db.QueryRowContext(ctx, "SELECT keyring FROM progress").Scan(&madeWith); err != nil {
+	var position uint64
+	var event ulid.ULID
+	err := db.QueryRowContext(ctx, "SELECT keyring, position, event FROM progress").Scan(&madeWith, &position, &event)
+	if err != nil {
 		return fileUnknown, sqlitefile.Explain(err)
 	}
 	if !bytes.Equal(madeWith, keyring) {
 		return fileStale, nil
 	}
+	same, err := holds(ctx, log, position, event)
+	switch {
+	case err != nil:
+		return fileUnknown, fmt.Errorf("compare it with the log: %w", err)
+	case !same:
+		return fileStale, nil
+	}
 	return fileCurrent, nil
+}
+
+// holds tells whether the log has the event at the position. A log that was
+// restored from an older copy and grew again has other events at positions that
+// were reached before, or ends below them. It is asked for the record as it is
+// stored: the event's key may be gone by now.
+func holds(ctx context.Context, log eventstore.Feed, position uint64, event ulid.ULID) (bool, error) {
+	if position == 0 {
+		return true, nil
+	}
+	next, err := log.ReadAll(ctx, position-1, 1)
+	return len(next) == 1 && next[0].Position == position && next[0].ID == event, err
 }
 
 // recreate deletes the file. Closing it first lets SQLite fold the write-ahead
@@ -135,7 +161,7 @@ func createTables(ctx context.Context, db *sql.DB, keyring []byte) error {
 	if _, err := tx.ExecContext(ctx, marks+tables); err != nil {
 		return fmt.Errorf("create tables: %w", sqlitefile.Explain(err))
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO progress (one, keyring, position) VALUES (1, ?, 0)", keyring); err != nil {
+	if _, err := tx.ExecContext(ctx, "INSERT INTO progress (one, keyring, position, event) VALUES (1, ?, 0, ?)", keyring, ulid.Zero[:]); err != nil {
 		return fmt.Errorf("create tables: %w", sqlitefile.Explain(err))
 	}
 	return sqlitefile.Explain(tx.Commit())
