@@ -12,7 +12,7 @@ import (
 // cli is the command line. Every flag can be given as a variable instead:
 // KONTO_ and the flag's name in capitals.
 type cli struct {
-	Data string `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
+	Data folder `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
 	JSON bool   `name:"json" help:"Print JSON: one object, or one a line."`
 
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
@@ -43,6 +43,18 @@ type cli struct {
 }
 
 const defaultData = "konto-data"
+
+// folder is a path that was given. An empty one is what a variable in a script
+// that was never set leaves behind, and not the default.
+type folder string
+
+// UnmarshalText refuses an empty path.
+func (f *folder) UnmarshalText(text []byte) error {
+	if *f = folder(text); *f == "" {
+		return errors.New("the path of a folder is empty")
+	}
+	return nil
+}
 
 // local commands run in the process that was started for them.
 type local interface {
@@ -78,7 +90,7 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 		return nil, fmt.Errorf("%w (%s --help tells more)", err, command)
 	}
 	node := parsed.Selected()
-	return &line{data: c.Data, json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
+	return &line{data: string(c.Data), json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
 }
 
 func newParser(c *cli, more ...kong.Option) *kong.Kong {

@@ -16,14 +16,16 @@ func TestWrongUsage(t *testing.T) {
 		"account open --email a@example.com --account-type other",
 		"account show",
 		"account show a@example.com --at yesterday",
+		"account show a@example.com --at 0",
+		"account history a@example.com --at 0",
+		"account list --data=",
+		"serve --data=",
 		"account facts a@example.com",
 		"account facts a@example.com --active-domains -1",
 		"key issue --scope read:account",
 		"key issue --account a@example.com",
 		"key issue --account a@example.com --client b --scope read:account",
 		"key issue --consumer b --scope read:account",
-		"key issue --consumer b.c",
-		"key issue --consumer konto-mailer",
 		"session open",
 		"session open --account a@example.com --role support",
 		"session open --account a@example.com --auth-type other",
@@ -77,6 +79,15 @@ func TestVariablesStandForFlags(t *testing.T) {
 	}
 	if shown := object(t, must(t, "account", "show", "50F3AC249F6AEF294D000007")); shown["email"] != "anna@example.com" {
 		t.Errorf("%v", shown)
+	}
+}
+
+func TestVariableThatIsEmptyIsNoDataFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("KONTO_DATA", "")
+	refused(t, exitUsage, konto(t, "account", "open", "--email", "anna@example.com"), "KONTO_DATA", "empty")
+	if !missing(defaultData) {
+		t.Error("a data folder was begun in the working directory")
 	}
 }
 

@@ -101,7 +101,7 @@ func (h *house) revoke(ctx context.Context, idOrToken, noun string, wanted func(
 	if err != nil {
 		return credential, err
 	}
-	return credential, h.follower.WaitFor(ctx, position)
+	return credential, h.reached(ctx, position)
 }
 
 // credential folds the log, which is never behind.

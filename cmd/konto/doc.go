@@ -12,7 +12,7 @@
 // house. It does not know in which of the two processes it runs.
 //
 //   - the command line: main.go, cli.go, output.go
-//   - the data folder: house.go, lock.go
+//   - the data folder: house.go, folder.go, lock.go
 //   - the two ends of the control socket: control.go, administer.go, socket.go
 //   - the server: serve.go wires it, server.go runs it, shutdown.go ends it; demo.go
 //     and furnish.go are its demonstration

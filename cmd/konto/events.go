@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
@@ -104,10 +105,13 @@ func (c *eventsTail) Run(ctx context.Context, h *house, out *output) error {
 }
 
 // history gives the events of one account up to a moment. An account that was
-// never opened is an error.
+// never opened is an error, and so is a version that it never had.
 func (h *house) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
 		id, err := h.account(ctx, ref)
+		if err == nil {
+			err = h.checkVersion(ctx, ref, id, until.Version)
+		}
 		for version := uint64(0); err == nil; {
 			var page []events.Event
 			page, err = h.store.ReadStream(ctx, events.AccountStream(id), version, pageSize)
@@ -130,6 +134,15 @@ func (h *house) history(ctx context.Context, ref string, until moment) iter.Seq2
 		}
 		yield(events.Event{}, err)
 	}
+}
+
+// checkVersion returns an error for a version that an account has not reached.
+func (h *house) checkVersion(ctx context.Context, ref string, id ulid.ULID, version uint64) error {
+	head, err := h.store.StreamHead(ctx, events.AccountStream(id))
+	if err == nil && head.Version > 0 && version > head.Version {
+		err = fmt.Errorf("account %s is at version %d, there is no version %d", ref, head.Version, version)
+	}
+	return err
 }
 
 // printEvent prints an event as one of the whole log.

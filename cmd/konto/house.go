@@ -45,8 +45,8 @@ type houseConfig struct {
 // openHouse opens a data folder. A *folderLocked tells that another process has it.
 func openHouse(ctx context.Context, cfg houseConfig) (*house, error) {
 	if cfg.begin {
-		if err := os.MkdirAll(cfg.folder, 0o700); err != nil {
-			return nil, fmt.Errorf("make the data folder: %w", err)
+		if err := makeFolder(cfg.folder); err != nil {
+			return nil, err
 		}
 	} else if missing(cfg.folder) {
 		return nil, noData(cfg.folder)
@@ -79,7 +79,7 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	if err := h.openLogAndKeys(ctx, file("log.db"), file("keys.db"), master); err != nil {
 		return err
 	}
-	if h.model, err = projections.OpenReadModel(ctx, file("read.db"), h.keys); err != nil {
+	if h.model, err = projections.OpenReadModel(ctx, file("read.db"), h.log, h.keys); err != nil {
 		return err
 	}
 	h.follower = projections.NewFollower(projections.FollowerConfig{
@@ -134,7 +134,16 @@ func (h *house) caughtUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.follower.WaitFor(ctx, head)
+	return h.reached(ctx, head)
+}
+
+// reached waits until the read model is at a position. A read model in trouble
+// is an error at once: it may be in trouble for as long as a disk is full.
+func (h *house) reached(ctx context.Context, position uint64) error {
+	if err := h.follower.WaitUnlessRetrying(ctx, position); err != nil {
+		return fmt.Errorf("the read model does not keep up with the log: %w", err)
+	}
+	return nil
 }
 
 func missing(path string) bool {

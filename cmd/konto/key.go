@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/oklog/ulid/v2"
 
@@ -29,9 +27,6 @@ Examples:
     konto key issue --consumer billing`
 }
 
-// consumerName is what can be one token of a NATS subject.
-var consumerName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-
 // Validate is called by kong.
 func (c *keyIssue) Validate() error {
 	if c.Consumer == "" && len(c.Scopes) == 0 {
@@ -39,9 +34,6 @@ func (c *keyIssue) Validate() error {
 	}
 	if c.Consumer != "" && len(c.Scopes) > 0 {
 		return errors.New("a consumer has no --scope: it may subscribe, and nothing else")
-	}
-	if c.Consumer != "" && (!consumerName.MatchString(c.Consumer) || strings.HasPrefix(c.Consumer, "konto-")) {
-		return errors.New("a consumer's name is of letters, digits, - and _, and does not begin with konto-")
 	}
 	return nil
 }
@@ -79,7 +71,7 @@ func (h *house) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.UL
 	if err != nil {
 		return id, "", err
 	}
-	if err := h.follower.WaitFor(ctx, issued.Position); err != nil {
+	if err := h.reached(ctx, issued.Position); err != nil {
 		return id, "", err
 	}
 	if spec.Consumer != "" && h.disconnect != nil && !slices.Contains(known, spec.Consumer) {

@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 )
+
+// holderName is the file in the data folder that names who holds it.
+const holderName = "konto.lock"
 
 // folderLocked tells that another process has opened the data folder.
 type folderLocked struct{ folder, holder string }
@@ -18,30 +20,30 @@ func (e *folderLocked) Error() string {
 }
 
 // lockFolder takes the folder's lock, which ends with the process that holds
-// it, however that ends. The file's content only says who the holder is.
+// it, however that ends. The lock is on the folder itself: one on a file in it
+// would let a second process in once the file was deleted. The file only says
+// who the holder is.
 func lockFolder(folder, holder string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(folder, "konto.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.Open(folder)
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	name := filepath.Join(folder, holderName)
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		defer file.Close()
-		name, _ := io.ReadAll(io.LimitReader(file, 200))
-		if len(name) == 0 {
-			name = []byte("another process") // it is about to write its name
+		defer lock.Close()
+		known, _ := os.ReadFile(name)
+		if len(known) == 0 {
+			known = []byte("another process") // it is about to write its name
 		}
-		return nil, &folderLocked{folder, strings.TrimSpace(string(name))}
+		return nil, &folderLocked{folder, strings.TrimSpace(string(known))}
 	}
 	if err == nil {
-		err = file.Truncate(0)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(file, "%s (process %d)\n", holder, os.Getpid())
+		err = os.WriteFile(name, fmt.Appendf(nil, "%s (process %d)\n", holder, os.Getpid()), 0o600)
 	}
 	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+		lock.Close()
+		return nil, fmt.Errorf("lock %s: %w", folder, err)
 	}
-	return file, nil
+	return lock, nil
 }

@@ -80,12 +80,6 @@ func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened,
 	spec := events.SessionOpened{
 		AuthType: c.AuthType, Scopes: c.Scopes, Admin: c.Admin, Roles: c.Roles, Label: c.Label,
 	}
-	if spec.AuthType == "" {
-		spec.AuthType = "session"
-		if c.Admin != "" {
-			spec.AuthType = "admin"
-		}
-	}
 	if c.ExpiresIn > 0 {
 		spec.ExpiresAt = time.Now().Add(time.Duration(c.ExpiresIn)).UTC().Truncate(time.Millisecond)
 	}
@@ -103,9 +97,8 @@ func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened,
 	if err != nil {
 		return spec, err
 	}
-	grant, err := newID()
-	spec.Parent, spec.Grant = parent.ID, "grant_"+grant.String()
-	return spec, err
+	spec.Parent = parent.ID
+	return spec, nil
 }
 
 // openSession returns when the session can be used.
@@ -118,7 +111,7 @@ func (h *house) openSession(ctx context.Context, spec events.SessionOpened) (id,
 	if err != nil {
 		return "", "", err
 	}
-	return opened.ID.String(), opened.Token, h.follower.WaitFor(ctx, opened.Position)
+	return opened.ID.String(), opened.Token, h.reached(ctx, opened.Position)
 }
 
 type sessionList struct{}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -46,6 +47,9 @@ type moment struct {
 // first instant in UTC.
 func (m *moment) UnmarshalText(text []byte) (err error) {
 	if m.Version, err = strconv.ParseUint(string(text), 10, 64); err == nil {
+		if m.Version == 0 {
+			return errors.New("versions count from 1")
+		}
 		return nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
@@ -56,7 +60,8 @@ func (m *moment) UnmarshalText(text []byte) (err error) {
 	return fmt.Errorf("%q is neither a version nor a time such as 2026-01-31T12:00:00Z", text)
 }
 
-// MarshalText is the reverse of UnmarshalText, for the control socket.
+// MarshalText is the reverse of UnmarshalText, for the control socket, where the
+// zero moment is left out.
 func (m moment) MarshalText() ([]byte, error) {
 	if m.Time.IsZero() {
 		return strconv.AppendUint(nil, m.Version, 10), nil
@@ -71,7 +76,7 @@ func (m moment) before(e events.Event) bool {
 
 type accountShow struct {
 	Ref string `arg:"" name:"ref" help:"The account: any of its ids, or its email address."`
-	At  moment `name:"at" placeholder:"VERSION|TIME" help:"As it was at a version or a time."`
+	At  moment `name:"at" placeholder:"VERSION|TIME" help:"As it was at a version or a time." json:",omitzero"`
 }
 
 func (c *accountShow) Help() string {
@@ -106,7 +111,7 @@ func (c *accountShow) Run(ctx context.Context, h *house, out *output) error {
 
 type accountHistory struct {
 	Ref string `arg:"" name:"ref" help:"The account: any of its ids, or its email address."`
-	At  moment `name:"at" placeholder:"VERSION|TIME" help:"Up to a version or a time."`
+	At  moment `name:"at" placeholder:"VERSION|TIME" help:"Up to a version or a time." json:",omitzero"`
 }
 
 func (c *accountHistory) Help() string {

@@ -34,7 +34,8 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 }
 
 // drain waits, bounded, until the followers have everything that was
-// acknowledged. The doors are closed, so the log grows no more.
+// acknowledged. The doors are closed, so the log grows no more. A follower that
+// is in trouble is not waited for.
 func (s *server) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -44,7 +45,7 @@ func (s *server) drain() {
 		return
 	}
 	for _, f := range s.followers() {
-		if err := f.WaitFor(ctx, head); err != nil {
+		if err := f.WaitUnlessRetrying(ctx, head); err != nil {
 			s.log.Warn("follower is behind and goes on after the next start",
 				"follower", f.Status().Name, "position", f.Status().Position, "head", head, "error", err)
 		}

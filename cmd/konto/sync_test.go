@@ -198,3 +198,18 @@ func TestTheCheckTellsAStoreThatDoesNotSync(t *testing.T) {
 		t.Error("a store that does not sync passed")
 	}
 }
+
+// A folder whose name was not synced is lost with the power, and the log in it.
+func TestNewFoldersAreSyncedIntoTheirParents(t *testing.T) {
+	above := t.TempDir()
+	folder := filepath.Join(above, "new", "konto")
+	cmd, trace := traced(t, binary(t), "account", "open", "--data", folder, "--email", "anna@example.com")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, parent := range []string{above, filepath.Dir(folder)} {
+		if syncs, err := readSyncs(trace, parent); err != nil || len(syncs) == 0 {
+			t.Errorf("%s was not synced, %v", parent, err)
+		}
+	}
+}

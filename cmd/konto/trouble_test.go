@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"konto/eventstore/keyring"
+	"konto/eventstore/sqlitefile"
 )
 
 // furnished is a data folder with one account in it.
@@ -37,6 +38,18 @@ func TestFolderThatIsTailed(t *testing.T) {
 	tail := start(t, "events", "tail", "--data", folder)
 	tail.stdout.find(t, secondLine)
 	refused(t, exitFailed, serveOn(t, folder), folder+" is in use by konto events tail (process ")
+}
+
+func TestLockHoldsWithoutItsFile(t *testing.T) {
+	folder := furnished(t)
+	serve(t, folder)
+	if err := os.Remove(filepath.Join(folder, holderName)); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, exitFailed, serveOn(t, folder), "data folder "+folder+" is in use by another process")
+	if r := konto(t, "account", "list", "--data", folder); r.status != exitDone {
+		t.Errorf("the server is not asked: %s", r.stderr)
+	}
 }
 
 func TestTakenPorts(t *testing.T) {
@@ -166,6 +179,51 @@ func TestFolderWithoutData(t *testing.T) {
 	must(t, "key", "issue", "--client", "newspaper", "--scope", "/external/account/r", "--data", folder)
 	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder's mode is %v, %v", info.Mode(), err)
+	}
+}
+
+// The read model cannot be written, as when the disk is full. A command that
+// needs it says so; the others do their work.
+func TestReadModelThatCannotBeWritten(t *testing.T) {
+	folder := furnished(t)
+	db, err := sqlitefile.OpenWriter(filepath.Join(folder, "read.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("CREATE TRIGGER full BEFORE UPDATE ON progress BEGIN SELECT RAISE(FAIL, 'no room is left'); END"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "account", "open", "--data", folder, "--email", "bo@example.com")
+	stuck := []string{"the read model does not keep up with the log", "no room is left"}
+	commands := func() {
+		refused(t, exitFailed, konto(t, "account", "list", "--data", folder), stuck...)
+		refused(t, exitFailed, konto(t, "key", "issue", "--data", folder, "--client", "crm", "--scope", "/external/account/r"), stuck...)
+		must(t, "account", "show", "--data", folder, "bo@example.com")
+	}
+	commands()
+	_, url, _ := serve(t, folder)
+	commands()
+	if status, body := send(t, "GET", url+"/healthz", "", ""); status != 503 || !strings.Contains(body, `"name":"read-model","state":"retrying"`) {
+		t.Errorf("health is %d %s", status, body)
+	}
+}
+
+func TestVersionsThatAnAccountNeverHad(t *testing.T) {
+	folder := furnished(t)
+	for _, verb := range []string{"show", "history"} {
+		refused(t, exitFailed, konto(t, "account", verb, "anna@example.com", "--at", "99", "--data", folder),
+			"account anna@example.com is at version 1, there is no version 99")
+		must(t, "account", verb, "anna@example.com", "--at", "1", "--data", folder)
+	}
+}
+
+func TestConsumersNamesThatAreRefused(t *testing.T) {
+	folder := furnished(t)
+	for _, name := range []string{"b.c", "Crm", "konto-mailer"} {
+		refused(t, exitFailed, konto(t, "key", "issue", "--consumer", name, "--data", folder), "consumer: The name can have")
 	}
 }
 
