@@ -45,9 +45,18 @@ type EmailChangeCancelled struct {
 	NewEmail string `json:"newEmail"`
 }
 
-// PasswordChanged records a new password. Its hash is never published.
+// EmailChangeAttemptFailed records that a wrong code was tried. The code is not
+// kept: it may be the right one of another request.
+type EmailChangeAttemptFailed struct {
+	Request ulid.ULID `json:"request"`
+}
+
+// PasswordChanged records a new password. Its hash is never published. It ends
+// every session of the account but the one in which the password was changed;
+// no event of a session says so again, so no crash can come in between.
 type PasswordChanged struct {
-	Hash string `json:"hash"` // argon2id in PHC string format
+	Hash    string    `json:"hash"`             // argon2id in PHC string format
+	Session ulid.ULID `json:"session,omitzero"` // the session that goes on, if any
 }
 
 // FactsRecorded holds what other systems know of the account; absent members
@@ -64,10 +73,11 @@ type FactsRecorded struct {
 // readable when the account's key is gone.
 type AccountErased struct{}
 
-func (AccountOpened) payload()        {}
-func (EmailChanged) payload()         {}
-func (EmailChangeRequested) payload() {}
-func (EmailChangeCancelled) payload() {}
-func (PasswordChanged) payload()      {}
-func (FactsRecorded) payload()        {}
-func (AccountErased) payload()        {}
+func (AccountOpened) payload()            {}
+func (EmailChanged) payload()             {}
+func (EmailChangeRequested) payload()     {}
+func (EmailChangeCancelled) payload()     {}
+func (EmailChangeAttemptFailed) payload() {}
+func (PasswordChanged) payload()          {}
+func (FactsRecorded) payload()            {}
+func (AccountErased) payload()            {}

@@ -10,17 +10,18 @@ import (
 // The stored names of events. A name is never reused for other bytes: a
 // payload that changes shape gets the next version and is lifted in Decode.
 const (
-	TypeAccountOpened        = "AccountOpened.v1"
-	TypeProfileUpdated       = "ProfileUpdated.v1"
-	TypeEmailChanged         = "EmailChanged.v1"
-	TypeEmailChangeRequested = "EmailChangeRequested.v1"
-	TypeEmailChangeCancelled = "EmailChangeCancelled.v1"
-	TypePasswordChanged      = "PasswordChanged.v1"
-	TypeFactsRecorded        = "FactsRecorded.v1"
-	TypeAccountErased        = "AccountErased.v1"
-	TypeKeyIssued            = "KeyIssued.v1"
-	TypeSessionOpened        = "SessionOpened.v1"
-	TypeCredentialRevoked    = "CredentialRevoked.v1"
+	TypeAccountOpened            = "AccountOpened.v1"
+	TypeProfileUpdated           = "ProfileUpdated.v1"
+	TypeEmailChanged             = "EmailChanged.v1"
+	TypeEmailChangeRequested     = "EmailChangeRequested.v1"
+	TypeEmailChangeCancelled     = "EmailChangeCancelled.v1"
+	TypeEmailChangeAttemptFailed = "EmailChangeAttemptFailed.v1"
+	TypePasswordChanged          = "PasswordChanged.v1"
+	TypeFactsRecorded            = "FactsRecorded.v1"
+	TypeAccountErased            = "AccountErased.v1"
+	TypeKeyIssued                = "KeyIssued.v1"
+	TypeSessionOpened            = "SessionOpened.v1"
+	TypeCredentialRevoked        = "CredentialRevoked.v1"
 )
 
 // ErrUnknownType is matched by the error of Encode, Decode and Event.Payload
@@ -58,6 +59,8 @@ func Encode(p Payload) (name string, data []byte, err error) {
 		name = TypeEmailChangeRequested
 	case EmailChangeCancelled:
 		name = TypeEmailChangeCancelled
+	case EmailChangeAttemptFailed:
+		name = TypeEmailChangeAttemptFailed
 	case PasswordChanged:
 		name = TypePasswordChanged
 	case FactsRecorded:
@@ -92,6 +95,8 @@ func Decode(name string, data []byte) (Payload, error) {
 		return decode[EmailChangeRequested](data)
 	case TypeEmailChangeCancelled:
 		return decode[EmailChangeCancelled](data)
+	case TypeEmailChangeAttemptFailed:
+		return decode[EmailChangeAttemptFailed](data)
 	case TypePasswordChanged:
 		return decode[PasswordChanged](data)
 	case TypeFactsRecorded:

@@ -9,6 +9,7 @@
 //   - the fold: state.go. Both the write side and the read models need it, and
 //     two folds would be two truths, so it lives here, below both.
 //   - the published form: cloudevents.go
+//   - the code of a change of address, made alike by who checks it and who mails it: emailcode.go
 //
 // An account's life:
 //
@@ -16,5 +17,6 @@
 //	(nothing) ────────────────▶ active ─────────────────────────▶ erased
 //	                            │    ▲
 //	                            └────┘ ProfileUpdated, EmailChanged, EmailChangeRequested,
-//	                                   EmailChangeCancelled, PasswordChanged, FactsRecorded
+//	                                   EmailChangeAttemptFailed, EmailChangeCancelled,
+//	                                   PasswordChanged, FactsRecorded
 package events

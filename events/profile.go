@@ -17,6 +17,8 @@ type Profile struct {
 	TimeZone         string `json:"timeZone,omitzero"`     // IANA
 	VATNumber        string `json:"vatNumber,omitzero"`
 	InvoiceReference string `json:"invoiceReference,omitzero"`
+	// CustomerNumber is the subscription system's, unique where it is set.
+	CustomerNumber string `json:"customerNumber,omitzero"`
 	// SocialSecurityNumber is Payway's, and unique; HostUp's own identifier below is not.
 	SocialSecurityNumber      string                 `json:"socialSecurityNumber,omitzero"`
 	CompanyRegistrationNumber string                 `json:"companyRegistrationNumber,omitzero"`
@@ -86,6 +88,7 @@ type ProfileUpdated struct {
 	TimeZone                  Change[string]                 `json:"timeZone,omitzero"`
 	VATNumber                 Change[string]                 `json:"vatNumber,omitzero"`
 	InvoiceReference          Change[string]                 `json:"invoiceReference,omitzero"`
+	CustomerNumber            Change[string]                 `json:"customerNumber,omitzero"`
 	SocialSecurityNumber      Change[string]                 `json:"socialSecurityNumber,omitzero"`
 	CompanyRegistrationNumber Change[string]                 `json:"companyRegistrationNumber,omitzero"`
 	RegistrationIdentifier    Change[RegistrationIdentifier] `json:"registrationIdentifier,omitzero"`
@@ -153,6 +156,7 @@ func (u *ProfileUpdated) each(p *Profile, visit func(change *Change[string], fie
 	visit(&u.TimeZone, &p.TimeZone)
 	visit(&u.VATNumber, &p.VATNumber)
 	visit(&u.InvoiceReference, &p.InvoiceReference)
+	visit(&u.CustomerNumber, &p.CustomerNumber)
 	visit(&u.SocialSecurityNumber, &p.SocialSecurityNumber)
 	visit(&u.CompanyRegistrationNumber, &p.CompanyRegistrationNumber)
 	u.Address.each(&p.Address, visit)

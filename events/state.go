@@ -37,11 +37,16 @@ type Facts struct {
 // PendingEmail is the last change of address that the user asked for.
 type PendingEmail struct {
 	NewEmail  string    `json:"newEmail,omitzero"` // "" when none is pending
+	Request   ulid.ULID `json:"request,omitzero"`
 	CodeHash  []byte    `json:"codeHash,omitzero"`
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	Failed    int       `json:"failed,omitzero"` // how many wrong codes were tried
 	// Verified tells that the account's present address was confirmed by a code.
 	Verified bool `json:"verified,omitzero"`
 }
+
+// Pending tells whether a change of address waits for its code at a point in time.
+func (e *PendingEmail) Pending(at time.Time) bool { return e.NewEmail != "" && at.Before(e.ExpiresAt) }
 
 // Exists tells whether the account was opened and not erased.
 func (a *Account) Exists() bool { return a.Version > 0 && !a.Erased }
@@ -61,7 +66,11 @@ func (a *Account) Apply(e Event, p Payload) {
 		a.Email = p.NewEmail
 		a.EmailChange = PendingEmail{Verified: p.How == EmailVerified}
 	case EmailChangeRequested:
-		a.EmailChange = PendingEmail{NewEmail: p.NewEmail, CodeHash: p.CodeHash, ExpiresAt: p.ExpiresAt, Verified: a.EmailChange.Verified}
+		a.EmailChange = PendingEmail{
+			NewEmail: p.NewEmail, Request: p.Request, CodeHash: p.CodeHash, ExpiresAt: p.ExpiresAt, Verified: a.EmailChange.Verified,
+		}
+	case EmailChangeAttemptFailed:
+		a.EmailChange.Failed++
 	case EmailChangeCancelled:
 		a.EmailChange = PendingEmail{Verified: a.EmailChange.Verified}
 	case PasswordChanged:
@@ -92,7 +101,7 @@ func (f FactsRecorded) apply(to *Facts) {
 
 // Claim is a key that at most one account holds at a time.
 type Claim struct {
-	Kind  string // ClaimEmail, ClaimPaywayID or ClaimSocialSecurityNumber
+	Kind  string // one of the Claim constants
 	Value string // folded: equal for values that must not coexist
 }
 
@@ -101,6 +110,7 @@ const (
 	ClaimEmail                = "email"
 	ClaimPaywayID             = "payway-id"
 	ClaimSocialSecurityNumber = "social-security-number"
+	ClaimCustomerNumber       = "customer-number"
 )
 
 // EmailClaim is the claim on an address. Addresses that differ only in the
@@ -122,6 +132,10 @@ func SocialSecurityNumberClaim(ssn string) Claim {
 	return Claim{ClaimSocialSecurityNumber, digits[max(0, len(digits)-10):]}
 }
 
+// CustomerNumberClaim is the claim on a customer number. It is another system's,
+// so every character counts.
+func CustomerNumberClaim(number string) Claim { return Claim{ClaimCustomerNumber, number} }
+
 // Claims lists the keys that the account holds. They follow from its state, so
 // what an append must take and release is the difference of two states.
 func (a *Account) Claims() []Claim {
@@ -134,6 +148,9 @@ func (a *Account) Claims() []Claim {
 	}
 	if a.Profile.SocialSecurityNumber != "" {
 		claims = append(claims, SocialSecurityNumberClaim(a.Profile.SocialSecurityNumber))
+	}
+	if a.Profile.CustomerNumber != "" {
+		claims = append(claims, CustomerNumberClaim(a.Profile.CustomerNumber))
 	}
 	return claims
 }

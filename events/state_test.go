@@ -47,9 +47,11 @@ var opening = events.AccountOpened{
 
 func TestFold(t *testing.T) {
 	expires := opened.Add(time.Hour)
-	request := events.EmailChangeRequested{NewEmail: "new@example.se", CodeHash: []byte{1, 2}, ExpiresAt: expires}
+	asked := ulid.MustParse("01KJMN8RV0Z5X7Q2W9E4T6Y8AB")
+	request := events.EmailChangeRequested{NewEmail: "new@example.se", Request: asked, CodeHash: []byte{1, 2}, ExpiresAt: expires}
 	verified := events.EmailChanged{PreviousEmail: opening.Email, NewEmail: "new@example.se", How: events.EmailVerified}
 	direct := events.EmailChanged{PreviousEmail: opening.Email, NewEmail: "set@example.se", How: events.EmailDirect}
+	failed := events.EmailChangeAttemptFailed{Request: asked}
 	three, yes, no := 3, true, false
 	facts := events.FactsRecorded{ActiveDomains: &three, SeNuDomains: &three, PendingOrder: events.Set("order-1"), Verified: &yes, BankIDName: events.Set("ÅSA")}
 
@@ -62,7 +64,13 @@ func TestFold(t *testing.T) {
 		"cleared":                {[]events.Payload{events.ProfileUpdated{FirstName: events.Clear[string]()}}, func(a *events.Account) { a.Profile.FirstName = "" }},
 		"email changed directly": {[]events.Payload{direct}, func(a *events.Account) { a.Email = "set@example.se" }},
 		"email change requested": {[]events.Payload{request}, func(a *events.Account) {
-			a.EmailChange = events.PendingEmail{NewEmail: "new@example.se", CodeHash: []byte{1, 2}, ExpiresAt: expires}
+			a.EmailChange = events.PendingEmail{NewEmail: "new@example.se", Request: asked, CodeHash: []byte{1, 2}, ExpiresAt: expires}
+		}},
+		"wrong codes tried": {[]events.Payload{request, failed, failed}, func(a *events.Account) {
+			a.EmailChange = events.PendingEmail{NewEmail: "new@example.se", Request: asked, CodeHash: []byte{1, 2}, ExpiresAt: expires, Failed: 2}
+		}},
+		"a new request has all its tries": {[]events.Payload{request, failed, request}, func(a *events.Account) {
+			a.EmailChange = events.PendingEmail{NewEmail: "new@example.se", Request: asked, CodeHash: []byte{1, 2}, ExpiresAt: expires}
 		}},
 		"email change confirmed": {[]events.Payload{request, verified}, func(a *events.Account) {
 			a.Email, a.EmailChange = "new@example.se", events.PendingEmail{Verified: true}
@@ -72,7 +80,7 @@ func TestFold(t *testing.T) {
 		"a direct change is not verified":    {[]events.Payload{request, verified, direct}, func(a *events.Account) { a.Email = "set@example.se" }},
 		"a request keeps the present address verified": {[]events.Payload{request, verified, request}, func(a *events.Account) {
 			a.Email = "new@example.se"
-			a.EmailChange = events.PendingEmail{NewEmail: "new@example.se", CodeHash: []byte{1, 2}, ExpiresAt: expires, Verified: true}
+			a.EmailChange = events.PendingEmail{NewEmail: "new@example.se", Request: asked, CodeHash: []byte{1, 2}, ExpiresAt: expires, Verified: true}
 		}},
 		"a cancelled one too": {[]events.Payload{request, verified, request, events.EmailChangeCancelled{NewEmail: "new@example.se"}}, func(a *events.Account) {
 			a.Email, a.EmailChange = "new@example.se", events.PendingEmail{Verified: true}
@@ -146,7 +154,8 @@ func TestClaimsFollowFromTheState(t *testing.T) {
 	}
 	apply(t, a, 1, events.ProfileUpdated{SocialSecurityNumber: events.Clear[string]()})
 	apply(t, a, 2, events.EmailChanged{PreviousEmail: opening.Email, NewEmail: "ÅSA@example.se", How: events.EmailDirect})
-	want = []events.Claim{{Kind: events.ClaimEmail, Value: "åsa@example.se"}, want[1]}
+	apply(t, a, 3, events.ProfileUpdated{CustomerNumber: events.Set("K-1002")})
+	want = []events.Claim{{Kind: events.ClaimEmail, Value: "åsa@example.se"}, want[1], {Kind: events.ClaimCustomerNumber, Value: "K-1002"}}
 	if got := a.Claims(); !slices.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
