@@ -2,12 +2,13 @@
 // every other thing that konto keeps or sends.
 //
 // It has two layers. Log is what a backend implements: durable records in
-// streams, positions over all of them, and claims on unique keys. It knows
+// streams, positions over all of them, claims on unique keys, and receipts
+// that keep an append from happening twice. It knows
 // nothing of payloads, keys or accounts, and nothing of SQL, files or a single
 // process leaks through it, so that a replicated engine can stand behind it.
 // Store is what the other rooms use: it turns events into records and back,
-// encrypts payloads with a key per stream, and hashes claims, so that no
-// backend ever sees personal data.
+// encrypts payloads and receipts with a key per stream, and hashes claims and
+// the names of receipts, so that no backend ever sees personal data.
 //
 //	eventstore/memory          a Log in memory, for tests
 //	eventstore/sqlite          a Log in one SQLite file

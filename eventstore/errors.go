@@ -15,6 +15,10 @@ var (
 	// ErrTaken is matched by *ClaimTaken and *Taken. Nothing was stored.
 	ErrTaken = errors.New("key is held by another stream")
 
+	// ErrRepeated is matched by *Repeated. Nothing was stored; the receipt tells
+	// what was stored the first time.
+	ErrRepeated = errors.New("was appended before")
+
 	// ErrOutcomeUnknown tells that an append may or may not have been stored:
 	// the caller must not acknowledge it, and must read the stream before it
 	// decides anything that depends on it.
@@ -61,6 +65,17 @@ func (e *ClaimTaken) Error() string { return "key is held by " + string(e.Holder
 
 // Is matches ErrTaken.
 func (e *ClaimTaken) Is(target error) bool { return target == ErrTaken }
+
+// Repeated says which receipt of a batch is there already.
+type Repeated struct {
+	Key    ReceiptKey
+	Stream events.Stream // with which it was left
+}
+
+func (e *Repeated) Error() string { return "was appended to " + string(e.Stream) + " before" }
+
+// Is matches ErrRepeated.
+func (e *Repeated) Is(target error) bool { return target == ErrRepeated }
 
 // Taken is ClaimTaken in the words of the store's callers.
 type Taken struct {

@@ -27,15 +27,16 @@ type Appender interface {
 	// survives the loss of power. It returns the position of b's last record;
 	// the records of one append have consecutive positions.
 	//
-	// Errors: *VersionConflict when the stream is not at b.Expected,
-	// *ClaimTaken when another stream holds a key (both: nothing was stored by
-	// this call), ErrOutcomeUnknown when b may or may not have been stored, as
-	// when ctx ends while b is under way; read the stream to find out.
+	// Errors: *Repeated when a receipt of b is there already, and only else
+	// *VersionConflict when the stream is not at b.Expected, *ClaimTaken when
+	// another stream holds a key (all: nothing was stored by this call),
+	// ErrOutcomeUnknown when b may or may not have been stored, as when ctx ends
+	// while b is under way; read the stream, or a receipt, to find out.
 	Append(ctx context.Context, b Batch) (last uint64, err error)
 }
 
-// Reader reads streams and claims. What an Append stored before the call began
-// is seen, whichever node stored it.
+// Reader reads streams, claims and receipts. What an Append stored before the
+// call began is seen, whichever node stored it.
 type Reader interface {
 	// ReadStream returns up to limit records of the stream that follow the
 	// version after, in order. An unknown stream is an empty one.
@@ -47,6 +48,10 @@ type Reader interface {
 
 	// Holder returns the stream that holds a key, "" when none does.
 	Holder(ctx context.Context, key ClaimKey) (events.Stream, error)
+
+	// Receipt returns the stream that a receipt was left with, and the receipt's
+	// data; "" when there is none, or none that has not expired.
+	Receipt(ctx context.Context, key ReceiptKey) (events.Stream, []byte, error)
 }
 
 // Feed is what followers read. It may lag behind Append on other nodes, but
@@ -70,10 +75,27 @@ type Batch struct {
 	// Claims are taken and released in this order, by Stream. Taking a key that
 	// the stream already holds and releasing one that it does not hold do nothing.
 	Claims []ClaimOp
+	// Receipts are left together with the rest. While one of them is there, no
+	// other batch that holds its key is stored.
+	Receipts []Receipt
 	// Records have versions Expected+1, Expected+2 and so on; the log sets
-	// their positions. There may be none: then only claims change.
+	// their positions. There may be none: then only claims and receipts change.
 	Records []Record
 }
+
+// Receipt tells, to whoever appends the same once more, what the append came to
+// the first time.
+type Receipt struct {
+	Key  ReceiptKey
+	Data []byte // encrypted
+	// Expires is when the log forgets it, by the log's own clock; UTC,
+	// milliseconds. From then on it counts for nothing, whether or not it takes
+	// up room for some time yet.
+	Expires time.Time
+}
+
+// ReceiptKey is a keyed hash that stands for what must not happen twice.
+type ReceiptKey [32]byte
 
 // ClaimOp takes or releases one key.
 type ClaimOp struct {

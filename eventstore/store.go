@@ -30,9 +30,10 @@ type Keys interface {
 
 // Store is the log as the other rooms use it.
 type Store struct {
-	log      Log
-	keys     Keys
-	claimKey []byte
+	log        Log
+	keys       Keys
+	claimKey   []byte
+	receiptKey []byte
 }
 
 // ClaimChange takes or releases a claim.
@@ -43,18 +44,21 @@ type ClaimChange struct {
 
 // NewStore puts events into log, encrypted with keys. It owns neither.
 func NewStore(log Log, keys Keys) *Store {
-	return &Store{log: log, keys: keys, claimKey: keys.Derive("claims")}
+	return &Store{log: log, keys: keys, claimKey: keys.Derive("claims"), receiptKey: keys.Derive("receipts")}
 }
 
-// Append stores the events, whose versions follow expected, and returns the
-// position of the last one. Its errors are those of Appender, with *Taken in
-// place of *ClaimTaken.
-func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint64, claims []ClaimChange, evs []events.Event) (uint64, error) {
-	records, err := s.seal(ctx, stream, expected, evs)
-	if err != nil {
+// Append stores the events, whose versions follow expected, and leaves the
+// receipts. It returns the position of the last event. Its errors are those of
+// Appender, with *Taken in place of *ClaimTaken.
+func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint64, claims []ClaimChange, evs []events.Event, receipts ...NamedReceipt) (uint64, error) {
+	batch := Batch{Stream: stream, Expected: expected}
+	var err error
+	if batch.Records, err = s.seal(ctx, stream, expected, evs); err != nil {
 		return 0, err
 	}
-	batch := Batch{Stream: stream, Expected: expected, Records: records}
+	if batch.Receipts, err = s.sealReceipts(ctx, stream, expected, receipts); err != nil {
+		return 0, err
+	}
 	for _, c := range claims {
 		batch.Claims = append(batch.Claims, ClaimOp{Key: s.claim(c.Claim), Release: c.Release})
 	}
@@ -105,6 +109,9 @@ func (s *Store) Head(ctx context.Context) (uint64, error) { return s.log.Head(ct
 
 // Wait returns once an event follows the position after; see Feed.
 func (s *Store) Wait(ctx context.Context, after uint64) error { return s.log.Wait(ctx, after) }
+
+// Derive returns a 256-bit secret of the keyring for one purpose, always the same.
+func (s *Store) Derive(purpose string) []byte { return s.keys.Derive(purpose) }
 
 func (s *Store) cipher(ctx context.Context, stream events.Stream, version uint64) (cipher.AEAD, error) {
 	if version == 0 {

@@ -3,6 +3,7 @@ package eventstoretest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -26,7 +27,9 @@ func TestChecksPass(t *testing.T) {
 // fail may be one that cannot fail.
 func TestBrokenLogs(t *testing.T) {
 	caught := make(map[string]bool)
-	for name, fault := range faults {
+	all := maps.Clone(faults)
+	maps.Copy(all, receiptFaults)
+	for name, fault := range all {
 		t.Run(name, func(t *testing.T) {
 			failed := failing(t, func() eventstore.Log { return fault.in(memory.New()) })
 			if !slices.Contains(failed, fault.caughtBy) {

@@ -11,11 +11,13 @@ import (
 	"konto/eventstore"
 )
 
-// faults are logs with one fault each, and the check that is there for it.
-var faults = map[string]struct {
+// fault is a log with one fault, and the check that is there for it.
+type fault struct {
 	in       func(eventstore.Log) eventstore.Log
 	caughtBy string
-}{
+}
+
+var faults = map[string]fault{
 	"ignores the expected version": {appends(anywhere),
 		"another version than expected is a conflict that names the actual one"},
 	"checks the version before it locks": {together(func(ctx context.Context, log eventstore.Log, b eventstore.Batch, alone bool) (uint64, error) {

@@ -19,6 +19,7 @@ type faulty struct {
 	readAll    func(context.Context, uint64, int) ([]eventstore.Record, error)
 	streamHead func(context.Context, events.Stream) (eventstore.StreamHead, error)
 	holder     func(context.Context, eventstore.ClaimKey) (events.Stream, error)
+	receipt    func(context.Context, eventstore.ReceiptKey) (events.Stream, []byte, error)
 	head       func(context.Context) (uint64, error)
 	wait       func(context.Context, uint64) error
 	close      func() error
@@ -26,7 +27,7 @@ type faulty struct {
 
 // broken is right but for what is then replaced.
 func broken(log eventstore.Log) *faulty {
-	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Head, log.Wait, log.Close}
+	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Receipt, log.Head, log.Wait, log.Close}
 }
 
 func (f *faulty) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
@@ -43,6 +44,9 @@ func (f *faulty) StreamHead(ctx context.Context, stream events.Stream) (eventsto
 }
 func (f *faulty) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Stream, error) {
 	return f.holder(ctx, key)
+}
+func (f *faulty) Receipt(ctx context.Context, key eventstore.ReceiptKey) (events.Stream, []byte, error) {
+	return f.receipt(ctx, key)
 }
 func (f *faulty) Head(ctx context.Context) (uint64, error)     { return f.head(ctx) }
 func (f *faulty) Wait(ctx context.Context, after uint64) error { return f.wait(ctx, after) }

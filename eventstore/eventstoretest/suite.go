@@ -60,7 +60,7 @@ func Run(t *testing.T, b Backend) {
 // Checks lists all promises that one log can be asked for.
 func Checks() []Check {
 	var all []Check
-	for _, room := range [][]Check{appending, claiming, reading, waiting, racing, closing} {
+	for _, room := range [][]Check{appending, claiming, receipting, reading, waiting, racing, closing} {
 		all = append(all, room...)
 	}
 	return all
@@ -79,7 +79,8 @@ const durable = "what was acknowledged is there after reopening"
 // checkReopened fills a log, opens it again, and goes on where it ended.
 func checkReopened(ctx context.Context, t T, log eventstore.Log, reopen func(eventstore.Log) eventstore.Log) {
 	stream, key := newStream(), newKey()
-	first := mustAppend(ctx, t, log, batch(stream, 0, 3, take(key)))
+	left := leaving(batch(stream, 0, 3, take(key)), newReceipt())
+	first := mustAppend(ctx, t, log, left)
 	other := mustAppend(ctx, t, log, batch(newStream(), 0, 1))
 	want := feed(ctx, t, log, other)
 	closeLog(t, log)
@@ -91,6 +92,8 @@ func checkReopened(ctx context.Context, t T, log eventstore.Log, reopen func(eve
 	expectHead(ctx, t, log, stream, eventstore.StreamHead{Version: 3, Position: first})
 	expectConflict(ctx, t, log, batch(stream, 0, 1), 3)
 	expectTaken(ctx, t, log, batch(newStream(), 0, 1, take(key)), key, stream)
+	expectReceipt(ctx, t, log, left.Receipts[0].Key, stream, left.Receipts[0].Data)
+	expectRepeated(ctx, t, log, left, left.Receipts[0].Key, stream)
 	if next := mustAppend(ctx, t, log, batch(stream, 3, 1)); next <= other {
 		t.Errorf("after reopening a record got position %d, which does not follow %d", next, other)
 	}

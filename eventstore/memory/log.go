@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"time"
 
 	"konto/events"
 	"konto/eventstore"
@@ -17,14 +18,22 @@ type Log struct {
 	records []eventstore.Record
 	streams map[events.Stream][]eventstore.Record
 	claims  map[eventstore.ClaimKey]events.Stream
+	// receipts are never removed, only no longer seen.
+	receipts map[eventstore.ReceiptKey]receipt
+}
+
+type receipt struct {
+	eventstore.Receipt
+	stream events.Stream
 }
 
 // New makes an empty log.
 func New() *Log {
 	return &Log{
-		changed: make(chan struct{}),
-		streams: make(map[events.Stream][]eventstore.Record),
-		claims:  make(map[eventstore.ClaimKey]events.Stream),
+		changed:  make(chan struct{}),
+		streams:  make(map[events.Stream][]eventstore.Record),
+		claims:   make(map[eventstore.ClaimKey]events.Stream),
+		receipts: make(map[eventstore.ReceiptKey]receipt),
 	}
 }
 
@@ -37,15 +46,9 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		return 0, err
 	}
 	defer l.mu.Unlock()
-	if actual := uint64(len(l.streams[b.Stream])); actual != b.Expected {
-		return 0, &eventstore.VersionConflict{Stream: b.Stream, Expected: b.Expected, Actual: actual}
-	}
-	// All claims are checked before the first change, which makes the batch atomic.
-	for _, op := range b.Claims {
-		holder := l.claims[op.Key]
-		if !op.Release && holder != "" && holder != b.Stream {
-			return 0, &eventstore.ClaimTaken{Key: op.Key, Holder: holder}
-		}
+	// All is checked before the first change, which makes the batch atomic.
+	if err := l.refuse(b); err != nil {
+		return 0, err
 	}
 	for _, op := range b.Claims {
 		switch {
@@ -54,6 +57,10 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		case l.claims[op.Key] == b.Stream:
 			delete(l.claims, op.Key)
 		}
+	}
+	for _, r := range b.Receipts {
+		r.Data = bytes.Clone(r.Data)
+		l.receipts[r.Key] = receipt{r, b.Stream}
 	}
 	if len(b.Records) == 0 {
 		return 0, nil
@@ -65,6 +72,30 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 	}
 	l.wake()
 	return uint64(len(l.records)), nil
+}
+
+func (l *Log) refuse(b eventstore.Batch) error {
+	for _, r := range b.Receipts {
+		if known, ok := l.receipt(r.Key); ok {
+			return &eventstore.Repeated{Key: r.Key, Stream: known.stream}
+		}
+	}
+	if actual := uint64(len(l.streams[b.Stream])); actual != b.Expected {
+		return &eventstore.VersionConflict{Stream: b.Stream, Expected: b.Expected, Actual: actual}
+	}
+	for _, op := range b.Claims {
+		holder := l.claims[op.Key]
+		if !op.Release && holder != "" && holder != b.Stream {
+			return &eventstore.ClaimTaken{Key: op.Key, Holder: holder}
+		}
+	}
+	return nil
+}
+
+// receipt finds one that has not expired.
+func (l *Log) receipt(key eventstore.ReceiptKey) (receipt, bool) {
+	r, ok := l.receipts[key]
+	return r, ok && time.Now().Before(r.Expires)
 }
 
 // ReadStream implements eventstore.Reader.
@@ -106,6 +137,19 @@ func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Strea
 	}
 	defer l.mu.Unlock()
 	return l.claims[key], nil
+}
+
+// Receipt implements eventstore.Reader.
+func (l *Log) Receipt(ctx context.Context, key eventstore.ReceiptKey) (events.Stream, []byte, error) {
+	if err := l.lock(ctx); err != nil {
+		return "", nil, err
+	}
+	defer l.mu.Unlock()
+	r, ok := l.receipt(key)
+	if !ok {
+		return "", nil, nil
+	}
+	return r.stream, bytes.Clone(r.Data), nil
 }
 
 // Head implements eventstore.Feed.

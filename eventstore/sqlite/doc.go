@@ -3,11 +3,12 @@
 // Append puts a batch into a queue. One goroutine, the writer, takes all that
 // waits there, decides and inserts batch after batch in one transaction, and
 // commits once: many appends share one sync of the disk, each gets its own
-// verdict. A batch is validated (version, claims) before its first change, so
+// verdict. A batch is validated (receipts, version, claims) before its first change, so
 // a refused one leaves nothing to undo and its neighbours are not concerned.
 //
 //	Append ──> queue ──> writer: BEGIN IMMEDIATE
-//	                       each batch: version? claims? then insert, chain hash
+//	                       each batch: receipts? version? claims? then insert, chain hash
+//	                       sweep: some receipts that have expired
 //	                     COMMIT, synced
 //	                     new head ──> Wait wakes
 //	Append <── verdict ──┘

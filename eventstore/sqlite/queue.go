@@ -62,8 +62,9 @@ func (q *queue) take(limit int) []*pending {
 	}
 	n, records := 0, 0
 	for n < len(q.waiting) {
-		// An append without records costs about one, too.
-		records += max(1, len(q.waiting[n].batch.Records))
+		// An append without records costs about one, too, and so does a receipt.
+		b := &q.waiting[n].batch
+		records += max(1, len(b.Records)+len(b.Receipts))
 		if n > 0 && records > limit {
 			break
 		}

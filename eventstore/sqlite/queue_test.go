@@ -52,6 +52,20 @@ func TestQueueTakesGroupsInOrder(t *testing.T) {
 	}
 }
 
+func TestReceiptsCountInAGroup(t *testing.T) {
+	q := newQueue()
+	for range 4 {
+		b := newBatch(1)
+		b.Receipts = make([]eventstore.Receipt, 2)
+		if _, err := q.push(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if group := q.take(6); len(group) != 2 {
+		t.Errorf("took %d appends of a record and two receipts each, not 2", len(group))
+	}
+}
+
 func TestWithdraw(t *testing.T) {
 	q := newQueue()
 	var pushed [4]*pending

@@ -19,7 +19,7 @@ const columns = "position, stream, version, id, type, time, metadata, data"
 // read to its end at once: a reader that lingered would keep the WAL from being
 // reused.
 type queries struct {
-	stream, all, streamHead, holder, chain, versions *sql.Stmt
+	stream, all, streamHead, holder, receipt, chain, versions *sql.Stmt
 }
 
 func prepareQueries(ctx context.Context, db *sql.DB) (q queries, err error) {
@@ -28,6 +28,7 @@ func prepareQueries(ctx context.Context, db *sql.DB) (q queries, err error) {
 		`SELECT ` + columns + ` FROM events WHERE position > ? ORDER BY position LIMIT ?`:              &q.all,
 		`SELECT version, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1`:          &q.streamHead,
 		`SELECT stream FROM claims WHERE key = ?`:                                                      &q.holder,
+		`SELECT stream, data FROM receipts WHERE key = ? AND expires > ?`:                              &q.receipt,
 		`SELECT ` + columns + `, hash FROM events
 			WHERE position > ? AND position <= ? ORDER BY position LIMIT ?`: &q.chain,
 		`SELECT stream, version, position FROM events
@@ -62,6 +63,12 @@ func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Strea
 	var holder events.Stream
 	err := l.one(ctx, l.queries.holder, []any{key[:]}, &holder)
 	return holder, err
+}
+
+// Receipt implements eventstore.Reader.
+func (l *Log) Receipt(ctx context.Context, key eventstore.ReceiptKey) (stream events.Stream, data []byte, err error) {
+	err = l.one(ctx, l.queries.receipt, []any{key[:], time.Now().UnixMilli()}, &stream, &data)
+	return stream, data, err
 }
 
 // Head implements eventstore.Feed.

@@ -38,6 +38,15 @@ CREATE TABLE claims (
 	stream TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE receipts (
+	key     BLOB PRIMARY KEY,
+	stream  TEXT    NOT NULL,
+	data    BLOB    NOT NULL,
+	expires INTEGER NOT NULL -- milliseconds since 1970, UTC
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX receipts_by_expiry ON receipts (expires);
+
 CREATE TRIGGER events_are_never_updated BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 

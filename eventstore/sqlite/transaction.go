@@ -9,9 +9,14 @@ import (
 	"konto/eventstore"
 )
 
+// sweepLimit is how many expired receipts a transaction removes at least, if
+// there are as many. Each costs some 10 microseconds.
+const sweepLimit = 16
+
 // statements are the writer's, prepared once. This file alone runs them.
 type statements struct {
 	version, insert, holder, take, release *sql.Stmt
+	repeated, leave, forget                *sql.Stmt
 }
 
 func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error) {
@@ -19,9 +24,13 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 		`SELECT version FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1`: &s.version,
 		`INSERT INTO events (position, stream, version, id, type, time, metadata, data, hash)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`: &s.insert,
-		`SELECT stream FROM claims WHERE key = ?`:         &s.holder,
-		`INSERT INTO claims (key, stream) VALUES (?, ?)`:  &s.take,
-		`DELETE FROM claims WHERE key = ? AND stream = ?`: &s.release,
+		`SELECT stream FROM claims WHERE key = ?`:                   &s.holder,
+		`INSERT INTO claims (key, stream) VALUES (?, ?)`:            &s.take,
+		`DELETE FROM claims WHERE key = ? AND stream = ?`:           &s.release,
+		`SELECT stream FROM receipts WHERE key = ? AND expires > ?`: &s.repeated,
+		// One that is there has expired, else the batch would have been refused.
+		`INSERT OR REPLACE INTO receipts (key, stream, data, expires) VALUES (?, ?, ?, ?)`:        &s.leave,
+		`DELETE FROM receipts WHERE key IN (SELECT key FROM receipts WHERE expires <= ? LIMIT ?)`: &s.forget,
 	} {
 		if *statement, err = db.PrepareContext(ctx, text); err != nil {
 			return s, err
@@ -35,6 +44,7 @@ func (s statements) in(tx *sql.Tx) statements {
 	return statements{
 		version: tx.Stmt(s.version), insert: tx.Stmt(s.insert),
 		holder: tx.Stmt(s.holder), take: tx.Stmt(s.take), release: tx.Stmt(s.release),
+		repeated: tx.Stmt(s.repeated), leave: tx.Stmt(s.leave), forget: tx.Stmt(s.forget),
 	}
 }
 
@@ -42,7 +52,9 @@ func (s statements) in(tx *sql.Tx) statements {
 // judged by what those before it in the group did.
 type transaction struct {
 	statements
-	tip tip
+	tip  tip
+	now  int64 // milliseconds since 1970, one time for all that it decides
+	left int   // receipts so far
 }
 
 // append stores a batch, or refuses it without a trace: a verdict with an
@@ -62,6 +74,12 @@ func (t *transaction) append(b eventstore.Batch) (verdict, error) {
 			return verdict{}, err
 		}
 	}
+	for _, r := range b.Receipts {
+		if _, err := t.leave.Exec(r.Key[:], b.Stream, present(r.Data), r.Expires.UnixMilli()); err != nil {
+			return verdict{}, err
+		}
+		t.left++
+	}
 	if len(b.Records) == 0 {
 		return verdict{}, nil
 	}
@@ -70,6 +88,15 @@ func (t *transaction) append(b eventstore.Batch) (verdict, error) {
 
 // refuse checks all that can speak against a batch before anything is changed.
 func (t *transaction) refuse(b eventstore.Batch) (refusal, err error) {
+	for _, r := range b.Receipts {
+		var stream events.Stream
+		switch err := t.repeated.QueryRow(r.Key[:], t.now).Scan(&stream); {
+		case err == nil:
+			return &eventstore.Repeated{Key: r.Key, Stream: stream}, nil
+		case !errors.Is(err, sql.ErrNoRows):
+			return nil, err
+		}
+	}
 	var actual uint64
 	if err := t.version.QueryRow(b.Stream).Scan(&actual); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
@@ -113,6 +140,13 @@ func (t *transaction) holderOf(key eventstore.ClaimKey) (stream events.Stream, e
 		return "", nil
 	}
 	return stream, err
+}
+
+// sweep removes some receipts that have expired: more than were left, so that
+// they do not pile up, and few enough that no append waits for it.
+func (t *transaction) sweep() error {
+	_, err := t.forget.Exec(t.now, sweepLimit+2*t.left)
+	return err
 }
 
 // store inserts the record that follows the tip.

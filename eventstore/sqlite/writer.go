@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
@@ -100,11 +101,14 @@ func (w *writer) attempt(group []*pending) (tip, error) {
 		return tip{}, err
 	}
 	defer tx.Rollback()
-	t := transaction{statements: w.statements.in(tx), tip: w.tip}
+	t := transaction{statements: w.statements.in(tx), tip: w.tip, now: time.Now().UnixMilli()}
 	for _, p := range group {
 		if p.verdict, err = t.append(p.batch); err != nil {
 			return tip{}, err
 		}
+	}
+	if err := t.sweep(); err != nil {
+		return tip{}, err
 	}
 	if err := w.commit(tx); err != nil {
 		return tip{}, fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)

@@ -1,0 +1,89 @@
+package sqlite
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"konto/eventstore"
+)
+
+// TestExpiredReceiptsGoAFewAtATime: what an append waits for stays bounded,
+// and in the end all are gone.
+func TestExpiredReceiptsGoAFewAtATime(t *testing.T) {
+	const expired = 200
+	log := open(t, filepath.Join(t.TempDir(), "log.db"))
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	b := newBatch(1)
+	for i := range byte(expired) {
+		b.Receipts = append(b.Receipts, eventstore.Receipt{Key: eventstore.ReceiptKey{i}, Expires: now.Add(time.Hour)})
+	}
+	kept := newBatch(1)
+	kept.Receipts = []eventstore.Receipt{{Key: eventstore.ReceiptKey{255}, Expires: now.Add(time.Hour)}}
+	mustAppend(t, log, b)
+	mustAppend(t, log, kept)
+	if got := receipts(t, log); got != expired+1 {
+		t.Fatalf("%d receipts, want %d", got, expired+1)
+	}
+	log.Close()
+	if err := raw(t, log.path, "UPDATE receipts SET expires = 1 WHERE hex(key) NOT LIKE 'FF%'"); err != nil {
+		t.Fatal(err)
+	}
+	log = open(t, log.path)
+	for left := expired; left > 0; {
+		mustAppend(t, log, newBatch(1))
+		left = max(0, left-sweepLimit)
+		if got := receipts(t, log); got != left+1 {
+			t.Fatalf("%d receipts after an append, want %d", got, left+1)
+		}
+	}
+	if stream, _, err := log.Receipt(t.Context(), eventstore.ReceiptKey{255}); err != nil || stream != kept.Stream {
+		t.Errorf("the receipt that has not expired is of %q, %v", stream, err)
+	}
+}
+
+// TestExpiredReceiptsThatAreStillThere count for nothing.
+func TestExpiredReceiptsThatAreStillThere(t *testing.T) {
+	log := open(t, filepath.Join(t.TempDir(), "log.db"))
+	b := newBatch(1)
+	b.Receipts = []eventstore.Receipt{{Expires: time.Now().UTC().Truncate(time.Millisecond).Add(time.Hour)}}
+	mustAppend(t, log, b)
+	log.Close()
+	if err := raw(t, log.path, "UPDATE receipts SET expires = 1"); err != nil {
+		t.Fatal(err)
+	}
+	log = open(t, log.path)
+	if stream, _, err := log.Receipt(t.Context(), eventstore.ReceiptKey{}); err != nil || stream != "" {
+		t.Errorf("read as %q, %v", stream, err)
+	}
+	again := newBatch(1)
+	again.Receipts = b.Receipts
+	mustAppend(t, log, again)
+	if stream, _, err := log.Receipt(t.Context(), eventstore.ReceiptKey{}); err != nil || stream != again.Stream {
+		t.Errorf("left again, read as %q, %v", stream, err)
+	}
+}
+
+// TestReceiptsDoNotPileUp: a transaction removes more than it leaves.
+func TestReceiptsDoNotPileUp(t *testing.T) {
+	log := open(t, filepath.Join(t.TempDir(), "log.db"))
+	long := time.UnixMilli(1).UTC()
+	for i := range byte(10) {
+		b := newBatch(1)
+		for j := range byte(50) {
+			b.Receipts = append(b.Receipts, eventstore.Receipt{Key: eventstore.ReceiptKey{i, j}, Expires: long})
+		}
+		mustAppend(t, log, b)
+		if got := receipts(t, log); got != 0 {
+			t.Fatalf("%d receipts that have expired are left", got)
+		}
+	}
+}
+
+func receipts(t *testing.T, log *Log) (count int) {
+	t.Helper()
+	if err := log.readers.QueryRowContext(t.Context(), "SELECT count(*) FROM receipts").Scan(&count); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
