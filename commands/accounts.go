@@ -20,7 +20,10 @@ type Config struct {
 	Store *eventstore.Store // required
 	// CachedAccounts bounds how many folded states are kept; 0 or less means 20,000.
 	CachedAccounts int
-	Now            Clock
+	// EmailCodeLife is how long the code of a change of address can be used; 0
+	// means 30 minutes.
+	EmailCodeLife time.Duration
+	Now           Clock
 }
 
 // Accounts handles commands: load, fold, decide, append. Many goroutines may
@@ -31,6 +34,9 @@ type Accounts struct {
 	ids   *idSource
 	lanes lanes
 	cache *lru.Cache[ulid.ULID, events.Account]
+
+	codes         events.EmailCodes
+	emailCodeLife time.Duration
 }
 
 // NewAccounts makes the handler.
@@ -45,18 +51,39 @@ func NewAccounts(cfg Config) *Accounts {
 	if err != nil {
 		panic(err) // only a size below 1 is refused
 	}
-	return &Accounts{store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache}
+	if cfg.EmailCodeLife <= 0 {
+		cfg.EmailCodeLife = defaultEmailCodeLife
+	}
+	return &Accounts{
+		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache,
+		codes: events.NewEmailCodes(cfg.Store.Derive), emailCodeLife: cfg.EmailCodeLife,
+	}
 }
 
 // Do runs a command on one account and returns once what it did is durable.
 //
-// Errors: *Invalid, ErrNotFound, ErrAdministratorEmail, *VersionMismatch, *Taken
-// and ErrBusy tell that nothing was stored, and so does ctx's own error, returned
+// Errors: *Invalid, ErrNotFound, ErrAdministratorEmail, *VersionMismatch, *Taken,
+// ErrBusy and those that a command names tell that nothing was stored, unless the
+// command says otherwise, and so does ctx's own error, returned
 // as it is when ctx ends while the command waits for others. Any other, such as
 // eventstore.ErrOutcomeUnknown, leaves open whether the command was stored: the
 // caller reads to find out.
 func (h *Accounts) Do(ctx context.Context, id ulid.ULID, meta events.Metadata, c Command) (Outcome, error) {
+	return h.DoOnce(ctx, id, meta, Once{}, c)
+}
+
+// DoOnce is Do for a request that may be sent again: then it returns what the
+// request came to the first time, whether or not the first caller learned of it.
+// Of requests at the same time one is carried out, and the others wait for it.
+// The answer may be another account's than id's, when the command opens one
+// and it was opened under another id. One more error is ErrReused.
+func (h *Accounts) DoOnce(ctx context.Context, id ulid.ULID, meta events.Metadata, once Once, c Command) (Outcome, error) {
+	c, err := h.prepare(ctx, id, c)
+	if err != nil {
+		return Outcome{}, err
+	}
 	mine := newCall(meta, c)
+	mine.once = once
 	h.lanes.join(id, mine)
 	select {
 	case <-mine.answered:

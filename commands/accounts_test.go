@@ -195,7 +195,9 @@ func TestTakenNamesTheField(t *testing.T) {
 	anna, bo := n.open(t, "anna"), n.open(t, "bo")
 	state, _ := n.Load(t.Context(), anna)
 	number := Update{FormatsDecided: true, Profile: events.ProfileUpdated{SocialSecurityNumber: events.Set("850507-3412")}}
+	customer := Update{Profile: events.ProfileUpdated{CustomerNumber: events.Set("1002771")}}
 	n.do(t, anna, number)
+	n.do(t, anna, customer)
 	tests := []struct {
 		id      ulid.ULID
 		command Command
@@ -203,6 +205,7 @@ func TestTakenNamesTheField(t *testing.T) {
 	}{
 		{bo, email("ANNA@example.se"), "/email"},
 		{bo, number, "/socialSecurityNumber"},
+		{bo, customer, "/customerNumber"},
 		{ulid.Make(), Open{Email: "c@example.se", PaywayID: state.PaywayID}, "/paywayId"},
 	}
 	for _, tt := range tests {
@@ -221,10 +224,11 @@ func TestPartialUpdateLeavesOutWhatIsTaken(t *testing.T) {
 	n := newNode(t)
 	anna, bo := n.open(t, "anna"), n.open(t, "bo")
 	update := Update{Partial: true, FormatsDecided: true, Email: events.Set("anna@example.se"),
-		Profile: events.ProfileUpdated{Alias: events.Set("b"), SocialSecurityNumber: events.Set("850507-3412")}}
-	n.do(t, anna, Update{FormatsDecided: true, Profile: events.ProfileUpdated{SocialSecurityNumber: events.Set("850507-3412")}})
+		Profile: events.ProfileUpdated{Alias: events.Set("b"), SocialSecurityNumber: events.Set("850507-3412"), CustomerNumber: events.Set("1002771")}}
+	n.do(t, anna, Update{FormatsDecided: true,
+		Profile: events.ProfileUpdated{SocialSecurityNumber: events.Set("850507-3412"), CustomerNumber: events.Set("1002771")}})
 	outcome := n.do(t, bo, update)
-	if !outcome.Changed || outcome.Account.Profile.Alias != "b" || outcome.Account.Email != "bo@example.se" || len(outcome.Rejected) != 2 {
+	if !outcome.Changed || outcome.Account.Profile.Alias != "b" || outcome.Account.Email != "bo@example.se" || len(outcome.Rejected) != 3 {
 		t.Fatalf("outcome %+v", outcome)
 	}
 	for _, f := range outcome.Rejected {
@@ -232,7 +236,7 @@ func TestPartialUpdateLeavesOutWhatIsTaken(t *testing.T) {
 			t.Errorf("rejected %+v", f)
 		}
 	}
-	if again := n.do(t, bo, update); again.Changed || len(again.Rejected) != 2 {
+	if again := n.do(t, bo, update); again.Changed || len(again.Rejected) != 3 {
 		t.Errorf("repeated: %+v", again)
 	}
 }

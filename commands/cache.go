@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/oklog/ulid/v2"
 
@@ -36,8 +37,14 @@ func (h *Accounts) refresh(ctx context.Context, id ulid.ULID, state events.Accou
 
 // fold adds the events that follow a state.
 func (h *Accounts) fold(ctx context.Context, id ulid.ULID, state events.Account) (events.Account, error) {
-	for {
-		page, err := h.store.ReadStream(ctx, events.AccountStream(id), state.Version, foldPage)
+	return h.foldTo(ctx, id, state, math.MaxUint64)
+}
+
+// foldTo adds the events that follow a state, up to a version.
+func (h *Accounts) foldTo(ctx context.Context, id ulid.ULID, state events.Account, version uint64) (events.Account, error) {
+	for state.Version < version {
+		limit := int(min(foldPage, version-state.Version))
+		page, err := h.store.ReadStream(ctx, events.AccountStream(id), state.Version, limit)
 		if err != nil {
 			return events.Account{}, fmt.Errorf("read account %s: %w", id, err)
 		}
@@ -48,10 +55,11 @@ func (h *Accounts) fold(ctx context.Context, id ulid.ULID, state events.Account)
 			}
 			state.Apply(e, p)
 		}
-		if len(page) < foldPage {
-			return state, nil
+		if len(page) < limit {
+			break
 		}
 	}
+	return state, nil
 }
 
 // remember caches a state unless a later one is there. Two goroutines may still

@@ -6,17 +6,20 @@ import (
 	"konto/events"
 )
 
-// Command is something that a caller wants of an account: Open, Update or
-// RecordFacts. Times and ids that it needs arrive inside it.
+// Command is something that a caller wants of an account: Open, Update,
+// RecordFacts, RequestEmailChange, ConfirmEmailChange, CancelEmailChange or
+// ChangePassword. Times and ids that it needs arrive inside it.
 type Command interface{ command() }
 
 // Open makes an account. If its stream exists already, the answer is *VersionMismatch.
 type Open struct {
 	Email         string
-	PaywayID      string // 24 hex digits; made by the caller of the handler when not imported
+	PaywayID      string // 24 hex digits; NewPaywayID's when not imported
 	Administrator bool
 	Profile       events.ProfileUpdated // values as the caller sent them
 	PasswordHash  string                // argon2id, "" for none
+	// FormatsDecided is Update's.
+	FormatsDecided bool
 }
 
 // Update changes profile fields and the email address, all in one append.
@@ -40,8 +43,13 @@ type Update struct {
 	FormatsDecided bool
 	// AdministratorEmail allows changing an administrator's address.
 	AdministratorEmail bool
+	// VerifyEmail turns a new address into a request, as RequestEmailChange
+	// does: the address stays until the code mailed to the new one is confirmed.
+	VerifyEmail bool
 	// IfMatch lists the versions at which the update may happen; nil: any.
 	IfMatch []uint64
+
+	ticket ticket // with VerifyEmail
 }
 
 // RecordFacts takes in what other systems know.
@@ -56,6 +64,10 @@ type Outcome struct {
 	Account  events.Account // after the command
 	Changed  bool           // whether any event was appended
 	Rejected []FieldError   // with Update.Partial: the fields that were not stored
+	// Replayed tells that the request was carried out before, and that all this is
+	// what it came to then. Changed is false: this time nothing happened.
+	Replayed bool
+	At       time.Time // Once.At of the time when it was carried out
 }
 
 // Clock tells the time; nil means time.Now.

@@ -73,11 +73,15 @@ func (h *Accounts) attempt(ctx context.Context, id ulid.ULID, batch []*call) err
 		return err
 	}
 	for range maxAttempts {
-		r := h.decideAll(id, state, batch)
+		known, err := h.replays(ctx, batch)
+		if err != nil {
+			return err
+		}
+		r := h.decideAll(id, state, batch, known)
 		last, err := r.append(ctx, h.store)
 		var taken *eventstore.Taken
 		switch {
-		case err == nil && (fresh || len(r.events) > 0):
+		case err == nil && (fresh || !r.isEmpty()):
 			h.remember(r.settle(last))
 			return nil
 		case errors.As(err, &taken) && (fresh || len(batch) > 1):
@@ -86,7 +90,7 @@ func (h *Accounts) attempt(ctx context.Context, id ulid.ULID, batch []*call) err
 				continue
 			}
 			return refusal
-		case err == nil, taken != nil, errors.Is(err, eventstore.ErrConflict):
+		case err == nil, taken != nil, errors.Is(err, eventstore.ErrConflict), errors.Is(err, eventstore.ErrRepeated):
 			if state, err = h.refresh(ctx, id, state); err != nil {
 				return err
 			}

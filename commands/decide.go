@@ -10,6 +10,7 @@ import (
 type decision struct {
 	payloads []events.Payload // what happens, in order; none when nothing changes
 	rejected []FieldError     // with Update.Partial: what was left out
+	refusal  error            // what the caller is told, although the payloads are stored
 }
 
 // decide applies the rules to one command. It is pure: the same state and
@@ -26,6 +27,14 @@ func decide(state events.Account, c Command) (decision, error) {
 		return decideUpdate(state, c)
 	case RecordFacts:
 		return decideFacts(state, c)
+	case RequestEmailChange:
+		return decideRequestEmailChange(state, c)
+	case ConfirmEmailChange:
+		return decideConfirmEmailChange(state, c)
+	case CancelEmailChange:
+		return decideCancelEmailChange(state, c)
+	case ChangePassword:
+		return decideChangePassword(state, c)
 	}
 	return decision{}, fmt.Errorf("command %T is unknown", c)
 }

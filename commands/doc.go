@@ -4,10 +4,13 @@
 // The path of a command:
 //
 //	Accounts.Do     queues it in its account's lane          accounts.go, lane.go
+//	  prepare       what takes long or is not pure           prepare.go
 //	  lead          takes the lane's waiting commands        commit.go
 //	  recall        the account's state: cached or folded    cache.go
 //	  decide        the rules, pure: state and command in,   decide.go, open.go,
-//	                payloads or an error out                 update.go, facts.go
+//	                payloads or an error out                 update.go, facts.go,
+//	                                                         emailchange.go, changepassword.go
+//	  replays       what was carried out before              once.go
 //	  round         events with ids and times, and claims    round.go
 //	  Store.Append  all of it in one durable append
 //	  settle        to each caller the verdict of its own    round.go

@@ -23,6 +23,17 @@ var (
 	// was decided, again and again. Nothing was stored; the caller may try again.
 	ErrBusy = errors.New("account is being changed by others")
 
+	// ErrPendingOrder tells that the address cannot be changed while an order is pending.
+	ErrPendingOrder = errors.New("an order is pending")
+
+	// ErrNoEmailChange tells that no change of address waits for a code: none
+	// was asked for, or it was cancelled, confirmed or has expired.
+	ErrNoEmailChange = errors.New("no change of address is pending")
+
+	// ErrReused tells that the request's name was another request's (Once), within
+	// the last day. Nothing was stored; the caller takes another name.
+	ErrReused = errors.New("request has the name of another")
+
 	// ErrTaken is matched by *Taken.
 	ErrTaken = errors.New("already in use by another account")
 )
@@ -60,9 +71,9 @@ func (e *Invalid) Is(target error) bool { return target == ErrInvalid }
 
 // FieldError says what is wrong with one field.
 type FieldError struct {
-	Field  string // JSON pointer into the account's profile, such as /address/street
-	Code   string // one of the Code constants
-	Detail string // a sentence for the developer who called; never echoes the value
+	Field  string `json:"field"`  // JSON pointer into the account's profile, such as /address/street
+	Code   string `json:"code"`   // one of the Code constants
+	Detail string `json:"detail"` // a sentence for the developer who called; never echoes the value
 }
 
 // The codes of field errors.
@@ -79,4 +90,6 @@ const (
 	CodeMustBeSet       = "must_be_set"
 	CodeTaken           = "taken"
 	CodeNotAllowed      = "not_allowed" // an administrator's email
+	CodeIncorrect       = "incorrect"   // a code or a current password
+	CodeWeakPassword    = "weak_password"
 )

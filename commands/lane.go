@@ -17,6 +17,7 @@ const maxBatch = 64
 type call struct {
 	meta     events.Metadata
 	command  Command
+	once     Once
 	leads    chan struct{} // closed when this call's goroutine must lead its lane
 	answered chan struct{} // closed when outcome and err are set
 	outcome  Outcome

@@ -1,6 +1,8 @@
 package commands
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"regexp"
 	"strings"
 
@@ -9,13 +11,47 @@ import (
 
 var paywayID = regexp.MustCompile(`^[0-9a-f]{24}$`)
 
+// NewPaywayID makes an id such as Payway's for an account that is not imported.
+func NewPaywayID() string {
+	var id [12]byte
+	rand.Read(id[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(id[:])
+}
+
+// WithDefaults fills in what every account has that its opener does not say,
+// through whatever contract or command: it is private, Swedish and pays in SEK.
+// Imports leave it out, because they keep what is missing missing.
+func (o Open) WithDefaults() Open {
+	for _, field := range []struct {
+		change *events.Change[string]
+		value  string
+	}{
+		{&o.Profile.AccountType, events.TypePrivate},
+		{&o.Profile.CountryCode, defaultCountry},
+		{&o.Profile.LanguageCode, "sv"},
+		{&o.Profile.CurrencyCode, "SEK"},
+	} {
+		if !field.change.Made {
+			*field.change = events.Set(field.value)
+		}
+	}
+	return o
+}
+
+// Check returns the *Invalid that Do would, if any. It is for callers who have
+// something costly to do before, such as hashing a password.
+func (o Open) Check() error {
+	_, err := decideOpen(events.Account{}, o)
+	return err
+}
+
 // decideOpen opens an account unless its stream exists already: then the
 // answer is *VersionMismatch, also when the account was erased since.
 func decideOpen(state events.Account, o Open) (decision, error) {
 	var c checker
 	c.required("/email", &o.Email, emailAddress)
 	c.required("/paywayId", &o.PaywayID, paywayIDForm)
-	c.profile(&o.Profile, events.Profile{}, false)
+	c.profile(&o.Profile, events.Profile{}, o.FormatsDecided)
 	if o.PasswordHash != "" && !strings.HasPrefix(o.PasswordHash, passwordPrefix) {
 		c.reject("/password", &fault{CodeInvalidFormat, "The password must arrive as an argon2id hash."})
 	}

@@ -58,3 +58,24 @@ func TestOpenRefusesAStreamThatExists(t *testing.T) {
 		}
 	}
 }
+
+func TestDefaultsFillOnlyWhatIsNotSaid(t *testing.T) {
+	o := Open{Profile: events.ProfileUpdated{CountryCode: events.Set("FI"), CurrencyCode: events.Clear[string]()}}.WithDefaults()
+	want := events.ProfileUpdated{
+		AccountType: events.Set("private"), CountryCode: events.Set("FI"), LanguageCode: events.Set("sv"), CurrencyCode: events.Clear[string](),
+	}
+	if o.Profile != want {
+		t.Errorf("got %+v", o.Profile)
+	}
+}
+
+func TestOpenKeepsWhatAContractHasDecided(t *testing.T) {
+	o := Open{Email: "a@b.se", PaywayID: NewPaywayID(), FormatsDecided: true, Profile: events.ProfileUpdated{PhoneNumber: events.Set(",999999999999")}}
+	if err := o.Check(); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+	o.FormatsDecided = false
+	if err := o.Check(); !errors.Is(err, ErrInvalid) {
+		t.Errorf("without the contract's word: %v", err)
+	}
+}

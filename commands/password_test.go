@@ -2,6 +2,7 @@ package commands
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -11,7 +12,7 @@ import (
 )
 
 func TestHashPasswordIsArgon2idInPHCFormat(t *testing.T) {
-	hash, err := HashPassword("lösenord")
+	hash, err := HashPassword(t.Context(), "lösenord")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,15 +26,32 @@ func TestHashPasswordIsArgon2idInPHCFormat(t *testing.T) {
 	if !bytes.Equal(key, argon2.IDKey([]byte("lösenord"), salt, 2, 19456, 1, 32)) {
 		t.Error("the key is not the password's")
 	}
-	if again, _ := HashPassword("lösenord"); again == hash {
+	if again, _ := HashPassword(t.Context(), "lösenord"); again == hash {
 		t.Error("two hashes share a salt")
 	}
 }
 
 func TestPasswordLength(t *testing.T) {
 	for n, want := range map[int]error{0: ErrInvalid, 5: ErrInvalid, 6: nil, 1024: nil, 1025: ErrInvalid} {
-		if _, err := HashPassword(strings.Repeat("å", n)); !errors.Is(err, want) {
+		if _, err := HashPassword(t.Context(), strings.Repeat("å", n)); !errors.Is(err, want) {
 			t.Errorf("%d characters: %v", n, err)
 		}
+	}
+}
+
+func TestHashingWaitsForItsTurnNoLongerThanItsCaller(t *testing.T) {
+	for range cap(hashing) {
+		hashing <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := HashPassword(ctx, "lösenord"); !errors.Is(err, context.Canceled) {
+		t.Errorf("while all turns are taken: %v", err)
+	}
+	for range cap(hashing) {
+		<-hashing
+	}
+	if _, err := HashPassword(t.Context(), "lösenord"); err != nil || len(hashing) != 0 {
+		t.Errorf("afterwards: %v, %d turns taken", err, len(hashing))
 	}
 }

@@ -7,6 +7,7 @@ const (
 	fieldEmail                = "/email"
 	fieldSocialSecurityNumber = "/socialSecurityNumber"
 	fieldPaywayID             = "/paywayId"
+	fieldCustomerNumber       = "/customerNumber"
 )
 
 // profile checks every field of an update to the profile p. The account type
@@ -36,6 +37,7 @@ func (c *checker) profile(u *events.ProfileUpdated, p events.Profile, formatsDec
 	c.field("/timeZone", &u.TimeZone, timeZone)
 	c.field("/vatNumber", &u.VATNumber, vatNumber)
 	c.field("/invoiceReference", &u.InvoiceReference, nil)
+	c.field(fieldCustomerNumber, &u.CustomerNumber, nil)
 	c.field(fieldSocialSecurityNumber, &u.SocialSecurityNumber, person)
 	c.field("/companyRegistrationNumber", &u.CompanyRegistrationNumber, company)
 	c.identifier(&u.RegistrationIdentifier, home, kind)

@@ -18,6 +18,7 @@ type round struct {
 	state    events.Account // after the commands decided so far
 	events   []events.Event
 	claims   []eventstore.ClaimChange
+	receipts []eventstore.NamedReceipt
 	verdicts []verdict
 }
 
@@ -26,20 +27,29 @@ type verdict struct {
 	call    *call
 	outcome Outcome
 	err     error
-	after   int // how many of the round's events the outcome's state includes
+	after   int // how many of the round's events the outcome's state includes; 0 for one of before
 }
 
-// decideAll decides the calls in order, beginning at state.
-func (h *Accounts) decideAll(id ulid.ULID, state events.Account, batch []*call) *round {
+// decideAll decides the calls in order, beginning at state; those that were
+// carried out before have their verdicts in known.
+func (h *Accounts) decideAll(id ulid.ULID, state events.Account, batch []*call, known map[*call]verdict) *round {
 	r := &round{stream: events.AccountStream(id), expected: state.Version, state: state}
 	for _, c := range batch {
-		outcome, err := h.decideNext(r, c)
-		r.verdicts = append(r.verdicts, verdict{call: c, outcome: outcome, err: err, after: len(r.events)})
+		v, ok := known[c]
+		if !ok {
+			v, ok = r.repeats(c)
+		}
+		if !ok {
+			outcome, err := h.decideNext(r, c)
+			v = verdict{call: c, outcome: outcome, err: err, after: len(r.events)}
+		}
+		r.verdicts = append(r.verdicts, v)
 	}
 	return r
 }
 
-// decideNext adds one call's events to the round, or nothing when it fails.
+// decideNext adds one call's events to the round: none when it fails, unless
+// the failure itself is to be remembered.
 func (h *Accounts) decideNext(r *round, c *call) (Outcome, error) {
 	d, err := decide(r.state, c.command)
 	if err != nil {
@@ -55,10 +65,16 @@ func (h *Accounts) decideNext(r *round, c *call) (Outcome, error) {
 		next.Apply(e, p)
 		evs = append(evs, e)
 	}
+	out := Outcome{Account: next, Changed: len(evs) > 0, Rejected: d.rejected, At: c.once.At}
+	if c.once.Name != "" && d.refusal == nil {
+		if err := h.leave(r, c.once, out); err != nil {
+			return Outcome{}, err
+		}
+	}
 	r.claims = append(r.claims, claimChanges(&r.state, &next)...)
 	r.events = append(r.events, evs...)
 	r.state = next
-	return Outcome{Account: next, Changed: len(evs) > 0, Rejected: d.rejected}, nil
+	return out, d.refusal
 }
 
 // record makes a payload the account's next event. Time never runs backwards
@@ -75,12 +91,20 @@ func (h *Accounts) record(stream events.Stream, state events.Account, meta event
 	return events.New(stream, state.Version+1, id, at, meta, p)
 }
 
-// append stores the round's events, if there are any, and returns the last one's position.
+// isEmpty tells whether there is nothing to append.
+func (r *round) isEmpty() bool { return len(r.events) == 0 && len(r.receipts) == 0 }
+
+// append stores what the round has to store, and returns the position of the
+// account's last event.
 func (r *round) append(ctx context.Context, store *eventstore.Store) (last uint64, err error) {
-	if len(r.events) == 0 {
+	if r.isEmpty() {
 		return r.state.Position, nil
 	}
-	return store.Append(ctx, r.stream, r.expected, r.claims, r.events)
+	last, err = store.Append(ctx, r.stream, r.expected, r.claims, r.events, r.receipts...)
+	if len(r.events) == 0 {
+		last = r.state.Position
+	}
+	return last, err
 }
 
 // settle answers every call and returns the state after the round. The events
@@ -125,6 +149,8 @@ func claimField(kind string) string {
 		return fieldSocialSecurityNumber
 	case events.ClaimPaywayID:
 		return fieldPaywayID
+	case events.ClaimCustomerNumber:
+		return fieldCustomerNumber
 	}
 	return "/" + kind
 }

@@ -1,7 +1,10 @@
 package commands
 
 import (
+	"context"
 	"slices"
+
+	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
@@ -27,19 +30,37 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 		newEmail = false
 		wrong = append(wrong, FieldError{"/email", CodeNotAllowed, "An administrator's email address cannot be changed here."})
 	}
-	if u.IfMatch != nil && !slices.Contains(u.IfMatch, state.Version) {
-		return decision{}, &VersionMismatch{Actual: state.Version}
+	if newEmail && u.VerifyEmail {
+		if err := MayChangeEmail(&state); err != nil {
+			return decision{}, err
+		}
+	}
+	if err := existsAt(state, u.IfMatch); err != nil {
+		return decision{}, err
 	}
 	d := decision{rejected: wrong}
 	if changes := u.Profile.Reduced(state.Profile); !changes.IsZero() {
 		d.payloads = append(d.payloads, changes)
 	}
-	if newEmail {
+	switch {
+	case newEmail && u.VerifyEmail && u.ticket.taken:
+		return decision{}, &Taken{Field: fieldEmail}
+	case newEmail && u.VerifyEmail:
+		d.payloads = append(d.payloads, u.ticket.requested(u.Email.To))
+	case newEmail:
 		d.payloads = append(d.payloads, events.EmailChanged{
 			PreviousEmail: state.Email, NewEmail: u.Email.To, How: events.EmailDirect,
 		})
 	}
 	return d, nil
+}
+
+// prepare makes the ticket that an update to be verified needs.
+func (u Update) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Command, err error) {
+	if u.VerifyEmail && u.Email.Made {
+		u.ticket, err = h.newTicket(ctx, id, u.Email.To)
+	}
+	return u, err
 }
 
 // check brings the update's values into their stored form and returns
@@ -67,6 +88,8 @@ func (u Update) rejecting(field string) (rest Update, ok bool) {
 		change = &u.Email
 	case fieldSocialSecurityNumber:
 		change = &u.Profile.SocialSecurityNumber
+	case fieldCustomerNumber:
+		change = &u.Profile.CustomerNumber
 	default:
 		return u, false
 	}

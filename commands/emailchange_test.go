@@ -1,0 +1,159 @@
+package commands
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+func (n *node) pendingCode(t *testing.T, id ulid.ULID) string {
+	t.Helper()
+	a, err := n.Load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.codes.Code(a.EmailChange.Request)
+}
+
+func (n *node) types(t *testing.T, id ulid.ULID) string {
+	t.Helper()
+	var names []string
+	for _, e := range n.history(t, id) {
+		names = append(names, strings.TrimSuffix(e.Type, ".v1"))
+	}
+	return strings.Join(names, " ")
+}
+
+// Tries that run at once are decided one on top of the other, however they are
+// batched and whichever node takes them: five are counted, never more.
+func TestFiveWrongCodesEndARequestAlsoAtOnce(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+	code := n.pendingCode(t, id)
+	nodes := []*node{n, n.another()}
+	wrong, none := 0, 0
+	for _, err := range all(60, func(i int) error {
+		_, err := nodes[i%2].Do(t.Context(), id, events.Metadata{}, ConfirmEmailChange{Code: "wrong"})
+		return err
+	}) {
+		switch {
+		case errors.Is(err, ErrInvalid):
+			wrong++
+		case errors.Is(err, ErrNoEmailChange):
+			none++
+		default:
+			t.Errorf("%v", err)
+		}
+	}
+	if wrong != maxCodeTries || none != 60-maxCodeTries {
+		t.Errorf("%d tries were judged, %d refused", wrong, none)
+	}
+	want := "AccountOpened EmailChangeRequested" + strings.Repeat(" EmailChangeAttemptFailed", maxCodeTries) + " EmailChangeCancelled"
+	if got := n.types(t, id); got != want {
+		t.Errorf("history %s", got)
+	}
+	if _, err := n.Do(t.Context(), id, events.Metadata{}, ConfirmEmailChange{Code: code}); !errors.Is(err, ErrNoEmailChange) {
+		t.Errorf("the right code afterwards: %v", err)
+	}
+}
+
+// A refusal that is stored must not keep others of its batch from their verdict.
+func TestWrongCodeAmongOtherCommands(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+	errs := all(20, func(i int) error {
+		if i%5 == 0 {
+			_, err := n.Do(t.Context(), id, events.Metadata{}, ConfirmEmailChange{Code: "wrong"})
+			return err
+		}
+		out, err := n.Do(t.Context(), id, events.Metadata{}, alias(string(rune('a'+i))))
+		if err == nil && (!out.Changed || out.Account.Position != out.Account.Version) {
+			t.Errorf("version %d at position %d", out.Account.Version, out.Account.Position)
+		}
+		return err
+	})
+	for i, err := range errs {
+		if errors.Is(err, ErrInvalid) != (i%5 == 0) || err != nil && i%5 != 0 {
+			t.Errorf("command %d: %v", i, err)
+		}
+	}
+}
+
+func TestCodesExpire(t *testing.T) {
+	n := newNode(t)
+	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
+	n.now = func() time.Time { return clock }
+	id := n.open(t, "anna")
+	outcome := n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+	if got := outcome.Account.EmailChange.ExpiresAt; !got.Equal(clock.Add(30 * time.Minute)) {
+		t.Errorf("expires at %v", got)
+	}
+	clock = clock.Add(30 * time.Minute)
+	if _, err := n.Do(t.Context(), id, events.Metadata{}, ConfirmEmailChange{Code: n.pendingCode(t, id)}); !errors.Is(err, ErrNoEmailChange) {
+		t.Errorf("at its end: %v", err)
+	}
+	if outcome := n.do(t, id, CancelEmailChange{}); outcome.Changed {
+		t.Error("an expired request was cancelled")
+	}
+	clock = clock.Add(-time.Millisecond)
+	if got := n.do(t, id, ConfirmEmailChange{Code: n.pendingCode(t, id)}).Account; got.Email != "new@example.se" || !got.EmailChange.Verified {
+		t.Errorf("just before: %+v", got)
+	}
+}
+
+func TestOnlyTheLastRequestsCodeCounts(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.do(t, id, RequestEmailChange{NewEmail: "one@example.se"})
+	first := n.pendingCode(t, id)
+	n.do(t, id, RequestEmailChange{NewEmail: "two@example.se"})
+	if _, err := n.Do(t.Context(), id, events.Metadata{}, ConfirmEmailChange{Code: first}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("the first: %v", err)
+	}
+	if got := n.do(t, id, ConfirmEmailChange{Code: n.pendingCode(t, id)}).Account.Email; got != "two@example.se" {
+		t.Errorf("the second makes it %s", got)
+	}
+}
+
+func TestAddressTakenMeanwhileIsRefusedAtConfirmation(t *testing.T) {
+	n := newNode(t)
+	anna := n.open(t, "anna")
+	n.do(t, anna, RequestEmailChange{NewEmail: "bo@example.se"})
+	n.open(t, "bo")
+	_, err := n.Do(t.Context(), anna, events.Metadata{}, ConfirmEmailChange{Code: n.pendingCode(t, anna)})
+	if !errors.Is(err, ErrTaken) {
+		t.Errorf("confirmation: %v", err)
+	}
+	if _, err := n.Do(t.Context(), anna, events.Metadata{}, RequestEmailChange{NewEmail: "BO@example.se"}); !errors.Is(err, ErrTaken) {
+		t.Errorf("another request: %v", err)
+	}
+	if _, err := n.Do(t.Context(), anna, events.Metadata{}, RequestEmailChange{NewEmail: "Anna@example.se"}); err != nil {
+		t.Errorf("another spelling of the own address: %v", err)
+	}
+}
+
+func TestPendingOrderKeepsTheAddress(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+	n.do(t, id, RecordFacts{Facts: events.FactsRecorded{PendingOrder: events.Set("order-1")}})
+	verified := email("new@example.se")
+	verified.VerifyEmail = true
+	for name, c := range map[string]Command{
+		"request": RequestEmailChange{NewEmail: "other@example.se"},
+		"confirm": ConfirmEmailChange{Code: n.pendingCode(t, id)},
+		"update":  verified,
+	} {
+		if _, err := n.Do(t.Context(), id, events.Metadata{}, c); !errors.Is(err, ErrPendingOrder) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	n.do(t, id, CancelEmailChange{}) // may always
+}
