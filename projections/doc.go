@@ -7,7 +7,9 @@
 //   - what of it is kept in memory: recent.go
 //   - access by token: authenticate.go
 //   - reads that are never older than an acknowledged write: reader.go
-//   - the publisher to NATS JetStream: nats/
+//   - what a changed password does to sessions: sessions.go
+//   - the publisher to NATS JetStream, and a subscriber for reactors: nats/
+//   - the reactor that mails codes: mail/
 //
 // A follower's states, as Status tells them:
 //

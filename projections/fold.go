@@ -104,18 +104,16 @@ func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (
 		return misplaced(e)
 	}
 	f.accounts[id] = a
+	if changed, ok := payload.(events.PasswordChanged); ok {
+		return f.closeSessions(ctx, id, changed.Session, e.Time)
+	}
 	return nil
 }
 
-func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
-	c, ok := f.credentials[id]
-	if !ok {
-		c, ok, _ = f.model.credentials.get(id)
-	}
-	if !ok {
-		if c, _, err = f.model.readCredential(ctx, f.tx.QueryRowContext(ctx, credentialQuery, id[:])); err != nil {
-			return err
-		}
+func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event) error {
+	c, err := f.credential(ctx, id)
+	if err != nil {
+		return err
 	}
 	payload, err := next(e, c.Version)
 	if err != nil {
@@ -126,6 +124,18 @@ func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event
 	}
 	f.credentials[id] = c
 	return nil
+}
+
+// credential is the one with that id as of the events taken in so far.
+func (f *fold) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
+	c, ok := f.credentials[id]
+	if !ok {
+		c, ok, _ = f.model.credentials.get(id)
+	}
+	if !ok {
+		c, _, err = f.model.readCredential(ctx, f.tx.QueryRowContext(ctx, credentialQuery, id[:]))
+	}
+	return c, err
 }
 
 // next decodes the event that must follow a version of its stream.
@@ -179,8 +189,8 @@ func (f *fold) writeCredentials(ctx context.Context) error {
 	if len(f.credentials) == 0 {
 		return nil
 	}
-	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (id, consumer, content) VALUES (?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET consumer = excluded.consumer, content = excluded.content`)
+	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (id, consumer, account, content) VALUES (?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET consumer = excluded.consumer, account = excluded.account, content = excluded.content`)
 	if err != nil {
 		return err
 	}
@@ -192,7 +202,7 @@ func (f *fold) writeCredentials(ctx context.Context) error {
 		}
 		// A consumer's key never expires, so it is usable until it is revoked.
 		usable := c.Kind == events.KindConsumer && c.Revoked.IsZero()
-		if _, err := put.ExecContext(ctx, id[:], sql.NullString{String: c.Name, Valid: usable}, content); err != nil {
+		if _, err := put.ExecContext(ctx, id[:], sql.NullString{String: c.Name, Valid: usable}, sessionAccount(&c), content); err != nil {
 			return err
 		}
 	}

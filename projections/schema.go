@@ -42,8 +42,10 @@ CREATE TABLE account (
 CREATE TABLE credential (
 	id       BLOB PRIMARY KEY,
 	consumer TEXT,         -- name of a usable consumer key, else null
+	account  BLOB,         -- that an open session acts for, else null
 	content  BLOB NOT NULL -- events.Credential as JSON, sealed
 );
+CREATE INDEX credential_account ON credential (account) WHERE account IS NOT NULL;
 CREATE INDEX credential_consumer ON credential (consumer) WHERE consumer IS NOT NULL;
 `
 

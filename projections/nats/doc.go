@@ -1,5 +1,6 @@
 // Package nats copies the log of account events to NATS: the embedded server,
-// konto's connection to it or to an outside one, and the publisher.
+// konto's connection to it or to an outside one, the publisher, and the
+// subscriber of konto's own reactors.
 //
 // # Only a copy
 //

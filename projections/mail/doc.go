@@ -1,0 +1,26 @@
+// Package mail sends the codes that confirm a change of address: the only mail
+// that konto ever sends. The user hears nothing of a direct change, so what
+// may be mailed is guarded twice:
+//
+//   - The reactor subscribes to EmailChangeRequested and nothing else (Subject).
+//   - A message is only a hint. What is mailed comes from the log: the request
+//     that is pending there now. One that was confirmed, cancelled, replaced or
+//     has expired since is not mailed, nor one that somebody put on NATS.
+//
+// The way of a mail:
+//
+//	KONTO ──▶ nats.Subscriber, durable konto-mailer ──▶ Watermill router ──▶ Reactor.handle   reactor.go
+//	      ──▶ letter: the text, in Swedish or English                                         letter.go
+//	      ──▶ an SMTP server, or one .eml file per message in a folder                        smtp.go, folder.go
+//
+// Letters go out in the order of the stream, but for those that failed.
+//
+// Failures are retried by JetStream, which delivers a message again after a
+// delay, also to another node. Retries in Watermill's router would hold up the
+// messages behind, and a queue for poisoned messages would be one more place
+// with addresses in it: what can never be sent is logged by its event's id and
+// dropped, and the user asks again.
+//
+// Every mail goes out at least once. Its Message-ID, like the name of its file,
+// follows from the event's id, so that a second one is known as a copy.
+package mail

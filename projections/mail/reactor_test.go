@@ -1,0 +1,315 @@
+package mail
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+	"konto/eventstore/keyring"
+	"konto/eventstore/memory"
+	"konto/projections"
+	"konto/projections/nats"
+)
+
+// office is a log that is published to an embedded NATS server, and read by
+// reactors.
+type office struct {
+	t         *testing.T
+	store     *eventstore.Store
+	publisher *nats.Publisher
+	published uint64
+	cfg       Config
+	handled   chan handled
+	log       strings.Builder
+}
+
+type handled struct {
+	event  string
+	mailed bool
+}
+
+func newOffice(t *testing.T) *office {
+	o := &office{t: t, handled: make(chan handled, 100)}
+	dir, master := t.TempDir(), sha256.Sum256([]byte("an office for tests"))
+	keys, err := keyring.Open(t.Context(), filepath.Join(dir, "keys.db"), master[:])
+	o.must(err)
+	t.Cleanup(func() { keys.Close() })
+	o.store = eventstore.NewStore(memory.New(), keys)
+	model, err := projections.OpenReadModel(t.Context(), filepath.Join(dir, "read.db"), keys)
+	o.must(err)
+	t.Cleanup(func() { model.Close() })
+	server, err := nats.StartServer(nats.ServerConfig{Dir: filepath.Join(dir, "nats"), Listen: "off", Key: master[:], Log: slog.New(slog.DiscardHandler)})
+	o.must(err)
+	t.Cleanup(server.Close)
+	conn, err := server.Dial()
+	o.must(err)
+	t.Cleanup(conn.Close)
+	o.publisher = nats.NewPublisher(nats.PublisherConfig{Conn: conn, Cursors: model, Store: o.store})
+	o.cfg = Config{
+		Subscriber: nats.NewSubscriber(nats.SubscriberConfig{Conn: conn, Durable: "konto-mailer"}),
+		// The follower does not run, so every read folds the log.
+		Accounts: &projections.Reader{Store: o.store, Model: model, Patience: time.Nanosecond,
+			Follower: projections.NewFollower(projections.FollowerConfig{Store: o.store, Projection: model})},
+		Codes: events.NewEmailCodes(o.store.Derive), Dir: filepath.Join(dir, "mail"),
+		From:    "konto@example.com",
+		Handled: func(event string, mailed bool) { o.handled <- handled{event, mailed} },
+		Log:     slog.New(slog.NewTextHandler(&o.log, nil)),
+	}
+	return o
+}
+
+func (o *office) must(err error) {
+	o.t.Helper()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// append stores payloads in an account's stream and returns the last event.
+func (o *office) append(id ulid.ULID, payloads ...events.Payload) (last events.Event) {
+	o.t.Helper()
+	stream := events.AccountStream(id)
+	head, err := o.store.StreamHead(o.t.Context(), stream)
+	o.must(err)
+	evs := make([]events.Event, len(payloads))
+	for i, p := range payloads {
+		evs[i], err = events.New(stream, head.Version+uint64(i)+1, ulid.Make(), time.Now(), events.Metadata{}, p)
+		o.must(err)
+	}
+	_, err = o.store.Append(o.t.Context(), stream, head.Version, nil, evs)
+	o.must(err)
+	return evs[len(evs)-1]
+}
+
+func (o *office) open(language string) ulid.ULID {
+	o.t.Helper()
+	id := ulid.Make()
+	o.append(id, events.AccountOpened{Email: "anna@example.com", Profile: events.ProfileUpdated{
+		FirstName: events.Set("Canaryna"), LanguageCode: events.Set(language)}})
+	return id
+}
+
+func asked(email string) events.EmailChangeRequested {
+	return events.EmailChangeRequested{NewEmail: email, Request: ulid.Make(), ExpiresAt: time.Now().Add(time.Hour)}
+}
+
+// publish brings what is new in the log to NATS.
+func (o *office) publish() {
+	o.t.Helper()
+	_, err := o.publisher.Position(o.t.Context())
+	o.must(err)
+	batch, err := o.store.ReadAll(o.t.Context(), o.published, 1000)
+	o.must(err)
+	o.must(o.publisher.Apply(o.t.Context(), batch))
+	o.published += uint64(len(batch))
+}
+
+// run starts a reactor, which ends with the test.
+func (o *office) run() {
+	o.t.Helper()
+	r, err := New(o.cfg)
+	o.must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	o.t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			o.t.Error(err)
+		}
+	})
+}
+
+// expect waits until the reactor handled an event.
+func (o *office) expect(e events.Event, mailed bool) {
+	o.t.Helper()
+	if got := <-o.handled; got != (handled{e.ID.String(), mailed}) {
+		o.t.Errorf("handled %+v, want %s mailed: %v", got, e.ID, mailed)
+	}
+}
+
+func (o *office) files() (names []string) {
+	o.t.Helper()
+	entries, err := os.ReadDir(o.cfg.Dir)
+	o.must(err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestLetterIsOneFileInTheAccountsLanguage(t *testing.T) {
+	for language, words := range map[string][]string{
+		"sv":    {"Din kod =C3=A4r ", "=?UTF-8?q?Din_bekr=C3=A4ftelsekod?="},
+		"sv-FI": {"Din kod =C3=A4r "},
+		"de":    {"Your code is ", "Subject: Your confirmation code"},
+		"svx":   {"Your code is "},
+	} {
+		t.Run(language, func(t *testing.T) {
+			o := newOffice(t)
+			request := asked("åsa@öberg.example")
+			e := o.append(o.open(language), request)
+			o.publish()
+			o.run()
+			o.expect(e, true)
+			if got := o.files(); len(got) != 1 || got[0] != e.ID.String()+".eml" {
+				t.Fatalf("files %s", got)
+			}
+			name := filepath.Join(o.cfg.Dir, e.ID.String()+".eml")
+			content, err := os.ReadFile(name)
+			o.must(err)
+			text := string(content)
+			words = append(words, o.cfg.Codes.Code(request.Request), "Message-ID: <"+e.ID.String()+"@example.com>",
+				request.ExpiresAt.UTC().Format("2006-01-02 15:04 UTC"))
+			for _, want := range words {
+				if !strings.Contains(text, want) {
+					t.Errorf("letter lacks %q:\n%s", want, text)
+				}
+			}
+			for _, personal := range []string{"anna@", "Canaryna"} {
+				if strings.Contains(text, personal) {
+					t.Errorf("letter holds %s", personal)
+				}
+			}
+			if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("file %v, %v", info.Mode(), err)
+			}
+		})
+	}
+}
+
+func TestOnlyTheRequestThatIsPendingIsMailed(t *testing.T) {
+	o := newOffice(t)
+	cancelled, replaced, expired, erased := o.open("sv"), o.open("sv"), o.open("sv"), o.open("sv")
+	first := o.append(cancelled, asked("a@example.com"))
+	o.append(cancelled, events.EmailChangeCancelled{NewEmail: "a@example.com"})
+	second := o.append(replaced, asked("b@example.com"))
+	third := o.append(replaced, asked("c@example.com"))
+	late := asked("d@example.com")
+	late.ExpiresAt = time.Now()
+	fourth := o.append(expired, late)
+	fifth := o.append(erased, asked("e@example.com"))
+	o.append(erased, events.AccountErased{})
+	o.publish()
+	o.run()
+	o.expect(first, false)
+	o.expect(second, false)
+	o.expect(third, true)
+	o.expect(fourth, false)
+	o.expect(fifth, false)
+	if got := o.files(); len(got) != 1 || got[0] != third.ID.String()+".eml" {
+		t.Errorf("files %s", got)
+	}
+}
+
+// Whoever can put a message on NATS does not get mail sent by it.
+func TestForgedMessagesAreNotMailed(t *testing.T) {
+	o := newOffice(t)
+	id := o.open("sv")
+	pending := asked("a@example.com")
+	o.append(id, pending)
+	r, err := New(o.cfg)
+	o.must(err)
+	for name, forged := range map[string]struct{ event, subject, body string }{
+		"no headers":      {"", "", `{"newEmail":"x@example.com"}`},
+		"another request": {ulid.Make().String(), id.String(), `{"newEmail":"x@example.com","request":"` + ulid.Make().String() + `","expiresAt":"2999-01-01T00:00:00Z"}`},
+		"another account": {ulid.Make().String(), ulid.Make().String(), `{"request":"` + pending.Request.String() + `"}`},
+		"no request":      {ulid.Make().String(), id.String(), `{"newEmail":"x@example.com"}`},
+		"no JSON":         {ulid.Make().String(), id.String(), `x@example.com`},
+	} {
+		m := message.NewMessage(forged.event, []byte(forged.body))
+		m.Metadata.Set("ce-id", forged.event)
+		m.Metadata.Set("ce-subject", forged.subject)
+		if err := r.handle(m); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := <-o.handled; got.mailed {
+			t.Errorf("%s was mailed", name)
+		}
+	}
+	if got := o.files(); len(got) != 0 {
+		t.Errorf("files %s", got)
+	}
+	if strings.Contains(o.log.String(), "x@example.com") {
+		t.Errorf("an address was logged: %s", o.log.String())
+	}
+}
+
+func TestRedeliveredRequestMakesNoSecondFile(t *testing.T) {
+	o := newOffice(t)
+	id, request := o.open("sv"), asked("a@example.com")
+	e := o.append(id, request)
+	r, err := New(o.cfg)
+	o.must(err)
+	m := message.NewMessage(e.ID.String(), []byte(`{"request":"`+request.Request.String()+`"}`))
+	m.Metadata.Set("ce-id", e.ID.String())
+	m.Metadata.Set("ce-subject", id.String())
+	for range 2 {
+		o.must(r.handle(m))
+		o.expect(e, true)
+	}
+	if got := o.files(); len(got) != 1 {
+		t.Errorf("files %s", got)
+	}
+}
+
+func TestSMTP(t *testing.T) {
+	o := newOffice(t)
+	s := newSMTPServer(t, "451 4.7.1 a@example.com is greylisted", "550 5.1.1 no b@example.com here")
+	o.cfg.SMTPURL = s.url
+	request := asked("a@example.com")
+	put := o.append(o.open("sv"), request)
+	gone := o.append(o.open("sv"), asked("b@example.com"))
+	o.publish()
+	o.run()
+	o.expect(put, false)  // 451: comes again
+	o.expect(gone, false) // 550: dropped
+	o.expect(put, true)
+	letter := <-s.letters
+	for _, want := range []string{
+		"MAIL FROM:<konto@example.com>", "RCPT TO:<a@example.com>", "To: <a@example.com>",
+		"Message-ID: <" + put.ID.String() + "@example.com>", o.cfg.Codes.Code(request.Request),
+	} {
+		if !strings.Contains(letter, want) {
+			t.Errorf("letter lacks %q:\n%s", want, letter)
+		}
+	}
+	if log := o.log.String(); strings.Contains(log, "@example.com") || !strings.Contains(log, `msg="code was not mailed" event=`+gone.ID.String()) {
+		t.Errorf("log is %s", log)
+	}
+	if len(s.letters) != 0 {
+		t.Error("there is another letter")
+	}
+}
+
+func TestConfigurationIsChecked(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"nothing":        {},
+		"another scheme": {SMTPURL: "http://user:secret@mail.example.com"},
+		"no host":        {SMTPURL: "smtp://user:secret@"},
+		"a path":         {SMTPURL: "smtp://user:secret@mail.example.com/x"},
+		"a broken port":  {SMTPURL: "smtp://user:secret@mail.example.com:smtp"},
+		"no sender":      {Dir: t.TempDir(), From: "konto"},
+		"an absurd port": {SMTPURL: "smtp://user:secret@mail.example.com:99999999"},
+	} {
+		_, err := New(cfg)
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, good := range []string{"smtp://mail.example.com", "smtps://user:pass@mail.example.com:4650", "smtp://127.0.0.1:1025"} {
+		if _, err := New(Config{SMTPURL: good}); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+}
