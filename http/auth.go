@@ -19,26 +19,54 @@ type access struct {
 	scope     string
 	client    bool // a client's token; else an account's key or session
 	delegated bool // whether sessions by delegated grant are let in
+	anyone    bool // the endpoint finds out itself who calls
 }
 
 // admit authenticates the caller and lets those with access on to the endpoint.
 func (a access) admit(e endpoint) endpoint {
+	if a.anyone {
+		return e
+	}
 	return func(x *exchange) error {
-		token, cookie, err := x.token()
-		if err != nil {
+		if err := x.authenticate(); err != nil {
 			return err
-		}
-		if x.who, err = x.Access.Authenticate(x.r.Context(), token, x.at); err != nil {
-			return err
-		}
-		if cookie && x.who.Kind != events.KindSession {
-			return projections.ErrUnauthenticated
 		}
 		if err := a.check(&x.who); err != nil {
 			return err
 		}
+		if !takesJSON(x.r.Header["Accept"]) {
+			return errNotAcceptable
+		}
 		return e(x)
 	}
+}
+
+// authenticate finds out who calls, and counts the request.
+func (x *exchange) authenticate() error {
+	token, cookie, err := x.token()
+	if err == nil {
+		x.who, err = x.identify(token)
+	}
+	if err == nil && cookie && x.who.Kind != events.KindSession {
+		err = projections.ErrUnauthenticated
+	}
+	return x.counted(err)
+}
+
+// counted counts the request against the caller, or against the address when
+// err tells that there is none. What others do from a caller's address is never
+// held against a valid credential: many callers may come from one address, such
+// as a proxy's. It returns err, or errRateLimited.
+func (x *exchange) counted(err error) error {
+	switch {
+	case err == nil:
+		return x.spend()
+	case errors.Is(err, errNoCredential), errors.Is(err, projections.ErrUnauthenticated):
+		if err := x.spendAddress(failurePrice); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 func (a access) check(who *events.Credential) error {
@@ -56,7 +84,7 @@ func (a access) check(who *events.Credential) error {
 		return errForbidden
 	}
 	if !a.delegated && isDelegated(who) {
-		return errForbidden
+		return errDelegated
 	}
 	if !slices.Contains(who.Scopes, a.scope) {
 		return errScope
@@ -67,7 +95,9 @@ func (a access) check(who *events.Credential) error {
 func isDelegated(who *events.Credential) bool { return who.Parent != (ulid.ULID{}) }
 
 // token returns the bearer token, or the session cookie's where the contract
-// takes one. A cookie never makes up for a wrong Authorization header.
+// takes one. A cookie never makes up for a wrong Authorization header. Browsers
+// send cookies for any site's page, so an update by cookie must come from the
+// same origin or an allowed one.
 func (x *exchange) token() (token string, cookie bool, err error) {
 	if values := x.r.Header["Authorization"]; len(values) > 0 {
 		scheme, token, _ := strings.Cut(values[0], " ")
@@ -78,15 +108,21 @@ func (x *exchange) token() (token string, cookie bool, err error) {
 	}
 	if x.contract.cookie {
 		if c, err := x.r.Cookie(sessionCookie); err == nil {
+			if x.origins.crossSite.Check(x.r) != nil {
+				return "", true, errCrossSite
+			}
 			return c.Value, true, nil
 		}
 	}
 	return "", false, errNoCredential
 }
 
-// challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3): a caller
-// who sent no credential is not told of an error.
-func challenge(err error) string {
+// challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3, and RFC 6749,
+// section 5.2): a caller who sent no credential is not told of an error.
+func (c *contract) challenge(err error) string {
+	if c.basic {
+		return `Basic realm="konto"`
+	}
 	if errors.Is(err, errNoCredential) {
 		return `Bearer realm="konto"`
 	}

@@ -20,7 +20,9 @@ type body struct {
 	update commands.Update
 
 	// What has no place of its own in the update.
-	paywayID                   events.Change[string]
+	paywayID, password         events.Change[string]
+	newEmail, currentPassword  events.Change[string]
+	code                       events.Change[string]
 	identifier, identifierLand events.Change[string]
 }
 

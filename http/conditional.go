@@ -31,11 +31,11 @@ func ifMatch(h http.Header) []uint64 {
 	return versions
 }
 
-// unchanged tells whether If-None-Match names the version; weak tags count
-// (RFC 9110, section 13.1.2).
-func unchanged(h http.Header, version uint64) bool {
+// unchanged tells whether If-None-Match names the entity tag; whether either is
+// weak does not count (RFC 9110, section 13.1.2).
+func unchanged(h http.Header, current string) bool {
 	return slices.ContainsFunc(tags(h["If-None-Match"]), func(tag string) bool {
-		return tag == "*" || strings.TrimPrefix(tag, "W/") == etag(version)
+		return tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(current, "W/")
 	})
 }
 
@@ -68,7 +68,7 @@ func (x *exchange) answerRead(version uint64, body func() any) error {
 	if wanted := ifMatch(x.r.Header); wanted != nil && !slices.Contains(wanted, version) {
 		return errPrecondition
 	}
-	if unchanged(x.r.Header, version) {
+	if unchanged(x.r.Header, etag(version)) {
 		x.w.Header().Set("ETag", etag(version))
 		x.w.WriteHeader(http.StatusNotModified)
 		return nil

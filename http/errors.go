@@ -13,11 +13,20 @@ var (
 	errMethod       = errors.New("path does not take this method")
 	errNoCredential = errors.New("no credential was given")
 	errForbidden    = errors.New("this kind of credential is not let in")
+	errDelegated    = errors.New("session by delegated access is not let in")
 	errScope        = errors.New("credential lacks the scope")
 	errContentType  = errors.New("content type is not application/json")
 	errMalformed    = errors.New("body is not one JSON object")
 	errTooLarge     = errors.New("body is too large")
 	errPrecondition = errors.New("precondition failed")
+
+	errRateLimited   = errors.New("too many requests")
+	errCrossSite     = errors.New("another site's page asks with a cookie")
+	errNotAcceptable = errors.New("caller does not take JSON")
+	errTooSlow       = errors.New("body came too slowly")
+	errIssuerAway    = errors.New("outside issuer's keys cannot be fetched")
+
+	errIdempotencyKey = errors.New("idempotency key is malformed")
 
 	// errRejected is matched by *rejection.
 	errRejected = errors.New("body has wrong members")
@@ -40,6 +49,7 @@ func (e *rejection) Is(target error) bool { return target == errRejected }
 type contract struct {
 	name   string // in the metadata of events
 	cookie bool   // whether a dashboard session's cookie is taken
+	basic  bool   // whether callers authenticate by HTTP Basic, not by a bearer token
 	errors errorTable
 	media  string            // media type of an error's answer
 	names  map[string]string // from commands' pointers to the contract's own, where they differ

@@ -29,6 +29,7 @@ type exchange struct {
 	id       string    // req_ and a ULID
 	at       time.Time // when the request was taken up
 	who      events.Credential
+	body     []byte // as jsonBody read it
 }
 
 func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exchange {
@@ -36,7 +37,11 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exc
 	h := w.Header()
 	h.Set("X-Request-Id", x.id)
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // answers are data, not pages
+	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "private, no-store") // every answer holds one account's personal data
+	h.Set("Vary", "Accept, Accept-Encoding")
+	s.origins.share(w, r)
 	return x
 }
 
@@ -48,6 +53,10 @@ func (x *exchange) answer(status int, media string, body any) error {
 	}
 	h := x.w.Header()
 	h.Set("Content-Type", media)
+	if len(data) >= minGzip && takesGzip(x.r.Header["Accept-Encoding"]) {
+		data = gzipped(data)
+		h.Set("Content-Encoding", "gzip")
+	}
 	h.Set("Content-Length", strconv.Itoa(len(data)))
 	x.w.WriteHeader(status)
 	_, _ = x.w.Write(data) // fails only when the caller has gone
@@ -63,7 +72,7 @@ func (x *exchange) fail(err error) {
 		x.log("request failed", "error", err)
 	}
 	if row.status == http.StatusUnauthorized {
-		x.w.Header().Set("WWW-Authenticate", challenge(err))
+		x.w.Header().Set("WWW-Authenticate", x.contract.challenge(err))
 	}
 	if err := x.answer(row.status, x.contract.media, x.contract.render(x, row, err)); err != nil {
 		x.log("error could not be answered", "error", err)
@@ -107,12 +116,20 @@ var actorKinds = map[string]string{
 func (x *exchange) metadata() events.Metadata {
 	return events.Metadata{
 		RequestID:    x.id,
-		Actor:        events.Actor{Kind: actorKinds[x.who.Kind], ID: x.who.ID.String()},
+		Actor:        events.Actor{Kind: actorKinds[x.who.Kind], ID: actorID(&x.who)},
 		Impersonator: x.who.Admin,
 		Grant:        x.who.Grant,
 		Contract:     x.contract.name,
 		Trace:        traceparent(x.r.Header["Traceparent"]),
 	}
+}
+
+// actorID names the caller's credential, or else the caller.
+func actorID(who *events.Credential) string {
+	if who.AuthType == authJWT {
+		return "jwt:" + who.Name
+	}
+	return who.ID.String()
 }
 
 var traceFormat = regexp.MustCompile(`\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\z`)

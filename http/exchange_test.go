@@ -16,8 +16,9 @@ import (
 	"konto/projections"
 )
 
-// send makes a request with a key and returns the answer's status and body. It
-// may be called by any goroutine; what keeps it from an answer fails the test.
+// send makes a request with a key, holds the answer to the OpenAPI documents, and
+// returns its status and body. It may be called by any goroutine; what keeps it
+// from an answer fails the test.
 func (h *house) send(method, path, key string, body io.Reader, headers ...string) (int, string) {
 	r, err := http.NewRequestWithContext(h.t.Context(), method, h.server.URL+path, body)
 	if err != nil {
@@ -37,6 +38,10 @@ func (h *house) send(method, path, key string, body io.Reader, headers ...string
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
+		h.t.Error(err)
+	}
+	_, _, undocumented := (&call{request: r, received: string(text), answer: answer}).answered()
+	for _, err := range undocumented {
 		h.t.Error(err)
 	}
 	return answer.StatusCode, string(text)

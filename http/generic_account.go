@@ -82,7 +82,7 @@ func (x *exchange) patchAccount() error {
 	if err != nil {
 		return err
 	}
-	out, err := x.Accounts.Do(x.r.Context(), x.who.Account, x.metadata(), update)
+	out, err := x.do(x.who.Account, update)
 	if err != nil {
 		return err
 	}
@@ -104,5 +104,6 @@ func (x *exchange) genericUpdate() (commands.Update, error) {
 		return commands.Update{}, &rejection{b.wrong}
 	}
 	b.update.AdministratorEmail, b.update.IfMatch = true, ifMatch(x.r.Header)
+	b.update.VerifyEmail = x.EmailChangePolicy == EmailVerify
 	return b.update, nil
 }

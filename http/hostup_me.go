@@ -25,12 +25,11 @@ func (x *exchange) patchMe() error {
 	if err != nil {
 		return err
 	}
-	out, err := x.Accounts.Do(x.r.Context(), x.who.Account, x.metadata(), update)
+	out, err := x.do(x.who.Account, update)
 	if err != nil {
 		return err
 	}
-	const parent = "" // delegated sessions are not let in
-	return x.answerAt(out.Account.Version, newAccountMe(&out.Account, &x.who, parent, x.at))
+	return x.answerMe(&out.Account)
 }
 
 // parentEmail is the address of the account that delegated access to the

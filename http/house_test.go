@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"log/slog"
@@ -28,6 +29,7 @@ import (
 // house is a konto in a folder of its own, behind a real HTTP server.
 type house struct {
 	t           testing.TB
+	dir         string
 	store       *eventstore.Store
 	accounts    *commands.Accounts
 	credentials *commands.Credentials
@@ -42,8 +44,14 @@ type house struct {
 
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	h := &house{t: t, words: map[string]string{}, ids: map[string]ulid.ULID{}, log: &lockedBuffer{}}
-	dir, master := t.TempDir(), sha256.Sum256([]byte("a house for tests"))
+	return houseIn(t, t.TempDir())
+}
+
+// houseIn opens what the folder holds, as a start of konto does.
+func houseIn(t testing.TB, dir string) *house {
+	t.Helper()
+	h := &house{t: t, dir: dir, words: map[string]string{}, ids: map[string]ulid.ULID{}, log: &lockedBuffer{}}
+	master := sha256.Sum256([]byte("a house for tests"))
 	keys, err := keyring.Open(t.Context(), filepath.Join(dir, "keys.db"), master[:])
 	h.must(err)
 	t.Cleanup(func() { keys.Close() })
@@ -62,6 +70,7 @@ func newHouse(t testing.TB) *house {
 		Accounts: h.accounts,
 		Reader:   &projections.Reader{Store: h.store, Model: model, Follower: h.follower},
 		Access:   model,
+		TokenKey: keys.Derive(TokenPurpose),
 		Health:   func() []projections.Status { return []projections.Status{h.follower.Status()} },
 		Log:      slog.New(slog.NewTextHandler(h.log, nil)),
 	}
@@ -141,6 +150,8 @@ func (h *house) issued(name string, issued commands.Issued, err error) {
 	h.must(err)
 	h.must(h.follower.WaitFor(h.t.Context(), issued.Position))
 	h.ids[name], h.words[name] = issued.ID, issued.Token
+	h.words[name+".credential"] = issued.ID.String()
+	h.words[name+".basic"] = base64.StdEncoding.EncodeToString([]byte(issued.ID.String() + ":" + issued.Token))
 }
 
 // head is the log's last position.

@@ -92,7 +92,7 @@ func newAccountMe(a *events.Account, who *events.Credential, parentEmail string,
 		IsDelegatedAccess: delegated, DelegatedLabel: orNull(who.Label), DelegatedGrantID: orNull(who.Grant),
 		ParentEmail: orNull(parentEmail),
 		UIBanners:   newBanners(a), EmailChangeState: newEmailChange(&a.EmailChange, now),
-		Actions: newActions(a, delegated),
+		Actions: newActions(a, who),
 	}
 	me.CanPlaceOrders = !delegated && len(me.ProfileRequirements.MissingFields) == 0
 	if p.RegistrationIdentifier != (events.RegistrationIdentifier{}) {

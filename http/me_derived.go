@@ -119,7 +119,7 @@ type emailChange struct {
 
 func newEmailChange(e *events.PendingEmail, now time.Time) emailChange {
 	switch {
-	case e.NewEmail != "" && now.Before(e.ExpiresAt):
+	case e.Pending(now):
 		expires := milliseconds(e.ExpiresAt)
 		return emailChange{Status: "pending", PendingEmail: orNull(e.NewEmail), ExpiresAt: &expires}
 	case e.Verified:
@@ -142,15 +142,16 @@ type action struct {
 	Code    string `json:"code,omitzero"`
 }
 
-func newActions(a *events.Account, delegated bool) actions {
-	allowed := action{Allowed: true}
-	if delegated {
-		blocked := action{Reason: "Delegated access cannot change how the account is signed in to.", Code: "delegated_access"}
-		return actions{blocked, blocked, blocked}
+func newActions(a *events.Account, who *events.Credential) actions {
+	other := newAction(actionAccess.check(who))
+	return actions{CanChangeEmail: newAction(mayChangeEmail(a, who)), CanChangePassword: other, CanSetupBankID: other}
+}
+
+// newAction shows what the action itself would answer.
+func newAction(refusal error) action {
+	if refusal == nil {
+		return action{Allowed: true}
 	}
-	email := allowed
-	if a.Facts.PendingOrder != "" {
-		email = action{Reason: "The email address cannot be changed while an order is pending.", Code: "pending_order"}
-	}
-	return actions{CanChangeEmail: email, CanChangePassword: allowed, CanSetupBankID: allowed}
+	row := hostup.errors.find(refusal)
+	return action{Reason: orNull(row.text), Code: row.code}
 }

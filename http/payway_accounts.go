@@ -32,7 +32,7 @@ func putAccount(members []member) endpoint {
 		if err != nil {
 			return err
 		}
-		out, err := x.Accounts.Do(x.r.Context(), id, x.metadata(), p.update)
+		out, err := x.do(id, p.update)
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ var paywayErrors = errorTable{
 	{errNoCredential, http.StatusUnauthorized, "unauthorized", "A bearer token is required"},
 	{projections.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", "The token is unknown, expired or revoked"},
 	{errForbidden, http.StatusForbidden, "forbidden", "A client's token is required"},
+	{errDelegated, http.StatusForbidden, "forbidden", "A client's token is required"},
 	{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this endpoint requires"},
 	{errContentType, http.StatusBadRequest, "invalid_content_type_error", "The requests Content-Type header isn't set to application/json"},
 	{errMalformed, http.StatusBadRequest, "json_parser_error", "The request body could not be parsed as valid json"},
@@ -41,6 +42,15 @@ var paywayErrors = errorTable{
 	{errPrecondition, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names"},
 	{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names"},
 	{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again"},
+	{commands.ErrPendingOrder, http.StatusConflict, "conflict", "The email address cannot be changed while an order is pending"},
+	{commands.ErrNoEmailChange, http.StatusConflict, "conflict", "No change of the email address is pending"},
+	{errIdempotencyKey, http.StatusBadRequest, "invalid_parameter", "The Idempotency-Key must be 1 to 255 printable ASCII characters"},
+	{commands.ErrReused, http.StatusUnprocessableEntity, "idempotency_key_reused", "The Idempotency-Key was used for another request"},
+	{errRateLimited, http.StatusTooManyRequests, "rate_limited", "Too many requests; try again after the time in Retry-After"},
+	{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request"},
+	{errNotAcceptable, http.StatusNotAcceptable, "not_acceptable", "The answer is application/json, which Accept leaves out"},
+	{errTooSlow, http.StatusRequestTimeout, "request_timeout", "The request body came too slowly"},
+	{errIssuerAway, http.StatusServiceUnavailable, "unavailable", "The token's issuer cannot be reached to check it; try again"},
 	{nil, http.StatusInternalServerError, "internal_server_error", "Something unexpected happened server side"},
 }
 

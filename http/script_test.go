@@ -1,6 +1,7 @@
 package http
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"konto/commands"
@@ -22,45 +24,57 @@ import (
 //	account NAME {commands.Open}          an account; ${NAME.id} and ${NAME.payway} are its ids
 //	facts NAME {events.FactsRecorded}     what other systems know of it
 //	key NAME ACCOUNT SCOPE ...            an API key; ${NAME} is its token
-//	client NAME SCOPE ...                 a client's token
+//	client NAME SCOPE ...                 a client's token; ${NAME.credential} is its id, ${NAME.basic} both for HTTP Basic
 //	session NAME MEMBER=VALUE ...         a session of account=, admin=, parent=, label=, type=, scopes= (by comma), roles=
 //	revoke NAME                           ends a credential
 //	erase NAME                            ends an account
+//	code NAME ACCOUNT                     ${NAME} is the code mailed for its pending change of address
+//	serve OPTION=VALUE ...                serves with rate-limit=, origin=, body-timeout=, email-change-policy= from now on
+//	clock TIME                            the server's time from now on, or +DURATION; after serve
+//	close-log                             makes every append fail
 //	== TITLE                              begins a test
 //	> LINE                                the request: its line, headers, an empty line, its body
 //	< STATUS                              what the answer's status must be
 //	< Name: value                         a header of it ("" for none)
 //	< BODY                                all of its body, compared without white space; "*" is any string
 //	~ TEXT                                a part of its compacted body
-//	+ TYPE DATA                           an event that the request stored, in order
+//	= NAME MEMBER                         ${NAME} is from now on what that member of the answer holds
+//	+ TYPE DATA                           an event that the request stored, in order; "*" is any string
 //
-// Every request is held to what is common to all answers, and to having stored
-// exactly the events that its + lines name: none, if there are no such lines.
+// Every request is held to the OpenAPI documents, to what is common to all
+// answers, and to having stored exactly the events that its + lines name: none,
+// if there are no such lines.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	shown := map[string]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			s := &script{house: newHouse(t), t: t}
+			s := &script{house: newHouse(t), t: t, shown: shown}
 			s.run(string(text))
 		})
 	}
+	t.Run("all documented answers", func(t *testing.T) { requireAllShown(t, shown) })
 }
 
 type script struct {
 	*house
+	clock    clock
+	closed   bool // the log is
 	t        *testing.T
 	title    string
 	request  []string
-	expected []string // < lines
-	parts    []string // ~ lines
-	stored   []string // + lines
+	expected []string        // < lines
+	parts    []string        // ~ lines
+	stored   []string        // + lines
+	kept     []string        // = lines
+	shown    map[string]bool // documented answers that were seen
 }
 
 func (s *script) run(text string) {
@@ -76,6 +90,8 @@ func (s *script) run(text string) {
 			s.expected = append(s.expected, rest)
 		case "~":
 			s.parts = append(s.parts, rest)
+		case "=":
+			s.kept = append(s.kept, rest)
 		case "+":
 			s.stored = append(s.stored, rest)
 		case "", "#":
@@ -108,6 +124,15 @@ func (s *script) directive(mark, rest string) {
 		position, err := s.credentials.Revoke(s.t.Context(), events.Metadata{}, s.ids[name])
 		s.must(err)
 		s.must(s.follower.WaitFor(s.t.Context(), position))
+	case "serve":
+		s.serve(rest)
+	case "clock":
+		s.setClock(rest)
+	case "close-log":
+		s.closeLog()
+		s.closed = true
+	case "code":
+		s.words[name] = s.mailedCode(spec)
 	case "erase":
 		s.erase(name)
 	default:
@@ -142,13 +167,16 @@ func (s *script) sessionSpec(text string) (spec events.SessionOpened) {
 
 // play makes the request that the lines so far describe and checks its answer.
 func (s *script) play() {
-	request, expected, parts, stored := s.request, s.expected, s.parts, s.stored
-	s.request, s.expected, s.parts, s.stored = nil, nil, nil, nil
+	request, expected, parts, stored, kept := s.request, s.expected, s.parts, s.stored, s.kept
+	s.request, s.expected, s.parts, s.stored, s.kept = nil, nil, nil, nil, nil
 	if len(request) == 0 {
 		return
 	}
 	s.t.Run(s.title, func(t *testing.T) {
-		before := s.head()
+		before := uint64(0)
+		if !s.closed {
+			before = s.head()
+		}
 		answer, body := s.send(t, request)
 		requireCommonHeaders(t, answer)
 		s.requireAnswer(t, answer, body, expected)
@@ -157,8 +185,26 @@ func (s *script) play() {
 				t.Errorf("answer lacks %s:\n%s", part, body)
 			}
 		}
-		s.requireStored(t, before, stored, answer.Header.Get("X-Request-Id"))
+		s.keep(t, body, kept)
+		if !s.closed {
+			s.requireStored(t, before, stored, answer.Header.Get("X-Request-Id"))
+		}
 	})
+}
+
+// keep remembers members of an answer for the requests that follow.
+func (s *script) keep(t *testing.T, body string, kept []string) {
+	if len(kept) == 0 {
+		return
+	}
+	var members map[string]any
+	if err := json.Unmarshal([]byte(body), &members); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range kept {
+		name, member, _ := strings.Cut(line, " ")
+		s.words[name] = fmt.Sprint(members[member])
+	}
 }
 
 func (s *script) send(t *testing.T, lines []string) (*http.Response, string) {
@@ -169,13 +215,18 @@ func (s *script) send(t *testing.T, lines []string) (*http.Response, string) {
 			break
 		}
 	}
-	method, path, _ := strings.Cut(head[0], " ")
-	r, err := http.NewRequestWithContext(t.Context(), method, s.server.URL+path, strings.NewReader(s.fill(rest)))
+	method, path, _ := strings.Cut(s.fill(head[0]), " ")
+	sent := s.fill(rest)
+	r, err := http.NewRequestWithContext(t.Context(), method, s.server.URL+path, strings.NewReader(sent))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range head[1:] {
 		name, value, _ := strings.Cut(line, ": ")
+		if name == "Content-Length" { // longer than the body: the rest never comes
+			stall(t, r, value)
+			continue
+		}
 		r.Header.Add(name, s.fill(value))
 	}
 	answer, err := s.server.Client().Do(r)
@@ -187,6 +238,10 @@ func (s *script) send(t *testing.T, lines []string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if answer.Header.Get("Content-Encoding") == "gzip" && len(body) > 0 {
+		body = gunzipped(t, body)
+	}
+	s.requireDocumented(t, &call{request: r, sent: sent, received: string(body), answer: answer})
 	return answer, string(body)
 }
 
@@ -231,8 +286,7 @@ func (s *script) requireAnswer(t *testing.T, answer *http.Response, body string,
 	if err := compact.Compact(); err != nil {
 		t.Fatalf("expected body: %v", err)
 	}
-	pattern := strings.ReplaceAll(regexp.QuoteMeta(string(compact)), `"\*"`, `"[^"]*"`)
-	if !regexp.MustCompile(`\A` + pattern + `\z`).MatchString(body) {
+	if !like(string(compact), body) {
 		t.Errorf("answer is\n%s\nwant\n%s", body, compact)
 	}
 }
@@ -246,9 +300,15 @@ func (s *script) requireStored(t *testing.T, before uint64, want []string, reque
 			t.Errorf("event remembers request %q, not %q", e.Metadata.RequestID, requestID)
 		}
 	}
-	if a, b := strings.Join(got, "\n"), s.fill(strings.Join(want, "\n")); a != b {
+	if a, b := strings.Join(got, "\n"), s.fill(strings.Join(want, "\n")); !like(b, a) {
 		t.Errorf("stored\n%s\nwant\n%s", a, b)
 	}
+}
+
+// like compares a text with a pattern in which "*" is any string.
+func like(pattern, text string) bool {
+	pattern = strings.ReplaceAll(regexp.QuoteMeta(pattern), `"\*"`, `"[^"]*"`)
+	return regexp.MustCompile(`\A` + pattern + `\z`).MatchString(text)
 }
 
 var word = regexp.MustCompile(`\$\{[a-z0-9.-]+\}`)

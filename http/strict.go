@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -13,10 +14,16 @@ const maxBody = 64 << 10
 
 // jsonBody reads the request's body, whose content type must be JSON in UTF-8.
 func (x *exchange) jsonBody() ([]byte, error) {
-	if !isJSON(x.r.Header["Content-Type"]) {
+	if !isMedia(x.r.Header["Content-Type"], mediaJSON) {
 		return nil, errContentType
 	}
+	return x.readBody()
+}
+
+// readBody reads up to maxBody.
+func (x *exchange) readBody() ([]byte, error) {
 	if x.r.ContentLength > maxBody {
+		x.w.Header().Set("Connection", "close") // else net/http waits for the body before it answers
 		return nil, errTooLarge
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
@@ -24,20 +31,24 @@ func (x *exchange) jsonBody() ([]byte, error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, errTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errTooSlow
 	case err != nil: // the caller broke off, or broke HTTP
 		return nil, errMalformed
 	}
+	x.body = data
 	return data, nil
 }
 
-func isJSON(contentType []string) bool {
+// isMedia tells whether the header names the media type, in UTF-8.
+func isMedia(contentType []string, wanted string) bool {
 	if len(contentType) != 1 {
 		return false
 	}
-	if contentType[0] == mediaJSON {
+	if contentType[0] == wanted {
 		return true
 	}
 	media, params, err := mime.ParseMediaType(contentType[0])
 	charset, given := params["charset"]
-	return err == nil && media == mediaJSON && (!given || strings.EqualFold(charset, "utf-8"))
+	return err == nil && media == wanted && (!given || strings.EqualFold(charset, "utf-8"))
 }

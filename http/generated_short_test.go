@@ -1,0 +1,5 @@
+//go:build !long
+
+package http
+
+const generatedRequests = 3_000

@@ -1,0 +1,59 @@
+package http
+
+import (
+	"fmt"
+	"slices"
+
+	"konto/commands"
+)
+
+// EmailChangePolicy says what a new email address in PATCH /v1/account does.
+type EmailChangePolicy string
+
+const (
+	// EmailDirect makes it the account's at once. It is the default.
+	EmailDirect EmailChangePolicy = "direct"
+	// EmailVerify mails a code there. The address is the account's once the code
+	// is confirmed, by POST /v1/account/confirm-email or HostUp's action.
+	EmailVerify EmailChangePolicy = "verify"
+)
+
+// defaultElevatedRole lets an administrator update accounts through the
+// generic contract.
+const defaultElevatedRole = "account-admin"
+
+// ParseEmailChangePolicy reads a policy's name; "" is EmailDirect.
+func ParseEmailChangePolicy(name string) (EmailChangePolicy, error) {
+	switch policy := EmailChangePolicy(name); policy {
+	case "":
+		return EmailDirect, nil
+	case EmailDirect, EmailVerify:
+		return policy, nil
+	}
+	return "", fmt.Errorf("email change policy %q is neither direct nor verify", name)
+}
+
+// elevated lets in the account's owner, and of the administrators who act in
+// the owner's name those with the elevated role: "only the authenticated
+// account owner (or an admin with elevated privileges)".
+func elevated(e endpoint) endpoint {
+	return func(x *exchange) error {
+		if x.who.Admin != "" && !slices.Contains(x.who.Roles, x.ElevatedRole) {
+			return errForbidden
+		}
+		return e(x)
+	}
+}
+
+// confirmEmail is POST /v1/account/confirm-email.
+func (x *exchange) confirmEmail() error {
+	b, err := x.action(confirmEmailBody)
+	if err != nil {
+		return err
+	}
+	out, err := x.do(x.who.Account, commands.ConfirmEmailChange{Code: b.code.To, IfMatch: ifMatch(x.r.Header)})
+	if err != nil {
+		return err
+	}
+	return x.answerAt(out.Account.Version, newGenericAccount(&out.Account))
+}

@@ -1,0 +1,66 @@
+package http
+
+import (
+	"crypto/sha256"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+)
+
+// maxIdempotencyKey bounds an Idempotency-Key, in characters.
+const maxIdempotencyKey = 255
+
+// do runs a command on an account, once for each Idempotency-Key of the
+// credential: when the request was carried out before, it is answered as it was
+// then. Every endpoint that changes an account calls do, and not Accounts.Do.
+// Nothing else is needed, if its answer follows from the outcome, the body,
+// x.who and x.at alone.
+func (x *exchange) do(id ulid.ULID, c commands.Command) (commands.Outcome, error) {
+	once, err := x.once()
+	if err != nil {
+		return commands.Outcome{}, err
+	}
+	out, err := x.Accounts.DoOnce(x.r.Context(), id, x.metadata(), once, c)
+	if err == nil && out.Replayed {
+		x.w.Header().Set("Idempotent-Replayed", "true")
+		x.at = out.At // the answer may tell the time, or what has expired by then
+	}
+	return out, err
+}
+
+// once names the request by its Idempotency-Key. Without one it has no name.
+func (x *exchange) once() (commands.Once, error) {
+	values := x.r.Header["Idempotency-Key"]
+	if len(values) == 0 {
+		return commands.Once{}, nil
+	}
+	if len(values) > 1 || !isIdempotencyKey(values[0]) {
+		return commands.Once{}, errIdempotencyKey
+	}
+	return commands.Once{
+		Name:        x.who.ID.String() + " " + values[0],
+		Fingerprint: x.fingerprint(),
+		At:          x.at,
+	}, nil
+}
+
+// fingerprint is a hash of all that the request asks for, byte by byte: the
+// same JSON in other white space is another request.
+func (x *exchange) fingerprint() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, part := range []string{x.r.Method, x.r.URL.RequestURI(), strings.Join(x.r.Header["If-Match"], ",")} {
+		h.Write([]byte(part))
+		h.Write([]byte{0}) // none of them can contain it
+	}
+	h.Write(x.body)
+	h.Sum(sum[:0])
+	return sum
+}
+
+// isIdempotencyKey takes 1 to 255 printable ASCII characters.
+func isIdempotencyKey(key string) bool {
+	unprintable := func(c rune) bool { return c < ' ' || c > '~' }
+	return key != "" && len(key) <= maxIdempotencyKey && !strings.ContainsFunc(key, unprintable)
+}

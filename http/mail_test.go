@@ -1,0 +1,162 @@
+package http
+
+import (
+	"context"
+	"crypto/sha256"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+	"konto/events"
+	"konto/projections"
+	"konto/projections/mail"
+	"konto/projections/nats"
+)
+
+// post is a house whose events are published and whose codes are mailed.
+type post struct {
+	*house
+	dir     string
+	handled chan string // events that reached the reactor
+}
+
+func newPost(t *testing.T) *post {
+	h := newHouse(t)
+	dir := t.TempDir()
+	key := sha256.Sum256([]byte("files of NATS"))
+	server, err := nats.StartServer(nats.ServerConfig{Dir: filepath.Join(dir, "nats"), Listen: "off", Key: key[:]})
+	h.must(err)
+	t.Cleanup(server.Close)
+	conn, err := server.Dial()
+	h.must(err)
+	t.Cleanup(conn.Close)
+	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: conn, Cursors: h.cfg.Access, Store: h.store})
+	h.background(projections.NewFollower(projections.FollowerConfig{Name: "publisher", Store: h.store, Projection: publisher}).Run)
+	p := &post{house: h, dir: filepath.Join(dir, "mail"), handled: make(chan string, 100)}
+	reactor, err := mail.New(mail.Config{
+		Subscriber: nats.NewSubscriber(nats.SubscriberConfig{Conn: conn, Durable: "konto-mailer"}),
+		Accounts:   h.cfg.Reader, Codes: events.NewEmailCodes(h.store.Derive), Dir: p.dir,
+		Handled: func(event string, _ bool) { p.handled <- event },
+	})
+	h.must(err)
+	h.background(reactor.Run)
+	return p
+}
+
+// background runs something until the test ends.
+func (h *house) background(run func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	h.t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			h.t.Error(err)
+		}
+	})
+}
+
+// delivered waits for the letter of the account's pending request and returns
+// all that were written until then, and what else reached the reactor. Messages
+// are handled in the order of the log.
+func (p *post) delivered(account ulid.ULID) (letters map[string]string, others []string) {
+	p.t.Helper()
+	evs, err := p.store.ReadStream(p.t.Context(), events.AccountStream(account), 0, 100)
+	p.must(err)
+	awaited := evs[len(evs)-1].ID.String()
+	for event := range p.handled {
+		if event == awaited {
+			break
+		}
+		others = append(others, event)
+	}
+	names, err := filepath.Glob(filepath.Join(p.dir, "*.eml"))
+	p.must(err)
+	letters = map[string]string{}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		p.must(err)
+		letters[filepath.Base(name)] = string(text)
+	}
+	return letters, others
+}
+
+// Every way to change an address directly, and to open an account with one,
+// comes before the one request whose code is mailed. Were any of them mailed,
+// its letter would lie beside that one's.
+func TestNobodyIsToldOfADirectChange(t *testing.T) {
+	p := newPost(t)
+	anna := p.open("anna", commands.Open{Email: "anna@example.com", PaywayID: "50f3ac249f6aef294d000007"})
+	p.key("key", events.KeyIssued{Account: anna, Scopes: []string{"read:account", "write:account"}})
+	p.key("client", events.KeyIssued{Client: "adeprimo", Scopes: []string{"/external/account/w"}})
+	for _, request := range []struct{ method, path, key, body string }{
+		{"PUT", "/external/api/v1/accounts", "client", `{"id":"50f3ac249f6aef294d000007","email":"one@example.com"}`},
+		{"PUT", "/external/api/v0/accounts", "client", `{"id":"50f3ac249f6aef294d000007","email":"two@example.com"}`},
+		{"PATCH", "/v1/account", "key", `{"email":"three@example.com"}`},
+	} {
+		if status, answer := p.send(request.method, request.path, request.key, strings.NewReader(request.body)); status != 200 {
+			t.Fatalf("%s: %d %s", request.path, status, answer)
+		}
+	}
+	operator := events.Metadata{Actor: events.Actor{Kind: "operator"}, Contract: "cli"}
+	_, err := p.accounts.Do(t.Context(), anna, operator, commands.Update{Email: events.Set("four@example.com")})
+	p.must(err)
+	imported := ulid.Make()
+	_, err = p.accounts.Do(t.Context(), imported, operator, commands.Open{
+		Email: "imported@example.com", PaywayID: "50f3ac249f6aef294d000008", PasswordHash: "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$TUhCoV6YH8thtZpQqRp0JvQQ5ZYgiLA0LYApKDG6qtM",
+	})
+	p.must(err)
+
+	p.must2(p.send("POST", "/api/v2/me/actions/change-email", "key", strings.NewReader(`{"newEmail":"asked@example.com"}`)))
+	letters, others := p.delivered(anna)
+	if len(letters) != 1 {
+		t.Errorf("%d letters, want that of the request alone", len(letters))
+	}
+	if len(others) > 0 {
+		t.Errorf("%d other events reached the reactor", len(others))
+	}
+	for name, letter := range letters {
+		if !strings.Contains(letter, "To: <asked@example.com>") {
+			t.Errorf("%s is\n%s", name, letter)
+		}
+	}
+}
+
+// must2 fails the test unless a request succeeded.
+func (h *house) must2(status int, answer string) string {
+	h.t.Helper()
+	if status != 200 {
+		h.t.Fatalf("%d %s", status, answer)
+	}
+	return answer
+}
+
+// The code is nowhere but in the letter, and the letter's code confirms.
+func TestTheMailedCodeConfirms(t *testing.T) {
+	p := newPost(t)
+	anna := p.open("anna", commands.Open{Email: "anna@example.com"})
+	p.key("key", events.KeyIssued{Account: anna, Scopes: []string{"read:account", "write:account"}})
+	p.must2(p.send("POST", "/api/v2/me/actions/change-email", "key", strings.NewReader(`{"newEmail":"asked@example.com"}`)))
+	var code string
+	letters, _ := p.delivered(anna)
+	for _, letter := range letters {
+		code = regexp.MustCompile(`\b[0-9]{6}\b`).FindString(letter)
+	}
+	for _, e := range p.since(0) {
+		if strings.Contains(string(e.Data), code) {
+			t.Errorf("%s holds the code", e.Type)
+		}
+	}
+	confirmation, err := json.Marshal(map[string]string{"code": code})
+	p.must(err)
+	answer := p.must2(p.send("POST", "/api/v2/me/actions/confirm-email-change", "key", strings.NewReader(string(confirmation))))
+	if !strings.Contains(answer, `"email":"asked@example.com"`) {
+		t.Errorf("answer is %s", answer)
+	}
+}

@@ -1,0 +1,66 @@
+package http
+
+import (
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+)
+
+// paywayNew holds the members of POST accounts: those of the update but for the
+// two that only an update has, and a password.
+var paywayNew = newAccountMembers()
+
+func newAccountMembers() []member {
+	var members []member
+	for _, m := range paywayV1 {
+		switch m.name {
+		case "id", "atomic":
+			continue
+		case "email":
+			m.required = true
+		}
+		members = append(members, m)
+	}
+	return append(members, member{
+		name: "password", required: true, check: paywayPassword, to: func(b *body) *change { return &b.password },
+	})
+}
+
+// postAccount is POST /external/api/v1/accounts. Payway's id is made here.
+func (x *exchange) postAccount() error {
+	p, err := x.readPayway(paywayNew)
+	if err != nil {
+		return err
+	}
+	account := commands.Open{
+		Email: p.update.Email.To, PaywayID: commands.NewPaywayID(), Profile: p.update.Profile, FormatsDecided: true,
+	}.WithDefaults()
+	// What is wrong is told before the password is hashed, which costs far more
+	// than all the rest. Whether the address is taken cannot be: when this is a
+	// request sent again, it was taken by the first.
+	if err := account.Check(); err != nil {
+		return err
+	}
+	if account.PasswordHash, err = commands.HashPassword(x.r.Context(), p.password.To); err != nil {
+		return err
+	}
+	out, err := x.do(ulid.Make(), account)
+	if err != nil {
+		return err
+	}
+	h := x.w.Header()
+	h.Set("Location", x.r.URL.Path+"?id="+out.Account.PaywayID)
+	h.Set("ETag", etag(out.Account.Version))
+	return x.answer(http.StatusCreated, mediaJSON, newPaywayAccount(&out.Account))
+}
+
+// paywayPassword takes 6 to 1024 characters, whatever they are.
+func paywayPassword(text string) (code, detail string) {
+	if n := utf8.RuneCountInString(text); n < 6 || n > 1024 {
+		return commands.CodeInvalidValue, "Parameter must have 6 to 1024 characters"
+	}
+	return "", ""
+}

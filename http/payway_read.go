@@ -1,0 +1,116 @@
+package http
+
+import (
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"konto/commands"
+	"konto/events"
+)
+
+// selector is a parameter of GET accounts that names one account.
+type selector struct {
+	name  string
+	check format
+	claim func(value string) events.Claim
+}
+
+var selectors = []selector{
+	{"id", paywayID, events.PaywayIDClaim},
+	{"email", anyEmail, events.EmailClaim},
+	{"social_security_number", paywaySocialSecurityNumber, events.SocialSecurityNumberClaim},
+	{"customer_number", present, events.CustomerNumberClaim},
+}
+
+// getPaywayAccount is GET /external/api/v1/accounts.
+func (x *exchange) getPaywayAccount() error {
+	claim, err := selected(x.r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	id, err := x.Accounts.Find(x.r.Context(), claim)
+	if err != nil {
+		return err
+	}
+	a, err := x.Reader.Account(x.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return x.answerRead(a.Version, func() any { return newPaywayAccount(&a) })
+}
+
+// selected reads which account a query asks for. Its error is a *rejection,
+// which lists what is wrong in the order of the query.
+func selected(query string) (claim events.Claim, err error) {
+	var wrong []commands.FieldError
+	reject := func(field, code, detail string) {
+		wrong = append(wrong, commands.FieldError{Field: field, Code: code, Detail: detail})
+	}
+	const oneOfThem = "Exactly one of id, email, social_security_number and customer_number must be given"
+	given := 0
+	for part := range strings.SplitSeq(query, "&") {
+		if part == "" {
+			continue
+		}
+		name, value, ok := parameter(part)
+		field := "/" + pointerEscape.Replace(name)
+		s := selectorOf(name)
+		if s != nil {
+			given++
+		}
+		switch {
+		case !ok:
+			reject("", commands.CodeInvalidFormat, "The query could not be read")
+		case s == nil:
+			reject(field, commands.CodeUnknownField, "This parameter is not known.")
+		case given > 1:
+			reject(field, commands.CodeInvalidValue, oneOfThem)
+		case value == "":
+			reject(field, commands.CodeMustBeSet, "This parameter must be set.")
+		default:
+			if code, detail := s.check(value); code != "" {
+				reject(field, code, detail)
+			}
+			claim = s.claim(value)
+		}
+	}
+	if given == 0 && len(wrong) == 0 {
+		reject("", commands.CodeInvalidValue, oneOfThem)
+	}
+	if len(wrong) > 0 {
+		return claim, &rejection{wrong}
+	}
+	return claim, nil
+}
+
+// parameter reads one parameter of a query. net/url's own reader loses the
+// parameters' order, which decides about the error that is answered.
+func parameter(part string) (name, value string, ok bool) {
+	name, value, _ = strings.Cut(part, "=")
+	name, nameErr := url.QueryUnescape(name)
+	value, valueErr := url.QueryUnescape(value)
+	if nameErr != nil || valueErr != nil || !utf8.ValidString(name) || !utf8.ValidString(value) {
+		return "", "", false
+	}
+	return name, value, true
+}
+
+func selectorOf(name string) *selector {
+	for i := range selectors {
+		if selectors[i].name == name {
+			return &selectors[i]
+		}
+	}
+	return nil
+}
+
+// anyEmail takes the addresses that any contract may have given to an account,
+// and not only those that Payway's format takes: all of them can be asked for.
+func anyEmail(text string) (code, detail string) {
+	local, domain, _ := strings.Cut(text, "@")
+	if local == "" || domain == "" || strings.ContainsRune(text, ' ') {
+		return paywayEmail("")
+	}
+	return short(text)
+}
