@@ -185,8 +185,7 @@ type Status struct {
 	Error    string `json:"error,omitzero"` // why it retries or stopped
 }
 
-// The states of a follower. A Projection with a method State says in its own
-// words what following means to it; StateWaiting is such a word.
+// The states of a follower. A Projection with a method State tells the first two apart.
 const (
 	StateFollowing = "following"
 	StateWaiting   = "waiting for NATS" // well, but what the projection writes to is away

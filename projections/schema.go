@@ -17,7 +17,7 @@ import (
 // schemaNumber names the shape of the tables and of the rows in them, with all
 // that the fold puts there. Raise it when any of these changes: files of other
 // numbers are made anew from the log.
-const schemaNumber = 2
+const schemaNumber = 3
 
 // applicationID marks a SQLite file as a read model of konto ("kord"), so that
 // no other file is ever taken for one and deleted.

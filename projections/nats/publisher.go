@@ -57,12 +57,12 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 	return &Publisher{js: cfg.Conn.js, cursors: cfg.Cursors, store: cfg.Store, retention: cfg.Retention, log: cfg.Log}
 }
 
-// State says in words how the publisher is doing.
+// State is projections.StateFollowing, or StateWaiting while NATS is away.
 func (p *Publisher) State() string {
 	if p.away.Load() {
-		return "waiting for NATS"
+		return projections.StateWaiting
 	}
-	return "publishing"
+	return projections.StateFollowing
 }
 
 // Position returns the position after which publishing must go on, by what the

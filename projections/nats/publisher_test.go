@@ -173,7 +173,7 @@ func TestWaitsForAServerThatIsAbsentAtStart(t *testing.T) {
 	r.account(10)
 	outsideServer(t, address, r.dir)
 	r.follow(p)
-	if p.State() != "publishing" {
+	if p.State() != projections.StateFollowing {
 		t.Fatalf("state is %q", p.State())
 	}
 	r.conn = conn
