@@ -190,7 +190,6 @@ func TestHealthFollowsTheLogsFollowers(t *testing.T) {
 		want   string
 	}{
 		{projections.StateFollowing, 200, "ok"},
-		{"publishing", 200, "ok"},
 		{projections.StateWaiting, 200, "degraded"},
 		{projections.StateRetrying, 503, "failing"},
 		{projections.StateStopped, 503, "failing"},

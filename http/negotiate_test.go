@@ -54,7 +54,7 @@ func TestGzippedIsReadBack(t *testing.T) {
 }
 
 func TestACallersRequestIDIsNotTaken(t *testing.T) {
-	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/healthz", nil)
+	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/account", nil)
 	r.Header.Set("X-Request-Id", "req_01hxa3b4c5d6e7f8g9h0j1k2m3")
 	New(Config{}).ServeHTTP(w, r)
 	if got := w.Header().Values("X-Request-Id"); len(got) != 1 || got[0] == r.Header.Get("X-Request-Id") || !requestID.MatchString(got[0]) {

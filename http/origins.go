@@ -45,7 +45,7 @@ func newOrigins(allowed []string) origins {
 		AllowedMethods: methods,
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Traceparent"},
 		ExposedHeaders: []string{
-			"ETag", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-RateLimit-Limit",
+			"ETag", "Idempotent-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-RateLimit-Limit",
 			"X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-Id",
 		},
 		AllowCredentials:   true,
