@@ -3,8 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -32,18 +30,19 @@ func identify(a events.Account) identity {
 }
 
 type accountOpen struct {
-	Email         string `name:"email" required:"" placeholder:"ADDRESS" help:"Email address; no other account may have it."`
-	FirstName     string `name:"first-name" placeholder:"NAME" help:"First name."`
-	LastName      string `name:"last-name" placeholder:"NAME" help:"Last name."`
-	CompanyName   string `name:"company-name" placeholder:"NAME" help:"Company name."`
-	AccountType   string `name:"account-type" enum:"private,organisation" default:"private" help:"private or organisation."`
-	Country       string `name:"country" default:"SE" help:"Country, ISO 3166-1 alpha-2."`
-	Language      string `name:"language" default:"sv" help:"Language, BCP 47."`
-	Currency      string `name:"currency" default:"SEK" help:"Currency, ISO 4217."`
-	Administrator bool   `name:"administrator" help:"An administrator, whose email address Payway's contract cannot change."`
-	PaywayID      string `name:"payway-id" placeholder:"HEX24" help:"Payway's id, 24 hex digits; a random one unless given."`
-	PasswordStdin bool   `name:"password-stdin" help:"Read the password, one line, from standard input."`
-	PasswordHash  string `kong:"-"`
+	Email          string `name:"email" required:"" placeholder:"ADDRESS" help:"Email address; no other account may have it."`
+	FirstName      string `name:"first-name" placeholder:"NAME" help:"First name."`
+	LastName       string `name:"last-name" placeholder:"NAME" help:"Last name."`
+	CompanyName    string `name:"company-name" placeholder:"NAME" help:"Company name."`
+	AccountType    string `name:"account-type" enum:"private,organisation" default:"private" help:"private or organisation."`
+	CustomerNumber string `name:"customer-number" placeholder:"TEXT" help:"The subscription system's number of the account; unique."`
+	Country        string `name:"country" placeholder:"SE" help:"Country, ISO 3166-1 alpha-2; SE unless given."`
+	Language       string `name:"language" placeholder:"sv" help:"Language, BCP 47; sv unless given."`
+	Currency       string `name:"currency" placeholder:"SEK" help:"Currency, ISO 4217; SEK unless given."`
+	Administrator  bool   `name:"administrator" help:"An administrator, whose email address Payway's contract cannot change."`
+	PaywayID       string `name:"payway-id" placeholder:"HEX24" help:"Payway's id, 24 hex digits; a random one unless given."`
+	PasswordStdin  bool   `name:"password-stdin" help:"Read the password, one line, from standard input."`
+	PasswordHash   string `kong:"-"`
 }
 
 func (c *accountOpen) Help() string {
@@ -66,7 +65,7 @@ func (c *accountOpen) readInput(stdin io.Reader) error {
 	if password == "" {
 		return errors.New("there is no password on standard input")
 	}
-	c.PasswordHash, err = commands.HashPassword(password)
+	c.PasswordHash, err = commands.HashPassword(context.Background(), password)
 	return err
 }
 
@@ -77,9 +76,10 @@ func (c *accountOpen) Run(ctx context.Context, h *house, out *output) error {
 			FirstName: given(c.FirstName), LastName: given(c.LastName), CompanyName: given(c.CompanyName),
 			AccountType: given(c.AccountType), CountryCode: given(c.Country),
 			LanguageCode: given(c.Language), CurrencyCode: given(c.Currency),
+			CustomerNumber: given(c.CustomerNumber),
 		},
 	}
-	account, err := h.open(ctx, open)
+	account, err := h.open(ctx, open.WithDefaults())
 	if err != nil {
 		return err
 	}
@@ -97,18 +97,10 @@ func (h *house) open(ctx context.Context, open commands.Open) (events.Account, e
 		return events.Account{}, err
 	}
 	if open.PaywayID == "" {
-		open.PaywayID = randomPaywayID()
+		open.PaywayID = commands.NewPaywayID()
 	}
 	outcome, err := h.accounts.Do(ctx, id, meta, open)
 	return outcome.Account, err
-}
-
-// randomPaywayID makes one that no other account has, in all likelihood: the
-// claim on it would tell.
-func randomPaywayID() string {
-	var id [12]byte
-	rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
 }
 
 // given is a change to what a flag holds, none if it was left out.

@@ -38,13 +38,12 @@ func (h *house) furnish(ctx context.Context) (*scene, error) {
 	}
 	acme, err := h.settle(ctx, commands.Open{Email: "info@acme.example", PaywayID: acmeID, Profile: events.ProfileUpdated{
 		CompanyName: events.Set("Acme"), AccountType: events.Set(events.TypeOrganisation),
-		CountryCode: events.Set("SE"), LanguageCode: events.Set("sv"), CurrencyCode: events.Set("SEK"),
 	}})
 	if err != nil {
 		return nil, err
 	}
 	if _, err := h.settle(ctx, commands.Open{Email: "admin@example.com", PaywayID: adminID, Administrator: true, Profile: events.ProfileUpdated{
-		FirstName: events.Set("Eva"), LastName: events.Set("Admin"), AccountType: events.Set(events.TypePrivate), CountryCode: events.Set("SE"),
+		FirstName: events.Set("Eva"), LastName: events.Set("Admin"),
 	}}); err != nil {
 		return nil, err
 	}
@@ -53,8 +52,7 @@ func (h *house) furnish(ctx context.Context) (*scene, error) {
 
 func annaAccount() commands.Open {
 	return commands.Open{Email: "anna.svensson@example.com", PaywayID: annaID, Profile: events.ProfileUpdated{
-		FirstName: events.Set("Anna"), LastName: events.Set("Svensson"), AccountType: events.Set(events.TypePrivate),
-		CountryCode: events.Set("SE"), LanguageCode: events.Set("sv"), CurrencyCode: events.Set("SEK"),
+		FirstName: events.Set("Anna"), LastName: events.Set("Svensson"),
 		Address: events.AddressUpdated{
 			Street: events.Set("Examplegatan 1"), City: events.Set("Stockholm"),
 			PostalCode: events.Set("12345"), State: events.Set("Stockholm County"),
@@ -67,7 +65,7 @@ func annaAccount() commands.Open {
 func (h *house) settle(ctx context.Context, open commands.Open) (events.Account, error) {
 	id, err := h.accounts.Find(ctx, events.PaywayIDClaim(open.PaywayID))
 	if errors.Is(err, commands.ErrNotFound) {
-		return h.open(ctx, open)
+		return h.open(ctx, open.WithDefaults())
 	}
 	if err != nil {
 		return events.Account{}, err

@@ -128,6 +128,11 @@ func (h *house) do(ctx context.Context, c command, out *output) error {
 	return errors.Join(err, out.flush())
 }
 
+// reader answers with accounts that are never older than what was acknowledged.
+func (h *house) reader() *projections.Reader {
+	return &projections.Reader{Store: h.store, Model: h.model, Follower: h.follower}
+}
+
 // caughtUp waits until the read model has everything that is in the log now.
 func (h *house) caughtUp(ctx context.Context) error {
 	head, err := h.store.Head(ctx)

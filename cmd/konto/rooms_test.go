@@ -20,13 +20,19 @@ var mayImport = map[string][]string{
 // livesIn says in which room a third-party library lives, for those that must
 // not spread.
 var livesIn = map[string]string{
-	"github.com/nats-io/":         "projections/nats",
-	"github.com/mattn/go-sqlite3": "eventstore",
-	"github.com/go-chi/":          "http",
-	"github.com/nyaruka/":         "commands",
-	"golang.org/x/text":           "commands",
-	"golang.org/x/crypto":         "commands",
-	"github.com/alecthomas/kong":  "cmd",
+	"github.com/nats-io/":           "projections/nats",
+	"github.com/mattn/go-sqlite3":   "eventstore",
+	"github.com/ThreeDotsLabs/":     "projections",
+	"github.com/wneessen/go-mail":   "projections/mail",
+	"github.com/golang-jwt/":        "http",
+	"github.com/rs/cors":            "http",
+	"golang.org/x/time":             "http",
+	"github.com/ccojocar/zxcvbn-go": "commands",
+	"github.com/go-chi/":            "http",
+	"github.com/nyaruka/":           "commands",
+	"golang.org/x/text":             "commands",
+	"golang.org/x/crypto":           "commands",
+	"github.com/alecthomas/kong":    "cmd",
 }
 
 func TestRoomsImportOnlyWhatThePlanAllows(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"konto/events"
 	"konto/projections"
+	"konto/projections/mail"
 	"konto/projections/nats"
 )
 
@@ -19,6 +20,9 @@ type serveCommand struct {
 	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
 	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none."`
+
+	webOptions
+	mailOptions
 }
 
 func (c *serveCommand) Help() string {
@@ -28,7 +32,8 @@ Examples:
 
     konto serve
     konto serve --data /var/lib/konto --http 0.0.0.0:8080 --nats-listen off
-    konto serve --nats-url nats://nats.example.com:4222`
+    konto serve --nats-url nats://nats.example.com:4222 --smtp-url smtps://konto:secret@mail.example.com
+    konto serve --rate-limit 600/m --allowed-origin https://app.example.com --email-change-policy verify`
 }
 
 func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) error {
@@ -58,6 +63,7 @@ type server struct {
 	broker    *nats.Server // nil when an outside one is used
 	conn      *nats.Conn
 	publisher *projections.Follower
+	codes     *mail.Reactor
 }
 
 // streamTime is many times what it takes to make the stream.
@@ -92,7 +98,8 @@ func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logge
 	s.publisher = projections.NewFollower(projections.FollowerConfig{
 		Name: "publisher", Store: h.store, Projection: publisher, Log: log,
 	})
-	return s, nil
+	s.codes, err = s.mailer(cfg.mailOptions)
+	return s, err
 }
 
 // bare takes the operation and the address out of a network error.

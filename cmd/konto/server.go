@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -61,6 +59,12 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 			return nil
 		})
 	}
+	followers.Go(func() error {
+		if err := s.codes.Run(ctx); err != nil {
+			s.log.Error("codes are not mailed until konto is started again", "error", err)
+		}
+		return nil
+	})
 	return func() {
 		cancel()
 		followers.Wait()
@@ -91,22 +95,15 @@ func (s *server) catchUp(ctx context.Context) {
 // answer answers HTTP until ctx ends, and then lets requests that are under
 // way finish, bounded.
 func (s *server) answer(ctx context.Context, doors *errgroup.Group, ready func(context.Context) error) error {
-	h := s.house
-	web := &http.Server{
-		Handler: kontohttp.New(kontohttp.Config{
-			Accounts: h.accounts,
-			Reader:   &projections.Reader{Store: h.store, Model: h.model, Follower: h.follower},
-			Access:   h.model,
-			Health:   s.health,
-			Log:      s.log,
-		}),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	cfg, err := s.config.webOptions.configure()
+	if err != nil {
+		return err
 	}
+	cfg.Accounts, cfg.Reader, cfg.Access = s.house.accounts, s.house.reader(), s.house.model
+	cfg.TokenKey = s.house.keys.Derive(kontohttp.TokenPurpose)
+	cfg.Health, cfg.Log = s.health, s.log
+	web := kontohttp.NewServer(kontohttp.New(cfg))
+	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	doors.Go(func() error { return ready(ctx) })
 	return serveUntil(ctx, web, s.http)
 }

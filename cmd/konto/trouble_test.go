@@ -269,7 +269,7 @@ func TestSocketRefusesWhatItDoesNotKnow(t *testing.T) {
 	for name, l := range map[string]*line{
 		"unknown command": {data: folder, path: "account rename", command: struct{}{}},
 		"unknown member":  {data: folder, path: "account list", command: struct{ Sorted bool }{true}},
-		"a local command": {data: folder, path: "serve", command: serveCommand{}},
+		"a local command": {data: folder, path: "serve", command: struct{}{}},
 	} {
 		answered, err := ask(t.Context(), l, new(strings.Builder))
 		if !answered || err == nil || !strings.Contains(err.Error(), "another version of konto") {

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"konto/events"
+	kontohttp "konto/http"
+	"konto/projections/mail"
+	"konto/projections/nats"
+)
+
+// webOptions are the flags about what callers meet over HTTP. The zero value is
+// without limits and outside issuers, as the demo has it.
+type webOptions struct {
+	RateLimit         string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
+	AllowedOrigins    []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
+	EmailChangePolicy string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once or asks for a code."`
+	ElevatedRole      string        `name:"elevated-role" default:"account-admin" placeholder:"ROLE" help:"Role with which an impersonating administrator may update through the generic contract."`
+	OAuthTTL          time.Duration `name:"oauth-ttl" default:"1h" placeholder:"DURATION" help:"Life of access tokens, 1h to 2h."`
+	JWTIssuer         string        `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
+	JWTAudience       string        `name:"jwt-audience" placeholder:"NAME" help:"What the outside issuer calls konto."`
+	JWKSURL           string        `name:"jwks-url" placeholder:"URL" help:"Where the outside issuer's keys are; found from its metadata unless given."`
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (o *webOptions) Validate() error {
+	_, err := o.configure()
+	return err
+}
+
+// configure gives what follows from the flags alone.
+func (o *webOptions) configure() (cfg kontohttp.Config, err error) {
+	if o.RateLimit != "" {
+		if cfg.RateLimit, err = kontohttp.ParseRateLimit(o.RateLimit); err != nil {
+			return cfg, err
+		}
+	}
+	for _, text := range o.AllowedOrigins {
+		origin, err := kontohttp.ParseOrigin(text)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.AllowedOrigins = append(cfg.AllowedOrigins, origin)
+	}
+	if o.EmailChangePolicy != "" {
+		if cfg.EmailChangePolicy, err = kontohttp.ParseEmailChangePolicy(o.EmailChangePolicy); err != nil {
+			return cfg, err
+		}
+	}
+	if o.OAuthTTL != 0 && (o.OAuthTTL < time.Hour || o.OAuthTTL > 2*time.Hour) {
+		return cfg, fmt.Errorf("--oauth-ttl is from 1h to 2h, not %s", o.OAuthTTL)
+	}
+	if (o.JWTIssuer == "") != (o.JWTAudience == "") {
+		return cfg, fmt.Errorf("--jwt-issuer and --jwt-audience go together")
+	}
+	cfg.ElevatedRole, cfg.TokenTTL = o.ElevatedRole, o.OAuthTTL
+	cfg.JWTIssuer, cfg.JWTAudience, cfg.JWKSURL = o.JWTIssuer, o.JWTAudience, o.JWKSURL
+	return cfg, nil
+}
+
+// mailOptions are the flags about verification codes, the only mail there is.
+type mailOptions struct {
+	SMTPURL  string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user:password@host:port or smtps://...; else they are written to mail/ in the data folder."`
+	MailFrom string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`
+}
+
+// mailer makes the reactor that mails codes.
+func (s *server) mailer(o mailOptions) (*mail.Reactor, error) {
+	return mail.New(mail.Config{
+		Subscriber: nats.NewSubscriber(nats.SubscriberConfig{Conn: s.conn, Durable: "konto-mailer", Log: s.log}),
+		Accounts:   s.house.reader(),
+		Codes:      events.NewEmailCodes(s.house.keys.Derive),
+		SMTPURL:    o.SMTPURL,
+		Dir:        filepath.Join(s.house.folder, "mail"),
+		From:       o.MailFrom,
+		Log:        s.log,
+	})
+}
