@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/oklog/ulid/v2"
 
 	"konto/eventstore"
 )
@@ -17,6 +18,7 @@ const cursorName = "publisher"
 // The zero Cursor is none.
 type Cursor struct {
 	Position      uint64    `json:"position"`
+	Event         ulid.ULID `json:"event"`    // at that position, by which a cursor is known to be of this log
 	Sequence      uint64    `json:"sequence"` // the stream's last when the cursor was written
 	StreamCreated time.Time `json:"streamCreated"`
 }
@@ -53,6 +55,18 @@ func saveCursor(ctx context.Context, to Cursors, c Cursor) error {
 		return fmt.Errorf("save the publisher's cursor: %w", err)
 	}
 	return nil
+}
+
+// eventAt returns the id of the event at a position, zeros when the log holds none.
+func eventAt(ctx context.Context, store *eventstore.Store, position uint64) (id ulid.ULID, err error) {
+	if position == 0 {
+		return id, nil
+	}
+	at, err := store.ReadAll(ctx, position-1, 1)
+	if err != nil || len(at) == 0 || at[0].Position != position {
+		return id, err
+	}
+	return at[0].ID, nil
 }
 
 // fits tells that the stream is the one the cursor was written for, and holds

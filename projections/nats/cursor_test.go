@@ -66,6 +66,21 @@ func TestFindsWhereToGoOn(t *testing.T) {
 	}
 }
 
+// A log that was put back and grew past the cursor holds other events at the
+// positions that the cursor counts as published.
+func TestCursorOfAnotherHistoryIsNone(t *testing.T) {
+	r := newRoom(t)
+	r.account(10)
+	r.start()
+	r.follow(r.publisher())
+	before := r.published(0)
+	other := newRoom(t)
+	other.account(12)
+	r.store = other.store
+	r.follow(r.publisher())
+	r.holds(append(before, r.published(0)...))
+}
+
 func TestStreamOfAnotherLogIsContinued(t *testing.T) {
 	r := newRoom(t)
 	r.account(100)

@@ -136,7 +136,7 @@ func (p *Publisher) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	saved, err := loadCursor(ctx, p.cursors)
+	saved, err := p.savedCursor(ctx)
 	if err != nil {
 		return err
 	}
@@ -147,6 +147,9 @@ func (p *Publisher) sync(ctx context.Context) error {
 		}
 	}
 	next := Cursor{Position: saved.resume(t, held), Sequence: t.sequence, StreamCreated: t.created}
+	if next.Event, err = eventAt(ctx, p.store, next.Position); err != nil {
+		return err
+	}
 	if next.Position < saved.Position {
 		p.log.Warn("stream lost messages, publishing them again", "stream", streamName, "after", next.Position, "upto", saved.Position)
 	}
@@ -157,6 +160,20 @@ func (p *Publisher) sync(ctx context.Context) error {
 	}
 	p.cursor, p.filled, p.synced = next, t.messages > 0, true
 	return nil
+}
+
+// savedCursor returns the cursor that was saved, none when it is of another
+// history: an older copy of the log was put back and has grown since.
+func (p *Publisher) savedCursor(ctx context.Context) (Cursor, error) {
+	saved, err := loadCursor(ctx, p.cursors)
+	if err != nil {
+		return Cursor{}, err
+	}
+	event, err := eventAt(ctx, p.store, saved.Position)
+	if err != nil || event != saved.Event {
+		return Cursor{}, err
+	}
+	return saved, nil
 }
 
 // catchUp publishes what the log holds between the cursor and a position.
@@ -203,7 +220,7 @@ func (p *Publisher) publishPart(ctx context.Context, part []events.Event) error 
 		return err
 	}
 	next := p.cursor
-	next.Position = part[len(part)-1].Position
+	next.Position, next.Event = part[len(part)-1].Position, part[len(part)-1].ID
 	next.Sequence += uint64(len(msgs))
 	if err := saveCursor(ctx, p.cursors, next); err != nil {
 		return err

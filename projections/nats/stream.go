@@ -110,12 +110,9 @@ func (p *Publisher) identify(ctx context.Context, header natsgo.Header) (uint64,
 	if err != nil || position == 0 {
 		return 0, nil
 	}
-	at, err := p.store.ReadAll(ctx, position-1, 1)
-	if err != nil {
+	event, err := eventAt(ctx, p.store, position)
+	if err != nil || event.String() != header.Get("ce-id") {
 		return 0, err
-	}
-	if len(at) == 0 || at[0].Position != position || at[0].ID.String() != header.Get("ce-id") {
-		return 0, nil
 	}
 	return position, nil
 }
