@@ -35,6 +35,8 @@ type Accounts struct {
 	lanes lanes
 	cache *lru.Cache[ulid.ULID, events.Account]
 
+	guesses *guesses
+
 	codes         events.EmailCodes
 	emailCodeLife time.Duration
 }
@@ -55,7 +57,7 @@ func NewAccounts(cfg Config) *Accounts {
 		cfg.EmailCodeLife = defaultEmailCodeLife
 	}
 	return &Accounts{
-		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache,
+		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache, guesses: newGuesses(),
 		codes: events.NewEmailCodes(cfg.Store.Derive), emailCodeLife: cfg.EmailCodeLife,
 	}
 }

@@ -30,7 +30,7 @@ func (p ChangePassword) prepare(ctx context.Context, h *Accounts, id ulid.ULID) 
 	if err != nil {
 		return nil, err
 	}
-	if p.proof, err = prove(ctx, p.CurrentPassword, state.PasswordHash); err != nil {
+	if p.proof, err = h.prove(ctx, id, p.CurrentPassword, state.PasswordHash); err != nil {
 		return nil, err
 	}
 	if n := utf8.RuneCountInString(p.NewPassword); n < minPassword || n > maxPassword {

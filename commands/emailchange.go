@@ -16,15 +16,30 @@ import (
 const (
 	// defaultEmailCodeLife is how long a code can be used.
 	defaultEmailCodeLife = 30 * time.Minute
-	// maxCodeTries is how many wrong codes end a request. Together with the
-	// number of codes (events.EmailCodes) it bounds what guessing can gain.
+	// maxCodeTries is how many wrong codes end a request.
 	maxCodeTries = 5
+	// How many requests, each of which mails somebody, and how many wrong codes
+	// an account has in an hour (events.EmailTries). Together with the number of
+	// codes (events.EmailCodes) they bound what guessing can gain.
+	maxRecentRequests = 10
+	maxRecentTries    = 10
 )
+
+// mayTryEmail refuses an account whose owner asked as often as a limit, or guessed
+// too often.
+func mayTryEmail(state *events.Account, at time.Time, requests int) error {
+	recent := state.EmailChange.Recent.At(at)
+	if recent.Requests >= requests || recent.Failed >= maxRecentTries {
+		return &TooMany{RetryAfter: recent.Since.Add(events.EmailTriesFor).Sub(at)}
+	}
+	return nil
+}
 
 // RequestEmailChange asks for another address, which takes effect once the code
 // that is mailed there is confirmed. It replaces a request that is pending.
-// Errors beside those of Do: ErrPendingOrder; *Taken when another account has
-// the address, which is told only to who knows the account's password.
+// Errors beside those of Do: ErrPendingOrder; *TooMany; *Taken when another
+// account has the address, which is told only after the right password, where
+// the account has one.
 type RequestEmailChange struct {
 	NewEmail        string
 	CurrentPassword string   // must be the account's, if it has one
@@ -37,7 +52,7 @@ type RequestEmailChange struct {
 // ConfirmEmailChange makes the pending address the account's. A wrong code is
 // recorded, and the last try's also cancels the request: then the error is
 // *Invalid although events were stored. Errors beside those of Do:
-// ErrPendingOrder, ErrNoEmailChange.
+// ErrPendingOrder, ErrNoEmailChange, *TooMany.
 type ConfirmEmailChange struct {
 	Code    string
 	IfMatch []uint64
@@ -68,6 +83,7 @@ func MayChangeEmail(a *events.Account) error {
 
 // ticket is what a request holds beside the address, made before it is decided.
 type ticket struct {
+	at       time.Time
 	request  ulid.ULID
 	codeHash []byte
 	expires  time.Time
@@ -85,6 +101,7 @@ func (h *Accounts) newTicket(ctx context.Context, id ulid.ULID, email string) (t
 	}
 	t.taken = holder != "" && holder != events.AccountStream(id)
 	now := h.now()
+	t.at = now
 	if t.request, err = h.ids.next(now); err != nil {
 		return t, err
 	}
@@ -98,7 +115,7 @@ func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, id ulid.UL
 	if err != nil {
 		return nil, err
 	}
-	if r.proof, err = prove(ctx, r.CurrentPassword, state.PasswordHash); err != nil {
+	if r.proof, err = h.prove(ctx, id, r.CurrentPassword, state.PasswordHash); err != nil {
 		return nil, err
 	}
 	r.ticket, err = h.newTicket(ctx, id, r.NewEmail)
@@ -130,6 +147,9 @@ func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decis
 	if err := mayChangeEmailAt(state, r.IfMatch); err != nil {
 		return decision{}, err
 	}
+	if err := mayTryEmail(&state, r.ticket.at, maxRecentRequests); err != nil {
+		return decision{}, err
+	}
 	if r.ticket.taken {
 		return decision{}, &Taken{Field: "/newEmail"}
 	}
@@ -143,6 +163,9 @@ func decideConfirmEmailChange(state events.Account, c ConfirmEmailChange) (decis
 	pending := &state.EmailChange
 	if !pending.Pending(c.at) {
 		return decision{}, ErrNoEmailChange
+	}
+	if err := mayTryEmail(&state, c.at, maxRecentRequests+1); err != nil { // the last request has its tries
+		return decision{}, err
 	}
 	if subtle.ConstantTimeCompare(c.codes.Hash(pending.Request, c.Code), pending.CodeHash) == 1 {
 		return decision{payloads: []events.Payload{events.EmailChanged{

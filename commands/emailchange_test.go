@@ -2,6 +2,7 @@ package commands
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,57 @@ func TestWrongCodeAmongOtherCommands(t *testing.T) {
 			t.Errorf("command %d: %v", i, err)
 		}
 	}
+}
+
+// Asking again gives no new tries: who has the credential but not the mailbox
+// gets ten guesses an hour, however they are spread over requests.
+func TestTriesAreBoundedOverRequests(t *testing.T) {
+	n := newNode(t)
+	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
+	n.now = func() time.Time { return clock }
+	id := n.open(t, "anna")
+	guesses := 0
+	var refused *TooMany
+	for range 100 {
+		if _, err := n.Do(t.Context(), id, events.Metadata{}, RequestEmailChange{NewEmail: "new@example.se"}); errors.As(err, &refused) {
+			break
+		}
+		for range 3 {
+			if _, err := n.Do(t.Context(), id, events.Metadata{}, ConfirmEmailChange{Code: "wrong"}); errors.Is(err, ErrInvalid) {
+				guesses++
+			}
+		}
+		clock = clock.Add(time.Minute)
+	}
+	if guesses != maxRecentTries {
+		t.Errorf("%d guesses were judged", guesses)
+	}
+	if refused == nil || refused.RetryAfter != 56*time.Minute {
+		t.Fatalf("refused with %+v", refused)
+	}
+	clock = clock.Add(refused.RetryAfter)
+	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+}
+
+func TestRequestsAreBounded(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	for name, command := range map[string]func(email string) Command{
+		"action": func(email string) Command { return RequestEmailChange{NewEmail: email} },
+		"update": func(email string) Command { return Update{VerifyEmail: true, Email: events.Set(email)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := n.open(t, name)
+			for i := range maxRecentRequests {
+				n.do(t, id, command(fmt.Sprintf("%s-%d@example.se", name, i)))
+			}
+			if _, err := n.Do(t.Context(), id, events.Metadata{}, command("more@example.se")); !errors.Is(err, ErrTooMany) {
+				t.Errorf("one more: %v", err)
+			}
+			n.do(t, id, ConfirmEmailChange{Code: n.pendingCode(t, id)}) // the last one is good
+		})
+	}
+	n.do(t, id, RequestEmailChange{NewEmail: "another@example.se"}) // each account has its own
 }
 
 func TestCodesExpire(t *testing.T) {

@@ -3,6 +3,7 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
@@ -12,6 +13,9 @@ var (
 	// ErrAdministratorEmail tells that an administrator's email address cannot
 	// be changed through this contract (Payway: 403).
 	ErrAdministratorEmail = errors.New("an administrator's email address cannot be changed")
+
+	// ErrTooMany is matched by *TooMany.
+	ErrTooMany = errors.New("tried too often")
 
 	// ErrVersion is matched by *VersionMismatch.
 	ErrVersion = errors.New("account is at another version")
@@ -37,6 +41,15 @@ var (
 	// ErrTaken is matched by *Taken.
 	ErrTaken = errors.New("already in use by another account")
 )
+
+// TooMany tells that something was tried too often: codes, email changes, the
+// current password. Nothing was stored.
+type TooMany struct{ RetryAfter time.Duration }
+
+func (e *TooMany) Error() string { return fmt.Sprintf("tried too often, again in %s", e.RetryAfter) }
+
+// Is matches ErrTooMany.
+func (e *TooMany) Is(target error) bool { return target == ErrTooMany }
 
 // VersionMismatch tells that the account is not at a version that the caller's
 // If-Match names. Nothing was stored; the caller reads again and decides.

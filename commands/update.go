@@ -42,10 +42,16 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 	if changes := u.Profile.Reduced(state.Profile); !changes.IsZero() {
 		d.payloads = append(d.payloads, changes)
 	}
+	pending := &state.EmailChange
 	switch {
+	case newEmail && u.VerifyEmail && pending.Pending(u.ticket.at) && pending.NewEmail == u.Email.To:
+		// A form that sends all its fields again must not void the code under way.
 	case newEmail && u.VerifyEmail && u.ticket.taken:
 		return decision{}, &Taken{Field: fieldEmail}
 	case newEmail && u.VerifyEmail:
+		if err := mayTryEmail(&state, u.ticket.at, maxRecentRequests); err != nil {
+			return decision{}, err
+		}
 		d.payloads = append(d.payloads, u.ticket.requested(u.Email.To))
 	case newEmail:
 		d.payloads = append(d.payloads, events.EmailChanged{

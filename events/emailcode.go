@@ -10,9 +10,9 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// emailCodes is how many codes there are: six digits, 20 bits. With the tries
-// that commands allows, a request is guessed once in 200,000, and every request
-// for a new chance needs the account's credential and mails the address.
+// emailCodes is how many codes there are: six digits, 20 bits. With the ten
+// tries an hour that commands allows an account, whatever is requested
+// meanwhile, even odds to guess one take some eight years.
 const emailCodes = 1_000_000
 
 // EmailCodes makes the code that confirms a change of address from the request

@@ -43,6 +43,32 @@ type PendingEmail struct {
 	Failed    int       `json:"failed,omitzero"` // how many wrong codes were tried
 	// Verified tells that the account's present address was confirmed by a code.
 	Verified bool `json:"verified,omitzero"`
+	// Recent outlives the single request, so that asking again gives no new tries.
+	Recent EmailTries `json:"recent,omitzero"`
+}
+
+// EmailTries counts requests and wrong codes in the hour that begins with a request.
+type EmailTries struct {
+	Since    time.Time `json:"since"`
+	Requests int       `json:"requests"`
+	Failed   int       `json:"failed,omitzero"`
+}
+
+// EmailTriesFor is how long requests and wrong codes are counted together.
+const EmailTriesFor = time.Hour
+
+// At is what counts at a point in time: nothing once the hour is over.
+func (t EmailTries) At(now time.Time) EmailTries {
+	if now.Before(t.Since.Add(EmailTriesFor)) {
+		return t
+	}
+	return EmailTries{Since: now}
+}
+
+func (t EmailTries) requested(at time.Time) EmailTries {
+	t = t.At(at)
+	t.Requests++
+	return t
 }
 
 // Pending tells whether a change of address waits for its code at a point in time.
@@ -64,15 +90,17 @@ func (a *Account) Apply(e Event, p Payload) {
 		p.apply(&a.Profile)
 	case EmailChanged:
 		a.Email = p.NewEmail
-		a.EmailChange = PendingEmail{Verified: p.How == EmailVerified}
+		a.EmailChange = PendingEmail{Verified: p.How == EmailVerified, Recent: a.EmailChange.Recent}
 	case EmailChangeRequested:
 		a.EmailChange = PendingEmail{
-			NewEmail: p.NewEmail, Request: p.Request, CodeHash: p.CodeHash, ExpiresAt: p.ExpiresAt, Verified: a.EmailChange.Verified,
+			NewEmail: p.NewEmail, Request: p.Request, CodeHash: p.CodeHash, ExpiresAt: p.ExpiresAt,
+			Verified: a.EmailChange.Verified, Recent: a.EmailChange.Recent.requested(e.Time),
 		}
 	case EmailChangeAttemptFailed:
 		a.EmailChange.Failed++
+		a.EmailChange.Recent.Failed++
 	case EmailChangeCancelled:
-		a.EmailChange = PendingEmail{Verified: a.EmailChange.Verified}
+		a.EmailChange = PendingEmail{Verified: a.EmailChange.Verified, Recent: a.EmailChange.Recent}
 	case PasswordChanged:
 		a.PasswordHash = p.Hash
 	case FactsRecorded:

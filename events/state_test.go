@@ -45,6 +45,20 @@ var opening = events.AccountOpened{
 	Profile: events.ProfileUpdated{FirstName: events.Set("Åsa"), SocialSecurityNumber: events.Set("198505073412")},
 }
 
+func TestTriesAreCountedOverRequestsForAnHour(t *testing.T) {
+	request, failed := events.EmailChangeRequested{NewEmail: "new@example.se"}, events.EmailChangeAttemptFailed{}
+	a := fold(t, opening, request, failed, request, failed, events.EmailChangeCancelled{},
+		events.EmailChanged{NewEmail: "new@example.se", How: events.EmailVerified}, request)
+	since := opened.Add(time.Minute) // the first request's time
+	want := events.EmailTries{Since: since, Requests: 3, Failed: 2}
+	if got := a.EmailChange.Recent.At(since.Add(events.EmailTriesFor - 1)); got != want {
+		t.Errorf("within the hour %+v, want %+v", got, want)
+	}
+	if got := a.EmailChange.Recent.At(since.Add(events.EmailTriesFor)); got.Requests != 0 || got.Failed != 0 {
+		t.Errorf("after it %+v", got)
+	}
+}
+
 func TestFold(t *testing.T) {
 	expires := opened.Add(time.Hour)
 	asked := ulid.MustParse("01KJMN8RV0Z5X7Q2W9E4T6Y8AB")
@@ -104,6 +118,7 @@ func TestFold(t *testing.T) {
 			}
 			test.want(&want)
 			got := fold(t, append([]events.Payload{opening}, test.then...)...)
+			got.EmailChange.Recent = events.EmailTries{} // has a test of its own
 			if !reflect.DeepEqual(*got, want) {
 				t.Errorf("got  %+v\nwant %+v", *got, want)
 			}

@@ -2,7 +2,10 @@ package http
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,5 +38,24 @@ func TestPasswordChangeIsNotAnsweredBeforeSessionsAreClosed(t *testing.T) {
 	status, answer := h.send("POST", "/api/v2/me/actions/change-password", "key", strings.NewReader(`{"newPassword":"pink giraffe on a tram"}`))
 	if status != 500 {
 		t.Errorf("%d %s", status, answer)
+	}
+}
+
+func TestOneRequestTooManyForACodeTellsWhenToComeBack(t *testing.T) {
+	h := anna(t)
+	for i := 0; ; i++ {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/api/v2/me/actions/change-email",
+			strings.NewReader(fmt.Sprintf(`{"newEmail":"eva%d@example.com"}`, i)))
+		r.Header.Set("Authorization", "Bearer "+h.words["key"])
+		r.Header.Set("Content-Type", mediaJSON)
+		h.server.Config.Handler.ServeHTTP(w, r)
+		if w.Code == http.StatusOK && i < 100 {
+			continue
+		}
+		after, err := strconv.Atoi(w.Header().Get("Retry-After"))
+		if w.Code != http.StatusTooManyRequests || i != 10 || err != nil || after < 3500 || after > 3600 {
+			t.Errorf("request %d: %d, Retry-After %q", i, w.Code, w.Header().Get("Retry-After"))
+		}
+		return
 	}
 }

@@ -54,17 +54,15 @@ func (x *exchange) authenticate() error {
 }
 
 // counted counts the request against the caller, or against the address when
-// err tells that there is none. What others do from a caller's address is never
+// err tells that no valid credential is known. What others do from a caller's address is never
 // held against a valid credential: many callers may come from one address, such
 // as a proxy's. It returns err, or errRateLimited.
 func (x *exchange) counted(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return x.spend()
-	case errors.Is(err, errNoCredential), errors.Is(err, projections.ErrUnauthenticated):
-		if err := x.spendAddress(failurePrice); err != nil {
-			return err
-		}
+	}
+	if limited := x.spendAddress(failurePrice); limited != nil {
+		return limited
 	}
 	return err
 }

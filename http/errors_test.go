@@ -24,7 +24,7 @@ var answered = map[string]error{
 	"errIdempotencyKey": errIdempotencyKey, "commands.ErrReused": commands.ErrReused,
 	"commands.ErrNotFound": commands.ErrNotFound, "commands.ErrAdministratorEmail": commands.ErrAdministratorEmail,
 	"commands.ErrVersion": commands.ErrVersion, "commands.ErrInvalid": commands.ErrInvalid,
-	"commands.ErrBusy": commands.ErrBusy, "commands.ErrTaken": commands.ErrTaken,
+	"commands.ErrBusy": commands.ErrBusy, "commands.ErrTaken": commands.ErrTaken, "commands.ErrTooMany": commands.ErrTooMany,
 	"commands.ErrPendingOrder": commands.ErrPendingOrder, "commands.ErrNoEmailChange": commands.ErrNoEmailChange,
 
 	"projections.ErrUnauthenticated": projections.ErrUnauthenticated, "projections.ErrNoAccount": projections.ErrNoAccount,

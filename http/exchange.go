@@ -1,7 +1,9 @@
 package http
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"regexp"
 	"runtime"
@@ -12,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/oklog/ulid/v2"
 
+	"konto/commands"
 	"konto/events"
 )
 
@@ -70,6 +73,10 @@ func (x *exchange) fail(err error) {
 	row := x.contract.errors.find(err)
 	if gone := x.r.Context().Err() != nil; row.err == nil && !gone {
 		x.log("request failed", "error", err)
+	}
+	var tooMany *commands.TooMany
+	if errors.As(err, &tooMany) {
+		x.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(tooMany.RetryAfter.Seconds()))))
 	}
 	if row.status == http.StatusUnauthorized {
 		x.w.Header().Set("WWW-Authenticate", x.contract.challenge(err))

@@ -36,6 +36,7 @@ var hostup = contract{
 		{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account is not at a version that If-Match names."},
 		{errIdempotencyKey, http.StatusBadRequest, "invalid_request", "The Idempotency-Key must be 1 to 255 printable ASCII characters."},
 		{commands.ErrReused, http.StatusUnprocessableEntity, "idempotency_key_reused", "The Idempotency-Key was used for another request."},
+		{commands.ErrTooMany, http.StatusTooManyRequests, "rate_limited", "This was tried too often; try again after the time in Retry-After."},
 		{errRateLimited, http.StatusTooManyRequests, "rate_limited", "Rate limited. Retry after the limit resets."},
 		{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request."},
 		{errNotAcceptable, http.StatusNotAcceptable, "not_acceptable", "The resource is application/json, which Accept leaves out."},

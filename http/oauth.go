@@ -65,7 +65,7 @@ func (x *exchange) postToken() error {
 	x.w.Header().Set("Pragma", "no-cache") // asked for beside no-store by section 5.1
 	form, err := x.formBody()
 	if err != nil {
-		return err
+		return x.counted(err)
 	}
 	if err := x.authenticateClient(form); err != nil {
 		return err
@@ -174,7 +174,11 @@ func grantedScopes(has []string, asked string) ([]string, error) {
 		return has, nil
 	}
 	var granted []string
-	for _, scope := range words(asked) {
+	wanted := words(asked)
+	if len(wanted) == 0 {
+		return nil, errScope
+	}
+	for _, scope := range wanted {
 		if !slices.Contains(has, scope) {
 			return nil, errScope
 		}

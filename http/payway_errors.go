@@ -46,6 +46,7 @@ var paywayErrors = errorTable{
 	{commands.ErrNoEmailChange, http.StatusConflict, "conflict", "No change of the email address is pending"},
 	{errIdempotencyKey, http.StatusBadRequest, "invalid_parameter", "The Idempotency-Key must be 1 to 255 printable ASCII characters"},
 	{commands.ErrReused, http.StatusUnprocessableEntity, "idempotency_key_reused", "The Idempotency-Key was used for another request"},
+	{commands.ErrTooMany, http.StatusTooManyRequests, "rate_limited", "This was tried too often; try again after the time in Retry-After"},
 	{errRateLimited, http.StatusTooManyRequests, "rate_limited", "Too many requests; try again after the time in Retry-After"},
 	{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request"},
 	{errNotAcceptable, http.StatusNotAcceptable, "not_acceptable", "The answer is application/json, which Accept leaves out"},
