@@ -35,6 +35,13 @@ func TestWrongUsage(t *testing.T) {
 		"session open --account a@example.com --expires-in -1h",
 		"events list --after minus",
 		"events tail --unknown",
+		"serve --rate-limit 5",
+		"serve --allowed-origin *",
+		"serve --oauth-ttl 5m",
+		"serve --email-change-policy ask",
+		"serve --jwt-audience konto",
+		"serve --jwks-url https://issuer.example.com/keys",
+		"serve --jwt-issuer konto --jwt-audience konto",
 	} {
 		t.Run(args, func(t *testing.T) {
 			refused(t, exitUsage, konto(t, strings.Fields(args)...), "--help tells more")

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -52,12 +54,30 @@ func (o *webOptions) configure() (cfg kontohttp.Config, err error) {
 	if o.OAuthTTL != 0 && (o.OAuthTTL < time.Hour || o.OAuthTTL > 2*time.Hour) {
 		return cfg, fmt.Errorf("--oauth-ttl is from 1h to 2h, not %s", o.OAuthTTL)
 	}
-	if (o.JWTIssuer == "") != (o.JWTAudience == "") {
-		return cfg, fmt.Errorf("--jwt-issuer and --jwt-audience go together")
+	if err := o.checkIssuer(); err != nil {
+		return cfg, err
 	}
 	cfg.ElevatedRole, cfg.TokenTTL = o.ElevatedRole, o.OAuthTTL
 	cfg.JWTIssuer, cfg.JWTAudience, cfg.JWKSURL = o.JWTIssuer, o.JWTAudience, o.JWKSURL
 	return cfg, nil
+}
+
+func (o *webOptions) checkIssuer() error {
+	if (o.JWTIssuer == "") != (o.JWTAudience == "") {
+		return errors.New("--jwt-issuer and --jwt-audience go together")
+	}
+	if o.JWKSURL != "" && o.JWTIssuer == "" {
+		return errors.New("--jwks-url goes with --jwt-issuer")
+	}
+	for flag, text := range map[string]string{"--jwt-issuer": o.JWTIssuer, "--jwks-url": o.JWKSURL} {
+		if text == "" {
+			continue
+		}
+		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return fmt.Errorf("%s is no http or https URL", flag)
+		}
+	}
+	return nil
 }
 
 // mailOptions are the flags about verification codes, the only mail there is.
