@@ -10,7 +10,7 @@ import (
 type decision struct {
 	payloads []events.Payload // what happens, in order; none when nothing changes
 	rejected []FieldError     // with Update.Partial: what was left out
-	refusal  error            // what the caller is told, although the payloads are stored
+	refusal  *Invalid         // what the caller is told, although the payloads are stored
 }
 
 // decide applies the rules to one command. It is pure: the same state and

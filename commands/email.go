@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"net/mail"
 	"strings"
 	"unicode"
 )
@@ -17,6 +18,19 @@ func emailAddress(value string) (string, *fault) {
 	local, domain, found := strings.Cut(value, "@")
 	if !found || local == "" || strings.Contains(domain, "@") || strings.ContainsFunc(value, unicode.IsSpace) || !isDomain(domain) {
 		return "", &fault{CodeInvalidFormat, "The email address must have the form name@domain.example."}
+	}
+	return value, nil
+}
+
+// mailAddress is the rule for addresses that a code is mailed to: of those that
+// emailAddress takes, the ones that a message can carry (RFC 5322).
+func mailAddress(value string) (string, *fault) {
+	value, wrong := emailAddress(value)
+	if wrong != nil {
+		return "", wrong
+	}
+	if written, err := mail.ParseAddress(value); err != nil || written.Address != value {
+		return "", &fault{CodeInvalidFormat, "The email address cannot be written in a message."}
 	}
 	return value, nil
 }

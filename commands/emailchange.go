@@ -134,7 +134,7 @@ func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ ulid.ULID) 
 
 func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decision, error) {
 	var c checker
-	c.required("/newEmail", &r.NewEmail, emailAddress)
+	c.required("/newEmail", &r.NewEmail, mailAddress)
 	if err := r.proof.check(&c, state); err != nil {
 		return decision{}, err
 	}

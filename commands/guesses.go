@@ -70,7 +70,7 @@ func (h *Accounts) prove(ctx context.Context, id ulid.ULID, password, hash strin
 		return prove(ctx, password, hash)
 	}
 	if err := h.guesses.take(id, h.now()); err != nil {
-		return proof{}, err
+		return proof{hash: hash, refused: err}, nil
 	}
 	p, err := prove(ctx, password, hash)
 	if err != nil || p.holds {

@@ -21,8 +21,9 @@ const onceFor = 24 * time.Hour
 // sent. The zero Once names none.
 //
 // A receipt in the append's own transaction remembers what the request came to.
-// It is left even when nothing changed, and never for an error: a request that
-// was refused is judged anew when it is sent again.
+// It is left even when nothing changed, and for a refusal that was stored, such
+// as a wrong code. Any other request that was refused is judged anew when it is
+// sent again.
 type Once struct {
 	Name        string            // who asks, and the name that the request has there
 	Fingerprint [sha256.Size]byte // of all that makes it this request and no other
@@ -36,11 +37,12 @@ type receipt struct {
 	At          time.Time         `json:"at"`
 	Version     uint64            `json:"version"` // of the account afterwards
 	Rejected    []FieldError      `json:"rejected,omitempty"`
+	Refused     []FieldError      `json:"refused,omitempty"` // the request, although events were stored
 }
 
 // replay returns what a request came to when it was carried out before; ok is
 // false when it was not, or not within onceFor. The error is ErrReused when the
-// name was another request's.
+// name was another request's, and the *Invalid with which it was refused.
 func (h *Accounts) replay(ctx context.Context, once Once) (out Outcome, ok bool, err error) {
 	if once.Name == "" {
 		return Outcome{}, false, nil
@@ -60,6 +62,9 @@ func (h *Accounts) replay(ctx context.Context, once Once) (out Outcome, ok bool,
 	}
 	if r.Fingerprint != once.Fingerprint {
 		return Outcome{}, false, ErrReused
+	}
+	if len(r.Refused) > 0 {
+		return Outcome{Replayed: true}, true, &Invalid{Fields: r.Refused}
 	}
 	_, id, err := stream.Split()
 	if err != nil {
@@ -85,7 +90,7 @@ func (h *Accounts) replays(ctx context.Context, batch []*call) (map[*call]verdic
 	var known map[*call]verdict // nil is enough for nearly all batches
 	for _, c := range batch {
 		out, ok, err := h.replay(ctx, c.once)
-		if err != nil && !errors.Is(err, ErrReused) {
+		if err != nil && !ok && !errors.Is(err, ErrReused) {
 			return nil, err
 		}
 		if ok || err != nil {
@@ -105,7 +110,8 @@ func (r *round) repeats(c *call) (verdict, bool) {
 		return verdict{}, false
 	}
 	for _, first := range r.verdicts {
-		if first.err != nil || first.call.once.Name != c.once.Name {
+		stored := first.err == nil || first.outcome.Changed // a refusal that was stored counts
+		if !stored || first.call.once.Name != c.once.Name {
 			continue
 		}
 		if first.call.once.Fingerprint != c.once.Fingerprint {
@@ -118,11 +124,14 @@ func (r *round) repeats(c *call) (verdict, bool) {
 	return verdict{}, false
 }
 
-// leave adds the receipt of a call that was decided.
-func (h *Accounts) leave(r *round, once Once, out Outcome) error {
-	data, err := json.Marshal(receipt{
-		Fingerprint: once.Fingerprint, At: once.At, Version: out.Account.Version, Rejected: out.Rejected,
-	})
+// leave adds the receipt of a call that was decided; refusal is what the caller
+// is told although events are stored, or nil.
+func (h *Accounts) leave(r *round, once Once, out Outcome, refusal *Invalid) error {
+	left := receipt{Fingerprint: once.Fingerprint, At: once.At, Version: out.Account.Version, Rejected: out.Rejected}
+	if refusal != nil {
+		left.Refused = refusal.Fields
+	}
+	data, err := json.Marshal(left)
 	if err != nil {
 		return fmt.Errorf("write down what a request came to: %w", err)
 	}

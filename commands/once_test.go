@@ -104,6 +104,63 @@ func TestARefusalIsJudgedAnew(t *testing.T) {
 	}
 }
 
+// A client whose answers get lost must not use up its tries with one wrong code.
+func TestARefusalThatIsStoredIsStoredOnce(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+	ask := func(i int) error {
+		out, err := n.DoOnce(t.Context(), id, events.Metadata{}, once("w", 1), ConfirmEmailChange{Code: "wrong"})
+		if !errors.Is(err, ErrInvalid) {
+			t.Errorf("request %d: %v", i, err)
+		}
+		if i > 0 && !out.Replayed {
+			t.Errorf("request %d was carried out again", i)
+		}
+		return err
+	}
+	ask(0)
+	for i, err := range all(20, func(i int) error { return ask(i + 1) }) {
+		var refused *Invalid
+		if !errors.As(err, &refused) || len(refused.Fields) != 1 || refused.Fields[0].Code != CodeIncorrect {
+			t.Errorf("repeat %d is told %v", i, err)
+		}
+	}
+	if got, want := n.types(t, id), "AccountOpened EmailChangeRequested EmailChangeAttemptFailed"; got != want {
+		t.Errorf("history %s", got)
+	}
+}
+
+// The same before the first one is answered: one batch may hold all of them.
+func TestARefusalThatIsStoredIsStoredOnceAlsoAtOnce(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+	for _, err := range all(40, func(int) error {
+		_, err := n.DoOnce(t.Context(), id, events.Metadata{}, once("w", 1), ConfirmEmailChange{Code: "wrong"})
+		return err
+	}) {
+		if !errors.Is(err, ErrInvalid) {
+			t.Error(err)
+		}
+	}
+	if got, want := n.types(t, id), "AccountOpened EmailChangeRequested EmailChangeAttemptFailed"; got != want {
+		t.Errorf("history %s", got)
+	}
+}
+
+func TestAddressesThatNoLetterCanReachAreRefused(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	for _, address := range []string{`a"b@c.se`, "a,b@c.se", "a<b@c.se", "a:b@c.se", ".a@b.se"} {
+		for _, c := range []Command{RequestEmailChange{NewEmail: address}, Update{VerifyEmail: true, Email: events.Set(address)}} {
+			if _, err := n.Do(t.Context(), id, events.Metadata{}, c); !errors.Is(err, ErrInvalid) {
+				t.Errorf("%T with %s: %v", c, address, err)
+			}
+		}
+	}
+}
+
 func TestRepeatsWithinABatch(t *testing.T) { synctest.Test(t, testRepeatsWithinABatch) }
 
 func testRepeatsWithinABatch(t *testing.T) {

@@ -29,6 +29,9 @@ type proof struct {
 	hash  string // that the password was held against; "": the account has none
 	holds bool   // the password is that hash's, or none is needed
 	given bool
+	// refused is why the password was not looked at: *TooMany. It is told in
+	// decide, so that a repeated request finds its receipt first.
+	refused error
 }
 
 // prove holds a password against a hash.
@@ -48,6 +51,8 @@ func (p proof) check(c *checker, state events.Account) error {
 	switch {
 	case p.hash != state.PasswordHash:
 		return ErrBusy
+	case p.refused != nil:
+		return p.refused
 	case p.holds:
 	case !p.given:
 		c.reject("/currentPassword", &fault{CodeMustBeSet, "The current password is required."})

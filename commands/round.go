@@ -66,15 +66,18 @@ func (h *Accounts) decideNext(r *round, c *call) (Outcome, error) {
 		evs = append(evs, e)
 	}
 	out := Outcome{Account: next, Changed: len(evs) > 0, Rejected: d.rejected, At: c.once.At}
-	if c.once.Name != "" && d.refusal == nil {
-		if err := h.leave(r, c.once, out); err != nil {
+	if c.once.Name != "" {
+		if err := h.leave(r, c.once, out, d.refusal); err != nil {
 			return Outcome{}, err
 		}
 	}
 	r.claims = append(r.claims, claimChanges(&r.state, &next)...)
 	r.events = append(r.events, evs...)
 	r.state = next
-	return out, d.refusal
+	if d.refusal != nil {
+		return out, d.refusal
+	}
+	return out, nil
 }
 
 // record makes a payload the account's next event. Time never runs backwards

@@ -76,7 +76,11 @@ func (u *Update) check(p events.Profile) []FieldError {
 	// Clipped: appending must not write into the caller's array, because the
 	// command may be decided again.
 	c := checker{wrong: slices.Clip(u.Rejected)}
-	c.requiredIfMade("/email", &u.Email, emailAddress)
+	address := emailAddress
+	if u.VerifyEmail {
+		address = mailAddress
+	}
+	c.requiredIfMade("/email", &u.Email, address)
 	c.requiredIfMade("/name", &u.Name, nil)
 	c.profile(&u.Profile, p, u.FormatsDecided)
 	if u.Name.Made {

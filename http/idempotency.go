@@ -23,7 +23,7 @@ func (x *exchange) do(id ulid.ULID, c commands.Command) (commands.Outcome, error
 		return commands.Outcome{}, err
 	}
 	out, err := x.Accounts.DoOnce(x.r.Context(), id, x.metadata(), once, c)
-	if err == nil && out.Replayed {
+	if out.Replayed {
 		x.w.Header().Set("Idempotent-Replayed", "true")
 		x.at = out.At // the answer may tell the time, or what has expired by then
 	}

@@ -189,8 +189,8 @@ func (f *fold) writeCredentials(ctx context.Context) error {
 	if len(f.credentials) == 0 {
 		return nil
 	}
-	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (id, consumer, account, content) VALUES (?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET consumer = excluded.consumer, account = excluded.account, content = excluded.content`)
+	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (id, consumer, account, parent, content) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET consumer = excluded.consumer, account = excluded.account, parent = excluded.parent, content = excluded.content`)
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (f *fold) writeCredentials(ctx context.Context) error {
 		}
 		// A consumer's key never expires, so it is usable until it is revoked.
 		usable := c.Kind == events.KindConsumer && c.Revoked.IsZero()
-		if _, err := put.ExecContext(ctx, id[:], sql.NullString{String: c.Name, Valid: usable}, sessionAccount(&c), content); err != nil {
+		if _, err := put.ExecContext(ctx, id[:], sql.NullString{String: c.Name, Valid: usable}, sessionOf(&c, c.Account), sessionOf(&c, c.Parent), content); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // schemaNumber names the shape of the tables and of the rows in them, with all
 // that the fold puts there. Raise it when any of these changes: files of other
 // numbers are made anew from the log.
-const schemaNumber = 3
+const schemaNumber = 4
 
 // applicationID marks a SQLite file as a read model of konto ("kord"), so that
 // no other file is ever taken for one and deleted.
@@ -43,9 +43,11 @@ CREATE TABLE credential (
 	id       BLOB PRIMARY KEY,
 	consumer TEXT,         -- name of a usable consumer key, else null
 	account  BLOB,         -- that an open session acts for, else null
+	parent   BLOB,         -- that an open session was delegated by, else null
 	content  BLOB NOT NULL -- events.Credential as JSON, sealed
 );
 CREATE INDEX credential_account ON credential (account) WHERE account IS NOT NULL;
+CREATE INDEX credential_parent ON credential (parent) WHERE parent IS NOT NULL;
 CREATE INDEX credential_consumer ON credential (consumer) WHERE consumer IS NOT NULL;
 `
 

@@ -10,8 +10,8 @@ import (
 	"konto/events"
 )
 
-// closeSessions ends the sessions that act for an account, all but one, because
-// its password was changed. It is a consequence of that one event, drawn in the
+// closeSessions ends the sessions that act for an account or that it delegated,
+// all but one, because its password was changed. It is a consequence of that one event, drawn in the
 // transaction that takes it in: no crash can come between the two, and a
 // rebuilt read model draws it again.
 func (f *fold) closeSessions(ctx context.Context, account, kept ulid.ULID, at time.Time) error {
@@ -36,7 +36,7 @@ func (f *fold) closeSessions(ctx context.Context, account, kept ulid.ULID, at ti
 // openSessions lists the account's sessions that were open when the batch
 // began, and those that it has opened since.
 func (f *fold) openSessions(ctx context.Context, account ulid.ULID) ([]ulid.ULID, error) {
-	rows, err := f.tx.QueryContext(ctx, "SELECT id FROM credential WHERE account = ?", account[:])
+	rows, err := f.tx.QueryContext(ctx, "SELECT id FROM credential WHERE account = ? UNION SELECT id FROM credential WHERE parent = ?", account[:], account[:])
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (f *fold) openSessions(ctx context.Context, account ulid.ULID) ([]ulid.ULID
 		return nil, err
 	}
 	for id, c := range f.credentials {
-		if c.Account == account {
+		if c.Account == account || c.Parent == account {
 			open = append(open, id)
 		}
 	}
@@ -58,10 +58,11 @@ func isOpenSession(c *events.Credential) bool {
 	return c.Kind == events.KindSession && c.Revoked.IsZero()
 }
 
-// sessionAccount is the credential's value in the column account.
-func sessionAccount(c *events.Credential) any {
-	if !isOpenSession(c) || c.Account.IsZero() {
+// sessionOf is the credential's value in a column that finds an account's open
+// sessions: the account, or null.
+func sessionOf(c *events.Credential, account ulid.ULID) any {
+	if !isOpenSession(c) || account.IsZero() {
 		return sql.NullString{}
 	}
-	return c.Account[:]
+	return account[:]
 }

@@ -50,6 +50,7 @@ func TestPasswordChangeEndsTheOtherSessions(t *testing.T) {
 			_, other := h.openSession(events.SessionOpened{Account: anna})
 			_, impersonating := h.openSession(events.SessionOpened{Account: anna, Admin: "root"})
 			_, delegated := h.openSession(events.SessionOpened{Account: anna, Parent: bo})
+			_, granted := h.openSession(events.SessionOpened{Account: bo, Parent: anna})
 			_, bos := h.openSession(events.SessionOpened{Account: bo})
 			_, key := h.issueKey(events.KeyIssued{Account: anna})
 			revoked, revokedToken := h.openSession(events.SessionOpened{Account: anna})
@@ -67,8 +68,8 @@ func TestPasswordChangeEndsTheOtherSessions(t *testing.T) {
 			h.append(events.CredentialStream(late), 1, events.CredentialRevoked{})
 			h.must(h.model.Apply(t.Context(), h.all(h.position())))
 			for _, memory := range []string{"warm", "cold"} {
-				got := h.usable(keptToken, bos, key, after, other, impersonating, delegated, lateToken, revokedToken)
-				for i, want := range []bool{true, true, true, true, false, false, false, false, false} {
+				got := h.usable(keptToken, bos, key, after, other, impersonating, delegated, granted, lateToken, revokedToken)
+				for i, want := range []bool{true, true, true, true, false, false, false, false, false, false} {
 					if got[i] != want {
 						t.Errorf("%s: credential %d is let in: %v", memory, i, got[i])
 					}
