@@ -25,14 +25,24 @@ const (
 	maxRecentTries    = 10
 )
 
-// mayTryEmail refuses an account whose owner asked as often as a limit, or guessed
-// too often.
-func mayTryEmail(state *events.Account, at time.Time, requests int) error {
-	recent := state.EmailChange.Recent.At(at)
-	if recent.Requests >= requests || recent.Failed >= maxRecentTries {
-		return &TooMany{RetryAfter: recent.Since.Add(events.EmailTriesFor).Sub(at)}
+// mayAskForCode refuses an account whose owner asked or guessed too often.
+func mayAskForCode(state *events.Account, at time.Time) error {
+	if recent := state.EmailChange.Recent.At(at); recent.Requests >= maxRecentRequests {
+		return untilTriesEnd(recent, at)
+	}
+	return mayTryCode(state, at)
+}
+
+// mayTryCode refuses an account whose owner guessed too often.
+func mayTryCode(state *events.Account, at time.Time) error {
+	if recent := state.EmailChange.Recent.At(at); recent.Failed >= maxRecentTries {
+		return untilTriesEnd(recent, at)
 	}
 	return nil
+}
+
+func untilTriesEnd(recent events.EmailTries, at time.Time) error {
+	return &TooMany{RetryAfter: recent.Since.Add(events.EmailTriesFor).Sub(at)}
 }
 
 // RequestEmailChange asks for another address, which takes effect once the code
@@ -147,7 +157,7 @@ func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decis
 	if err := mayChangeEmailAt(state, r.IfMatch); err != nil {
 		return decision{}, err
 	}
-	if err := mayTryEmail(&state, r.ticket.at, maxRecentRequests); err != nil {
+	if err := mayAskForCode(&state, r.ticket.at); err != nil {
 		return decision{}, err
 	}
 	if r.ticket.taken {
@@ -164,7 +174,7 @@ func decideConfirmEmailChange(state events.Account, c ConfirmEmailChange) (decis
 	if !pending.Pending(c.at) {
 		return decision{}, ErrNoEmailChange
 	}
-	if err := mayTryEmail(&state, c.at, maxRecentRequests+1); err != nil { // the last request has its tries
+	if err := mayTryCode(&state, c.at); err != nil {
 		return decision{}, err
 	}
 	if subtle.ConstantTimeCompare(c.codes.Hash(pending.Request, c.Code), pending.CodeHash) == 1 {

@@ -49,7 +49,7 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 	case newEmail && u.VerifyEmail && u.ticket.taken:
 		return decision{}, &Taken{Field: fieldEmail}
 	case newEmail && u.VerifyEmail:
-		if err := mayTryEmail(&state, u.ticket.at, maxRecentRequests); err != nil {
+		if err := mayAskForCode(&state, u.ticket.at); err != nil {
 			return decision{}, err
 		}
 		d.payloads = append(d.payloads, u.ticket.requested(u.Email.To))
