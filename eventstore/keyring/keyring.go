@@ -60,15 +60,21 @@ type Keyring struct {
 	writer  *sql.DB
 	readers *sql.DB
 	lookup  *sql.Stmt
-	inserts *group
+	inserts *sqlitefile.Group[row]
 	ciphers *lru.Cache[events.Stream, cipher.AEAD]
+}
+
+// row is a wrapped key as the file keeps it.
+type row struct {
+	name    string
+	wrapped []byte
 }
 
 // Open opens or makes the file at path. master is the 256-bit master key.
 // Errors: ErrWrongMaster, ErrNoRoot, sqlitefile.ErrMalformed.
 func Open(ctx context.Context, path string, master []byte) (*Keyring, error) {
 	k := &Keyring{path: path}
-	k.inserts = newGroup(k.store)
+	k.inserts = sqlitefile.NewGroup(k.store)
 	err := k.open(ctx, master)
 	if err != nil {
 		return nil, errors.Join(err, k.Close())
@@ -180,7 +186,7 @@ func (k *Keyring) remember(stream events.Stream, key []byte) (cipher.AEAD, error
 func (k *Keyring) make(ctx context.Context, name string) ([]byte, error) {
 	key := make([]byte, keySize)
 	rand.Read(key) // never fails
-	if err := k.inserts.add(row{name, k.wrapper.Seal(nil, nil, key, []byte(name))}); err != nil {
+	if err := k.inserts.Add(row{name, k.wrapper.Seal(nil, nil, key, []byte(name))}); err != nil {
 		return nil, k.failed(err)
 	}
 	return k.load(ctx, name)

@@ -1,4 +1,4 @@
-package keyring
+package sqlitefile
 
 import (
 	"errors"
@@ -7,12 +7,12 @@ import (
 	"testing/synctest"
 )
 
-func TestRowsThatWaitShareTheNextCommit(t *testing.T) {
+func TestItemsThatWaitShareTheNextCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		commits := make(chan int)
-		g := newGroup(func(rows []row) error { commits <- len(rows); return nil })
+		g := NewGroup(func(items []string) error { commits <- len(items); return nil })
 		results := make(chan error)
-		add := func(name string) { results <- g.add(row{name: name}) }
+		add := func(name string) { results <- g.Add(name) }
 
 		go add("first")
 		synctest.Wait() // it is being committed
@@ -22,8 +22,8 @@ func TestRowsThatWaitShareTheNextCommit(t *testing.T) {
 		synctest.Wait() // they wait
 
 		for _, want := range []int{1, 100} {
-			if rows := <-commits; rows != want {
-				t.Errorf("a commit of %d rows, want %d", rows, want)
+			if items := <-commits; items != want {
+				t.Errorf("a commit of %d items, want %d", items, want)
 			}
 		}
 		for range 101 {
@@ -38,24 +38,24 @@ func TestFailedCommitIsToldToAllWhoShareIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failure := errors.New("disk full")
 		proceed := make(chan error)
-		g := newGroup(func([]row) error { return <-proceed })
+		g := NewGroup(func([]string) error { return <-proceed })
 		first, rest := make(chan error), make(chan error)
 
-		go func() { first <- g.add(row{}) }()
+		go func() { first <- g.Add("") }()
 		synctest.Wait()
 		for range 10 {
-			go func() { rest <- g.add(row{}) }()
+			go func() { rest <- g.Add("") }()
 		}
 		synctest.Wait()
 
 		proceed <- nil
 		if err := <-first; err != nil {
-			t.Errorf("row of the commit that succeeded: %v", err)
+			t.Errorf("item of the commit that succeeded: %v", err)
 		}
 		proceed <- failure
 		for range 10 {
 			if err := <-rest; err != failure {
-				t.Errorf("row of the commit that failed: %v", err)
+				t.Errorf("item of the commit that failed: %v", err)
 			}
 		}
 	})
