@@ -5,9 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"github.com/oklog/ulid/v2"
 )
 
 // SubjectPrefix begins the subject of every published account event.
@@ -49,26 +46,6 @@ func Publish(e Event) (m Message, ok bool, err error) {
 		},
 		Data: data,
 	}, true, nil
-}
-
-// published is the event's data without what must not leave konto.
-func published(e Event) ([]byte, error) {
-	switch e.Type {
-	case TypePasswordChanged:
-		return []byte("{}"), nil
-	case TypeEmailChangeRequested:
-		p, err := e.Payload()
-		if err != nil {
-			return nil, err
-		}
-		request := p.(EmailChangeRequested)
-		return json.Marshal(struct {
-			NewEmail  string    `json:"newEmail"`
-			Request   ulid.ULID `json:"request"`
-			ExpiresAt time.Time `json:"expiresAt"`
-		}{request.NewEmail, request.Request, request.ExpiresAt})
-	}
-	return e.Data, nil
 }
 
 // EncodeHeader percent-encodes a CloudEvents attribute for a NATS header: space,

@@ -22,7 +22,23 @@ const (
 	TypeKeyIssued                = "KeyIssued.v1"
 	TypeSessionOpened            = "SessionOpened.v1"
 	TypeCredentialRevoked        = "CredentialRevoked.v1"
+	TypeThirdPartyAdded          = "ThirdPartyAdded.v1"
+	TypeThirdPartySecretRotated  = "ThirdPartySecretRotated.v1"
+	TypeThirdPartyPaused         = "ThirdPartyPaused.v1"
+	TypeThirdPartyResumed        = "ThirdPartyResumed.v1"
+	TypeThirdPartyDisabled       = "ThirdPartyDisabled.v1"
+	TypeThirdPartyCheckpointed   = "ThirdPartyCheckpointed.v1"
+	TypeThirdPartyRemoved        = "ThirdPartyRemoved.v1"
 )
+
+// AccountTypes names all that can happen to an account, without versions: what
+// is published, and what a third party can ask to be told of.
+func AccountTypes() []string {
+	return []string{
+		"AccountOpened", "ProfileUpdated", "EmailChanged", "EmailChangeRequested", "EmailChangeCancelled",
+		"EmailChangeAttemptFailed", "PasswordChanged", "FactsRecorded", "AccountErased",
+	}
+}
 
 // ErrUnknownType is matched by the error of Encode, Decode and Event.Payload
 // for a payload or a name that this version of konto does not know: an event
@@ -73,6 +89,20 @@ func Encode(p Payload) (name string, data []byte, err error) {
 		name = TypeSessionOpened
 	case CredentialRevoked:
 		name = TypeCredentialRevoked
+	case ThirdPartyAdded:
+		name = TypeThirdPartyAdded
+	case ThirdPartySecretRotated:
+		name = TypeThirdPartySecretRotated
+	case ThirdPartyPaused:
+		name = TypeThirdPartyPaused
+	case ThirdPartyResumed:
+		name = TypeThirdPartyResumed
+	case ThirdPartyDisabled:
+		name = TypeThirdPartyDisabled
+	case ThirdPartyCheckpointed:
+		name = TypeThirdPartyCheckpointed
+	case ThirdPartyRemoved:
+		name = TypeThirdPartyRemoved
 	default:
 		return "", nil, fmt.Errorf("encode %T: %w", p, ErrUnknownType)
 	}
@@ -109,6 +139,20 @@ func Decode(name string, data []byte) (Payload, error) {
 		return decode[SessionOpened](data)
 	case TypeCredentialRevoked:
 		return decode[CredentialRevoked](data)
+	case TypeThirdPartyAdded:
+		return decode[ThirdPartyAdded](data)
+	case TypeThirdPartySecretRotated:
+		return decode[ThirdPartySecretRotated](data)
+	case TypeThirdPartyPaused:
+		return decode[ThirdPartyPaused](data)
+	case TypeThirdPartyResumed:
+		return decode[ThirdPartyResumed](data)
+	case TypeThirdPartyDisabled:
+		return decode[ThirdPartyDisabled](data)
+	case TypeThirdPartyCheckpointed:
+		return decode[ThirdPartyCheckpointed](data)
+	case TypeThirdPartyRemoved:
+		return decode[ThirdPartyRemoved](data)
 	}
 	return nil, ErrUnknownType
 }
@@ -116,7 +160,11 @@ func Decode(name string, data []byte) (Payload, error) {
 // Sealed tells whether events of this type are stored encrypted. Those that
 // end a stream hold no personal data and stay readable without its key.
 func Sealed(name string) bool {
-	return name != TypeAccountErased && name != TypeCredentialRevoked
+	switch name {
+	case TypeAccountErased, TypeCredentialRevoked, TypeThirdPartyRemoved:
+		return false
+	}
+	return true
 }
 
 // decode is strict: an unknown member means that a newer konto wrote it, and

@@ -171,6 +171,26 @@ func TestMetadataKeepsItsStoredForm(t *testing.T) {
 	}
 }
 
+// An account's types are those that its fold knows.
+func TestAccountTypesAreAll(t *testing.T) {
+	var known []string
+	for name, examples := range golden(t) {
+		p, err := events.Decode(name, examples[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a events.Account
+		if a.Apply(events.Event{Version: 1}, p); a.Version == 1 {
+			bare, _, _ := strings.Cut(name, ".")
+			known = append(known, bare)
+		}
+	}
+	slices.Sort(known)
+	if listed := slices.Sorted(slices.Values(events.AccountTypes())); !slices.Equal(listed, slices.Compact(known)) {
+		t.Errorf("listed %v\nknown  %v", listed, known)
+	}
+}
+
 func TestPayloadErrorsNameTypeAndPosition(t *testing.T) {
 	tests := map[string]struct {
 		name, data string
@@ -219,7 +239,7 @@ func TestEncodeRefusesWhatHasNoName(t *testing.T) {
 
 func TestOnlyEndingsAreStoredInClear(t *testing.T) {
 	for name := range golden(t) {
-		ends := name == events.TypeAccountErased || name == events.TypeCredentialRevoked
+		ends := name == events.TypeAccountErased || name == events.TypeCredentialRevoked || name == events.TypeThirdPartyRemoved
 		if events.Sealed(name) == ends {
 			t.Errorf("Sealed(%s) = %v", name, ends)
 		}

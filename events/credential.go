@@ -7,11 +7,12 @@ import (
 )
 
 // KeyIssued begins the stream of a bearer token. Exactly one of Account,
-// Client and Consumer is set.
+// Client, Consumer and Inbound is set.
 type KeyIssued struct {
 	Account    ulid.ULID `json:"account,omitzero"`  // acts as this account (HostUp, generic)
 	Client     string    `json:"client,omitzero"`   // acts as this client, on any account (Payway)
 	Consumer   string    `json:"consumer,omitzero"` // may subscribe on NATS, nothing else
+	Inbound    string    `json:"inbound,omitzero"`  // may send facts on NATS, nothing else
 	Scopes     []string  `json:"scopes,omitzero"`
 	SecretHash []byte    `json:"secretHash"` // SHA-256 of the token's 256-bit secret
 }
@@ -40,9 +41,9 @@ func (CredentialRevoked) payload() {}
 // Credential is what a credential's events add up to.
 type Credential struct {
 	ID         ulid.ULID `json:"id"`
-	Kind       string    `json:"kind"` // KindKey, KindClient, KindConsumer or KindSession
+	Kind       string    `json:"kind"` // KindKey, KindClient, KindConsumer, KindInbound or KindSession
 	Account    ulid.ULID `json:"account,omitzero"`
-	Name       string    `json:"name,omitzero"` // of the client or the consumer
+	Name       string    `json:"name,omitzero"` // of the client, the consumer or the system that sends facts
 	Scopes     []string  `json:"scopes,omitzero"`
 	AuthType   string    `json:"authType,omitzero"`
 	Admin      string    `json:"admin,omitzero"`
@@ -62,6 +63,7 @@ const (
 	KindKey      = "key"      // an API key of one account
 	KindClient   = "client"   // a token of a client, without an account
 	KindConsumer = "consumer" // a NATS consumer's
+	KindInbound  = "inbound"  // a system's that sends facts over NATS
 	KindSession  = "session"  // a dashboard session
 )
 
@@ -77,6 +79,9 @@ func (c *Credential) Apply(e Event, p Payload) {
 		}
 		if p.Consumer != "" {
 			c.Kind, c.Name = KindConsumer, p.Consumer
+		}
+		if p.Inbound != "" {
+			c.Kind, c.Name = KindInbound, p.Inbound
 		}
 	case SessionOpened:
 		_, c.ID, _ = e.Stream.Split()

@@ -30,6 +30,10 @@ func TestCredentialFold(t *testing.T) {
 			events.KeyIssued{Consumer: "billing", SecretHash: hash},
 			events.Credential{Kind: events.KindConsumer, Name: "billing", AuthType: "api-key"},
 		},
+		"a key of a system that sends facts": {
+			events.KeyIssued{Inbound: "registry", SecretHash: hash},
+			events.Credential{Kind: events.KindInbound, Name: "registry", AuthType: "api-key"},
+		},
 		"a session": {
 			events.SessionOpened{Account: accountID, AuthType: "admin", Scopes: []string{"r"}, Admin: "ek", Roles: []string{"support"},
 				Parent: parent, Label: "l", Grant: "g", SecretHash: hash, ExpiresAt: expires},

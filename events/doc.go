@@ -1,14 +1,18 @@
-// Package events is konto's vocabulary: what can happen to an account or a
-// credential, how it is written down, and what an account's events add up to.
+// Package events is konto's vocabulary: what can happen to an account, a
+// credential or a third party, how it is written down, and what the events of
+// each add up to.
 //
 // It is a leaf: it imports no other room, does no I/O and reads no clock.
 //
-//   - payloads: account.go, profile.go, credential.go
+//   - payloads: account.go, profile.go, credential.go, thirdparty.go
 //   - the envelope around a payload: event.go, stream.go
 //   - names and bytes: codec.go (stored bytes are a public format, see testdata)
 //   - the fold: state.go. Both the write side and the read models need it, and
-//     two folds would be two truths, so it lives here, below both.
-//   - the published form: cloudevents.go
+//     two folds would be two truths, so it lives here, below both. Those of credentials
+//     and third parties are beside their payloads, for the same reason.
+//   - the published form: cloudevents.go, and what of a payload leaves konto: published.go
+//   - what consumers are promised of it, as JSON Schemas and AsyncAPI: the folder schema
+//   - the text forms of what webhooks are signed with: webhooksecret.go
 //   - the code of a change of address, made alike by who checks it and who mails it: emailcode.go
 //
 // An account's life:
@@ -19,4 +23,18 @@
 //	                            └────┘ ProfileUpdated, EmailChanged, EmailChangeRequested,
 //	                                   EmailChangeAttemptFailed, EmailChangeCancelled,
 //	                                   PasswordChanged, FactsRecorded
+//
+// A third party's life. In each state but the last its place in the log is kept;
+// ThirdPartySecretRotated and ThirdPartyCheckpointed change no state.
+//
+//	            ThirdPartyAdded           ThirdPartyPaused
+//	(nothing) ──────────────────▶ active ─────────────────▶ paused ◀──┐
+//	                              │ ▲  ▲  ThirdPartyResumed  │  │     │
+//	           ThirdPartyDisabled │ │  └─────────────────────┘  │     │
+//	                              │ │ ThirdPartyResumed         │     │
+//	                              ▼ │         ThirdPartyDisabled│     │
+//	                            disabled ◀──────────────────────┘     │
+//	                                │                ThirdPartyPaused │
+//	                                └─────────────────────────────────┘
+//	      any of the three ──ThirdPartyRemoved──▶ removed
 package events

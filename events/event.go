@@ -28,13 +28,13 @@ type Metadata struct {
 	Impersonator string `json:"impersonator,omitzero"`
 	// Grant is the delegated grant that the actor used.
 	Grant    string `json:"grant,omitzero"`
-	Contract string `json:"contract,omitzero"` // hostup, payway.v1, payway.v0, generic, cli
+	Contract string `json:"contract,omitzero"` // hostup, payway.v1, payway.v0, generic, cli, inbound
 	Trace    string `json:"trace,omitzero"`    // W3C traceparent of the request
 }
 
 // Actor is who caused an event: the kind of credential and its id.
 type Actor struct {
-	Kind string `json:"kind"` // account, client, session, operator
+	Kind string `json:"kind"` // account, client, session, operator, inbound
 	ID   string `json:"id,omitzero"`
 }
 

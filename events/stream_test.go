@@ -8,9 +8,9 @@ import (
 
 func TestStreamNames(t *testing.T) {
 	for stream, category := range map[events.Stream]string{
-		events.AccountStream(accountID):                    events.CategoryAccount,
-		events.CredentialStream(accountID):                 events.CategoryCredential,
-		"third-party-" + events.Stream(accountID.String()): events.CategoryThirdParty,
+		events.AccountStream(accountID):    events.CategoryAccount,
+		events.CredentialStream(accountID): events.CategoryCredential,
+		events.ThirdPartyStream(accountID): events.CategoryThirdParty,
 	} {
 		if want := events.Stream(category + "-01HXA3B4C5D6E7F8G9H0J1K2M3"); stream != want {
 			t.Errorf("%s, want %s", stream, want)
