@@ -1,0 +1,63 @@
+package schema
+
+import (
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+// announced lists every event that is published, in the order in which an
+// account may live through them: an example and what it means.
+var announced = []struct {
+	example events.Payload
+	about   string
+}{
+	{events.AccountOpened{
+		Email: "åsa@example.se", PaywayID: "5f1d7a3c9b8e4d2a6c0f1e3b",
+		Profile: events.ProfileUpdated{
+			FirstName: events.Set("Åsa"), LastName: events.Set("Öberg"), AccountType: events.Set(events.TypePrivate),
+			CountryCode: events.Set("SE"), LanguageCode: events.Set("sv"), CurrencyCode: events.Set("SEK"),
+		},
+	}, "An account was opened. It is the account's first event."},
+	{events.ProfileUpdated{
+		FirstName: events.Set("Åsa"), Alias: events.Clear[string](),
+		Address: events.AddressUpdated{PostalCode: events.Set("702 10"), City: events.Set("Örebro")},
+	}, "Fields of the account's profile changed. Only those that changed are there; null tells that the field was removed."},
+	{events.EmailChanged{
+		PreviousEmail: "åsa@example.se", NewEmail: "asa.oberg@example.com", How: events.EmailDirect,
+	}, "The account's email address is another one from now on."},
+	{events.EmailChangeRequested{
+		NewEmail: "asa.oberg@example.com", Request: exampleRequest, ExpiresAt: exampleTime.Add(15 * time.Minute),
+	}, "The user asked for another email address. It is not the account's address before it is confirmed, which EmailChanged tells."},
+	{events.EmailChangeAttemptFailed{
+		Request: exampleRequest,
+	}, "A wrong code was tried to confirm a new email address."},
+	{events.EmailChangeCancelled{
+		NewEmail: "asa.oberg@example.com",
+	}, "The request for another email address was withdrawn."},
+	{events.PasswordChanged{}, "The account has another password. Nothing of it is told."},
+	{events.FactsRecorded{
+		ActiveDomains: new(3), SeNuDomains: new(2), PendingOrder: events.Clear[string](), Verified: new(true), BankIDName: events.Set("ÅSA ÖBERG"),
+	}, "Another system knows something new about the account. Only what is news is there; null tells that it no longer holds."},
+	{events.AccountErased{}, "The account was erased. It is the account's last event: what is kept of the account elsewhere has to go too."},
+}
+
+var (
+	exampleAccount = ulid.MustParse("01HXA3B4C5D6E7F8G9H0J1K2M3")
+	exampleRequest = ulid.MustParse("01KJMN8RV0Z5X7Q2W9E4T6Y8AB")
+	exampleEvent   = ulid.MustParse("01KJMN8RVT3N5Q7S9V1X3Z5B7D")
+	exampleTime    = time.Date(2026, 3, 1, 12, 0, 0, 250_000_000, time.UTC)
+)
+
+// publish gives an example as consumers get it.
+func publish(example events.Payload) (name string, m events.Message, err error) {
+	e, err := events.New(events.AccountStream(exampleAccount), 7, exampleEvent, exampleTime, events.Metadata{}, example)
+	if err != nil {
+		return "", m, err
+	}
+	e.Position = 4711
+	m, _, err = events.Publish(e)
+	return e.Type, m, err
+}
