@@ -3,10 +3,8 @@ package commands
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -15,18 +13,11 @@ import (
 )
 
 // Credentials issues and revokes keys and sessions.
-type Credentials struct {
-	store *eventstore.Store
-	now   Clock
-	ids   *idSource
-}
+type Credentials struct{ streamWriter }
 
 // NewCredentials makes the handler; now may be nil.
 func NewCredentials(store *eventstore.Store, now Clock) *Credentials {
-	if now == nil {
-		now = time.Now
-	}
-	return &Credentials{store: store, now: now, ids: newIDSource()}
+	return &Credentials{newStreamWriter(store, now)}
 }
 
 // Issued is a new credential. The token is shown this once and never kept.
@@ -82,23 +73,18 @@ func (c *Credentials) OpenSession(ctx context.Context, meta events.Metadata, spe
 // error. ErrNotFound: there is no such credential.
 func (c *Credentials) Revoke(ctx context.Context, meta events.Metadata, id ulid.ULID) (position uint64, err error) {
 	stream := events.CredentialStream(id)
-	for range maxAttempts {
+	return retried(func() (uint64, error) {
 		last, err := c.lastEvent(ctx, stream)
-		if err != nil {
+		switch {
+		case err != nil:
 			return 0, err
-		}
-		if last.Version == 0 {
+		case last.Version == 0:
 			return 0, ErrNotFound
-		}
-		if last.Type == events.TypeCredentialRevoked {
+		case last.Type == events.TypeCredentialRevoked:
 			return last.Position, nil
 		}
-		position, err = c.append(ctx, stream, last.Version, meta, events.CredentialRevoked{})
-		if !errors.Is(err, eventstore.ErrConflict) {
-			return position, err
-		}
-	}
-	return 0, ErrBusy
+		return c.append(ctx, stream, last.Version, meta, events.CredentialRevoked{})
+	})
 }
 
 // issue makes a credential with a new secret.
@@ -114,23 +100,6 @@ func (c *Credentials) issue(ctx context.Context, meta events.Metadata, payload f
 		return Issued{}, err
 	}
 	return Issued{ID: id, Token: events.Token(id, secret), Position: position}, nil
-}
-
-func (c *Credentials) append(ctx context.Context, stream events.Stream, version uint64, meta events.Metadata, p events.Payload) (uint64, error) {
-	at := c.now()
-	id, err := c.ids.next(at)
-	if err != nil {
-		return 0, err
-	}
-	e, err := events.New(stream, version+1, id, at, meta, p)
-	if err != nil {
-		return 0, err
-	}
-	position, err := c.store.Append(ctx, stream, version, nil, []events.Event{e})
-	if err != nil {
-		return 0, fmt.Errorf("append to %s: %w", stream, err)
-	}
-	return position, nil
 }
 
 // mustExist refuses an account that was never opened, or was erased. The zero

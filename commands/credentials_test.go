@@ -40,6 +40,7 @@ func TestIssuedKeysOpenWithTheirTokens(t *testing.T) {
 		{events.KeyIssued{Account: account, Scopes: []string{"read:account", "write:account", "read:billing", "read:support"}}, events.KindKey},
 		{events.KeyIssued{Client: "Nyheter i Västerås", Scopes: []string{"/external/account/r", "/external/account/w"}}, events.KindClient},
 		{events.KeyIssued{Consumer: "crm-sync_2"}, events.KindConsumer},
+		{events.KeyIssued{Inbound: "registry-1"}, events.KindInbound},
 	}
 	secrets := map[string]bool{}
 	for i, tt := range tests {
@@ -79,6 +80,12 @@ func TestWrongKeysAreRefused(t *testing.T) {
 		{"a consumer with a dot", events.KeyIssued{Consumer: "a.b"}, "/consumer"},
 		{"a consumer with a capital", events.KeyIssued{Consumer: "Crm"}, "/consumer"},
 		{"a consumer that would be konto's own", events.KeyIssued{Consumer: "konto-mailer"}, "/consumer"},
+		{"a consumer's and a sender's", events.KeyIssued{Consumer: "c", Inbound: "c"}, ""},
+		{"an account's and a sender's", events.KeyIssued{Account: account, Inbound: "c"}, ""},
+		{"a sender with scopes", events.KeyIssued{Inbound: "c", Scopes: []string{"read:account"}}, "/scopes"},
+		{"a sender with a dot", events.KeyIssued{Inbound: "a.b"}, "/inbound"},
+		{"a sender with a wildcard", events.KeyIssued{Inbound: "*"}, "/inbound"},
+		{"a sender that would be konto's own", events.KeyIssued{Inbound: "konto-inbound"}, "/inbound"},
 		{"a long consumer", events.KeyIssued{Consumer: strings.Repeat("a", 65)}, "/consumer"},
 		{"a long client", events.KeyIssued{Client: strings.Repeat("a", 65)}, "/client"},
 		{"an unprintable client", events.KeyIssued{Client: "a\x07"}, "/client"},

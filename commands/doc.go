@@ -20,8 +20,9 @@
 // vat.go; profile.go says which field follows which, and check.go collects what
 // is wrong.
 //
-// Credentials (credentials.go, scope.go) have no state worth caching and no
-// rules beyond their shape, so they are appended directly.
+// Credentials (credentials.go, scope.go) and third parties (thirdparties.go,
+// thirdpartystate.go, thirdpartycheck.go, webhookurl.go) change too seldom to
+// need lanes: each change reads its stream, decides and appends (streamwriter.go).
 //
 // Why it is built this way is in DESIGN.md.
 package commands

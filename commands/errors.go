@@ -7,7 +7,8 @@ import (
 )
 
 var (
-	// ErrNotFound tells that the account or credential was never opened, or was erased.
+	// ErrNotFound tells that the account, the credential or the third party was
+	// never there, or was erased or removed.
 	ErrNotFound = errors.New("not found")
 
 	// ErrAdministratorEmail tells that an administrator's email address cannot
@@ -23,9 +24,10 @@ var (
 	// ErrInvalid is matched by *Invalid.
 	ErrInvalid = errors.New("invalid command")
 
-	// ErrBusy tells that other nodes kept changing the account while the command
-	// was decided, again and again. Nothing was stored; the caller may try again.
-	ErrBusy = errors.New("account is being changed by others")
+	// ErrBusy tells that others kept changing the account, or whatever the command
+	// is about, while it was decided, again and again. Nothing was stored; the
+	// caller may try again.
+	ErrBusy = errors.New("being changed by others")
 
 	// ErrPendingOrder tells that the address cannot be changed while an order is pending.
 	ErrPendingOrder = errors.New("an order is pending")
@@ -84,7 +86,7 @@ func (e *Invalid) Is(target error) bool { return target == ErrInvalid }
 
 // FieldError says what is wrong with one field.
 type FieldError struct {
-	Field  string `json:"field"`  // JSON pointer into the account's profile, such as /address/street
+	Field  string `json:"field"`  // JSON pointer into what the command is about, such as /address/street
 	Code   string `json:"code"`   // one of the Code constants
 	Detail string `json:"detail"` // a sentence for the developer who called; never echoes the value
 }

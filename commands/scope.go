@@ -9,8 +9,8 @@ import (
 	"konto/events"
 )
 
-// The scopes that each kind of credential may have. A consumer has none: it can
-// do one thing only.
+// The scopes that each kind of credential may have. Those that connect to NATS
+// have none: they can do one thing only.
 var (
 	accountScopes = []string{"read:account", "write:account", "read:billing", "read:support"} // HostUp's
 	clientScopes  = []string{"/external/account/r", "/external/account/w"}                    // Payway's
@@ -19,9 +19,9 @@ var (
 // authTypes are HostUp's kinds of dashboard session.
 var authTypes = []string{"session", "admin", "bankid-selection", "billing-sso"}
 
-// consumerName is narrow because it becomes part of NATS subjects and consumer
-// names. It has no capitals, so that no two names look alike.
-var consumerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+// natsName is narrow because it becomes part of NATS subjects, accounts and
+// consumer names. It has no capitals, so that no two names look alike.
+var natsName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
 // ownPrefix is how the names of konto's own consumers on NATS begin.
 const ownPrefix = "konto-"
@@ -32,23 +32,36 @@ const maxName = 64
 // checkKey returns what is wrong with a key.
 func checkKey(k events.KeyIssued) []FieldError {
 	var c checker
+	holders := 0
+	for _, is := range []bool{!k.Account.IsZero(), k.Client != "", k.Consumer != "", k.Inbound != ""} {
+		if is {
+			holders++
+		}
+	}
 	switch {
-	case !k.Account.IsZero() && k.Client == "" && k.Consumer == "":
+	case holders != 1:
+		c.reject("", &fault{CodeMustBeSet, "A key belongs to exactly one of an account, a client, a consumer and a system that sends facts."})
+	case !k.Account.IsZero():
 		c.scopes(k.Scopes, accountScopes)
-	case k.Account.IsZero() && k.Client != "" && k.Consumer == "":
+	case k.Client != "":
 		c.label("/client", k.Client)
 		c.scopes(k.Scopes, clientScopes)
-	case k.Account.IsZero() && k.Client == "" && k.Consumer != "":
-		if !consumerName.MatchString(k.Consumer) || strings.HasPrefix(k.Consumer, ownPrefix) {
-			c.reject("/consumer", &fault{CodeInvalidFormat, "The name can have 64 of a-z, 0-9, _ and -, begins with a letter or digit, and not with konto-."})
-		}
-		if len(k.Scopes) > 0 {
-			c.reject("/scopes", &fault{CodeNotAllowed, "A consumer has no scopes."})
-		}
+	case k.Consumer != "":
+		c.natsHolder("/consumer", k.Consumer, k.Scopes)
 	default:
-		c.reject("", &fault{CodeMustBeSet, "A key belongs to exactly one of an account, a client and a consumer."})
+		c.natsHolder("/inbound", k.Inbound, k.Scopes)
 	}
 	return c.wrong
+}
+
+// natsHolder checks who connects to NATS.
+func (c *checker) natsHolder(field, name string, scopes []string) {
+	if !natsName.MatchString(name) || strings.HasPrefix(name, ownPrefix) {
+		c.reject(field, &fault{CodeInvalidFormat, "The name can have 64 of a-z, 0-9, _ and -, begins with a letter or digit, and not with konto-."})
+	}
+	if len(scopes) > 0 {
+		c.reject("/scopes", &fault{CodeNotAllowed, "A key for NATS has no scopes."})
+	}
 }
 
 // withDefaults fills in what a session is when its opener does not say.

@@ -1,0 +1,93 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// ruling says what follows a third party's state: an event, nil for none, or an
+// error. It is pure.
+type ruling func(state *events.ThirdParty) (events.Payload, error)
+
+// ifPresent is the ruling for what needs no more than that there is a third party.
+func ifPresent(state *events.ThirdParty, p events.Payload) (events.Payload, error) {
+	if !state.Exists() {
+		return nil, ErrNotFound
+	}
+	return p, nil
+}
+
+// enter rules that an event brings the third party into a state, unless it is there.
+func enter(state *events.ThirdParty, to string, p events.Payload) (events.Payload, error) {
+	if state.State == to {
+		return nil, nil
+	}
+	return ifPresent(state, p)
+}
+
+// change appends what is ruled on the third party's present state, and returns
+// the position of its last event.
+func (t *ThirdParties) change(ctx context.Context, meta events.Metadata, id ulid.ULID, rules ruling) (uint64, error) {
+	return retried(func() (uint64, error) {
+		state, err := t.load(ctx, id)
+		if err != nil {
+			return 0, err
+		}
+		p, err := rules(&state)
+		if err != nil || p == nil {
+			return state.Position, err
+		}
+		var claims []eventstore.ClaimChange
+		if _, ends := p.(events.ThirdPartyRemoved); ends {
+			claims = []eventstore.ClaimChange{{Claim: events.ThirdPartyNameClaim(state.Name), Release: true}}
+		}
+		return t.append(ctx, events.ThirdPartyStream(id), state.Version, meta, p, claims...)
+	})
+}
+
+// load folds a third party. What was folded before is kept, because a stream
+// gets a checkpoint every ten minutes for as long as there is something to
+// deliver: 50,000 a year. Only what followed is read, so nothing here is stale.
+func (t *ThirdParties) load(ctx context.Context, id ulid.ULID) (events.ThirdParty, error) {
+	t.mu.Lock()
+	state := t.known[id]
+	t.mu.Unlock()
+	stream := events.ThirdPartyStream(id)
+	for {
+		page, err := t.store.ReadStream(ctx, stream, state.Version, foldPage)
+		if err != nil {
+			return state, fmt.Errorf("read %s: %w", stream, err)
+		}
+		for _, e := range page {
+			p, err := e.Payload()
+			if err != nil {
+				return state, fmt.Errorf("read %s: %w", stream, err)
+			}
+			if state.Apply(e, p); state.Version != e.Version {
+				return state, fmt.Errorf("read %s: %s at position %d does not belong there", stream, e.Type, e.Position)
+			}
+		}
+		if len(page) < foldPage {
+			break
+		}
+	}
+	t.keep(id, &state)
+	return state, nil
+}
+
+// keep remembers a folded state. Ids that name nothing and third parties that
+// are gone take up no room.
+func (t *ThirdParties) keep(id ulid.ULID, state *events.ThirdParty) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if state.Exists() {
+		t.known[id] = *state
+	} else {
+		delete(t.known, id)
+	}
+}
