@@ -3,13 +3,16 @@
 // that answers requests; Reader hides that it lags.
 //
 //   - the loop and its errors: follower.go, failure.go
-//   - read.db, accounts and credentials: readmodel.go, schema.go, rows.go, fold.go
+//   - read.db, accounts, credentials and third parties: readmodel.go, schema.go, rows.go, fold.go, thirdparties.go
+//   - files that belong to one history of the log: logfile.go
 //   - what of it is kept in memory: recent.go
 //   - access by token: authenticate.go
 //   - reads that are never older than an acknowledged write: reader.go
+//   - accounts as they were: past.go
 //   - what a changed password does to sessions: sessions.go
 //   - the publisher to NATS JetStream, and a subscriber for reactors: nats/
 //   - the reactor that mails codes: mail/
+//   - one attempt to tell a third party of an event: webhook/
 //
 // A follower's states, as Status tells them:
 //

@@ -20,6 +20,9 @@ func TestFileHoldsNoPersonalData(t *testing.T) {
 	id := h.openAccount("canary@example.com")
 	h.append(events.AccountStream(id), 1, named("Canaryna"), events.PasswordChanged{Hash: "$argon2id$canary"})
 	h.append(events.CredentialStream(ulid.Make()), 0, events.SessionOpened{AuthType: "session", Label: "canary-label", Admin: "canary-admin"})
+	h.append(events.ThirdPartyStream(ulid.Make()), 0, events.ThirdPartyAdded{
+		Name: "canary", URL: "https://canary.example.com/", Secret: events.WebhookSecrets{HMAC: []byte("canary-secret")},
+	})
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	if got := h.account(id).Email; got != "canary@example.com" {
 		t.Fatalf("email %q", got)
@@ -196,9 +199,9 @@ func TestFileOfAnotherHistoryIsMadeAnew(t *testing.T) {
 // The last event's key may be gone; that must not cost the file.
 func TestFileIsComparedWithTheLogAsItIsStored(t *testing.T) {
 	h := newHouse(t)
-	e := events.Event{ID: ulid.Make(), Stream: events.Stream("third-party-" + ulid.Make().String()), Version: 1, Position: 1}
+	e := events.Event{ID: ulid.Make(), Stream: events.Stream("invoice-" + ulid.Make().String()), Version: 1, Position: 1}
 	_, err := h.log.Append(t.Context(), eventstore.Batch{Stream: e.Stream, Records: []eventstore.Record{{
-		Stream: e.Stream, Version: 1, ID: e.ID, Type: "ThirdPartyAdded.v1", Time: time.Now().UTC().Truncate(time.Millisecond),
+		Stream: e.Stream, Version: 1, ID: e.ID, Type: "InvoiceSent.v1", Time: time.Now().UTC().Truncate(time.Millisecond),
 		Metadata: []byte("sealed"), Data: []byte("sealed"),
 	}}})
 	h.must(err)

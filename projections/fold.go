@@ -19,10 +19,21 @@ type fold struct {
 	event       ulid.ULID // its id
 	accounts    map[ulid.ULID]events.Account
 	credentials map[ulid.ULID]events.Credential
+
+	thirdParties map[ulid.ULID]events.ThirdParty
 }
 
-// Apply implements Projection. Events of streams other than accounts and
-// credentials only move the position.
+func newFold(model *ReadModel, tx *sql.Tx) *fold {
+	return &fold{
+		model: model, tx: tx,
+		accounts:     make(map[ulid.ULID]events.Account),
+		credentials:  make(map[ulid.ULID]events.Credential),
+		thirdParties: make(map[ulid.ULID]events.ThirdParty),
+	}
+}
+
+// Apply implements Projection. Events of streams of other categories only move
+// the position.
 func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	m.applying.Lock()
 	defer m.applying.Unlock()
@@ -31,11 +42,7 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 		return m.wrap("begin to write", err)
 	}
 	defer tx.Rollback()
-	f := &fold{
-		model: m, tx: tx,
-		accounts:    make(map[ulid.ULID]events.Account),
-		credentials: make(map[ulid.ULID]events.Credential),
-	}
+	f := newFold(m, tx)
 	if err := f.takeIn(ctx, batch); err != nil {
 		return m.wrap("update", err)
 	}
@@ -81,6 +88,8 @@ func (f *fold) add(ctx context.Context, e events.Event) error {
 		return f.addToAccount(ctx, owner, e)
 	case events.CategoryCredential:
 		return f.addToCredential(ctx, owner, e)
+	case events.CategoryThirdParty:
+		return f.addToThirdParty(ctx, owner, e)
 	}
 	return nil
 }
@@ -157,6 +166,9 @@ func (f *fold) write(ctx context.Context) error {
 		return err
 	}
 	if err := f.writeCredentials(ctx); err != nil {
+		return err
+	}
+	if err := f.writeThirdParties(ctx); err != nil {
 		return err
 	}
 	_, err := f.tx.ExecContext(ctx, "UPDATE progress SET position = ?, event = ?", f.position, f.event[:])

@@ -23,8 +23,8 @@ const (
 // readers is how many requests may read the file at the same time.
 const readers = 4
 
-// ReadModel is read.db: the accounts (AccountMe) and the credentials (access),
-// with the position they are at. It is a Projection.
+// ReadModel is read.db: the accounts (AccountMe), the credentials (access) and
+// the third parties, with the position they are at. It is a Projection.
 //
 // The file is a copy of what the log holds and may be deleted while konto is
 // stopped: the follower rebuilds it.

@@ -104,7 +104,7 @@ func TestEventOfAnotherKindOfStreamIsOutOfStep(t *testing.T) {
 
 func TestOtherStreamsOnlyMoveThePosition(t *testing.T) {
 	h := newHouse(t)
-	position := h.poison(events.Stream("third-party-"+ulid.Make().String()), 0, "ThirdPartyAdded.v1", "{}")
+	position := h.poison(events.Stream("invoice-"+ulid.Make().String()), 0, "InvoiceSent.v1", "{}")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	if h.position() != position {
 		t.Errorf("position %d", h.position())
@@ -121,7 +121,7 @@ func TestRowsAndPositionAreOneTransaction(t *testing.T) {
 	// The process dies after the rows and the position were written and before the commit.
 	tx, err := h.model.writer.BeginTx(t.Context(), nil)
 	h.must(err)
-	f := &fold{model: h.model, tx: tx, accounts: map[ulid.ULID]events.Account{}, credentials: map[ulid.ULID]events.Credential{}}
+	f := newFold(h.model, tx)
 	h.must(f.takeIn(t.Context(), h.all(0)))
 	h.must(f.write(t.Context()))
 	h.must(tx.Rollback())

@@ -1,0 +1,165 @@
+package projections
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/eventstore"
+	"konto/eventstore/sqlitefile"
+)
+
+// LogFile is a SQLite file whose content follows from the log: it belongs to one
+// history of one log and to one keyring, and is made anew when it meets another.
+type LogFile struct {
+	Path string
+	// Application marks files of this kind (PRAGMA application_id), so that no
+	// other file is ever taken for one and deleted.
+	Application int32
+	// Schema names the shape of the tables and of the rows in them. Files of
+	// other numbers are made anew.
+	Schema int
+	Tables string // the statements that make them
+	Log    eventstore.Feed
+	// Keyring is a secret of the keyring that seals the rows, or of the one
+	// that seals the log: with other keys the file is another's.
+	Keyring []byte
+}
+
+// progress is the table that binds a file. Whoever writes rows that follow from
+// an event keeps the highest of such positions in it, in the same transaction.
+const progress = `
+CREATE TABLE progress (
+	one      INTEGER PRIMARY KEY CHECK (one = 1),
+	keyring  BLOB    NOT NULL, -- whose keys seal the rows
+	position INTEGER NOT NULL, -- of the last event that the file knows of
+	event    BLOB    NOT NULL  -- its id, zeros when there is none
+);
+`
+
+// fileState is what a file turns out to be when it is opened.
+type fileState int
+
+const (
+	fileUnknown fileState = iota
+	fileEmpty             // just made
+	fileCurrent           // to go on with
+	fileStale             // of this kind, with another schema, keyring or history
+	fileForeign           // something else's
+)
+
+// Open opens the file for its one writer, with this version's tables in it, made
+// anew if need be. Errors: sqlitefile.ErrMalformed and others, with which the
+// file is left as it was.
+func (f LogFile) Open(ctx context.Context) (*sql.DB, error) {
+	db, err := sqlitefile.OpenWriter(f.Path)
+	if err != nil {
+		return nil, err
+	}
+	state, err := f.inspect(ctx, db)
+	if state == fileStale {
+		if db, err = recreate(db, f.Path); err != nil {
+			return nil, err
+		}
+		state = fileEmpty
+	}
+	switch {
+	case err != nil:
+	case state == fileEmpty:
+		err = f.createTables(ctx, db)
+	case state == fileForeign:
+		err = errors.New("it is another program's file; move it away, konto will make its own")
+	}
+	if err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open %s: %w", f.Path, err)
+	}
+	return db, nil
+}
+
+func (f LogFile) inspect(ctx context.Context, db *sql.DB) (fileState, error) {
+	var application, schema, objects int
+	for query, value := range map[string]*int{
+		"PRAGMA application_id":              &application,
+		"PRAGMA user_version":                &schema,
+		"SELECT count(*) FROM sqlite_schema": &objects,
+	} {
+		if err := db.QueryRowContext(ctx, query).Scan(value); err != nil {
+			return fileUnknown, sqlitefile.Explain(err)
+		}
+	}
+	switch {
+	case application == 0 && objects == 0:
+		return fileEmpty, nil
+	case application != int(f.Application):
+		return fileForeign, nil
+	case schema != f.Schema:
+		return fileStale, nil
+	}
+	var madeWith []byte
+	var position uint64
+	var event ulid.ULID
+	err := db.QueryRowContext(ctx, "SELECT keyring, position, event FROM progress").Scan(&madeWith, &position, &event)
+	if err != nil {
+		return fileUnknown, sqlitefile.Explain(err)
+	}
+	if !bytes.Equal(madeWith, f.Keyring) {
+		return fileStale, nil
+	}
+	same, err := holds(ctx, f.Log, position, event)
+	switch {
+	case err != nil:
+		return fileUnknown, fmt.Errorf("compare it with the log: %w", err)
+	case !same:
+		return fileStale, nil
+	}
+	return fileCurrent, nil
+}
+
+// holds tells whether the log has the event at the position. A log that was
+// restored from an older copy and grew again has other events at positions that
+// were reached before, or ends below them. It is asked for the record as it is
+// stored: the event's key may be gone by now.
+func holds(ctx context.Context, log eventstore.Feed, position uint64, event ulid.ULID) (bool, error) {
+	if position == 0 {
+		return true, nil
+	}
+	next, err := log.ReadAll(ctx, position-1, 1)
+	return len(next) == 1 && next[0].Position == position && next[0].ID == event, err
+}
+
+// recreate deletes the file. Closing it first lets SQLite fold the write-ahead
+// log into it: a log left behind would be played into the new file.
+func recreate(db *sql.DB, path string) (*sql.DB, error) {
+	if err := db.Close(); err != nil {
+		return nil, fmt.Errorf("close %s to make it anew: %w", path, err)
+	}
+	for _, name := range []string{path + "-wal", path + "-shm", path} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("make %s anew: %w", path, err)
+		}
+	}
+	return sqlitefile.OpenWriter(path)
+}
+
+func (f LogFile) createTables(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return sqlitefile.Explain(err)
+	}
+	defer tx.Rollback()
+	// Both pragmas are part of the transaction: a file has them and the tables, or neither.
+	marks := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", f.Application, f.Schema)
+	if _, err := tx.ExecContext(ctx, marks+progress+f.Tables); err != nil {
+		return fmt.Errorf("create tables: %w", sqlitefile.Explain(err))
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO progress (one, keyring, position, event) VALUES (1, ?, 0, ?)", f.Keyring, ulid.Zero[:]); err != nil {
+		return fmt.Errorf("create tables: %w", sqlitefile.Explain(err))
+	}
+	return sqlitefile.Explain(tx.Commit())
+}

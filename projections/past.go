@@ -1,0 +1,108 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+const (
+	// pastAccounts is how many accounts' past states are kept. A third party
+	// that is retried hears of an account again within minutes or not for hours.
+	pastAccounts = 2000
+	// pastStates is how many states of one account are kept: third parties that
+	// are at different versions of it must not throw out each other's.
+	pastStates = 4
+)
+
+// Past gives accounts as they were, by folding the log. What it folded last is
+// kept, so that one version after the other costs one event each.
+type Past struct {
+	store *eventstore.Store
+
+	mu     sync.Mutex
+	states *simplelru.LRU[ulid.ULID, []events.Account] // last used first; slices are never changed
+}
+
+// NewPast reads from store.
+func NewPast(store *eventstore.Store) *Past {
+	states, err := simplelru.NewLRU[ulid.ULID, []events.Account](pastAccounts, nil)
+	if err != nil {
+		panic(err) // the size is not positive
+	}
+	return &Past{store: store, states: states}
+}
+
+// AccountAt returns an account right after the event with that version. It may
+// be called by many goroutines at once. Errors: ErrNoAccount for version 0;
+// ErrOutOfStep when the stream is shorter; eventstore.ErrNoKey when the account
+// was erased since and its key is gone.
+func (p *Past) AccountAt(ctx context.Context, id ulid.ULID, version uint64) (events.Account, error) {
+	if version == 0 {
+		return events.Account{}, ErrNoAccount
+	}
+	a := p.before(id, version)
+	for a.Version < version {
+		if err := p.fold(ctx, id, &a, version); err != nil {
+			return events.Account{}, err
+		}
+	}
+	p.keep(id, a)
+	return a, nil
+}
+
+// fold adds a page of what lies between a's version and another.
+func (p *Past) fold(ctx context.Context, id ulid.ULID, a *events.Account, version uint64) error {
+	page, err := p.store.ReadStream(ctx, events.AccountStream(id), a.Version, int(min(version-a.Version, foldPage)))
+	if err != nil {
+		return err
+	}
+	if len(page) == 0 {
+		return fmt.Errorf("%w: %s ends at version %d, before %d", ErrOutOfStep, events.AccountStream(id), a.Version, version)
+	}
+	for _, e := range page {
+		payload, err := next(e, a.Version)
+		if err != nil {
+			return &applyError{event: e.Type, position: e.Position, err: err}
+		}
+		if a.Apply(e, payload); a.Version != e.Version {
+			return &applyError{event: e.Type, position: e.Position, err: misplaced(e)}
+		}
+	}
+	return nil
+}
+
+// before is the last state kept that is not beyond the version, or the zero
+// Account.
+func (p *Past) before(id ulid.ULID, version uint64) (a events.Account) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	states, _ := p.states.Get(id)
+	for _, s := range states {
+		if s.Version <= version && s.Version > a.Version {
+			a = s
+		}
+	}
+	return a
+}
+
+// keep puts a state in front of those kept of the account.
+func (p *Past) keep(id ulid.ULID, a events.Account) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept, _ := p.states.Get(id)
+	states := append(make([]events.Account, 0, pastStates+1), a)
+	for _, s := range kept {
+		if s.Version != a.Version && len(states) < pastStates {
+			states = append(states, s)
+		}
+	}
+	p.states.Add(id, slices.Clip(states))
+}
