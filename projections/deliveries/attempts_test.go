@@ -1,0 +1,181 @@
+package deliveries
+
+import (
+	"bytes"
+	"context"
+	"crypto/cipher"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+func TestFiltersOfTheDeliveryLog(t *testing.T) {
+	b := newBook(t)
+	one, two := ulid.Make(), ulid.Make()
+	anna, eva := b.happen(), b.happen()
+	add := func(party ulid.ULID, e events.Event, outcome, name string) {
+		s := b.settlement(party, e, outcome, name)
+		b.settle(s)
+	}
+	add(one, anna, OutcomeRetrying, "a")
+	add(two, anna, OutcomeDelivered, "b")
+	add(one, eva, OutcomeFailed, "c")
+	add(one, anna, OutcomeDelivered, "d")
+	add(two, eva, OutcomeAborted, "e")
+	for want, f := range map[string]Filter{
+		"abcde": {},
+		"de":    {Limit: 2},
+		"acd":   {Party: one},
+		"cd":    {Party: one, Limit: 2},
+		"abd":   {Account: account(anna)},
+		"ad":    {Account: account(anna), Party: one},
+		"bd":    {Outcome: OutcomeDelivered},
+		"d":     {Outcome: OutcomeDelivered, Party: one, Account: account(anna)},
+		"abd ":  {Event: anna.ID},
+		"e":     {Event: eva.ID, Party: two},
+		"":      {Party: ulid.Make()},
+	} {
+		var got strings.Builder
+		for _, a := range b.attempts(f) {
+			got.WriteString(a.Excerpt)
+		}
+		if got.String() != strings.TrimSpace(want) {
+			t.Errorf("%+v found %q, want %q", f, got.String(), want)
+		}
+	}
+}
+
+func TestDeliveryLogIsBounded(t *testing.T) {
+	for _, bound := range []int{1, 7, 300} {
+		b := newBook(t, LedgerConfig{MaxAttempts: bound})
+		busy, quiet := ulid.Make(), ulid.Make()
+		e := b.happen()
+		b.settle(b.settlement(quiet, e, OutcomeDelivered, ""))
+		for n := range 2*bound + 5 {
+			s := b.settlement(busy, e, OutcomeRetrying, "")
+			s.Attempt.Number = n + 1
+			b.settle(s)
+			found := b.attempts(Filter{Party: busy, Limit: 10 * bound})
+			if len(found) > bound || found[len(found)-1].Number != n+1 {
+				t.Fatalf("bound %d: %d attempts, the last one is %d of %d", bound, len(found), found[len(found)-1].Number, n+1)
+			}
+			if n%50 == 49 {
+				b.reopen() // whoever starts counts nothing twice and forgets nothing
+			}
+		}
+		if found := b.attempts(Filter{Party: busy, Limit: 10 * bound}); len(found) < bound-bound/100-1 || len(found) == 0 {
+			t.Errorf("bound %d: only %d attempts are left", bound, len(found))
+		}
+		if len(b.attempts(Filter{Party: quiet})) != 1 {
+			t.Errorf("bound %d: another third party's attempt is gone", bound)
+		}
+	}
+}
+
+func TestOldAttemptsAreNotShownAndThenRemoved(t *testing.T) {
+	b := newBook(t, LedgerConfig{MaxAge: time.Hour})
+	party := ulid.Make()
+	const old = 50
+	var forgotten []events.Event
+	for range old {
+		e := b.happen()
+		forgotten = append(forgotten, e)
+		b.settle(b.settlement(party, e, OutcomeDelivered, ""))
+	}
+	b.now = b.now.Add(time.Hour)
+	if got := b.attempts(Filter{}); len(got) != old {
+		t.Errorf("%d attempts after an hour", len(got))
+	}
+	b.now = b.now.Add(time.Millisecond)
+	if got := b.attempts(Filter{}); len(got) != 0 {
+		t.Errorf("%d attempts are shown that are too old", len(got))
+	}
+	stored := func() (n int) {
+		b.must(b.writer.QueryRow("SELECT count(*) FROM attempt").Scan(&n))
+		return n
+	}
+	if stored() != old {
+		t.Fatalf("%d attempts are stored", stored())
+	}
+	for range 4 {
+		b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+	}
+	if n := stored(); n != 4 {
+		t.Errorf("%d attempts are stored, 4 are not too old", n)
+	}
+	if b.lane(party, account(forgotten[0])).Delivered != forgotten[0].Position {
+		t.Error("what was delivered was forgotten with the attempt")
+	}
+}
+
+func TestExcerptsAreSealed(t *testing.T) {
+	b := newBook(t)
+	party, e := ulid.Make(), b.happen()
+	const secret = "canary: anna@example.com is unknown here"
+	b.settle(b.settlement(party, e, OutcomeFailed, secret))
+	if got := b.attempts(Filter{}); len(got) != 1 || got[0].Excerpt != secret {
+		t.Fatalf("%+v", got)
+	}
+	id := account(e)
+	if !bytes.Contains(b.file(), id[:]) {
+		t.Fatal("the attempt is in none of the files looked at")
+	}
+	if bytes.Contains(b.file(), []byte("canary")) {
+		t.Error("the excerpt is in clear")
+	}
+}
+
+func TestExcerptsMovedToAnotherRowAreRefused(t *testing.T) {
+	for name, other := range map[string]func(a *Attempt){
+		"event":  func(a *Attempt) { a.Event = ulid.Make() },
+		"number": func(a *Attempt) { a.Number++ },
+		"time":   func(a *Attempt) { a.At = a.At.Add(time.Second) },
+	} {
+		b := newBook(t)
+		s := b.settlement(ulid.Make(), b.happen(), OutcomeFailed, "first")
+		b.settle(s)
+		s.Attempt.Excerpt = "second"
+		other(&s.Attempt)
+		b.settle(s)
+		_, err := b.writer.Exec("UPDATE attempt SET excerpt = (SELECT excerpt FROM attempt WHERE id = 1) WHERE id = 2")
+		b.must(err)
+		if _, err := b.Attempts(t.Context(), Filter{}); !errors.Is(err, eventstore.ErrSealBroken) {
+			t.Errorf("another %s: %v", name, err)
+		}
+	}
+}
+
+// forgetful is a keyring that lost the keys of some streams.
+type forgetful struct {
+	eventstore.Keys
+	lost []events.Stream
+}
+
+func (f forgetful) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
+	if slices.Contains(f.lost, stream) {
+		return nil, eventstore.ErrNoKey
+	}
+	return f.Keys.Cipher(ctx, stream)
+}
+
+func TestExcerptsEndWithTheKeyOfTheirAccount(t *testing.T) {
+	b := newBook(t)
+	party, erased, other := ulid.Make(), b.happen(), b.happen()
+	b.settle(b.settlement(party, erased, OutcomeFailed, "no such user"))
+	b.settle(b.settlement(party, other, OutcomeDelivered, "thanks"))
+	b.config.Keys = forgetful{b.keys, []events.Stream{erased.Stream}}
+	b.reopen()
+	s := b.settlement(party, erased, OutcomeDelivered, "thanks for its end")
+	b.settle(s)
+	got := b.attempts(Filter{})
+	if len(got) != 3 || got[0].Excerpt != "" || got[1].Excerpt != "thanks" || got[2].Excerpt != "" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,119 @@
+package deliveries
+
+import (
+	"fmt"
+
+	wm "github.com/ThreeDotsLabs/watermill/components/metrics"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"konto/events"
+)
+
+// namespace begins the names of all metrics; the only label with a value of the
+// operator's is third_party, a name. None has personal data.
+const namespace, subsystem = "konto", "third_party"
+
+// metrics are what operators see of deliveries.
+type metrics struct {
+	builder  wm.PrometheusMetricsBuilder
+	handling wm.HandlerPrometheusMetricsMiddleware
+	attempts *prometheus.CounterVec
+	latency  *prometheus.HistogramVec
+	delay    *prometheus.HistogramVec
+}
+
+var buckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30}
+
+func newMetrics(r prometheus.Registerer, d *Deliveries) (*metrics, error) {
+	m := &metrics{
+		builder: wm.PrometheusMetricsBuilder{PrometheusRegistry: r, Namespace: namespace, Subsystem: "watermill", HandlerBuckets: buckets},
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "attempts_total",
+			Help: "Requests made to a third party, by what came of them.",
+		}, []string{"third_party", "outcome"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "request_seconds", Buckets: buckets,
+			Help: "Time from a request to the head of its answer.",
+		}, []string{"third_party"}),
+		delay: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "delay_seconds", Buckets: append([]float64{.001, .0025}, buckets...),
+			Help: "Time from an event to the first request that tells of it.",
+		}, []string{"third_party"}),
+	}
+	for _, c := range []prometheus.Collector{m.attempts, m.latency, m.delay, &gauges{d}} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	m.handling = m.builder.NewRouterMiddleware() // registers too, and panics for want of an error
+	return m, nil
+}
+
+func (m *metrics) decorate(r *message.Router) error {
+	r.AddSubscriberDecorators(m.builder.DecorateSubscriber)
+	return nil
+}
+
+func (m *metrics) middleware() message.HandlerMiddleware { return m.handling.Middleware }
+
+// told counts an attempt.
+func (m *metrics) told(name string, t *turn) {
+	m.attempts.WithLabelValues(name, t.verdict.outcome).Inc()
+	m.latency.WithLabelValues(name).Observe(t.trial.answer.Latency.Seconds())
+	if t.first {
+		m.delay.WithLabelValues(name).Observe(t.trial.at.Sub(t.trial.event.Time).Seconds())
+	}
+}
+
+// forget drops what was counted for a third party that was removed.
+func (m *metrics) forget(name string) {
+	of := prometheus.Labels{"third_party": name}
+	m.attempts.DeletePartialMatch(of)
+	m.latency.DeletePartialMatch(of)
+	m.delay.DeletePartialMatch(of)
+}
+
+// gauges tell how third parties are doing when they are asked.
+type gauges struct{ d *Deliveries }
+
+func gauge(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, subsystem, name), help, append([]string{"third_party"}, labels...), nil)
+}
+
+var (
+	stateGauge    = gauge("state", "1 for the state that a third party is in.", "state")
+	lagGauge      = gauge("lag_events", "Events of the log that a third party's deliveries have not passed.")
+	lanesGauge    = gauge("lanes", "Accounts with events to be told.")
+	waitingGauge  = gauge("lanes_waiting", "Accounts whose next event waits for a retry.")
+	inFlightGauge = gauge("requests_in_flight", "Requests under way.")
+	limitGauge    = gauge("requests_limit", "Requests that may be under way; fewer when a third party asks for less.")
+)
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{stateGauge, lagGauge, lanesGauge, waitingGauge, inFlightGauge, limitGauge} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(to chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	for _, s := range g.d.Status() {
+		for _, state := range []string{events.ThirdPartyActive, events.ThirdPartyHeld, events.ThirdPartyFailed} {
+			is := 0.0
+			if s.State == state {
+				is = 1
+			}
+			send(stateGauge, is, s.Name, state)
+		}
+		send(lagGauge, float64(s.Lag), s.Name)
+		send(lanesGauge, float64(s.Lanes), s.Name)
+		send(waitingGauge, float64(s.Waiting), s.Name)
+		send(inFlightGauge, float64(s.InFlight), s.Name)
+		send(limitGauge, float64(s.Limit), s.Name)
+	}
+}

@@ -1,0 +1,96 @@
+package deliveries
+
+import (
+	"context"
+	"time"
+
+	"konto/events"
+)
+
+// logPage is how many records are read at a time by a third party that is behind
+// the feed.
+const logPage = 500
+
+// read opens lanes for what follows in the log, until the bound on lanes, and
+// tells whether it could go on at once.
+func (l *lanes) read(ctx context.Context) (more bool) {
+	if l.halted || len(l.open) >= l.cfg.Lanes || time.Now().Before(l.readAgain) {
+		return false
+	}
+	if len(l.unread) > 0 {
+		return l.readOn()
+	}
+	evs, upTo, ok := l.feed.after(l.position)
+	if !ok {
+		return l.catchUp(ctx)
+	}
+	for i := range evs {
+		e := &evs[i]
+		if !l.pass(mark{stream: e.Stream, eventType: e.Type, version: e.Version, position: e.Position, event: e}) {
+			return false
+		}
+	}
+	l.moveTo(upTo)
+	return false
+}
+
+// catchUp reads a page of the log. Records do: what an event holds is read from
+// its account's stream in its turn, and most are not wanted.
+func (l *lanes) catchUp(ctx context.Context) (more bool) {
+	page, err := l.cfg.Records.ReadAll(ctx, l.position, logPage)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.troubled(err)
+			l.readAgain = time.Now().Add(troubleDelay)
+		}
+		return false
+	}
+	if !l.readAgain.IsZero() {
+		l.readAgain = time.Time{}
+		l.well(nil)
+	}
+	l.unread = page
+	return l.readOn()
+}
+
+// readOn goes through the page. What the bound on lanes leaves of it is kept:
+// to read a page anew for every lane that closes would be work without end.
+func (l *lanes) readOn() (more bool) {
+	more = len(l.unread) > 0
+	for len(l.unread) > 0 {
+		r := l.unread[0]
+		if !l.pass(mark{stream: r.Stream, eventType: r.Type, version: r.Version, position: r.Position}) {
+			return false
+		}
+		l.unread = l.unread[1:]
+	}
+	return more
+}
+
+// pass takes in one event and moves the position to it. It is false when the
+// event would open a lane too many: then reading waits, and the log keeps the rest.
+func (l *lanes) pass(m mark) bool {
+	category, account, err := m.stream.Split()
+	if err != nil || category != events.CategoryAccount || !l.party.Load().Wants(m.eventType) {
+		l.moveTo(m.position)
+		return true
+	}
+	switch lane := l.open[account]; {
+	case lane != nil:
+		lane.note(m)
+	case len(l.open) >= l.cfg.Lanes:
+		return false
+	default:
+		lane = openLane(account, m)
+		l.open[account] = lane
+		l.begin(lane)
+	}
+	l.moveTo(m.position)
+	return true
+}
+
+func (l *lanes) moveTo(position uint64) {
+	if position > l.position {
+		l.position, l.progress.moved = position, true
+	}
+}
