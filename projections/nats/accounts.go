@@ -6,9 +6,13 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// accountPrefix starts the name of a consumer's NATS account. JetStream and the
-// stream are in the server's global account, which is konto's alone.
-const accountPrefix = "konto-consumer-"
+// These start the names of the NATS accounts of consumers and of senders of
+// facts, so that the two may be called the same. JetStream and the streams are
+// in the server's global account, which is konto's alone.
+const (
+	accountPrefix       = "konto-consumer-"
+	senderAccountPrefix = "konto-inbound-"
+)
 
 // creations is where requests to create a consumer on the stream arrive, with
 // the name of the one who asks as the next token. The import puts it there, so
@@ -43,7 +47,27 @@ func share(srv *server.Server) error {
 	if err := own.AddStreamExport(subjects, nil); err != nil {
 		return fmt.Errorf("export %s: %w", subjects, err)
 	}
+	// No account imports from both service exports, so each is still one for
+	// all. A fact has one answer, JetStream's acknowledgement, so this one need
+	// not be streamed.
+	if err := own.AddServiceExportWithResponse(senderSubjects, server.Singleton, nil); err != nil {
+		return fmt.Errorf("export %s: %w", senderSubjects, err)
+	}
 	return nil
+}
+
+// senderAccountOf returns the account of a sender of facts, made when it first
+// comes. All that it imports is its own subject in konto's account, whose last
+// token is thereby who sent the message: no client can write it.
+func senderAccountOf(srv *server.Server, sender string) (*server.Account, error) {
+	account, isNew := srv.LookupOrRegisterAccount(senderAccountPrefix + sender)
+	if !isNew {
+		return account, nil
+	}
+	if err := account.AddServiceImport(srv.GlobalAccount(), factsSubject, factsSubject+"."+sender); err != nil {
+		return nil, fmt.Errorf("import %s: %w", factsSubject, err)
+	}
+	return account, nil
 }
 
 // accountOf returns the account of a consumer, made when it first comes. What

@@ -1,5 +1,6 @@
-// Package nats copies the log of account events to NATS: the embedded server,
-// konto's connection to it or to an outside one, the publisher, and the
+// Package nats copies the log of account events to NATS, and takes in the facts
+// that other systems send there: the embedded server, konto's connection to it or
+// to an outside one, the publisher, the streams of inbound facts, and the
 // subscriber of konto's own reactors.
 //
 // # Only a copy
@@ -8,7 +9,7 @@
 // acknowledges a message before it is synced, and after a power failure it may
 // hold less than it acknowledged. So nothing here relies on an acknowledgement
 // for longer than a stream can be read: deleting all of JetStream's files loses
-// nothing that the stream should still hold.
+// nothing that the stream should still hold. Inbound facts are the exception.
 //
 // # Order, gaps, duplicates
 //
@@ -47,7 +48,8 @@
 // Some damage that a power cut leaves in JetStream's files ends the process, or
 // keeps a stream's or consumer's name from being used again. Such a folder is
 // removed when the server starts: the publisher fills the stream again, and a
-// durable that lost its state starts over.
+// durable that lost its state starts over. The streams of inbound facts are no
+// copy: their folders are moved to the folder damaged.
 //
 // # Consumers
 //
@@ -77,6 +79,47 @@
 //     pull from it. Consumers cannot be listed.
 //   - Any consumer reads the stream's state and the account's JetStream usage.
 //
+// # Senders of facts
+//
+// A sender's token lets it publish on konto.inbound.facts and subscribe to its
+// inboxes, and do nothing else.
+//
+//	konto's account ($G)                    a sender's account
+//	konto.inbound.facts.NAME           <-   konto.inbound.facts
+//
+// The import writes NAME, so whoever reads the stream knows whom the message is
+// from, whatever its headers say. It is the only import of the account: there is
+// no subject in it that could lead to JetStream, to consumers, or to other
+// senders, and the permissions say so once more.
+//
+// The argument about answers is the same as for consumers. A sender chooses where
+// the acknowledgement goes, and no permission is checked there, but it goes to a
+// subject of the sender's own account. If that is konto.inbound.facts again, it ends
+// there, because a message never passes the same export twice. The export is
+// one of its own, and not streamed: no account imports from both, so nobody
+// can pass through one into the other, and an acknowledgement is one answer.
+// Replies to $JS.ACK and _R_ subjects, which the server would not map into the
+// account, it refuses to take from clients at all.
+//
+// KONTO_INBOUND holds what waits to be recorded, and refuses more when 128 MiB do.
+// KONTO_INBOUND_DEAD holds what was refused, for 7 days and to 128 MiB, then the
+// oldest go. They are two streams because a stream that is full of facts must
+// still have room for a dead letter: otherwise the fact that has to become one
+// would hold up all others for as long as it is full.
+//
+// Neither is a copy. A sender is acknowledged when JetStream has the message,
+// which is before it is synced (two minutes at most), so a power failure may take
+// facts that were acknowledged and not recorded yet, and dead letters.
+//
+// What remains:
+//
+//   - All senders share the room in KONTO_INBOUND: one that sends faster than konto
+//     records can fill it, and the others' publishes fail until it is revoked.
+//   - A publish without a reply subject is not told of a failure.
+//   - A message's headers may ask JetStream for what these streams do not offer
+//     (Nats-TTL, Nats-Rollup, ...); then it is refused, and its sender told.
+//
 // On an outside server the permissions are its operator's; see permissions.go
-// for what consumers need.
+// and accounts.go for what consumers and senders need. There, konto.inbound.facts
+// itself is read too, as a message of nobody in particular.
 package nats

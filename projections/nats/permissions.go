@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -14,13 +15,14 @@ import (
 const own = "$konto"
 
 // reserved names the durables of konto's own reactors.
-var reserved = []string{"konto-deliveries", "konto-mailer"}
+var reserved = []string{"konto-deliveries", "konto-mailer", factsDurable}
 
 // guard decides who may connect, and what they may do.
 type guard struct {
 	secret       string // of konto's own connection; made at start, never leaves the process
 	authenticate func(token string) (string, bool)
 	consumers    func() []string
+	senders      func(token string) (string, bool)
 	log          *slog.Logger
 	srv          *server.Server // set before it starts
 
@@ -29,9 +31,13 @@ type guard struct {
 }
 
 func newGuard(cfg ServerConfig) *guard {
-	g := &guard{secret: rand.Text(), authenticate: cfg.Authenticate, consumers: cfg.Consumers, log: cfg.Log}
+	g := &guard{secret: rand.Text(), authenticate: cfg.Authenticate, consumers: cfg.Consumers, senders: cfg.AuthenticateSender, log: cfg.Log}
+	nobody := func(string) (string, bool) { return "", false }
 	if g.authenticate == nil {
-		g.authenticate = func(string) (string, bool) { return "", false }
+		g.authenticate = nobody
+	}
+	if g.senders == nil {
+		g.senders = nobody
 	}
 	if g.consumers == nil {
 		g.consumers = func() []string { return nil }
@@ -39,8 +45,8 @@ func newGuard(cfg ServerConfig) *guard {
 	return g
 }
 
-// Check lets a client in that shows konto's secret, or a consumer's token, as
-// its token or as its password.
+// Check lets a client in that shows konto's secret, a consumer's token or that
+// of a sender of facts, as its token or as its password.
 func (g *guard) Check(c server.ClientAuthentication) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -52,10 +58,35 @@ func (g *guard) Check(c server.ClientAuthentication) bool {
 		c.RegisterUser(&server.User{Username: own})
 		return true
 	}
-	name, ok := g.authenticate(shown)
-	if !ok {
+	if name, ok := g.authenticate(shown); ok {
+		return g.admitConsumer(c, name)
+	}
+	if name, ok := g.senders(shown); ok {
+		return g.admitSender(c, name)
+	}
+	return false
+}
+
+// admitSender lets a sender of facts in. It is called with mu held.
+func (g *guard) admitSender(c server.ClientAuthentication, name string) bool {
+	if !usable(name) {
+		g.log.Warn("sender's name cannot be used on NATS", "sender", name)
 		return false
 	}
+	account, err := senderAccountOf(g.srv, name)
+	if err != nil {
+		g.log.Error("cannot make a sender's account", "sender", name, "error", err)
+		return false
+	}
+	c.RegisterUser(&server.User{Username: SenderUser(name), Account: account, Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{factsSubject}},
+		Subscribe: &server.SubjectPermission{Allow: []string{inboxes}},
+	}})
+	return true
+}
+
+// admitConsumer lets a consumer in. It is called with mu held.
+func (g *guard) admitConsumer(c server.ClientAuthentication, name string) bool {
 	if !usable(name) {
 		g.log.Warn("consumer's name cannot be used on NATS", "consumer", name)
 		return false
@@ -100,14 +131,26 @@ func (g *guard) durables() ([]string, error) {
 	return names, nil
 }
 
-// concerns tells whether a connected user is among the named consumers, or is
-// any consumer when none is named.
-func (g *guard) concerns(user string, consumers []string) bool {
+// concerns tells whether a connected user is among the named ones, or is any
+// consumer when none is named.
+func (g *guard) concerns(user string, users []string) bool {
 	if user == "" || user == own {
 		return false
 	}
-	return len(consumers) == 0 || slices.Contains(consumers, user)
+	if len(users) == 0 {
+		return !strings.HasPrefix(user, senderUserPrefix)
+	}
+	return slices.Contains(users, user)
 }
+
+// senderUserPrefix parts senders from consumers, whose names have no dot.
+const senderUserPrefix = "inbound."
+
+// SenderUser is what Disconnect calls a sender of facts.
+func SenderUser(name string) string { return senderUserPrefix + name }
+
+// inboxes are where clients want their answers.
+const inboxes = "_INBOX.>"
 
 // permissions lets a consumer use what its account imports, except the
 // consumers on the stream that bear a name of somebody else: whoever may fetch
@@ -132,11 +175,11 @@ func permissions(name string, taken []string) *server.Permissions {
 	}
 	return &server.Permissions{
 		Publish:   publish,
-		Subscribe: &server.SubjectPermission{Allow: []string{subjects, "_INBOX.>"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{subjects, inboxes}},
 	}
 }
 
-// usable tells whether a consumer may bear the name.
+// usable tells whether a consumer or sender may bear the name.
 func usable(name string) bool { return token(name) && !slices.Contains(reserved, name) }
 
 // token tells whether a name is one plain token of a subject, so that no

@@ -47,7 +47,7 @@ func listening(t *testing.T, names ...string) (*room, *access) {
 	var err error
 	r.server, err = StartServer(ServerConfig{
 		Dir: r.dir, Listen: "127.0.0.1:0", Key: []byte("k"), Log: quiet,
-		Authenticate: a.authenticate, Consumers: a.consumers,
+		Authenticate: a.authenticate, Consumers: a.consumers, AuthenticateSender: senderOf,
 	})
 	must(t, err)
 	r.conn, err = r.server.Dial()

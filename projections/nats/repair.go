@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -24,13 +25,20 @@ var shortest = map[string]int64{
 // use: before it starts those that would end it, afterwards those that it left
 // out, because they keep their names from being used again. The publisher fills
 // a stream again from the log, and a consumer that is made again starts over.
+//
+// What waits in the streams of inbound facts is nowhere else: their folders are
+// set aside instead.
 type repair struct {
 	streams string // the folder of their folders
+	aside   string
 	log     *slog.Logger
 }
 
 func newRepair(dir string, log *slog.Logger) *repair {
-	return &repair{streams: filepath.Join(dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams"), log: log}
+	return &repair{
+		streams: filepath.Join(dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams"),
+		aside:   filepath.Join(dir, "damaged"), log: log,
+	}
 }
 
 // beforeStart removes what the server would not survive.
@@ -103,6 +111,11 @@ func (r *repair) each(check func(folder, stream, consumer string) error) error {
 }
 
 func (r *repair) remove(folder string) error {
+	if name := filepath.Base(folder); name == factsStream || name == deadStream {
+		kept := filepath.Join(r.aside, name+"-"+rand.Text())
+		r.log.Error("inbound messages in NATS's files are damaged and set aside", "folder", kept)
+		return errors.Join(os.MkdirAll(r.aside, 0o700), os.Rename(folder, kept))
+	}
 	r.log.Warn("NATS's copy is damaged, it is made again", "folder", folder)
 	return os.RemoveAll(folder)
 }

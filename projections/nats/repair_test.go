@@ -58,3 +58,26 @@ func TestDamagedFilesAreMadeAgain(t *testing.T) {
 		}
 	}
 }
+
+// What waits to be recorded is nowhere else.
+func TestDamagedInboundStreamsAreSetAside(t *testing.T) {
+	for _, name := range []string{factsStream, deadStream} {
+		t.Run(name, func(t *testing.T) {
+			r := newRoom(t)
+			r.start()
+			i := r.inbound()
+			_, err := r.conn.js.Publish(t.Context(), factsSubject, []byte("{}"))
+			must(t, err)
+			must(t, i.Bury(t.Context(), 1, "no fact is given"))
+			r.stop()
+			folder := filepath.Join(newRepair(r.dir, quiet).streams, name)
+			must(t, os.WriteFile(filepath.Join(folder, "meta.inf"), []byte("xyz"), 0o600))
+			r.start()
+			must(t, NewInbound(r.conn, quiet).Open(t.Context()))
+			aside, err := filepath.Glob(filepath.Join(r.dir, "damaged", name+"-*", "msgs", "*"))
+			if err != nil || len(aside) == 0 {
+				t.Errorf("set aside %s, %v", aside, err)
+			}
+		})
+	}
+}

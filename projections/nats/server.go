@@ -33,7 +33,11 @@ type ServerConfig struct {
 	// Consumers names all consumers with a usable key, for the permissions. One
 	// that is not among them is refused, so an empty list refuses everybody.
 	Consumers func() []string
-	Log       *slog.Logger // nil means slog.Default()
+	// AuthenticateSender returns the name of the system that may send facts with
+	// the token, and may do nothing else. nil refuses everybody.
+	AuthenticateSender func(token string) (sender string, ok bool)
+
+	Log *slog.Logger // nil means slog.Default()
 }
 
 // Server is an embedded NATS server with JetStream.
@@ -172,11 +176,11 @@ func (s *Server) Dial() (*Conn, error) {
 		natsgo.CustomInboxPrefix("_KONTO."+rand.Text()))
 }
 
-// Disconnect closes the connections of the named consumers, or of all of them
-// when none is named. Clients come back by themselves, with what Authenticate
-// and Consumers say by then. Call it with a consumer's name when its key was
-// revoked, and without one when a consumer with a new name got its first key,
-// so that the others lose the right to that name.
+// Disconnect closes the connections of the named consumers and senders
+// (SenderUser), or of all consumers when none is named. Clients come back by
+// themselves, with what Authenticate and Consumers say by then. Call it with a
+// name when its key was revoked, and without one when a consumer with a new
+// name got its first key, so that the others lose the right to that name.
 func (s *Server) Disconnect(consumers ...string) {
 	// The guard registers names under the same lock, so no client slips in with
 	// rights from before the change after its turn here has passed.

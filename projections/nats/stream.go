@@ -54,15 +54,21 @@ type message struct {
 // openStream returns the stream, made or changed to what konto needs. What an
 // operator may have set on an outside server, such as replicas, is kept.
 func (p *Publisher) openStream(ctx context.Context) (jetstream.Stream, error) {
-	stream, err := p.js.Stream(ctx, streamName)
+	return openStream(ctx, p.js, jetstream.StreamConfig{
+		Name: streamName, Storage: jetstream.FileStorage, MaxConsumers: maxConsumers,
+	}, p.shape)
+}
+
+// openStream makes a stream that begins as first, or changes the one that is
+// there, so that shape has its way.
+func openStream(ctx context.Context, js jetstream.JetStream, first jetstream.StreamConfig, shape func(jetstream.StreamConfig) jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, first.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = p.js.CreateStream(ctx, p.shape(jetstream.StreamConfig{
-			Name: streamName, Storage: jetstream.FileStorage, MaxConsumers: maxConsumers,
-		}))
+		stream, err = js.CreateStream(ctx, shape(first))
 	} else if err == nil {
 		have := stream.CachedInfo().Config
-		if want := p.shape(have); !reflect.DeepEqual(have, want) {
-			stream, err = p.js.UpdateStream(ctx, want)
+		if want := shape(have); !reflect.DeepEqual(have, want) {
+			stream, err = js.UpdateStream(ctx, want)
 		}
 	}
 	if err != nil {

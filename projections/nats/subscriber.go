@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,6 +15,9 @@ const (
 	// handlingTime is how long a message may be handled before the server takes
 	// its reader for dead and gives it to another one.
 	handlingTime = time.Minute
+
+	// orderedHandlingTime is that of a subscriber that keeps the order.
+	orderedHandlingTime = 30 * time.Second
 
 	// heartbeat is how often the server says that there is nothing. After two
 	// that are missing the consumer is looked for, and made again if need be.
@@ -30,19 +34,35 @@ const (
 
 // SubscriberConfig configures a Subscriber.
 type SubscriberConfig struct {
-	Conn    *Conn        // required
-	Durable string       // the consumer's name, one of the reserved ones; required
+	Conn    *Conn  // required
+	Durable string // the consumer's name, one of the reserved ones; required
+	Stream  string // "" means KONTO
+	// Open makes the stream if it is gone, before the consumer is made on it; nil
+	// leaves that to others.
+	Open func(ctx context.Context) error
+	// InOrder lets no message overtake one that failed, nor two be handled at
+	// once, not even by two nodes.
+	InOrder bool
 	Log     *slog.Logger // nil means slog.Default()
 }
 
-// Subscriber is Watermill's, over one durable consumer of the stream KONTO. The
+// Each message's metadata has its headers, and under these names, which no header
+// can take, where it is from.
+const (
+	MetaSubject  = "konto-subject"
+	MetaSequence = "konto-sequence" // in the stream
+	MetaTime     = "konto-time"     // when the stream got it, RFC 3339
+)
+
+// Subscriber is Watermill's, over one durable consumer of a stream. The
 // server keeps what was handled, so a message is handled at least once, by one
 // of the nodes that share the durable: this is what makes a reactor run once in
 // a cluster.
 //
 // Messages come one after the other, in the order of the stream. One that
 // failed (Nack) comes back later, first after a second, then after twice as
-// long each time, and does not hold up the others meanwhile.
+// long each time, and does not hold up the others meanwhile, unless InOrder
+// says so.
 type Subscriber struct {
 	cfg    SubscriberConfig
 	end    chan struct{}
@@ -56,6 +76,9 @@ var _ watermill.Subscriber = (*Subscriber)(nil)
 func NewSubscriber(cfg SubscriberConfig) *Subscriber {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.Stream == "" {
+		cfg.Stream = streamName
 	}
 	return &Subscriber{cfg: cfg, end: make(chan struct{})}
 }
@@ -112,13 +135,12 @@ func (s *Subscriber) persist(ctx context.Context, subject string, out chan<- *wa
 
 // consume hands on messages until ctx ends or NATS fails.
 func (s *Subscriber) consume(ctx context.Context, subject string, out chan<- *watermill.Message, connected func()) error {
-	consumer, err := s.cfg.Conn.js.CreateOrUpdateConsumer(ctx, streamName, jetstream.ConsumerConfig{
-		Durable:       s.cfg.Durable,
-		FilterSubject: subject,
-		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       handlingTime,
-		MaxAckPending: maxPutOff,
-	})
+	if s.cfg.Open != nil {
+		if err := s.cfg.Open(ctx); err != nil {
+			return err
+		}
+	}
+	consumer, err := s.cfg.Conn.js.CreateOrUpdateConsumer(ctx, s.cfg.Stream, s.shape(subject))
 	if err != nil {
 		return err
 	}
@@ -129,7 +151,9 @@ func (s *Subscriber) consume(ctx context.Context, subject string, out chan<- *wa
 		return err
 	}
 	defer incoming.Stop()
-	stopped := context.AfterFunc(ctx, incoming.Stop)
+	// Not Stop: a message that has arrived already is given back at once, and
+	// does not have to be missed first.
+	stopped := context.AfterFunc(ctx, incoming.Drain)
 	defer stopped()
 	connected()
 	for {
@@ -141,19 +165,39 @@ func (s *Subscriber) consume(ctx context.Context, subject string, out chan<- *wa
 	}
 }
 
+// shape is the consumer that the server keeps.
+func (s *Subscriber) shape(subject string) jetstream.ConsumerConfig {
+	cfg := jetstream.ConsumerConfig{
+		Durable:       s.cfg.Durable,
+		FilterSubject: subject,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       handlingTime,
+		MaxAckPending: maxPutOff,
+	}
+	if s.cfg.InOrder {
+		// The server gives out nothing while a message is being handled or waits
+		// for another try.
+		cfg.MaxAckPending = 1
+		// A message that a killed node had holds up all others for so long.
+		cfg.AckWait = orderedHandlingTime
+	}
+	return cfg
+}
+
 // handOn passes a message on and waits until it is settled, also when ctx has
 // ended by then: work that was done must not be done again.
 func (s *Subscriber) handOn(ctx context.Context, msg jetstream.Msg, out chan<- *watermill.Message) {
-	m := watermill.NewMessageWithContext(ctx, msg.Headers().Get("ce-id"), msg.Data())
-	for name, values := range msg.Headers() {
-		m.Metadata.Set(name, values[0])
+	m, err := unpack(ctx, msg)
+	if err != nil { // it is not from a stream
+		s.cfg.Log.Error("message has no place in a stream", "consumer", s.cfg.Durable, "error", err)
+		return
 	}
 	select {
 	case out <- m:
 	case <-ctx.Done():
+		_ = msg.Nak() // unless that arrives, the server misses it after a while
 		return
 	}
-	var err error
 	select {
 	case <-m.Acked():
 		err = msg.Ack()
@@ -163,6 +207,28 @@ func (s *Subscriber) handOn(ctx context.Context, msg jetstream.Msg, out chan<- *
 	if err != nil { // it comes again
 		s.cfg.Log.Warn("message could not be settled", "consumer", s.cfg.Durable, "event", m.UUID, "error", err)
 	}
+}
+
+// unpack makes a message Watermill's. It is called by its event's id when it is
+// konto's own, else by its sequence: others' ids are not for logs.
+func unpack(ctx context.Context, msg jetstream.Msg) (*watermill.Message, error) {
+	from, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	sequence := strconv.FormatUint(from.Sequence.Stream, 10)
+	id := sequence
+	if from.Stream == streamName {
+		id = msg.Headers().Get("ce-id")
+	}
+	m := watermill.NewMessageWithContext(ctx, id, msg.Data())
+	for name, values := range msg.Headers() {
+		m.Metadata.Set(name, values[0])
+	}
+	m.Metadata.Set(MetaSubject, msg.Subject())
+	m.Metadata.Set(MetaSequence, sequence)
+	m.Metadata.Set(MetaTime, from.Timestamp.UTC().Format(time.RFC3339Nano))
+	return m, nil
 }
 
 // retryAfter is the delay before a message's next try.

@@ -1,0 +1,134 @@
+package inbound
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"konto/events"
+	"konto/projections/nats"
+)
+
+// maxBody is the longest body that is read, in bytes: many times what all facts need.
+const maxBody = 64 << 10
+
+// Message is one sender's word about one account.
+type Message struct {
+	// Name is this message's and no other's, whoever sends it.
+	Name        string
+	Fingerprint [sha256.Size]byte // of its body
+	From        string            // the sender's name; "" on an outside server without one
+	Trace       string            // a W3C traceparent, or ""
+	Account     string            // any id of the account, or its email address
+	Facts       events.FactsRecorded
+}
+
+// Refused tells that a message can never be recorded.
+type Refused struct{ Reason string } // for its sender's developers; never holds a value of the message
+
+func (e *Refused) Error() string { return "message is refused: " + e.Reason }
+
+// read makes a Message of one from the stream, or a *Refused.
+func read(m *message.Message) (Message, error) {
+	from := nats.Sender(m.Metadata.Get(nats.MetaSubject))
+	out := Message{
+		From: from, Name: name(from, m), Fingerprint: sha256.Sum256(m.Payload), Trace: traceparent(m.Metadata.Get("traceparent")),
+	}
+	if len(m.Payload) > maxBody {
+		return out, &Refused{fmt.Sprintf("the body is longer than %d bytes", maxBody)}
+	}
+	var b body
+	if err := json.Unmarshal(m.Payload, &b, json.RejectUnknownMembers(true)); err != nil {
+		return out, &Refused{misfit(err)}
+	}
+	if b.Account.value == nil || *b.Account.value == "" {
+		return out, &Refused{"no account is named"}
+	}
+	out.Account = *b.Account.value
+	out.Facts = events.FactsRecorded{
+		ActiveDomains: b.ActiveDomains.value, SeNuDomains: b.SeNuDomains.value, Verified: b.Verified.value,
+		PendingOrder: b.PendingOrder.Change, BankIDName: b.BankIDName.Change,
+	}
+	if out.Facts == (events.FactsRecorded{}) {
+		return out, &Refused{"no fact is given"}
+	}
+	return out, nil
+}
+
+// name is the sender's id of the message within all that konto remembers. A
+// place in the stream alone would be another message's once the stream had to
+// be made anew; its time makes it this one's.
+func name(from string, m *message.Message) string {
+	if id := m.Metadata.Get("ce-id"); id != "" {
+		return fmt.Sprintf("inbound %q ce %q %q", from, m.Metadata.Get("ce-source"), id)
+	}
+	if id := m.Metadata.Get("Nats-Msg-Id"); id != "" {
+		return fmt.Sprintf("inbound %q id %q", from, id)
+	}
+	return fmt.Sprintf("inbound %q at %s %s", from, m.Metadata.Get(nats.MetaTime), m.Metadata.Get(nats.MetaSequence))
+}
+
+// body is what senders write.
+type body struct {
+	Account       member[string] `json:"account"`
+	ActiveDomains member[int]    `json:"activeDomains"`
+	SeNuDomains   member[int]    `json:"seNuDomains"`
+	PendingOrder  clearable      `json:"pendingOrder"`
+	Verified      member[bool]   `json:"verified"`
+	BankIDName    clearable      `json:"bankidName"`
+}
+
+var members = []string{"/account", "/activeDomains", "/seNuDomains", "/pendingOrder", "/verified", "/bankidName"}
+
+// member may be left out, but is never null.
+type member[T any] struct{ value *T }
+
+var errWrongValue = errors.New("not a value of this member")
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (m *member[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == 'n' {
+		return errWrongValue
+	}
+	m.value = new(T)
+	return json.UnmarshalDecode(dec, m.value)
+}
+
+// clearable is a text, which null takes away. An empty one is more likely a
+// mistake than meant to do the same.
+type clearable struct{ events.Change[string] }
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (c *clearable) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	null := dec.PeekKind() == 'n'
+	if err := c.Change.UnmarshalJSONFrom(dec); err != nil {
+		return err
+	}
+	if !null && strings.TrimSpace(c.To) == "" {
+		return errWrongValue
+	}
+	return nil
+}
+
+// misfit says what is wrong with a body in words that quote nothing of it: the
+// decoder's own may hold values, and names that konto does not know.
+func misfit(err error) string {
+	var semantic *json.SemanticError
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return "a member is there twice"
+	case errors.Is(err, json.ErrUnknownName):
+		return "a member is unknown"
+	case errors.As(err, &semantic) && slices.Contains(members, string(semantic.JSONPointer)):
+		return "the value of " + string(semantic.JSONPointer) + " is not of its kind"
+	case errors.As(err, &semantic):
+		return "the body is not an object of facts"
+	}
+	return "the body is not valid JSON"
+}
