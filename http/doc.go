@@ -10,6 +10,7 @@
 //	         POST /v1/account/confirm-email                       generic_email.go
 //	         GET /healthz                                         health.go
 //	all      GET /openapi/*.json, /docs                           docs.go
+//	         GET /.well-known/jwks.json                           wellknown.go
 //
 // A request takes one way through the room:
 //

@@ -14,10 +14,13 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/swaggest/swgui/v5/static"
+
+	"konto/events/schema"
 )
 
 // documentation holds the OpenAPI documents, which are written by hand and come
-// before the code, and the page that shows them with Swagger UI.
+// before the code, and the page that shows them with Swagger UI. What consumers of
+// events are promised is made of the events, in events/schema.
 //
 //go:embed openapi docs
 var documentation embed.FS
@@ -48,6 +51,10 @@ var documents = sync.OnceValue(func() map[string]*document {
 	}
 	for _, file := range []string{"swagger-ui-bundle.js", "swagger-ui.css"} {
 		served["/docs/"+file] = newDocument(file, embedded(static.FS, file+".gz"))
+	}
+	served["/asyncapi.json"] = newDocument("asyncapi.json", gzipped(schema.AsyncAPI()))
+	for _, s := range schema.All() {
+		served[s.Path()] = newDocument(s.Path(), gzipped(s.Document))
 	}
 	return served
 })

@@ -24,6 +24,7 @@ func TestDocumentsAreServedInBothEncodingsAndOnlyOnce(t *testing.T) {
 	h := New(Config{})
 	for path, media := range map[string]string{
 		"/openapi/hostup.json": "application/json", "/openapi/payway.json": "application/json", "/openapi/generic.json": "application/json",
+		"/asyncapi.json": "application/json", "/schemas/EmailChanged.v1.json": "application/json", "/schemas/AccountErased.v1.json": "application/json",
 		"/docs": "text/html; charset=utf-8", "/docs/hostup": "text/html; charset=utf-8", "/docs/payway": "text/html; charset=utf-8", "/docs/generic": "text/html; charset=utf-8",
 		"/docs/start.js": "text/javascript; charset=utf-8", "/docs/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
 		"/docs/style.css": "text/css; charset=utf-8", "/docs/swagger-ui.css": "text/css; charset=utf-8",

@@ -40,8 +40,11 @@ type Config struct {
 	JWTIssuer, JWTAudience string
 	// JWKSURL is where the issuer publishes its keys; "": its OpenID metadata tells.
 	JWKSURL string
-	Now     func() time.Time // nil means time.Now
-	Log     *slog.Logger     // nil means slog.Default()
+	// KeySet is served as /.well-known/jwks.json: the public keys that third
+	// parties check konto's security event tokens with (RFC 7517). nil: nothing is.
+	KeySet []byte
+	Now    func() time.Time // nil means time.Now
+	Log    *slog.Logger     // nil means slog.Default()
 }
 
 type server struct {
@@ -88,6 +91,9 @@ func New(cfg Config) http.Handler {
 		s.handle(r.method, r.path, s.serve(r.contract, r.access.admit(r.endpoint)))
 	}
 	s.handle(http.MethodGet, "/healthz", s.serve(&generic, (*exchange).health))
+	if cfg.KeySet != nil {
+		s.handle(http.MethodGet, "/.well-known/jwks.json", s.serve(&generic, (*exchange).wellKnownKeys))
+	}
 	for path, d := range documents() {
 		s.handle(http.MethodGet, path, s.serve(&generic, d.answer))
 	}
