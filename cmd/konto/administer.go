@@ -26,7 +26,7 @@ const (
 // administer runs an administrative command: on the files when nobody holds
 // them, else by asking their holder.
 func administer(ctx context.Context, l *line, out *output) error {
-	begin := l.path == "account open" || l.path == "key issue" || l.path == "session open"
+	begin := l.path == "account open" || l.path == "key issue" || l.path == "session open" || l.path == "third-party add"
 	cfg := houseConfig{
 		folder: l.folder(), holder: "konto " + l.path, begin: begin,
 		// A command's own error says it all; what a follower logs is for servers.

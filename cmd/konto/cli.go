@@ -30,12 +30,31 @@ type cli struct {
 		Issue  keyIssue  `cmd:"" help:"Issue a key and print its token, this once."`
 		List   keyList   `cmd:"" help:"List all keys."`
 		Revoke keyRevoke `cmd:"" help:"Revoke a key."`
-	} `cmd:"" help:"Keys of accounts, clients and NATS consumers."`
+	} `cmd:"" help:"Keys of accounts, clients, NATS consumers and systems that send facts."`
 	Session struct {
 		Open  sessionOpen  `cmd:"" help:"Open a session and print its cookie, this once."`
 		List  sessionList  `cmd:"" help:"List all sessions."`
 		Close sessionClose `cmd:"" help:"Close a session."`
 	} `cmd:"" help:"Dashboard sessions (hostup_session)."`
+	ThirdParty struct {
+		Add          thirdPartyAdd          `cmd:"" help:"Register a third party and print its secret, this once."`
+		List         thirdPartyList         `cmd:"" help:"List all third parties."`
+		Show         thirdPartyShow         `cmd:"" help:"Show a third party."`
+		Test         thirdPartyTest         `cmd:"" help:"Send a test event and print the answer."`
+		Deliveries   thirdPartyDeliveries   `cmd:"" help:"List attempts to deliver, and what came of them."`
+		Redeliver    thirdPartyRedeliver    `cmd:"" help:"Send one event again, at once."`
+		Pause        thirdPartyPause        `cmd:"" help:"Hold deliveries back."`
+		Resume       thirdPartyResume       `cmd:"" help:"Go on with deliveries from where they stopped."`
+		Remove       thirdPartyRemove       `cmd:"" help:"Remove a third party for good."`
+		RotateSecret thirdPartyRotateSecret `cmd:"" help:"Make a new secret and print it, this once."`
+	} `cmd:"" help:"Third parties, which are told of changes by webhook."`
+	Replay struct {
+		ThirdParty replayThirdParty `cmd:"" help:"Tell a third party again of what happened."`
+	} `cmd:"" help:"What is made from the log, once more."`
+	Inbound struct {
+		DeadLetters inboundDeadLetters `cmd:"" help:"List messages that could not be recorded."`
+		Retry       inboundRetry       `cmd:"" help:"Send a dead letter again, and remove it."`
+	} `cmd:"" help:"Facts that other systems send over NATS."`
 	Events struct {
 		List eventsList `cmd:"" help:"List events."`
 		Tail eventsTail `cmd:"" help:"List events, then wait for more until interrupted."`

@@ -26,6 +26,12 @@ func TestWrongUsage(t *testing.T) {
 		"key issue --account a@example.com",
 		"key issue --account a@example.com --client b --scope read:account",
 		"key issue --consumer b --scope read:account",
+		"key issue --inbound b --scope read:account",
+		"key issue --inbound b --consumer b",
+		"inbound",
+		"inbound dead-letters --limit 0",
+		"inbound retry",
+		"inbound retry first",
 		"session open",
 		"session open --account a@example.com --role support",
 		"session open --account a@example.com --auth-type other",
@@ -33,9 +39,27 @@ func TestWrongUsage(t *testing.T) {
 		"session open --account a@example.com --delegated-by b@example.com",
 		"session open --account a@example.com --label Books",
 		"session open --account a@example.com --expires-in -1h",
+		"third-party add",
+		"third-party add crm",
+		"third-party add --url https://crm.example.com/",
+		"third-party add crm --url https://crm.example.com/ --format xml",
+		"third-party remove crm",
+		"third-party rotate-secret crm --overlap -1h",
+		"third-party deliveries --status lost",
+		"third-party deliveries --limit 0",
+		"third-party redeliver crm",
+		"third-party test crm --third-party-allow 10.0.0.0/33",
+		"replay third-party crm",
+		"replay third-party crm --from 0",
 		"events list --after minus",
 		"events tail --unknown",
 		"serve --rate-limit 5",
+		"serve --third-party-retry 0s,soon",
+		"serve --third-party-retry 0s,-5s",
+		"serve --third-party-concurrency 0",
+		"serve --third-party-timeout -1s",
+		"serve --third-party-allow 10.0.0.0",
+		"serve --public-url konto.example.com",
 		"serve --allowed-origin *",
 		"serve --oauth-ttl 5m",
 		"serve --email-change-policy ask",
@@ -51,7 +75,7 @@ func TestWrongUsage(t *testing.T) {
 
 func TestEveryFlagHasItsVariableAndEveryCommandItsExamples(t *testing.T) {
 	leaves := newParser(new(cli)).Model.Leaves(false)
-	if len(leaves) < 16 {
+	if len(leaves) < 23 {
 		t.Fatalf("only %d commands", len(leaves))
 	}
 	for _, leaf := range leaves {

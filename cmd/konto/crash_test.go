@@ -64,18 +64,19 @@ type process struct {
 	url    string
 }
 
-func startProcess(t *testing.T, folder string) *process {
+func startProcess(t testing.TB, folder string, args ...string) *process {
 	t.Helper()
-	p := launch(t, folder)
+	p := launch(t, folder, args...)
 	p.url = p.stderr.find(t, readyLine)[1]
 	return p
 }
 
-// launch is startProcess without waiting until it is ready.
-func launch(t *testing.T, folder string) *process {
+// launch is startProcess without waiting until it is ready. Of a flag that is
+// given twice the last counts.
+func launch(t testing.TB, folder string, args ...string) *process {
 	t.Helper()
 	p := &process{stderr: newWatched()}
-	p.cmd = exec.Command(binary(t), "serve", "--data", folder, "--http", "127.0.0.1:0", "--nats-listen", "off")
+	p.cmd = exec.Command(binary(t), append([]string{"serve", "--data", folder, "--http", "127.0.0.1:0", "--nats-listen", "off"}, args...)...)
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

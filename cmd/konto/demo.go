@@ -42,6 +42,8 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	s, err := openServer(ctx, h, serveCommand{
 		HTTP:       orFree(c.HTTP, "127.0.0.1:8080"),
 		NATSListen: orFree(c.NATSListen, "127.0.0.1:4222"),
+		// So that an endpoint on this machine can be tried.
+		senderOptions: senderOptions{ThirdPartyAllow: loopback},
 	}, log)
 	if err != nil {
 		return err

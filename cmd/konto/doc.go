@@ -16,6 +16,7 @@
 //   - the two ends of the control socket: control.go, administer.go, socket.go
 //   - the server: serve.go wires it, server.go runs it, shutdown.go ends it; demo.go
 //     and furnish.go are its demonstration
-//   - one file per noun: account.go, show.go, key.go, session.go, credential.go, events.go;
+//   - one file per noun: account.go, show.go, key.go, session.go, credential.go, thirdparty.go,
+//     thirdpartystate.go, inbound.go, events.go;
 //     reference.go finds the account that a person means
 package main

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/oklog/ulid/v2"
 
@@ -185,14 +186,28 @@ func printHistory(out *output, e events.Event) error {
 }
 
 // readable is an event's data without what an operator must not see either:
-// the hash of a password or a code is a secret that can be guessed from it.
+// the hash of a password or a code is a secret that can be guessed from it, and
+// who has a third party's secrets can write to it in konto's name.
 func readable(e events.Event) (jsontext.Value, error) {
 	message, published, err := events.Publish(e)
 	if err != nil {
 		return nil, err
 	}
-	if published {
+	switch {
+	case published:
 		return message.Data, nil
+	case e.Stream.Category() == events.CategoryThirdParty:
+		return withoutSecret(e)
 	}
 	return e.Data, nil
+}
+
+// withoutSecret is the data of a third party's event without its member secret.
+func withoutSecret(e events.Event) (jsontext.Value, error) {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(e.Data, &members); err != nil {
+		return nil, &events.DecodeError{Type: e.Type, Position: e.Position, Err: events.ErrMisfit}
+	}
+	delete(members, "secret")
+	return json.Marshal(members, json.Deterministic(true))
 }

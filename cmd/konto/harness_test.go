@@ -36,7 +36,7 @@ var program struct {
 	err    error
 }
 
-func binary(t *testing.T) string {
+func binary(t testing.TB) string {
 	t.Helper()
 	program.once.Do(func() {
 		if program.folder, program.err = os.MkdirTemp("", "konto-binary-"); program.err != nil {
@@ -60,12 +60,12 @@ type result struct {
 }
 
 // konto runs a command line in this process.
-func konto(t *testing.T, args ...string) result {
+func konto(t testing.TB, args ...string) result {
 	t.Helper()
 	return kontoWith(t, "", args...)
 }
 
-func kontoWith(t *testing.T, stdin string, args ...string) result {
+func kontoWith(t testing.TB, stdin string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -75,7 +75,7 @@ func kontoWith(t *testing.T, stdin string, args ...string) result {
 }
 
 // must runs a command line that has to succeed and returns what it prints.
-func must(t *testing.T, args ...string) string {
+func must(t testing.TB, args ...string) string {
 	t.Helper()
 	r := konto(t, args...)
 	if r.status != 0 || r.stderr != "" {
@@ -85,7 +85,7 @@ func must(t *testing.T, args ...string) string {
 }
 
 // mustJSON is must with --json for a command that prints one object.
-func mustJSON(t *testing.T, args ...string) map[string]any {
+func mustJSON(t testing.TB, args ...string) map[string]any {
 	t.Helper()
 	all := mustLines(t, args...)
 	if len(all) != 1 {
@@ -95,7 +95,7 @@ func mustJSON(t *testing.T, args ...string) map[string]any {
 }
 
 // mustLines is must with --json for a command that prints an object a line.
-func mustLines(t *testing.T, args ...string) []map[string]any {
+func mustLines(t testing.TB, args ...string) []map[string]any {
 	t.Helper()
 	var all []map[string]any
 	for line := range strings.Lines(must(t, append(args, "--json")...)) {
@@ -104,7 +104,7 @@ func mustLines(t *testing.T, args ...string) []map[string]any {
 	return all
 }
 
-func object(t *testing.T, line string) map[string]any {
+func object(t testing.TB, line string) map[string]any {
 	t.Helper()
 	var v map[string]any
 	if err := json.Unmarshal([]byte(line), &v); err != nil {
@@ -206,7 +206,7 @@ func (w *watched) String() string {
 }
 
 // find waits until what was written matches.
-func (w *watched) find(t *testing.T, what *regexp.Regexp) []string {
+func (w *watched) find(t testing.TB, what *regexp.Regexp) []string {
 	t.Helper()
 	timeout := time.After(patience)
 	for {

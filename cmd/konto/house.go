@@ -16,6 +16,9 @@ import (
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
 	"konto/projections"
+	"konto/projections/deliveries"
+	"konto/projections/nats"
+	"konto/projections/webhook"
 )
 
 // house is an opened data folder, which no other process has opened.
@@ -26,12 +29,20 @@ type house struct {
 	log         *sqlite.Log
 	store       *eventstore.Store
 	model       *projections.ReadModel
+	ledger      *deliveries.Ledger
 	follower    *projections.Follower // of model
 	accounts    *commands.Accounts
 	credentials *commands.Credentials
-	// disconnect ends a consumer's connections; nil where there is no NATS server.
-	// Without names it ends those of all.
+
+	thirdParties *commands.ThirdParties
+	// disconnect ends the connections of consumers and senders (nats.SenderUser);
+	// nil where there is no NATS server. Without names it ends those of all consumers.
 	disconnect func(consumers ...string)
+	// deliveries and sender are the server's; nil where none runs.
+	deliveries *deliveries.Deliveries
+	sender     *webhook.Sender
+	// inbound is where facts of other systems arrive; nil where no server runs.
+	inbound *nats.Inbound
 }
 
 // houseConfig configures openHouse.
@@ -82,17 +93,25 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	if h.model, err = projections.OpenReadModel(ctx, file("read.db"), h.log, h.keys); err != nil {
 		return err
 	}
+	ledger := deliveries.LedgerConfig{Path: file("deliveries.db"), Log: h.log, Keys: h.keys}
+	if h.ledger, err = deliveries.OpenLedger(ctx, ledger); err != nil {
+		return err
+	}
 	h.follower = projections.NewFollower(projections.FollowerConfig{
 		Name: "read-model", Store: h.store, Projection: h.model, Log: cfg.log,
 	})
 	h.accounts = commands.NewAccounts(commands.Config{Store: h.store})
 	h.credentials = commands.NewCredentials(h.store, nil)
+	h.thirdParties = commands.NewThirdParties(h.store, nil)
 	return nil
 }
 
 // Close closes the files, and the lock after them.
 func (h *house) Close() error {
 	var errs []error
+	if h.ledger != nil {
+		errs = append(errs, h.ledger.Close())
+	}
 	if h.model != nil {
 		errs = append(errs, h.model.Close())
 	}

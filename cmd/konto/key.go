@@ -8,12 +8,14 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/projections/nats"
 )
 
 type keyIssue struct {
 	Account  string   `name:"account" xor:"holder" required:"" placeholder:"REF" help:"A key that acts as this account (HostUp, generic)."`
 	Client   string   `name:"client" xor:"holder" required:"" placeholder:"NAME" help:"A token of this client, for any account (Payway)."`
 	Consumer string   `name:"consumer" xor:"holder" required:"" placeholder:"NAME" help:"A key with which this consumer may subscribe on NATS."`
+	Inbound  string   `name:"inbound" xor:"holder" required:"" placeholder:"NAME" help:"A key with which this system may send facts on NATS."`
 	Scopes   []string `name:"scope" placeholder:"SCOPE" help:"What the key may do; give it once for each."`
 }
 
@@ -24,13 +26,17 @@ Examples:
 
     konto key issue --account anna@example.com --scope read:account --scope write:account
     konto key issue --client newspaper --scope /external/account/r --scope /external/account/w
-    konto key issue --consumer billing`
+    konto key issue --consumer billing
+    konto key issue --inbound registry`
 }
 
 // Validate is called by kong.
 func (c *keyIssue) Validate() error {
-	if c.Consumer == "" && len(c.Scopes) == 0 {
+	if c.Consumer == "" && c.Inbound == "" && len(c.Scopes) == 0 {
 		return errors.New("a key without --scope could do nothing")
+	}
+	if c.Inbound != "" && len(c.Scopes) > 0 {
+		return errors.New("a system that sends facts has no --scope: it may send, and nothing else")
 	}
 	if c.Consumer != "" && len(c.Scopes) > 0 {
 		return errors.New("a consumer has no --scope: it may subscribe, and nothing else")
@@ -39,7 +45,7 @@ func (c *keyIssue) Validate() error {
 }
 
 func (c *keyIssue) Run(ctx context.Context, h *house, out *output) error {
-	spec := events.KeyIssued{Client: c.Client, Consumer: c.Consumer, Scopes: c.Scopes}
+	spec := events.KeyIssued{Client: c.Client, Consumer: c.Consumer, Inbound: c.Inbound, Scopes: c.Scopes}
 	if c.Account != "" {
 		a, err := h.present(ctx, c.Account)
 		if err != nil {
@@ -98,7 +104,7 @@ type keyRevoke struct {
 }
 
 func (c *keyRevoke) Help() string {
-	return `A consumer's connections are closed.
+	return `The connections of a consumer, or of a system that sends facts, are closed.
 
 Example:
 
@@ -110,8 +116,12 @@ func (c *keyRevoke) Run(ctx context.Context, h *house, out *output) error {
 	if err != nil {
 		return err
 	}
-	if key.Kind == events.KindConsumer && h.disconnect != nil {
+	switch {
+	case h.disconnect == nil:
+	case key.Kind == events.KindConsumer:
 		h.disconnect(key.Name)
+	case key.Kind == events.KindInbound:
+		h.disconnect(nats.SenderUser(key.Name))
 	}
 	return printRevoked(out, key)
 }

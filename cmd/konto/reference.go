@@ -31,6 +31,19 @@ func errReference(ref string) error {
 // acct_..., its Payway id or its email address. It returns an id even for an
 // account that was never opened, when ref is an id of its own form.
 func (h *house) account(ctx context.Context, ref string) (ulid.ULID, error) {
+	id, err := h.lookUp(ctx, ref)
+	if errors.Is(err, errNoReference) {
+		return id, errReference(ref)
+	}
+	return id, notFound(err, ref)
+}
+
+// errNoReference tells that a text cannot stand for an account.
+var errNoReference = errors.New("neither an account's id nor an email address")
+
+// lookUp is account with errors that do not repeat the reference, which may be
+// somebody's address: errNoReference, commands.ErrNotFound or the log's.
+func (h *house) lookUp(ctx context.Context, ref string) (ulid.ULID, error) {
 	bare := strings.TrimPrefix(strings.TrimPrefix(ref, clientPrefix), accountPrefix)
 	if id, err := ulid.ParseStrict(bare); err == nil {
 		return id, nil
@@ -42,10 +55,9 @@ func (h *house) account(ctx context.Context, ref string) (ulid.ULID, error) {
 	case strings.Contains(ref, "@"):
 		claim = events.EmailClaim(ref)
 	default:
-		return ulid.ULID{}, errReference(ref)
+		return ulid.ULID{}, errNoReference
 	}
-	id, err := h.accounts.Find(ctx, claim)
-	return id, notFound(err, ref)
+	return h.accounts.Find(ctx, claim)
 }
 
 // present is account for one that must exist.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,10 @@ import (
 
 	"konto/events"
 	"konto/projections"
+	"konto/projections/deliveries"
+	"konto/projections/inbound"
 	"konto/projections/mail"
+	"konto/projections/metrics"
 	"konto/projections/nats"
 )
 
@@ -23,6 +27,13 @@ type serveCommand struct {
 
 	webOptions
 	mailOptions
+	senderOptions
+	deliverOptions
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (c *serveCommand) Validate() error {
+	return cmp.Or(c.webOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
 }
 
 func (c *serveCommand) Help() string {
@@ -33,6 +44,7 @@ Examples:
     konto serve
     konto serve --data /var/lib/konto --http 0.0.0.0:8080 --nats-listen off
     konto serve --nats-url nats://nats.example.com:4222 --smtp-url smtps://konto:secret@mail.example.com
+    konto serve --third-party-allow 10.0.0.0/8 --public-url https://konto.example.com --metrics 127.0.0.1:9090
     konto serve --rate-limit 600/m --allowed-origin https://app.example.com --email-change-policy verify`
 }
 
@@ -64,6 +76,11 @@ type server struct {
 	conn      *nats.Conn
 	publisher *projections.Follower
 	codes     *mail.Reactor
+
+	inbound     *inbound.Reactor
+	deliveries  *deliveries.Deliveries
+	metrics     *metrics.Metrics
+	metricsDoor net.Listener // nil when they are off
 }
 
 // streamTime is many times what it takes to make the stream.
@@ -87,19 +104,28 @@ func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logge
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
+	h.inbound = nats.NewInbound(s.conn, log)
 	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.conn, Store: h.store, Cursors: h.model, Log: log})
 	if s.broker != nil {
-		// A consumer that comes as soon as konto is ready finds the stream. What
-		// fails here fails again in the follower, which reports it.
+		// A consumer or sender that comes as soon as konto is ready finds the
+		// streams. What fails here fails again in who uses them, and is reported there.
 		bounded, cancel := context.WithTimeout(ctx, streamTime)
 		defer cancel()
 		publisher.Position(bounded)
+		h.inbound.Open(bounded)
 	}
 	s.publisher = projections.NewFollower(projections.FollowerConfig{
 		Name: "publisher", Store: h.store, Projection: publisher, Log: log,
 	})
-	s.codes, err = s.mailer(cfg.mailOptions)
-	return s, err
+	if s.codes, err = s.mailer(cfg.mailOptions); err != nil {
+		return nil, err
+	}
+	s.metrics = metrics.New(metrics.Config{Head: h.store.Head, Health: s.health})
+	s.inbound = s.takeIn()
+	if err := s.openMetrics(); err != nil {
+		return nil, err
+	}
+	return s, s.deliver()
 }
 
 // bare takes the operation and the address out of a network error.
@@ -122,9 +148,12 @@ func (s *server) connect() (err error) {
 		Dir:          filepath.Join(s.house.folder, "jetstream"),
 		Listen:       s.config.NATSListen,
 		Key:          s.house.keys.Derive("jetstream"),
-		Authenticate: s.authenticate,
+		Authenticate: s.holder(events.KindConsumer),
 		Consumers:    s.consumers,
-		Log:          s.log,
+
+		AuthenticateSender: s.holder(events.KindInbound),
+
+		Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -134,13 +163,15 @@ func (s *server) connect() (err error) {
 	return err
 }
 
-// authenticate lets in those who hold a consumer's key.
-func (s *server) authenticate(token string) (consumer string, ok bool) {
-	c, err := s.house.model.Authenticate(context.Background(), token, time.Now())
-	if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
-		s.log.Error("cannot authenticate a NATS client", "error", err)
+// holder names those who hold a key of a kind.
+func (s *server) holder(kind string) func(token string) (name string, ok bool) {
+	return func(token string) (string, bool) {
+		c, err := s.house.model.Authenticate(context.Background(), token, time.Now())
+		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
+			s.log.Error("cannot authenticate a NATS client", "error", err)
+		}
+		return c.Name, err == nil && c.Kind == kind
 	}
-	return c.Name, err == nil && c.Kind == events.KindConsumer
 }
 
 func (s *server) consumers() []string {

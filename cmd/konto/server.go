@@ -9,6 +9,7 @@ import (
 
 	kontohttp "konto/http"
 	"konto/projections"
+	"konto/projections/webhook"
 )
 
 // Run serves until ctx ends or the log fails, and then stops in order: the
@@ -16,7 +17,7 @@ import (
 // when requests are being answered; its error ends the server too.
 func (s *server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
-	failed := make(chan error, 2) // one for each follower: none waits for a reader
+	failed := make(chan error, len(s.followers())) // one for each: none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
 	doors, ctx := errgroup.WithContext(ctx)
@@ -29,6 +30,13 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 			return err
 		}
 	})
+	doors.Go(func() error {
+		if err := s.inbound.Run(ctx); err != nil {
+			s.log.Error("facts of other systems wait until konto is started again", "error", err)
+		}
+		return nil
+	})
+	s.answerMetrics(ctx, doors)
 	doors.Go(func() error {
 		s.catchUp(ctx)
 		return s.answer(ctx, doors, ready)
@@ -65,6 +73,12 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 		}
 		return nil
 	})
+	followers.Go(func() error {
+		if err := s.deliveries.Run(ctx); err != nil {
+			s.log.Error("third parties are not told until konto is started again", "error", err)
+		}
+		return nil
+	})
 	return func() {
 		cancel()
 		followers.Wait()
@@ -72,7 +86,7 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 }
 
 func (s *server) followers() []*projections.Follower {
-	return []*projections.Follower{s.house.follower, s.publisher}
+	return []*projections.Follower{s.house.follower, s.publisher, s.deliveries.Follower()}
 }
 
 func (s *server) health() []projections.Status {
@@ -101,6 +115,7 @@ func (s *server) answer(ctx context.Context, doors *errgroup.Group, ready func(c
 	}
 	cfg.Accounts, cfg.Reader, cfg.Access = s.house.accounts, s.house.reader(), s.house.model
 	cfg.TokenKey = s.house.keys.Derive(kontohttp.TokenPurpose)
+	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.house.keys.Derive))
 	cfg.Health, cfg.Log = s.health, s.log
 	web := kontohttp.NewServer(kontohttp.New(cfg))
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)

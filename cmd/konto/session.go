@@ -26,7 +26,7 @@ type lifetime time.Duration
 func (l *lifetime) UnmarshalText(text []byte) error {
 	d, err := time.ParseDuration(string(text))
 	if err == nil && d < 0 {
-		err = errors.New("a session cannot last less than 0")
+		err = errors.New("it cannot be less than 0")
 	}
 	*l = lifetime(d)
 	return err

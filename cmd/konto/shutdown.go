@@ -54,7 +54,8 @@ func (s *server) drain() {
 
 // close frees what openServer took; what was never opened is nil.
 func (s *server) close() {
-	s.house.disconnect = nil
+	s.house.disconnect, s.house.deliveries, s.house.sender = nil, nil, nil
+	s.house.inbound = nil
 	if s.conn != nil {
 		s.conn.Close()
 	}
@@ -63,6 +64,9 @@ func (s *server) close() {
 	}
 	if s.control != nil {
 		s.control.close()
+	}
+	if s.metricsDoor != nil {
+		s.metricsDoor.Close()
 	}
 	if s.http != nil {
 		s.http.Close()

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
+
+	"konto/events"
+	kontohttp "konto/http"
+	"konto/projections/deliveries"
+)
+
+// deliverOptions are the flags about deliveries to third parties and what is
+// told of them. The zero value has the usual schedule and no page of metrics.
+type deliverOptions struct {
+	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"0s,5s,5m,30m,2h,5h,10h,14h,20h,24h" placeholder:"DELAYS" help:"Delay before each try to deliver an event, give or take a tenth."`
+	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Requests that each third party gets at the same time at most; fewer while it asks for less."`
+	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
+}
+
+// Validate tells what of the flags is wrong; serveCommand's calls it.
+func (o *deliverOptions) Validate() error {
+	if err := deliveries.CheckSchedule(o.ThirdPartyRetry); err != nil {
+		return fmt.Errorf("--third-party-retry: %w", err)
+	}
+	if o.ThirdPartyConcurrency < 1 || o.ThirdPartyConcurrency > 1000 {
+		return errors.New("--third-party-concurrency is from 1 to 1000")
+	}
+	return nil
+}
+
+// loopback is where the demo's visitor runs an endpoint.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// deliver makes what tells third parties, and lets commands use it.
+func (s *server) deliver() (err error) {
+	h := s.house
+	o := s.config.senderOptions
+	if o.PublicURL == "" {
+		o.PublicURL = s.url()
+	}
+	sender, err := h.newSender(o)
+	if err != nil {
+		return err
+	}
+	s.deliveries, err = deliveries.New(deliveries.Config{
+		Store: h.store, Records: h.log, Ledger: h.ledger, Parties: h.model, Registry: registry{h}, Sender: sender,
+		Schedule: s.config.ThirdPartyRetry, Concurrency: s.config.ThirdPartyConcurrency,
+		Metrics: s.metrics.Registerer(), Log: s.log,
+	})
+	h.sender, h.deliveries = sender, s.deliveries
+	return err
+}
+
+// registry is deliveries' way to commands, which projections do not know.
+type registry struct{ house *house }
+
+// Disable implements deliveries.Registry.
+func (r registry) Disable(ctx context.Context, id ulid.ULID, reason string) (uint64, error) {
+	return r.house.thirdParties.Disable(ctx, itself(), id, reason)
+}
+
+// Checkpoint implements deliveries.Registry.
+func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64) (uint64, error) {
+	return r.house.thirdParties.Checkpoint(ctx, itself(), id, position)
+}
+
+// itself is the metadata of what konto does of its own accord.
+func itself() events.Metadata { return events.Metadata{Actor: events.Actor{Kind: "konto"}} }
+
+// openMetrics binds the address of the page for Prometheus, if there is to be one.
+func (s *server) openMetrics() (err error) {
+	if s.config.Metrics == "" || s.config.Metrics == "off" {
+		return nil
+	}
+	if s.metricsDoor, err = net.Listen("tcp", s.config.Metrics); err != nil {
+		return fmt.Errorf("cannot answer Prometheus on %s: %w", s.config.Metrics, bare(err))
+	}
+	s.log.Info("metrics are at http://" + s.metricsDoor.Addr().String() + "/metrics")
+	return nil
+}
+
+// answerMetrics answers Prometheus until ctx ends.
+func (s *server) answerMetrics(ctx context.Context, doors *errgroup.Group) {
+	if s.metricsDoor != nil {
+		doors.Go(func() error { return serveUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsDoor) })
+	}
+}

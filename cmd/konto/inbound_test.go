@@ -1,0 +1,409 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const factsSubject = "konto.inbound.facts"
+
+// sender is a system that sends facts, with a key of its own.
+type sender struct {
+	t    *testing.T
+	js   jetstream.JetStream
+	conn *natsgo.Conn
+	key  map[string]any
+}
+
+func newSender(t *testing.T, folder, nats, name string) *sender {
+	t.Helper()
+	s := &sender{t: t, key: mustJSON(t, "key", "issue", "--data", folder, "--inbound", name)}
+	s.js = jetStream(t, nats, s.key["token"].(string))
+	s.conn = s.js.Conn()
+	return s
+}
+
+// send publishes one message and returns when it is acknowledged. Headers are
+// names and values in turn.
+func (s *sender) send(body string, headers ...string) {
+	s.t.Helper()
+	m := natsgo.NewMsg(factsSubject)
+	m.Data = []byte(body)
+	for i := 0; i < len(headers); i += 2 {
+		m.Header.Set(headers[i], headers[i+1])
+	}
+	if _, err := s.js.PublishMsg(s.t.Context(), m); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// recorded watches the facts that konto records from now on: the data of each.
+func recorded(t *testing.T, folder, nats string) (next func() string) {
+	t.Helper()
+	key := mustJSON(t, "key", "issue", "--data", folder, "--consumer", "watch")
+	each := follow(t, jetStream(t, nats, key["token"].(string)))
+	return func() string {
+		for {
+			if m := each(); strings.HasSuffix(m.Subject(), ".FactsRecorded") {
+				return string(m.Data())
+			}
+		}
+	}
+}
+
+// factEvents are the facts in an account's history.
+func factEvents(t *testing.T, folder, account string) (all []map[string]any) {
+	t.Helper()
+	for _, e := range mustLines(t, "account", "history", "--data", folder, account) {
+		if e["type"] == "FactsRecorded.v1" {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func TestFactsOfOtherSystemsAreRecorded(t *testing.T) {
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	folder := t.TempDir()
+	_, _, nats := serve(t, folder)
+	opened := mustJSON(t, "account", "open", "--data", folder, "--email", "anna@example.com")
+	registry, next := newSender(t, folder, nats, "registry"), recorded(t, folder, nats)
+	for i, ref := range []any{"anna@example.com", opened["id"], opened["clientId"], opened["accountId"], opened["paywayId"]} {
+		registry.send(fmt.Sprintf(`{"account":%q,"activeDomains":%d}`, ref, i+1))
+		if got, want := next(), fmt.Sprintf(`{"activeDomains":%d}`, i+1); got != want {
+			t.Errorf("%s: recorded %s, want %s", ref, got, want)
+		}
+	}
+	registry.send(`{"account":"anna@example.com","seNuDomains":1,"pendingOrder":"o-1","verified":true,"bankidName":"Anna"}`, "traceparent", trace)
+	if got := next(); got != `{"seNuDomains":1,"pendingOrder":"o-1","verified":true,"bankidName":"Anna"}` {
+		t.Errorf("recorded %s", got)
+	}
+	if err := registry.conn.Publish(factsSubject, []byte(`{"account":"anna@example.com","pendingOrder":null,"bankidName":null}`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(); got != `{"pendingOrder":null,"bankidName":null}` {
+		t.Errorf("recorded %s", got)
+	}
+	all := factEvents(t, folder, "anna@example.com")
+	e := all[5]
+	actor := e["actor"].(map[string]any)
+	if actor["kind"] != "inbound" || actor["id"] != "registry" || e["contract"] != "inbound" || e["trace"] != trace || !strings.HasPrefix(e["requestId"].(string), "req_") {
+		t.Errorf("metadata %v", e)
+	}
+	if n := len(mustLines(t, "inbound", "dead-letters", "--data", folder)); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+// badFacts are messages that can never be recorded, and what is said of each.
+func badFacts(id string) map[string]string {
+	return map[string]string{
+		`{"account":"canary@example.com"`:                                                   "the body is not valid JSON",
+		`["canary@example.com"]`:                                                            "the body is not an object of facts",
+		`{"account":"anna@example.com","canary":1,"verified":true}`:                         "a member is unknown",
+		`{"account":"anna@example.com","verified":true,"verified":true}`:                    "a member is there twice",
+		`{"account":"anna@example.com","activeDomains":"canary"}`:                           "the value of /activeDomains is not of its kind",
+		`{"account":"anna@example.com"}`:                                                    "no fact is given",
+		`{"verified":true}`:                                                                 "no account is named",
+		`{"account":"canary","verified":true}`:                                              "the account is neither named by an id nor by an email address",
+		`{"account":"canary@example.com","verified":true}`:                                  "there is no such account",
+		`{"account":"` + id + `","verified":true}`:                                          "there is no such account",
+		`{"account":"anna@example.com","activeDomains":-1}`:                                 "/activeDomains: The number cannot be negative.",
+		`{"account":"anna@example.com","bankidName":"a\u0000canary"}`:                       "/bankidName: ",
+		`{"account":"anna@example.com","bankidName":"` + strings.Repeat("a", 70_000) + `"}`: "the body is longer than 65536 bytes",
+	}
+}
+
+func TestBadFactsBecomeDeadLettersAndHoldUpNothing(t *testing.T) {
+	folder := t.TempDir()
+	running, _, nats := serve(t, folder)
+	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
+	registry, next := newSender(t, folder, nats, "registry"), recorded(t, folder, nats)
+	bad := badFacts("01HXA3B4C5D6E7F8G9H0J1K2M3")
+	for body := range bad {
+		registry.send(body)
+	}
+	registry.send("\xff\xfe")
+	registry.send(`{"account":"anna@example.com","activeDomains":7}`)
+	if got := next(); got != `{"activeDomains":7}` {
+		t.Errorf("recorded %s", got)
+	}
+	letters := mustLines(t, "inbound", "dead-letters", "--data", folder)
+	if len(letters) != len(bad)+1 {
+		t.Fatalf("%d dead letters of %d", len(letters), len(bad)+1)
+	}
+	for i, l := range letters {
+		body, _ := l["body"].(string)
+		reason := l["reason"].(string)
+		if l["sequence"] != float64(i+1) || l["from"] != "registry" || l["time"] == nil {
+			t.Errorf("letter %v", l)
+		}
+		if i == len(bad) {
+			if l["bytes"] != "//4=" || reason != "the body is not valid JSON" {
+				t.Errorf("letter of no text: %v", l)
+			}
+			continue
+		}
+		whole := body
+		if l["length"].(float64) > float64(len(body)) {
+			whole += strings.Repeat("a", int(l["length"].(float64))-len(body)-2) + `"}`
+		}
+		want, ok := bad[whole]
+		if !ok || want == "" || !strings.HasPrefix(reason, want) {
+			t.Errorf("%.60s: %s, want %s", body, reason, want)
+		}
+		if strings.Contains(reason, "canary") {
+			t.Errorf("reason quotes the message: %s", reason)
+		}
+	}
+	if log := running.stderr.String(); strings.Contains(log, "canary") || strings.Contains(log, "@example.com") {
+		t.Errorf("the log quotes messages: %s", log)
+	}
+	if last := mustLines(t, "inbound", "dead-letters", "--data", folder, "--limit", "1"); len(last) != 1 || last[0]["sequence"] != float64(len(bad)+1) {
+		t.Errorf("the last one is %v", last)
+	}
+}
+
+func TestFactSentTwiceIsRecordedOnce(t *testing.T) {
+	for name, header := range map[string]string{"CloudEvents": "ce-id", "JetStream": "Nats-Msg-Id"} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			first, _, nats := serve(t, folder)
+			must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
+			registry, next := newSender(t, folder, nats, "registry"), recorded(t, folder, nats)
+			billing := newSender(t, folder, nats, "billing")
+			fact := func(n int) string { return fmt.Sprintf(`{"account":"anna@example.com","activeDomains":%d}`, n) }
+			expect := func(n int) {
+				t.Helper()
+				if got, want := next(), fmt.Sprintf(`{"activeDomains":%d}`, n); got != want {
+					t.Errorf("recorded %s, want %s", got, want)
+				}
+			}
+			registry.send(fact(1), header, "m-1")
+			expect(1)
+			registry.send(fact(2), header, "m-2")
+			expect(2)
+			registry.send(fact(1), header, "m-1") // would undo what was recorded since
+			registry.send(fact(3), header, "m-3")
+			expect(3)
+			billing.send(fact(4), header, "m-1") // its own
+			expect(4)
+			if status := first.stop(); status != exitDone {
+				t.Fatalf("ended with %d: %s", status, first.stderr)
+			}
+			_, _, nats = serve(t, folder)
+			registry.js, next = jetStream(t, nats, registry.key["token"].(string)), recorded(t, folder, nats)
+			for i := range 4 {
+				expect(i + 1) // from the stream's beginning
+			}
+			registry.send(fact(1), header, "m-1")
+			registry.send(fact(9), header, "m-2") // not what m-2 was
+			registry.send(fact(5), header, "m-5")
+			expect(5)
+			letters := mustLines(t, "inbound", "dead-letters", "--data", folder)
+			if len(letters) != 1 || letters[0]["reason"] != "its id is that of another message" {
+				t.Errorf("dead letters %v", letters)
+			}
+		})
+	}
+}
+
+// Facts are recorded in their order, each once, across an end in their midst.
+func TestFactsKeepTheirOrderAcrossARestart(t *testing.T) {
+	const all = 1000
+	folder := t.TempDir()
+	first, _, nats := serve(t, folder)
+	id := mustJSON(t, "account", "open", "--data", folder, "--email", "anna@example.com")["id"].(string)
+	registry, next := newSender(t, folder, nats, "registry"), recorded(t, folder, nats)
+	for i := range all {
+		if _, err := registry.js.PublishAsync(factsSubject, fmt.Appendf(nil, `{"account":%q,"activeDomains":%d}`, id, i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-registry.js.PublishAsyncComplete()
+	for range all / 10 {
+		next()
+	}
+	if status := first.stop(); status != exitDone {
+		t.Fatalf("ended with %d: %s", status, first.stderr)
+	}
+	before := len(factEvents(t, folder, id))
+	if before == all {
+		t.Fatal("all were recorded before the end")
+	}
+	_, _, nats = serve(t, folder)
+	next = recorded(t, folder, nats)
+	for i := range all {
+		if got, want := next(), fmt.Sprintf(`{"activeDomains":%d}`, i+1); got != want {
+			t.Fatalf("recorded %s, want %s (%d came before the end)", got, want, before)
+		}
+	}
+	if n := len(factEvents(t, folder, id)); n != all {
+		t.Errorf("%d facts in the log", n)
+	}
+}
+
+func TestDeadLetterIsRetried(t *testing.T) {
+	folder := t.TempDir()
+	_, _, nats := serve(t, folder)
+	registry, next := newSender(t, folder, nats, "registry"), recorded(t, folder, nats)
+	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
+	registry.send(`{"account":"bo@example.com","verified":true}`, "ce-id", "1")
+	registry.send(`{"account":"anna@example.com","verified":true}`)
+	next()
+	must(t, "account", "open", "--data", folder, "--email", "bo@example.com")
+	if got := mustJSON(t, "inbound", "retry", "1", "--data", folder); got["retried"] != true {
+		t.Errorf("got %v", got)
+	}
+	next()
+	all := factEvents(t, folder, "bo@example.com")
+	if len(all) != 1 || all[0]["actor"].(map[string]any)["id"] != "registry" {
+		t.Errorf("recorded %v", all)
+	}
+	if n := len(mustLines(t, "inbound", "dead-letters", "--data", folder)); n != 0 {
+		t.Errorf("%d dead letters are left", n)
+	}
+	refused(t, exitFailed, konto(t, "inbound", "retry", "1", "--data", folder), "there is no dead letter 1")
+}
+
+func TestInboundCommandsNeedTheServer(t *testing.T) {
+	folder := furnished(t)
+	for _, args := range [][]string{{"inbound", "dead-letters"}, {"inbound", "retry", "1"}} {
+		refused(t, exitFailed, konto(t, append(args, "--data", folder)...), "with the server, and it does not run")
+	}
+}
+
+func TestSendersKeySendsAndDoesNothingElse(t *testing.T) {
+	folder := t.TempDir()
+	_, url, nats := serve(t, folder)
+	registry := newSender(t, folder, nats, "registry")
+	token := registry.key["token"].(string)
+	for _, path := range []string{"/v1/account", "/api/v2/me", "/external/api/v1/accounts"} {
+		if status, body := send(t, "GET", url+path, token, ""); status != 401 && status != 403 {
+			t.Errorf("%s was answered %d %s", path, status, body)
+		}
+	}
+	for _, subject := range []string{"$JS.API.INFO", "$JS.API.STREAM.INFO.KONTO", "konto.account.x.EmailChanged", "konto.inbound.dead", "konto.inbound.facts.billing"} {
+		failed := make(chan error, 1)
+		registry.conn.SetErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { failed <- err })
+		if err := registry.conn.PublishRequest(subject, registry.conn.NewInbox(), nil); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-failed:
+			if !strings.Contains(err.Error(), "Permissions Violation") {
+				t.Errorf("%s: %v", subject, err)
+			}
+		case <-time.After(patience):
+			t.Errorf("%s was not refused", subject)
+		}
+	}
+	listed := mustLines(t, "key", "list", "--data", folder)
+	if len(listed) != 1 || listed[0]["kind"] != "inbound" || listed[0]["name"] != "registry" {
+		t.Errorf("listed %v", listed)
+	}
+	cut := make(chan struct{})
+	registry.conn.SetDisconnectErrHandler(func(*natsgo.Conn, error) { close(cut) })
+	must(t, "key", "revoke", "--data", folder, registry.key["id"].(string))
+	select {
+	case <-cut:
+	case <-time.After(patience):
+		t.Fatal("is still connected")
+	}
+	if _, err := natsgo.Connect(nats, natsgo.Token(token)); err == nil {
+		t.Error("was let in again")
+	}
+}
+
+// An outside server's operator decides who may send; konto takes the subjects as
+// they are.
+func TestFactsOverAnOutsideServer(t *testing.T) {
+	outside, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside.Start()
+	t.Cleanup(func() { outside.Shutdown(); outside.WaitForShutdown() })
+	if !outside.ReadyForConnections(patience) {
+		t.Fatal("the outside server does not answer")
+	}
+	folder := t.TempDir()
+	running, _, _ := serve(t, folder, "--nats-url", outside.ClientURL())
+	id := mustJSON(t, "account", "open", "--data", folder, "--email", "anna@example.com")["id"].(string)
+	tail := start(t, "events", "tail", "--data", folder, "--json", "--type", "FactsRecorded")
+	js := jetStream(t, outside.ClientURL(), "")
+	publish := func(subject, body string) {
+		t.Helper()
+		for { // until the stream is made
+			if _, err := js.Publish(t.Context(), subject, []byte(body)); err == nil {
+				return
+			} else if t.Context().Err() != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	publish(factsSubject+".registry", `{"account":"`+id+`","activeDomains":1}`)
+	publish(factsSubject, `{"account":"`+id+`","activeDomains":2}`)
+	tail.stdout.find(t, regexp.MustCompile(`"id":"registry".*"activeDomains":1(?s:.*)"kind":"inbound"}.*"activeDomains":2`))
+	// With NATS away the end is still an ordered one.
+	outside.Shutdown()
+	outside.WaitForShutdown()
+	if status := running.stop(); status != exitDone {
+		t.Errorf("ended with %d: %s", status, running.stderr)
+	}
+}
+
+// What README shows, as it stands there.
+func TestReadmesFactsAreRecorded(t *testing.T) {
+	const usual = "nats://127.0.0.1:4222"
+	folder := t.TempDir()
+	_, _, nats := serve(t, folder)
+	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
+	issue, _, _ := strings.Cut(readmeBlock(t, "Facts from other systems", "sh"), "#")
+	args := append(strings.Fields(issue)[1:], "--data", folder)
+	code := readmeBlock(t, "Facts from other systems", "go")
+	if !strings.Contains(code, usual) {
+		t.Fatalf("README does not connect to %s", usual)
+	}
+	program := `package main
+
+import (
+	"context"
+	"log"
+	"os"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func main() {
+	ctx, token := context.Background(), os.Args[1]
+` + strings.ReplaceAll(code, usual, nats) + `
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+`
+	source := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next := recorded(t, folder, nats)
+	token := mustJSON(t, args...)["token"].(string)
+	if out, err := exec.Command("go", "run", source, token).CombinedOutput(); err != nil {
+		t.Fatalf("README's Go code: %v\n%s", err, out)
+	}
+	if got := next(); got != `{"activeDomains":3}` { // no order was pending
+		t.Errorf("recorded %s", got)
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// standing tells whether a third party knows the last of an account.
+type standing struct {
+	ID     string `json:"id"`
+	InSync bool   `json:"inSync"`
+	// Last is the account's last event that the third party wants.
+	Last *told `json:"last,omitzero"`
+	// Delivered is the newest event of the account that it took, as far as the
+	// ledger knows.
+	Delivered *told `json:"delivered,omitzero"`
+	// Attempts counts how often the event that comes next was tried in vain.
+	Attempts int       `json:"attempts,omitzero"`
+	NextTry  time.Time `json:"nextTry,omitzero"` // not before a third party that is paused or disabled is resumed
+}
+
+// told is an event that a third party is told of.
+type told struct {
+	Event    string    `json:"event"`
+	Type     string    `json:"type"`
+	Version  uint64    `json:"version"`
+	Position uint64    `json:"position"`
+	Time     time.Time `json:"time"` // when it happened, or when it was delivered
+}
+
+// standing compares what a third party took with what happened to an account.
+func (h *house) standing(ctx context.Context, p events.ThirdParty, ref string) (standing, error) {
+	id, err := h.account(ctx, ref)
+	if err != nil {
+		return standing{}, err
+	}
+	lane, known, err := h.ledger.LaneOf(ctx, p.ID, id)
+	if err != nil {
+		return standing{}, err
+	}
+	reading, err := h.reading(ctx, p)
+	if err != nil {
+		return standing{}, err
+	}
+	s := standing{ID: id.String(), Attempts: lane.Attempts, NextTry: lane.Next}
+	if s.Last, s.Delivered, err = h.lastWanted(ctx, p, id, lane.Delivered); err != nil {
+		return standing{}, err
+	}
+	if s.Last == nil && s.Delivered == nil {
+		head, err := h.store.StreamHead(ctx, events.AccountStream(id))
+		if err != nil || head.Version == 0 {
+			return standing{}, fmt.Errorf("there is no account %s", ref)
+		}
+	}
+	if s.Delivered != nil {
+		s.Delivered.Time = lane.DeliveredAt
+	}
+	switch {
+	case s.Last == nil:
+		s.InSync = true // there is nothing to tell
+	case known:
+		s.InSync = lane.Delivered >= s.Last.Position
+	default:
+		// The checkpoint covers what was before the third party was added, and what
+		// was settled by a ledger that was lost.
+		s.InSync = s.Last.Position <= min(reading, p.Checkpoint)
+	}
+	return s, nil
+}
+
+// reading is how far a third party's reading of the log has come.
+func (h *house) reading(ctx context.Context, p events.ThirdParty) (uint64, error) {
+	position, known, err := h.ledger.Position(ctx, p.ID)
+	if err == nil && !known {
+		position = p.Checkpoint
+	}
+	return position, err
+}
+
+// lastWanted finds the account's last event that a third party wants, and the
+// one at a position. Records tell: the account's key may be gone.
+func (h *house) lastWanted(ctx context.Context, p events.ThirdParty, account ulid.ULID, position uint64) (last, at *told, err error) {
+	for version := uint64(0); ; {
+		page, err := h.log.ReadStream(ctx, events.AccountStream(account), version, pageSize)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, r := range page {
+			version = r.Version
+			if p.Wants(r.Type) {
+				last = tell(r)
+			}
+			if r.Position == position {
+				at = tell(r)
+			}
+		}
+		if len(page) < pageSize {
+			return last, at, nil
+		}
+	}
+}
+
+func tell(r eventstore.Record) *told {
+	return &told{Event: r.ID.String(), Type: r.Type, Version: r.Version, Position: r.Position, Time: r.Time}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/projections/deliveries"
+	"konto/projections/webhook"
+)
+
+type thirdPartyRedeliver struct {
+	Ref   string `arg:"" name:"name" help:"The third party: its name or its id."`
+	Event string `arg:"" name:"event-id" help:"The event's id, as in konto third-party deliveries."`
+	senderOptions
+}
+
+func (c *thirdPartyRedeliver) Help() string {
+	return `Sends one event once more, at once, such as one that failed for good. Its webhook-id is that of the event, so a third party
+that has it already can tell. What is still to be sent in its turn is refused: an account's events go out in order.
+The server sends it when it runs, as its own flags say.
+
+Examples:
+
+    konto third-party redeliver crm 01HXA3B4C5D6E7F8G9H0J1K2M3
+    konto third-party deliveries crm --status failed --json | jq -r .event | sort -u | xargs -n1 konto third-party redeliver crm`
+}
+
+func (c *thirdPartyRedeliver) Run(ctx context.Context, h *house, out *output) error {
+	party, err := h.thirdParty(ctx, c.Ref)
+	if err != nil {
+		return err
+	}
+	id, err := ulid.ParseStrict(c.Event)
+	if err != nil {
+		return fmt.Errorf("%q is not an event's id", c.Event)
+	}
+	position, err := h.positionOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	sent, err := h.deliveriesOr(c.senderOptions)
+	if err != nil {
+		return err
+	}
+	answer, err := sent.Redeliver(ctx, party, position)
+	switch {
+	case errors.Is(err, deliveries.ErrNoEvent):
+		return fmt.Errorf("%s is not told of event %s", party.Name, id)
+	case errors.Is(err, deliveries.ErrNotSettled):
+		return fmt.Errorf("event %s is still to be sent to %s in its turn", id, party.Name)
+	case err != nil:
+		return err
+	}
+	return printAnswer(out, id.String(), answer)
+}
+
+// positionOf finds an event by its id: in the delivery log, else in the log,
+// which is read from its beginning.
+func (h *house) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
+	attempts, err := h.ledger.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
+	if err != nil {
+		return 0, err
+	}
+	if len(attempts) > 0 {
+		return attempts[0].Position, nil
+	}
+	for after := uint64(0); ; {
+		page, err := h.log.ReadAll(ctx, after, pageSize)
+		if err != nil {
+			return 0, err
+		}
+		if len(page) == 0 {
+			return 0, fmt.Errorf("there is no event %s", id)
+		}
+		for _, r := range page {
+			if r.ID == id {
+				return r.Position, nil
+			}
+			after = r.Position
+		}
+	}
+}
+
+type thirdPartyTest struct {
+	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
+	senderOptions
+}
+
+func (c *thirdPartyTest) Help() string {
+	return `Sends an event that means nothing, in the third party's format and signed like all, and prints what was answered. It ends
+with 1 unless that is a 2xx. The server sends it when it runs, as its own flags say.
+
+Examples:
+
+    konto third-party test crm
+    konto third-party test crm --third-party-allow 127.0.0.0/8`
+}
+
+func (c *thirdPartyTest) Run(ctx context.Context, h *house, out *output) error {
+	party, err := h.thirdParty(ctx, c.Ref)
+	if err != nil {
+		return err
+	}
+	sender, err := h.senderOr(c.senderOptions)
+	if err != nil {
+		return err
+	}
+	return printAnswer(out, "", sender.Test(ctx, party))
+}
+
+var errNotDelivered = errors.New("it was not delivered")
+
+// printAnswer prints what a third party answered; its error tells that this was
+// not what it should be.
+func printAnswer(out *output, event string, a webhook.Answer) error {
+	delivered := a.Verdict == webhook.Delivered
+	err := out.object(struct {
+		Event      string  `json:"event,omitzero"`
+		Delivered  bool    `json:"delivered"`
+		HTTPStatus int     `json:"httpStatus,omitzero"`
+		LatencyMS  float64 `json:"latencyMs"`
+		Answer     string  `json:"answer,omitzero"`
+		Problem    string  `json:"problem,omitzero"`
+	}{event, delivered, a.Status, inMilliseconds(a.Latency), printable(string(a.Excerpt)), a.Problem})
+	if err == nil && !delivered {
+		err = errNotDelivered
+	}
+	return err
+}

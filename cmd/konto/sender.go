@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"konto/projections"
+	"konto/projections/deliveries"
+	"konto/projections/webhook"
+)
+
+// senderOptions are the flags about requests to third parties. The zero value
+// has none but addresses of the public internet. A server that is asked to send
+// something goes by its own, so they do not travel with a command.
+type senderOptions struct {
+	ThirdPartyAllow   []netip.Prefix `name:"third-party-allow" placeholder:"CIDR" help:"Network that third parties may be in although it is private or loopback, and be told by http; may be repeated." json:"-"`
+	ThirdPartyTimeout time.Duration  `name:"third-party-timeout" default:"15s" placeholder:"DURATION" help:"How long a third party may take to answer." json:"-"`
+	PublicURL         string         `name:"public-url" placeholder:"URL" help:"Where third parties reach konto, and what security event tokens (risc) call it; the address of --http unless given." json:"-"`
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (o *senderOptions) Validate() error {
+	if o.ThirdPartyTimeout < 0 {
+		return errors.New("--third-party-timeout is not negative")
+	}
+	if o.PublicURL == "" {
+		return nil
+	}
+	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("--public-url is no http or https URL")
+	}
+	return nil
+}
+
+// newSender makes the sender of requests to third parties.
+func (h *house) newSender(o senderOptions) (*webhook.Sender, error) {
+	return webhook.NewSender(webhook.Config{
+		Accounts: projections.NewPast(h.store),
+		Allow:    o.ThirdPartyAllow,
+		Issuer:   o.PublicURL,
+		Timeout:  o.ThirdPartyTimeout,
+		TokenKey: webhook.TokenKey(h.keys.Derive),
+	})
+}
+
+// senderOr is the server's sender, or without a server a new one.
+func (h *house) senderOr(o senderOptions) (*webhook.Sender, error) {
+	if h.sender != nil {
+		return h.sender, nil
+	}
+	return h.newSender(o)
+}
+
+// deliveriesOr is what the server runs, or without a server what can redeliver
+// and never runs.
+func (h *house) deliveriesOr(o senderOptions) (*deliveries.Deliveries, error) {
+	if h.deliveries != nil {
+		return h.deliveries, nil
+	}
+	sender, err := h.newSender(o)
+	if err != nil {
+		return nil, err
+	}
+	return deliveries.New(deliveries.Config{
+		Store: h.store, Records: h.log, Ledger: h.ledger, Parties: h.model, Sender: sender,
+	})
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+	"konto/events"
+)
+
+type thirdPartyPause struct {
+	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
+}
+
+func (c *thirdPartyPause) Help() string {
+	return `Deliveries stop, and none is lost: they go on from where they stopped with konto third-party resume.
+
+Example:
+
+    konto third-party pause crm`
+}
+
+func (c *thirdPartyPause) Run(ctx context.Context, h *house, out *output) error {
+	p, err := h.changeThirdParty(ctx, c.Ref, h.thirdParties.Pause)
+	if err != nil {
+		return err
+	}
+	return printThirdPartyState(out, p, events.ThirdPartyHeld)
+}
+
+type thirdPartyResume struct {
+	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
+}
+
+func (c *thirdPartyResume) Help() string {
+	return `Deliveries go on from where they stopped, whether they were paused or konto disabled them.
+
+Example:
+
+    konto third-party resume crm`
+}
+
+func (c *thirdPartyResume) Run(ctx context.Context, h *house, out *output) error {
+	p, err := h.changeThirdParty(ctx, c.Ref, h.thirdParties.Resume)
+	if err != nil {
+		return err
+	}
+	return printThirdPartyState(out, p, events.ThirdPartyActive)
+}
+
+type thirdPartyRemove struct {
+	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
+	// What waits for it is never delivered, and its place in the log is gone.
+	Yes bool `name:"yes" required:"" help:"Required: what was not delivered never will be."`
+}
+
+func (c *thirdPartyRemove) Help() string {
+	return `Deliveries end for good, with what waits to be delivered; konto third-party pause only holds them back.
+The name is free again.
+
+Example:
+
+    konto third-party remove crm --yes`
+}
+
+func (c *thirdPartyRemove) Run(ctx context.Context, h *house, out *output) error {
+	p, err := h.changeThirdParty(ctx, c.Ref, h.thirdParties.Remove)
+	if err != nil {
+		return err
+	}
+	return printThirdPartyState(out, p, events.ThirdPartyGone)
+}
+
+type thirdPartyRotateSecret struct {
+	Ref     string   `arg:"" name:"name" help:"The third party: its name or its id."`
+	Overlap lifetime `name:"overlap" default:"24h" placeholder:"DURATION" help:"How long the previous secret signs too, 24h unless given, at most 720h; 0: no longer."`
+}
+
+func (c *thirdPartyRotateSecret) Help() string {
+	return `The new secret is printed once. Until the overlap ends deliveries carry the signatures of both, so the
+third party can change over whenever it likes.
+
+Examples:
+
+    konto third-party rotate-secret crm
+    konto third-party rotate-secret crm --overlap 0`
+}
+
+func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *house, out *output) error {
+	var rotated commands.RotatedSecret
+	p, err := h.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
+		rotated, err = h.thirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
+		return rotated.Position, err
+	})
+	if err != nil {
+		return err
+	}
+	return out.object(struct {
+		ID            string    `json:"id"`
+		Name          string    `json:"name"`
+		Secret        string    `json:"secret"`
+		PublicKey     string    `json:"publicKey"`
+		PreviousUntil time.Time `json:"previousUntil"`
+	}{p.ID.String(), p.Name, rotated.Secret, rotated.PublicKey, rotated.PreviousUntil})
+}
+
+// changeThirdParty returns the third party as it was, once the read model has
+// the change and deliveries go by it.
+func (h *house) changeThirdParty(ctx context.Context, ref string, change func(context.Context, events.Metadata, ulid.ULID) (uint64, error)) (events.ThirdParty, error) {
+	p, err := h.thirdParty(ctx, ref)
+	if err != nil {
+		return p, err
+	}
+	meta, err := operator()
+	if err != nil {
+		return p, err
+	}
+	position, err := change(ctx, meta, p.ID)
+	if errors.Is(err, commands.ErrNotFound) { // removed meanwhile
+		return p, fmt.Errorf("there is no third party %s", ref)
+	}
+	if err != nil {
+		return p, err
+	}
+	if err := h.reached(ctx, position); err != nil || h.deliveries == nil {
+		return p, err
+	}
+	return p, h.deliveries.Heed(ctx, position)
+}
+
+func printThirdPartyState(out *output, p events.ThirdParty, state string) error {
+	return out.object(struct {
+		ID    string `json:"id"`
+		Name  string `json:"name"`
+		State string `json:"state"`
+	}{p.ID.String(), p.Name, state})
+}
