@@ -150,6 +150,7 @@ func TestWhatFollowsTheHeadDecidesNothing(t *testing.T) {
 func TestHangingEndpointTakesNothingFromOthersOfItsHost(t *testing.T) {
 	h := newHouse(t)
 	e := h.changed()
+	h.cfg.Timeout = time.Hour // on a machine that is busy too, all of them arrive
 	s := h.sender()
 	const many = 60
 	arrived := make(chan struct{}, many)

@@ -109,7 +109,9 @@ func endpoint(t *testing.T, answer http.HandlerFunc) (url string, got <-chan rec
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			t.Error(err)
+			// The sender is gone, and the server will not tell: it looks for that
+			// once a body was read to its end.
+			return
 		}
 		requests <- received{r.Header, body}
 		answer(w, r)
