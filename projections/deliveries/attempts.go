@@ -29,7 +29,8 @@ type Attempt struct {
 	Latency  time.Duration
 	// Excerpt is the first bytes of the answer, or what went wrong. An endpoint
 	// may answer with anything, personal data and invalid UTF-8 included. It is
-	// "" when the account's key is gone.
+	// "" when the account's key is gone, and Unreadable when it is not the one that
+	// was stored: the rest of the delivery log is worth showing.
 	Excerpt string
 }
 
@@ -41,6 +42,9 @@ const (
 	OutcomeAborted   = "aborted" // the third party asked for it not to be sent again
 	OutcomeSkipped   = "skipped" // there was nothing to send, and never will be
 )
+
+// Unreadable is in place of an excerpt that its seal does not fit.
+const Unreadable = "(unreadable)"
 
 // Filter selects attempts; zero members select all.
 type Filter struct {
@@ -71,6 +75,18 @@ func (l *Ledger) Attempts(ctx context.Context, f Filter) ([]Attempt, error) {
 	}
 	slices.Reverse(found)
 	return found, l.failed("read", rows.Err())
+}
+
+// LastDelivered is when a third party last took something, as far as the
+// delivery log goes back; zero when it never did.
+func (l *Ledger) LastDelivered(ctx context.Context, party ulid.ULID) (time.Time, error) {
+	var at int64
+	err := l.readers.QueryRowContext(ctx, `SELECT at FROM attempt WHERE party = ? AND outcome = ?
+		ORDER BY id DESC LIMIT 1`, party[:], OutcomeDelivered).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return moment(at), l.failed("read", err)
 }
 
 // query selects attempts that are no older than oldest, the newest first.
@@ -143,7 +159,7 @@ func (l *Ledger) unseal(ctx context.Context, a Attempt, sealed []byte) (string, 
 	}
 	clear, err := aead.Open(nil, nil, sealed, binding(a))
 	if err != nil {
-		return "", fmt.Errorf("excerpt of event %s: %w", a.Event, eventstore.ErrSealBroken)
+		return Unreadable, nil
 	}
 	return string(clear), nil
 }

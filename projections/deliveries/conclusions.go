@@ -7,21 +7,24 @@ import (
 	"konto/projections/webhook"
 )
 
-// troubled says once what is wrong.
-func (l *lanes) troubled(err error) {
+// troubled says once what konto itself has trouble with: a lane, or with nil
+// reading the log.
+func (l *lanes) troubled(lane *lane, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.status.Error == "" {
 		l.log.Error("an account's events cannot be told", "error", err)
 	}
+	l.trouble[lane] = struct{}{}
 	l.status.Error = err.Error()
 }
 
-// well forgets what was wrong, unless that is what was told just now.
-func (l *lanes) well(err error) {
+// well ends the trouble with a lane, or with nil that with reading the log.
+func (l *lanes) well(lane *lane) {
+	delete(l.trouble, lane)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err == nil {
+	if len(l.trouble) == 0 {
 		l.status.Error = ""
 	}
 }
@@ -33,7 +36,7 @@ func (l *lanes) judged(t *turn) {
 	case webhook.Delivered:
 		l.pace.succeeded()
 		l.taken = now
-		l.hasten()
+		l.hasten(now)
 	case webhook.Slow:
 		l.pace.slowed(t.round, now)
 	}
@@ -70,12 +73,11 @@ const hasteFrom = 10 * time.Second
 // hasten tries lanes at once that wait although the third party takes something
 // again. Each is hastened once in a wait: one whose event is at fault would
 // otherwise be tried with every success.
-func (l *lanes) hasten() {
+func (l *lanes) hasten(now time.Time) {
 	for _, lane := range l.quick {
 		if lane.index >= 0 && !lane.hastened {
-			heap.Remove(&l.waiting, lane.index)
-			lane.hastened = true
-			l.due = append(l.due, lane)
+			lane.hastened, lane.due = true, now
+			heap.Fix(&l.waiting, lane.index)
 		}
 	}
 	l.quick = l.quick[:0]

@@ -51,9 +51,15 @@ type Config struct {
 	Schedule []time.Duration
 	// Concurrency is how many requests each third party gets at a time at most; 0 means 16.
 	Concurrency int
-	// Lanes is how many accounts of one third party wait in memory at most; 0
-	// means 1000. The log keeps what follows.
-	Lanes   int
+	// Requests is how many of them are under way at most, all third parties
+	// together; 0 means 512, or a third of the process's file descriptors.
+	Requests int
+	// Lanes is how many accounts of one third party wait for their first try at
+	// most; 0 means 1000. The log keeps what follows.
+	Lanes int
+	// Waiting is how many accounts of one third party wait at all, for a retry
+	// above all; 0 means 100,000. Some 200 bytes are kept of each.
+	Waiting int
 	Metrics prometheus.Registerer // nil registers nowhere
 	Log     *slog.Logger          // nil means slog.Default()
 }
@@ -65,6 +71,7 @@ type Deliveries struct {
 	feed     *feed
 	follower *projections.Follower
 	metrics  *metrics
+	requests *requests
 
 	mu      sync.Mutex
 	keepers map[ulid.ULID]*keeper
@@ -88,7 +95,13 @@ func New(cfg Config) (*Deliveries, error) {
 	if cfg.Lanes == 0 {
 		cfg.Lanes = 1000
 	}
-	if cfg.Concurrency < 0 || cfg.Lanes < 0 {
+	if cfg.Waiting == 0 {
+		cfg.Waiting = 100_000
+	}
+	if cfg.Requests == 0 {
+		cfg.Requests = mostRequests()
+	}
+	if cfg.Concurrency < 0 || cfg.Requests < 0 || cfg.Lanes < 0 || cfg.Waiting < 0 {
 		return nil, errors.New("a third party gets at least one request at a time, from at least one lane")
 	}
 	if cfg.Metrics == nil {
@@ -97,7 +110,10 @@ func New(cfg Config) (*Deliveries, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	d := &Deliveries{cfg: cfg, feed: newFeed(cfg.Store), keepers: map[ulid.ULID]*keeper{}, learned: make(chan struct{})}
+	d := &Deliveries{
+		cfg: cfg, feed: newFeed(cfg.Store), requests: newRequests(cfg.Requests),
+		keepers: map[ulid.ULID]*keeper{}, learned: make(chan struct{}),
+	}
 	d.follower = projections.NewFollower(projections.FollowerConfig{
 		Name: "deliveries", Store: cfg.Store, Projection: d.feed, Log: cfg.Log,
 	})
@@ -123,17 +139,37 @@ func (d *Deliveries) Run(ctx context.Context) error {
 		defer d.mu.Unlock()
 		clear(d.keepers)
 	}()
-	known, err := d.cfg.Store.Head(ctx)
-	if err != nil {
+	var known uint64
+	err := d.insist(ctx, func() (err error) {
+		known, err = d.cfg.Store.Head(ctx)
 		return err
-	}
-	for first := true; ; first = false {
-		if d.load(ctx, known, first, &keepers) != nil {
-			return nil // ctx ended
+	})
+	for first := true; err == nil; first = false {
+		if err = d.insist(ctx, func() error { return d.load(ctx, known, first, &keepers) }); err != nil {
+			break
 		}
 		d.learn(true, known)
-		if known, err = d.feed.partiesAfter(ctx, known); err != nil {
+		known, err = d.feed.partiesAfter(ctx, known)
+	}
+	return nil // ctx ended
+}
+
+// insist tries until it succeeds; its error is ctx's.
+func (d *Deliveries) insist(ctx context.Context, try func() error) error {
+	var reported time.Time
+	for delay := time.Millisecond; ; delay = min(2*delay, firstDelay) {
+		err := try()
+		if err == nil {
 			return nil
+		}
+		if !errors.Is(err, errBehind) && ctx.Err() == nil && time.Since(reported) > time.Minute {
+			d.cfg.Log.Error("third parties cannot be loaded", "error", err)
+			reported = time.Now()
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
@@ -167,28 +203,15 @@ func (d *Deliveries) Heed(ctx context.Context, position uint64) error {
 }
 
 // load brings keepers in line with the third parties as of a position, or later.
-// It tries until it succeeds; its error is ctx's.
 func (d *Deliveries) load(ctx context.Context, position uint64, first bool, keepers *sync.WaitGroup) error {
-	var reported time.Time
-	for delay := time.Millisecond; ; delay = min(2*delay, firstDelay) {
-		parties, err := d.list(ctx, position)
-		if err == nil && first {
-			err = d.forgetOthers(ctx, parties)
-		}
-		if err == nil {
-			d.align(ctx, parties, keepers)
-			return nil
-		}
-		if !errors.Is(err, errBehind) && ctx.Err() == nil && time.Since(reported) > time.Minute {
-			d.cfg.Log.Error("third parties cannot be loaded", "error", err)
-			reported = time.Now()
-		}
-		select {
-		case <-time.After(delay):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	parties, err := d.list(ctx, position)
+	if err == nil && first {
+		err = d.forgetOthers(ctx, parties)
 	}
+	if err == nil {
+		d.align(ctx, parties, keepers)
+	}
+	return err
 }
 
 var errBehind = errors.New("third parties are not up to date")
@@ -226,7 +249,13 @@ func (d *Deliveries) forgetOthers(ctx context.Context, parties []events.ThirdPar
 func (d *Deliveries) align(ctx context.Context, parties []events.ThirdParty, keepers *sync.WaitGroup) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	present := map[ulid.ULID]bool{}
+	present, active := map[ulid.ULID]bool{}, 0
+	for _, party := range parties {
+		if party.State == events.ThirdPartyActive {
+			active++
+		}
+	}
+	d.requests.divide(active)
 	for _, party := range parties {
 		present[party.ID] = true
 		if k := d.keepers[party.ID]; k != nil {
@@ -240,7 +269,6 @@ func (d *Deliveries) align(ctx context.Context, parties []events.ThirdParty, kee
 	for id, k := range d.keepers {
 		if !present[id] {
 			k.remove()
-			d.metrics.forget(k.party.Name)
 			delete(d.keepers, id)
 		}
 	}

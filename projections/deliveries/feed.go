@@ -23,8 +23,8 @@ type feed struct {
 	store *eventstore.Store
 
 	mu      sync.Mutex
-	changed chan struct{}  // closed and replaced when any of what follows changes
-	tail    []events.Event // all events of accounts with positions above from, up to head
+	changed chan struct{}   // closed and replaced when any of what follows changes
+	tail    []*events.Event // all events of accounts with positions above from, up to head
 	from    uint64
 	head    uint64
 	parties uint64 // position of the last event of a third party; they are to be loaded anew
@@ -54,14 +54,14 @@ func (f *feed) Position(ctx context.Context) (uint64, error) {
 func (f *feed) Apply(_ context.Context, batch []events.Event) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, e := range batch {
+	for _, e := range batch { // a copy of its own: who holds on to one must not keep the batch
 		if e.Position <= f.head {
 			continue
 		}
 		f.head = e.Position
 		switch e.Stream.Category() {
 		case events.CategoryAccount:
-			f.tail = append(f.tail, e)
+			f.tail = append(f.tail, &e)
 		case events.CategoryThirdParty:
 			f.parties = e.Position
 		}
@@ -83,7 +83,7 @@ func (f *feed) wake() {
 
 // after returns the events of accounts that follow a position, and up to which
 // position these are all. It is not ok when the tail begins later.
-func (f *feed) after(position uint64) (evs []events.Event, upTo uint64, ok bool) {
+func (f *feed) after(position uint64) (evs []*events.Event, upTo uint64, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if position < f.from {

@@ -36,8 +36,8 @@ type keeper struct {
 	// third party has to reach there before anything else is sent.
 	after   uint64
 	rewinds []rewind
-	ended   bool // nobody serves them any more
-	last    PartyStatus
+	ended   bool          // nobody serves them any more
+	last    PartyStatus   // of the run that ended last
 	changed chan struct{} // closed and replaced when any of these changes
 }
 
@@ -50,7 +50,7 @@ type rewind struct {
 func newKeeper(d *Deliveries, party events.ThirdParty) *keeper {
 	return &keeper{
 		d: d, id: party.ID, party: party, changed: make(chan struct{}),
-		log: d.cfg.Log.With("third_party", party.Name),
+		log: d.cfg.Log.With("third_party", party.Name), last: PartyStatus{Position: party.Checkpoint},
 	}
 }
 
@@ -85,6 +85,9 @@ func (k *keeper) remove() { k.change(func() { k.removed = true }) }
 // keep runs until ctx ends or the third party was removed.
 func (k *keeper) keep(ctx context.Context) {
 	defer k.refuse()
+	if position, ok, err := k.d.cfg.Ledger.Position(ctx, k.id); err == nil && ok {
+		k.change(func() { k.last.Position = position })
+	}
 	held, delay := false, firstDelay
 	for ctx.Err() == nil {
 		k.mu.Lock()
@@ -95,6 +98,7 @@ func (k *keeper) keep(ctx context.Context) {
 		switch {
 		case removed:
 			if err = k.d.cfg.Ledger.ForgetParty(ctx, k.id); err == nil {
+				k.d.metrics.forget(k.party.Name) // not before: attempts under way were counted
 				return
 			}
 		case reason != "":
@@ -178,7 +182,11 @@ func (k *keeper) goBack(ctx context.Context) {
 	all := k.rewinds
 	k.mu.Unlock()
 	for _, r := range all {
-		r.done <- k.d.cfg.Ledger.Rewind(ctx, k.id, r.position)
+		err := k.d.cfg.Ledger.Rewind(ctx, k.id, r.position)
+		if err == nil {
+			k.change(func() { k.last.Position = r.position })
+		}
+		r.done <- err
 	}
 	if len(all) > 0 {
 		k.change(func() { k.rewinds = k.rewinds[len(all):] })
@@ -204,7 +212,6 @@ func (k *keeper) status(head uint64) PartyStatus {
 		s = k.lanes.Status()
 	}
 	s.ID, s.Name, s.State = k.id, k.party.Name, k.party.State
-	s.Position = max(s.Position, k.party.Checkpoint)
 	if head > s.Position {
 		s.Lag = head - s.Position
 	}
@@ -215,7 +222,8 @@ func (k *keeper) status(head uint64) PartyStatus {
 func (d *Deliveries) newLanes(k *keeper, held bool) *lanes {
 	l := &lanes{
 		cfg: d.cfg, id: k.id, schedule: schedule(d.cfg.Schedule), feed: d.feed, log: k.log, fresh: held, halt: k.halt,
-		out: make(chan *message.Message), open: map[ulid.ULID]*lane{}, ended: make(chan *turn), pace: newPace(d.cfg.Concurrency),
+		out: make(chan *message.Message), ended: make(chan *turn), pace: newPace(d.cfg.Concurrency), requests: d.requests,
+		open: map[ulid.ULID]*lane{}, held: map[*lane]struct{}{}, trouble: map[*lane]struct{}{},
 	}
 	l.told = func(t *turn) { d.metrics.told(t.party.Name, t) }
 	k.mu.Lock()

@@ -9,10 +9,6 @@ import (
 	"konto/events"
 )
 
-// pageSize is how many events of one account are held in memory, and read from
-// its stream at a time.
-const pageSize = 32
-
 // mark says that there is an event.
 type mark struct {
 	stream    events.Stream
@@ -22,30 +18,19 @@ type mark struct {
 	event     *events.Event // nil when it has to be read from the account's stream
 }
 
-// lane is an account with something to be sent; doc.go draws its states.
-//
-// While busy, row, known, next and read belong to the turn under way, the rest
-// to the loop always.
+// lane is an account with something to be sent; doc.go draws its states. It is
+// the loop's alone: a turn works on a copy, and on the ledger's row. There may be
+// a hundred thousand, so a lane holds no event but the first, until that was tried.
 type lane struct {
-	row   Lane // as the ledger has it, or would
-	known bool // row was compared with the ledger's
-	next  []events.Event
-	read  uint64 // the account's events up to this version were looked at: they are settled, or in next
-
-	queue  []events.Event // follow next
-	behind bool           // further ones are to be read from the stream
-	seen   uint64         // the version last marked
-
-	busy bool
-	// held is the position of the first event of which the ledger knows nothing
-	// yet, not even that its lane waits: the third party's position stays before
-	// it. 0: there is none.
-	held uint64
-	// arrived is the position of the first mark since the turn under way began.
-	arrived uint64
-	base    uint64 // all of the account's events up to this position are settled
-	// hastened is set once a wait was cut short, until it was waited in full.
-	hastened bool
+	account ulid.ULID
+	next    *events.Event // shared with the feed; nil: to be read from the account's stream
+	version uint64        // all up to here is settled
+	settled uint64        // so is all of the account up to this position of the log
+	// seen is the version last marked: there is more while it is above version. It
+	// is 0 when the ledger told of the lane, and it may be any up to the stream's end.
+	seen     uint64
+	busy     bool      // a turn is under way
+	hastened bool      // a wait was cut short, and none was waited in full since
 	due      time.Time // of a lane that waits
 	index    int       // in the waiting lanes, -1 elsewhere
 }
@@ -53,79 +38,23 @@ type lane struct {
 // openLane opens a lane for an account's event, of which the ledger may know
 // more; the first turn asks it.
 func openLane(account ulid.ULID, m mark) *lane {
-	l := &lane{
-		row:  Lane{Account: account, Version: m.version - 1, Position: m.position - 1},
-		read: m.version - 1, held: m.position, base: m.position - 1, index: -1,
+	return &lane{
+		account: account, next: m.event, version: m.version - 1, settled: m.position - 1, seen: m.version, index: -1,
 	}
-	l.note(m)
-	return l
 }
 
-// reopenLane opens one that the ledger says waits. Its events are read from the
-// account's stream.
+// reopenLane opens one that the ledger says waits.
 func reopenLane(row Lane) *lane {
-	return &lane{row: row, known: true, read: row.Version, behind: true, seen: row.Version, base: row.Position, index: -1}
+	return &lane{account: row.Account, version: row.Version, settled: row.Position, index: -1}
 }
 
-// note takes in that there is one more event. However many come, a lane holds
-// few of them: the others are read from the stream when it is their turn.
-func (l *lane) note(m mark) {
-	if m.version <= l.seen {
-		return
-	}
-	l.seen = m.version
-	if l.arrived == 0 {
-		l.arrived = m.position
-	}
-	if m.event == nil || l.behind || len(l.queue) == pageSize {
-		l.behind = true
-		return
-	}
-	l.queue = append(l.queue, *m.event)
+// reach takes in what of the account is settled. What comes next is to be read.
+func (l *lane) reach(row Lane) {
+	l.next = nil
+	l.version, l.settled = max(l.version, row.Version), max(l.settled, row.Position)
 }
 
-// begin hands the lane to a turn.
-func (l *lane) begin() {
-	if n := len(l.queue); n > 0 {
-		l.read = l.queue[n-1].Version
-		l.next, l.queue = append(l.next, l.queue...), nil
-	}
-	l.busy, l.arrived = true, 0
-}
-
-// end takes the lane back from a turn. stored tells that the ledger has row;
-// readAll that the turn read the account's stream to its end.
-func (l *lane) end(stored, readAll bool) {
-	l.busy = false
-	if readAll && l.seen <= l.read {
-		l.behind = false
-	}
-	if !stored {
-		return
-	}
-	// What came while the turn was under way is not in what it stored.
-	l.held = 0
-	if !l.row.waits() {
-		l.held = l.arrived
-	}
-	l.base = l.row.Position
-	if len(l.next) > 0 {
-		l.base = l.next[0].Position - 1
-	}
-}
-
-// more tells whether something is left to be sent, as far as is known.
-func (l *lane) more() bool { return len(l.next) > 0 || len(l.queue) > 0 || l.behind }
-
-// floor is a position up to which all of the account's events are settled.
-func (l *lane) floor() uint64 {
-	if l.held > 0 {
-		return l.held - 1
-	}
-	return l.base
-}
-
-// waiting are lanes by the time at which they are tried again; a heap.
+// waiting are lanes by the time at which they are tried; a heap.
 type waiting []*lane
 
 var _ heap.Interface = (*waiting)(nil)

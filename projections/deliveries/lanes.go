@@ -39,11 +39,15 @@ type lanes struct {
 	halt     func(reason string)   // asks to disable the third party
 	fresh    bool                  // it was resumed: lanes are tried at once
 	out      chan *message.Message // unbuffered: what is handed out is being sent
+	requests *requests             // of all third parties
 
 	open     map[ulid.ULID]*lane
-	due      []*lane // in the order in which they became it
-	waiting  waiting
-	quick    []*lane // wait, and may be hastened
+	held     map[*lane]struct{} // of them those that hold back the position: the ledger does not know that they wait
+	due      []*lane            // held ones that are due, in the order in which they became it
+	waiting  waiting            // all others but busy ones
+	oldest   bool               // the next turn is for one of waiting that is due, if there is one
+	quick    []*lane            // wait, and may be hastened
+	trouble  map[*lane]struct{} // konto itself has trouble with; nil stands for reading the log
 	busy     int
 	ended    chan *turn
 	pace     pace
@@ -86,26 +90,29 @@ func (l *lanes) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if l.fresh {
+		if err := l.cfg.Ledger.BeginAnew(ctx, l.id); err != nil {
+			return err
+		}
+	}
 	rows, err := l.cfg.Ledger.Waiting(ctx, l.id)
 	if err != nil {
 		return err
 	}
-	last, err := l.cfg.Ledger.Attempts(ctx, Filter{Party: l.id, Outcome: OutcomeDelivered, Limit: 1})
-	if err != nil {
+	now := time.Now()
+	if l.taken, err = l.cfg.Ledger.LastDelivered(ctx, l.id); err != nil {
 		return err
 	}
-	if len(last) > 0 {
-		l.taken = last[0].At
+	if l.taken.After(now) { // by a clock that was wrong
+		l.taken = now
 	}
 	l.position, l.progress = position, newProgress(position, party.Checkpoint)
 	for _, row := range rows {
-		if l.fresh {
-			row = row.anew()
-		}
 		lane := reopenLane(row)
 		l.open[row.Account] = lane
-		l.enqueue(lane, row.Next)
+		l.enqueue(lane, row.sane(l.schedule, now).Next)
 	}
+	l.report()
 	return nil
 }
 
@@ -118,7 +125,6 @@ func (l *lanes) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		_, _, moved := l.feed.watch() // before reading, so that nothing falls between
 		more := l.read(ctx)
-		l.ripen(time.Now())
 		l.dispatch(attempts)
 		l.save(ctx, time.Now())
 		l.report()
@@ -152,42 +158,29 @@ func (l *lanes) wind(ctx context.Context, cut context.CancelFunc) {
 // enqueue makes a lane due at a time, or now.
 func (l *lanes) enqueue(lane *lane, at time.Time) {
 	now := time.Now()
-	if !at.After(now) {
+	_, held := l.held[lane]
+	if held && !at.After(now) {
 		l.due = append(l.due, lane)
 		return
 	}
 	lane.due = at
 	heap.Push(&l.waiting, lane)
-	if !lane.hastened && at.Sub(now) > hasteFrom {
+	if !held && !lane.hastened && at.Sub(now) > hasteFrom {
 		l.quick = append(l.quick, lane)
-	}
-}
-
-// begin makes a lane due whose next event was not tried yet.
-func (l *lanes) begin(lane *lane) {
-	l.enqueue(lane, time.Now().Add(l.schedule[0]))
-}
-
-// ripen makes lanes due that have waited long enough.
-func (l *lanes) ripen(now time.Time) {
-	for len(l.waiting) > 0 && !l.waiting[0].due.After(now) {
-		lane := heap.Pop(&l.waiting).(*lane)
-		lane.hastened = false
-		l.due = append(l.due, lane)
 	}
 }
 
 // dispatch begins turns, as many as the third party bears.
 func (l *lanes) dispatch(attempts context.Context) {
-	if l.halted || time.Now().Before(l.pace.hold) {
-		return
-	}
-	for l.busy < l.pace.limit && len(l.due) > 0 {
-		lane := l.due[0]
-		l.due[0], l.due = nil, l.due[1:]
-		lane.begin()
+	for {
+		now := time.Now()
+		if at, ok := l.nextTurn(now); !ok || at.After(now) {
+			return
+		}
+		lane := l.choose(now)
+		lane.busy = true
 		l.busy++
-		t := &turn{lane: lane, party: *l.party.Load(), behind: lane.behind, others: l.taken, round: l.pace.round}
+		t := &turn{of: lane, lane: *lane, party: *l.party.Load(), others: l.taken, round: l.pace.round}
 		go func() {
 			l.take(attempts, t)
 			l.ended <- t
@@ -195,38 +188,75 @@ func (l *lanes) dispatch(attempts context.Context) {
 	}
 }
 
+// nextTurn is when the next turn may begin; it is not ok when something else has
+// to happen before, such as the end of another.
+func (l *lanes) nextTurn(now time.Time) (at time.Time, ok bool) {
+	if l.halted || l.busy >= min(l.pace.limit, l.requests.share()) {
+		return at, false
+	}
+	switch {
+	case len(l.due) > 0:
+		at = now
+	case len(l.waiting) > 0:
+		at = l.waiting[0].due
+	default:
+		return at, false
+	}
+	if l.pace.hold.After(at) {
+		at = l.pace.hold
+	}
+	return at, true
+}
+
+// choose takes the lane of the next turn. New ones and those that waited take
+// turns: however many there are of one kind, they do not hold up the other.
+func (l *lanes) choose(now time.Time) *lane {
+	waited := len(l.waiting) > 0 && !l.waiting[0].due.After(now)
+	if waited && (l.oldest || len(l.due) == 0) {
+		l.oldest = false
+		return heap.Pop(&l.waiting).(*lane)
+	}
+	l.oldest = true
+	next := l.due[0]
+	l.due[0], l.due = nil, l.due[1:]
+	return next
+}
+
 // finish takes in what came of a turn.
 func (l *lanes) finish(t *turn) {
 	l.busy--
-	lane := t.lane
-	lane.end(t.stored, t.readAll)
+	lane := t.of
+	lane.busy, lane.hastened, lane.seen = false, t.early, max(lane.seen, t.lane.seen)
 	if t.err != nil {
-		l.troubled(t.err)
+		l.troubled(lane, t.err)
+	} else {
+		l.well(lane)
 	}
-	if t.stored {
-		l.progress.settled(t)
-		l.well(t.err)
+	if !t.stored {
+		l.enqueue(lane, time.Now().Add(troubleDelay))
+		return
 	}
-	if t.tried && t.stored {
+	l.progress.settled(t)
+	if t.tried {
 		l.judged(t)
 		l.told(t)
 	}
+	lane.reach(t.row)
 	switch {
-	case t.err != nil && !t.stored:
-		l.enqueueLater(lane)
-	case lane.row.Attempts > 0:
-		l.enqueue(lane, lane.row.Next)
-	case lane.more():
-		l.begin(lane)
+	case t.row.waits():
+		delete(l.held, lane)
+	case lane.seen > t.row.Version: // it came while the turn was under way
+		l.held[lane] = struct{}{}
 	default:
-		delete(l.open, lane.row.Account)
+		delete(l.held, lane)
+		delete(l.open, lane.account)
+		return
 	}
-}
-
-// enqueueLater puts off a lane that konto itself has trouble with.
-func (l *lanes) enqueueLater(lane *lane) {
-	lane.due = time.Now().Add(troubleDelay)
-	heap.Push(&l.waiting, lane)
+	if t.row.Attempts > 0 {
+		l.enqueue(lane, t.row.Next)
+	} else {
+		l.enqueue(lane, time.Now().Add(l.schedule[0]))
+	}
 }
 
 // wake is when there is something to do although nothing happens.
@@ -235,11 +265,8 @@ func (l *lanes) wake(now time.Time) time.Time {
 	if l.readAgain.After(now) && l.readAgain.Before(at) {
 		at = l.readAgain
 	}
-	if len(l.waiting) > 0 && l.waiting[0].due.Before(at) {
-		at = l.waiting[0].due
-	}
-	if len(l.due) > 0 && l.pace.hold.After(now) && l.pace.hold.Before(at) {
-		at = l.pace.hold
+	if next, ok := l.nextTurn(now); ok && next.Before(at) {
+		at = next
 	}
 	return at
 }

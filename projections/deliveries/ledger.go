@@ -178,7 +178,8 @@ func (l *Ledger) failed(doing string, err error) error {
 // advise adds to the error of a damaged file what to do about it.
 func advise(err error) error {
 	if err = sqlitefile.Explain(err); errors.Is(err, sqlitefile.ErrMalformed) {
-		return fmt.Errorf("%w; stop konto and delete the file: deliveries go on from the last checkpoints, some are repeated", err)
+		return fmt.Errorf("%w; stop konto and delete the file: deliveries go on from the last checkpoints, "+
+			"some are repeated", err)
 	}
 	return err
 }

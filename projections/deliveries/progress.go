@@ -40,8 +40,8 @@ func newProgress(saved, checkpoint uint64) progress {
 // settled takes in that the ledger has what came of a turn.
 func (p *progress) settled(t *turn) {
 	p.moved, p.worked = true, true
-	if e := t.trial.event; t.tried && e.Type == events.TypeAccountErased && t.lane.row.Version == e.Version {
-		p.erased[t.lane.row.Account] = e.Position
+	if e := t.trial.event; t.tried && e.Type == events.TypeAccountErased && t.row.Version == e.Version {
+		p.erased[t.row.Account] = e.Position
 	}
 }
 
@@ -61,10 +61,8 @@ func (p *progress) next(now time.Time) time.Time {
 // of the ledger.
 func (l *lanes) covered() uint64 {
 	position := l.position
-	for _, lane := range l.open {
-		if lane.held > 0 {
-			position = min(position, lane.held-1)
-		}
+	for lane := range l.held {
+		position = min(position, lane.settled)
 	}
 	return position
 }
@@ -73,7 +71,7 @@ func (l *lanes) covered() uint64 {
 func (l *lanes) settledUpTo() uint64 {
 	position := l.position
 	for _, lane := range l.open {
-		position = min(position, lane.floor())
+		position = min(position, lane.settled)
 	}
 	return position
 }

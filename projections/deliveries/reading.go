@@ -11,10 +11,15 @@ import (
 // the feed.
 const logPage = 500
 
-// read opens lanes for what follows in the log, until the bound on lanes, and
+// full tells whether no lane may be opened. Few may be that the ledger knows
+// nothing of: they hold back the position. Those that wait for a retry must not
+// stop the reading: the third party may be well for all other accounts.
+func (l *lanes) full() bool { return len(l.held) >= l.cfg.Lanes || len(l.open) >= l.cfg.Waiting }
+
+// read opens lanes for what follows in the log, until the bounds on lanes, and
 // tells whether it could go on at once.
 func (l *lanes) read(ctx context.Context) (more bool) {
-	if l.halted || len(l.open) >= l.cfg.Lanes || time.Now().Before(l.readAgain) {
+	if l.halted || l.full() || time.Now().Before(l.readAgain) {
 		return false
 	}
 	if len(l.unread) > 0 {
@@ -24,8 +29,7 @@ func (l *lanes) read(ctx context.Context) (more bool) {
 	if !ok {
 		return l.catchUp(ctx)
 	}
-	for i := range evs {
-		e := &evs[i]
+	for _, e := range evs {
 		if !l.pass(mark{stream: e.Stream, eventType: e.Type, version: e.Version, position: e.Position, event: e}) {
 			return false
 		}
@@ -40,7 +44,7 @@ func (l *lanes) catchUp(ctx context.Context) (more bool) {
 	page, err := l.cfg.Records.ReadAll(ctx, l.position, logPage)
 	if err != nil {
 		if ctx.Err() == nil {
-			l.troubled(err)
+			l.troubled(nil, err)
 			l.readAgain = time.Now().Add(troubleDelay)
 		}
 		return false
@@ -77,13 +81,19 @@ func (l *lanes) pass(m mark) bool {
 	}
 	switch lane := l.open[account]; {
 	case lane != nil:
-		lane.note(m)
-	case len(l.open) >= l.cfg.Lanes:
+		if lane.seen > 0 || lane.busy { // else the next turn asks for the stream's end
+			lane.seen = max(lane.seen, m.version)
+		}
+		if lane.busy {
+			// What the turn under way stores does not tell of this event.
+			l.held[lane] = struct{}{}
+		}
+	case l.full():
 		return false
 	default:
 		lane = openLane(account, m)
-		l.open[account] = lane
-		l.begin(lane)
+		l.open[account], l.held[lane] = lane, struct{}{}
+		l.enqueue(lane, time.Now().Add(l.schedule[0]))
 	}
 	l.moveTo(m.position)
 	return true

@@ -20,7 +20,6 @@ type attempt struct {
 	party  events.ThirdParty
 	event  events.Event
 	answer webhook.Answer
-	fault  bool // konto itself could not make the request
 }
 
 type attemptKey struct{}
@@ -43,8 +42,8 @@ const topic = "events of accounts"
 // handler that ends cannot be told from one that failed.
 func (d *Deliveries) route(ctx context.Context, name string, l *lanes) error {
 	// The router's own comings and goings are of no interest.
-	quiet := map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 2 * endTime}, watermill.NewSlogLoggerWithLevelMapping(l.log, quiet))
+	quiet := watermill.NewSlogLoggerWithLevelMapping(l.log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 2 * endTime}, quiet)
 	if err != nil {
 		return fmt.Errorf("start router: %w", err)
 	}
@@ -70,8 +69,8 @@ func (d *Deliveries) send(m *message.Message) error {
 }
 
 // contain ends every error here: what came of an attempt is judged by the
-// schedule. A panic, such as over an event that cannot be formatted, counts as a
-// failed attempt. Its value is not logged, it may quote the event.
+// schedule. A panic, such as over an event that cannot be formatted, is konto's
+// own failure. Its value is not logged, it may quote the event.
 func contain(log *slog.Logger) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(m *message.Message) ([]*message.Message, error) {
@@ -79,7 +78,7 @@ func contain(log *slog.Logger) message.HandlerMiddleware {
 			var panicked middleware.RecoveredPanicError
 			if errors.As(err, &panicked) {
 				a := attemptOf(m)
-				a.answer, a.fault = webhook.Answer{Problem: "konto failed to make the request"}, true
+				a.answer = webhook.Answer{Verdict: webhook.Unsent, Problem: "konto failed to make the request"}
 				log.Error("delivery panicked", "event", a.event.ID, "position", a.event.Position,
 					"kind", fmt.Sprintf("%T", panicked.V), "stack", panicked.Stacktrace)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"konto/events"
@@ -51,8 +52,6 @@ type trial struct {
 	at     time.Time // when it began
 	ended  time.Time
 	answer webhook.Answer
-	// fault is set when konto itself could not make the request.
-	fault bool
 	// others is when another event was last delivered to the third party.
 	others time.Time
 }
@@ -97,9 +96,9 @@ func (s schedule) judge(l Lane, t trial, behind bool) verdict {
 }
 
 // exhausted tells a bad event from a bad third party: one that took something
-// else meanwhile, or never got this one through konto's own fault, is well.
+// else meanwhile is well.
 func (s schedule) exhausted(l Lane, t trial, behind bool) verdict {
-	if t.fault || t.others.After(l.Since) {
+	if t.others.After(l.Since) {
 		return verdict{lane: l.settled(t, behind), outcome: OutcomeFailed}
 	}
 	return verdict{lane: l.anew(), outcome: OutcomeRetrying, disable: events.DisabledExhausted}
@@ -115,6 +114,23 @@ func (l Lane) settled(t trial, behind bool) Lane {
 func (l Lane) anew() Lane {
 	l.Attempts, l.Since, l.Next, l.Behind = 0, time.Time{}, time.Time{}, true
 	return l
+}
+
+// sane is the lane when no time of it is further ahead than any that konto sets:
+// a clock that was wrong for a moment must not park an account for years.
+func (l Lane) sane(s schedule, now time.Time) Lane {
+	if l.Since.After(now) {
+		l.Since = now
+	}
+	if last := now.Add(s.longest()); l.Next.After(last) {
+		l.Next = last
+	}
+	return l
+}
+
+// longest is the longest that a lane may have to wait.
+func (s schedule) longest() time.Duration {
+	return max(longestWait, time.Duration((1+jitter)*float64(slices.Max(s))))
 }
 
 // waits tells whether the ledger knows that events of the account wait.

@@ -72,7 +72,7 @@ func openWriter(ctx context.Context, cfg LedgerConfig) (*sql.DB, error) {
 type statements struct {
 	known, reached, reach         *sql.Stmt
 	position, setPosition         *sql.Stmt
-	setLane, took                 *sql.Stmt
+	setLane, beginAnew, took      *sql.Stmt
 	insert, bound, expire         *sql.Stmt
 	rewind                        *sql.Stmt
 	dropLanes, dropAttempts, drop *sql.Stmt
@@ -91,6 +91,8 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
 			ON CONFLICT DO UPDATE SET version = excluded.version, position = excluded.position, settled = excluded.settled,
 				attempts = excluded.attempts, since = excluded.since, next = excluded.next, behind = excluded.behind`: &s.setLane,
+		`UPDATE lane SET attempts = 0, since = 0, next = 0, behind = 1
+			WHERE party = ? AND (attempts > 0 OR behind = 1)`: &s.beginAnew,
 		`UPDATE lane SET delivered = ?3, delivered_at = ?4 WHERE party = ?1 AND account = ?2 AND delivered <= ?3`: &s.took,
 		`INSERT INTO attempt (party, account, event, type, position, number, at, outcome, status, latency, excerpt)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`: &s.insert,

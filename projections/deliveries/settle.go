@@ -27,8 +27,9 @@ type Lane struct {
 	Behind bool
 
 	// Delivered is the position of the newest event of the account that the third
-	// party took, or that there was nothing to tell of, and DeliveredAt when. The ledger knows both from attempts that it
-	// was told of; Settle takes no notice of them.
+	// party took, or that there was nothing to tell of, and DeliveredAt when. The
+	// ledger knows both from attempts that it was told of; Settle takes no notice
+	// of them.
 	Delivered   uint64
 	DeliveredAt time.Time
 }
@@ -93,7 +94,8 @@ const (
 	laneColumns = `account, version, position, settled, attempts, since, next, behind, delivered, delivered_at`
 	laneQuery   = `SELECT ` + laneColumns + ` FROM lane WHERE party = ? AND account = ?`
 	// Left to itself, SQLite walks over all of the third party's lanes.
-	waitingQuery = `SELECT ` + laneColumns + ` FROM lane INDEXED BY lane_waiting WHERE party = ? AND (attempts > 0 OR behind = 1) ORDER BY next, account`
+	waitingQuery = `SELECT ` + laneColumns + ` FROM lane INDEXED BY lane_waiting
+		WHERE party = ? AND (attempts > 0 OR behind = 1) ORDER BY next, account`
 )
 
 // Waiting returns the lanes that wait for a retry or are behind the position,
@@ -115,6 +117,15 @@ func (l *Ledger) Waiting(ctx context.Context, party ulid.ULID) ([]Lane, error) {
 	return lanes, l.failed("read", rows.Err())
 }
 
+// BeginAnew makes the next events of all lanes that wait due now, as if they had
+// never been tried.
+func (l *Ledger) BeginAnew(_ context.Context, party ulid.ULID) error {
+	return l.change(func(t *transaction) error {
+		_, err := t.beginAnew.Exec(party[:])
+		return err
+	})
+}
+
 // LaneOf returns what the third party was told last of an account; ok is false
 // when it was told nothing.
 func (l *Ledger) LaneOf(ctx context.Context, party, account ulid.ULID) (lane Lane, ok bool, err error) {
@@ -130,7 +141,8 @@ func scanLane(row interface{ Scan(...any) error }) (lane Lane, err error) {
 	var settled, since, next, deliveredAt int64
 	err = row.Scan(&lane.Account, &lane.Version, &lane.Position, &settled, &lane.Attempts, &since, &next, &lane.Behind,
 		&lane.Delivered, &deliveredAt)
-	lane.Settled, lane.Since, lane.Next, lane.DeliveredAt = moment(settled), moment(since), moment(next), moment(deliveredAt)
+	lane.Settled, lane.DeliveredAt = moment(settled), moment(deliveredAt)
+	lane.Since, lane.Next = moment(since), moment(next)
 	return lane, err
 }
 

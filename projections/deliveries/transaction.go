@@ -61,7 +61,7 @@ func (l *Ledger) attempt(group []change) error {
 // in binds the statements to a transaction, for whose length they are valid.
 func (s statements) in(tx *sql.Tx) statements {
 	for _, statement := range []**sql.Stmt{
-		&s.known, &s.reached, &s.reach, &s.position, &s.setPosition, &s.setLane, &s.took, &s.insert, &s.bound, &s.expire,
+		&s.known, &s.reached, &s.reach, &s.position, &s.setPosition, &s.setLane, &s.beginAnew, &s.took, &s.insert, &s.bound, &s.expire,
 		&s.rewind, &s.dropLanes, &s.dropAttempts, &s.drop, &s.forgetLanes, &s.forgetAttempts,
 	} {
 		*statement = tx.Stmt(*statement)

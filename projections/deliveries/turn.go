@@ -3,6 +3,7 @@ package deliveries
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -13,130 +14,154 @@ import (
 	"konto/projections/webhook"
 )
 
+// pageSize is how many events of one account are read from its stream at a time
+// at most.
+const pageSize = 32
+
 // turn is one step of a lane: its next event is found, sent once, and what came
 // of it is stored. The next event of the account waits for the turn's end.
 type turn struct {
-	lane   *lane
-	party  events.ThirdParty // as it was when the turn began
-	behind bool              // more marks than the lane's first event were there then
-	others time.Time         // when something was last delivered to the third party
-	round  int               // of the pace
+	of     *lane // the loop's
+	lane   lane  // as it was when the turn began; so is the third party
+	party  events.ThirdParty
+	others time.Time // when something was last delivered to the third party
+	round  int       // of the pace
+
+	row   Lane          // as the ledger has it
+	event *events.Event // the lane's next, nil when nothing follows
 
 	// What came of it.
 	tried   bool // an attempt was made
 	first   bool // the first of its event
+	early   bool // it came before its time
 	trial   trial
 	verdict verdict
-	stored  bool // the ledger has the lane's row
-	readAll bool // the account's stream was read to its end
+	stored  bool // the ledger has row
 	err     error
 }
 
 // take runs the turn. ctx is that of attempts: it outlives the loop's own for as
 // long as attempts under way may take at an orderly end.
 func (l *lanes) take(ctx context.Context, t *turn) {
-	if t.err = l.find(ctx, t); t.err != nil || len(t.lane.next) == 0 {
+	if t.err = l.find(ctx, t); t.err != nil || t.event == nil {
 		return
 	}
 	if !l.attempt(ctx, t) {
 		return // the end came first; it is sent again after the next start
 	}
-	t.tried = true
-	behind := len(t.lane.next) > 1 || t.behind && !t.readAll
-	t.verdict = l.schedule.judge(t.lane.row, t.trial, behind)
-	number := t.lane.row.Attempts + 1
+	if a := t.trial.answer; a.Verdict == webhook.Unsent {
+		t.err = fmt.Errorf("%w: %s", errUnsent, a.Problem)
+		return
+	}
+	t.tried, t.early = true, t.trial.at.Before(t.row.Next)
+	t.verdict = l.schedule.judge(t.row, t.trial, t.lane.seen > t.event.Version)
+	number := t.row.Attempts + 1
 	t.first = number == 1
-	t.err = l.settle(ctx, t, Settlement{Party: t.party.ID, Lane: t.verdict.lane, Attempt: t.entry(t.lane.row.Account, number)})
+	t.err = l.settle(ctx, t, Settlement{Party: t.party.ID, Lane: t.verdict.lane, Attempt: t.entry(t.row.Account, number)})
 }
 
-// find loads the lane's next event, unless it is there, and drops what was
-// settled before.
+// errUnsent is for a request that konto itself could not make. It says nothing of
+// the third party, and does not use up the schedule.
+var errUnsent = errors.New("request could not be made")
+
+// find finds the lane's next event, unless nothing is left to be told of.
 func (l *lanes) find(ctx context.Context, t *turn) error {
-	if err := l.compare(ctx, t.lane); err != nil {
+	if err := l.compare(ctx, t); err != nil {
 		return err
 	}
-	last := t.lane.row.Position
-	for len(t.lane.next) == 0 && t.behind && !t.readAll {
-		page, readAll, err := l.page(ctx, t.lane)
+	read, last := t.lane.version, t.lane.settled
+	// Page by page, and more with each: mostly the first event is wanted.
+	for limit := 1; t.event == nil && read < t.lane.seen; limit = min(2*limit, pageSize) {
+		page, err := l.page(ctx, t.lane.account, read, limit)
 		if err != nil {
 			return err
 		}
-		t.readAll = readAll
-		for _, e := range page {
-			last, t.lane.read = e.Position, e.Version
-			if t.party.Wants(e.Type) {
-				t.lane.next = append(t.lane.next, e)
+		for i := range page {
+			read, last = page[i].Version, page[i].Position
+			if t.party.Wants(page[i].Type) {
+				t.event = &page[i]
+				break
 			}
 		}
 	}
-	if len(t.lane.next) > 0 {
+	if t.event != nil {
 		return nil
 	}
-	if !t.lane.row.waits() {
-		t.stored = true
-		return nil
+	rest := Lane{Account: t.lane.account, Version: read, Position: last, Settled: t.row.Settled}
+	if t.row.waits() {
+		return l.settle(ctx, t, Settlement{Party: t.party.ID, Lane: rest})
 	}
-	row := Lane{
-		Account: t.lane.row.Account, Version: t.lane.read, Position: last, Settled: t.lane.row.Settled,
-	}
-	return l.settle(ctx, t, Settlement{Party: t.party.ID, Lane: row})
+	t.row, t.stored = rest, true
+	return nil
 }
 
 // compare is the order guard. What the ledger has as settled is not sent again,
 // although the log is read once more from an earlier position, as after a crash:
 // the third party has been told of later events since.
-func (l *lanes) compare(ctx context.Context, lane *lane) error {
-	if !lane.known {
-		row, ok, err := l.cfg.Ledger.LaneOf(ctx, l.id, lane.row.Account)
-		if err != nil {
-			return err
-		}
-		if ok {
-			lane.row = row
-		}
-		lane.known = true
+func (l *lanes) compare(ctx context.Context, t *turn) error {
+	row, ok, err := l.cfg.Ledger.LaneOf(ctx, l.id, t.lane.account)
+	if err != nil {
+		return err
 	}
-	for len(lane.next) > 0 && lane.next[0].Version <= lane.row.Version {
-		lane.next = lane.next[1:]
+	if !ok {
+		row = Lane{Account: t.lane.account, Version: t.lane.version, Position: t.lane.settled}
 	}
-	lane.read = max(lane.read, lane.row.Version)
+	t.row = row.sane(l.schedule, time.Now())
+	if e := t.lane.next; e != nil && e.Version > row.Version {
+		t.event = e
+	}
+	t.lane.reach(row)
+	if t.lane.seen == 0 {
+		head, err := l.cfg.Store.StreamHead(ctx, events.AccountStream(t.lane.account))
+		t.lane.seen = head.Version
+		return err
+	}
 	return nil
 }
 
-// page reads more of the account's stream, and tells whether that was its end.
-func (l *lanes) page(ctx context.Context, lane *lane) (page []events.Event, end bool, err error) {
-	stream := events.AccountStream(lane.row.Account)
-	page, err = l.cfg.Store.ReadStream(ctx, stream, lane.read, pageSize)
+// page reads more of an account's stream: something, since more of it was seen.
+func (l *lanes) page(ctx context.Context, account ulid.ULID, after uint64, limit int) ([]events.Event, error) {
+	stream := events.AccountStream(account)
+	page, err := l.cfg.Store.ReadStream(ctx, stream, after, limit)
 	if errors.Is(err, eventstore.ErrNoKey) {
 		return l.erased(ctx, stream, page, err)
 	}
-	return page, len(page) < pageSize, err
+	if err == nil && len(page) == 0 {
+		err = fmt.Errorf("%s ends at version %d, before what the log has of it", stream, after)
+	}
+	return page, err
 }
 
 // erased is what is left to tell of an account whose key is gone: that it was
 // erased. Its other events hold nothing any more. A key that is missing for
 // another reason, such as an old copy of the keyring, is an error: those events
 // are to be told of once the key is back.
-func (l *lanes) erased(ctx context.Context, stream events.Stream, page []events.Event, cause error) ([]events.Event, bool, error) {
+func (l *lanes) erased(
+	ctx context.Context, stream events.Stream, page []events.Event, cause error,
+) ([]events.Event, error) {
 	if len(page) > 0 {
-		return page, false, nil
+		return page, nil
 	}
 	head, err := l.cfg.Store.StreamHead(ctx, stream)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	last, err := l.cfg.Store.ReadStream(ctx, stream, head.Version-1, 1)
 	if err != nil || len(last) != 1 || last[0].Type != events.TypeAccountErased {
-		return nil, false, errors.Join(cause, err)
+		return nil, errors.Join(cause, err)
 	}
 	l.log.Debug("events of an erased account are not told any more", "position", last[0].Position)
-	return last, true, nil
+	return last, nil
 }
 
-// attempt passes the lane's next event to the router and waits for what comes of
-// it. It is false when ctx ended first.
+// attempt passes the event to the router and waits for what comes of it. It is
+// false when ctx ended first.
 func (l *lanes) attempt(ctx context.Context, t *turn) bool {
-	t.trial = trial{event: t.lane.next[0], at: time.Now(), others: t.others}
+	if !l.requests.begin(ctx) {
+		return false
+	}
+	defer l.requests.end()
+	t.trial = trial{event: *t.event, at: time.Now(), others: t.others}
 	a := &attempt{party: t.party, event: t.trial.event}
 	m := message.NewMessageWithContext(withAttempt(ctx, a), a.event.ID.String(), a.event.Data)
 	select {
@@ -148,7 +173,7 @@ func (l *lanes) attempt(ctx context.Context, t *turn) bool {
 	case <-m.Acked():
 	case <-m.Nacked():
 	}
-	t.trial.answer, t.trial.fault, t.trial.ended = a.answer, a.fault, time.Now()
+	t.trial.answer, t.trial.ended = a.answer, time.Now()
 	return ctx.Err() == nil || t.trial.answer.Verdict != webhook.Failed
 }
 
@@ -185,9 +210,6 @@ func (l *lanes) settle(ctx context.Context, t *turn, s Settlement) error {
 			return err
 		}
 	}
-	t.stored, t.lane.row = true, s.Lane
-	if len(t.lane.next) > 0 && t.lane.next[0].Version <= s.Lane.Version {
-		t.lane.next = t.lane.next[1:]
-	}
+	t.stored, t.row = true, s.Lane
 	return nil
 }

@@ -29,4 +29,7 @@ const (
 	// format has no words for the event, or the account was erased since and its
 	// key is gone. The event is settled, as if it had been delivered.
 	Skipped
+	// Unsent: konto itself could not make the request, as Problem says. It is to be
+	// tried again soon, and nothing is known of the third party.
+	Unsent
 )

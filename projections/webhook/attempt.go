@@ -3,7 +3,9 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
+	"syscall"
 	"time"
 
 	"konto/events"
@@ -33,7 +35,7 @@ func (s *Sender) attempt(parent context.Context, party *events.ThirdParty, m mes
 	begun := time.Now() // not Config.Now, which may stand still
 	answer, err := client.Do(r)
 	if err != nil {
-		return Answer{Latency: time.Since(begun), Problem: problem(parent, err)}
+		return unanswered(parent, err, time.Since(begun))
 	}
 	defer answer.Body.Close()
 	a := Answer{Status: answer.StatusCode, Latency: time.Since(begun), Verdict: verdict(answer)}
@@ -42,6 +44,16 @@ func (s *Sender) attempt(parent context.Context, party *events.ThirdParty, m mes
 	}
 	defer time.AfterFunc(bodyPatience, cancel).Stop()
 	a.Excerpt = excerpt(answer.Body)
+	return a
+}
+
+// unanswered is what came of a request without an answer. Without a file
+// descriptor to spare none was made, and the third party has no part in it.
+func unanswered(parent context.Context, err error, took time.Duration) Answer {
+	a := Answer{Latency: took, Problem: problem(parent, err)}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		a.Verdict = Unsent
+	}
 	return a
 }
 

@@ -31,7 +31,7 @@ func (s *Sender) client(g guard) http.Client {
 			HTTP2:                  &http.HTTP2Config{SendPingTimeout: s.Timeout, PingTimeout: s.Timeout},
 			MaxResponseHeaderBytes: headLimit,
 			DisableCompression:     true, // a few bytes of the answer are kept, and none unpacked
-			MaxIdleConns:           1000,
+			MaxIdleConns:           128,  // each holds a file descriptor, of which HTTP needs some
 			MaxIdleConnsPerHost:    16,
 			IdleConnTimeout:        90 * time.Second,
 		},

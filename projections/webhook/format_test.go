@@ -156,8 +156,8 @@ func TestNothingIsSentWhereThereIsNothingToSay(t *testing.T) {
 		"one as a CloudEvent":      {h.cfg, events.FormatCloudEvents, credential, Answer{Verdict: Skipped, Problem: "format has no words for the event"}},
 		"one as risc":              {h.cfg, events.FormatRISC, credential, Answer{Verdict: Skipped, Problem: "format has no words for the event"}},
 		"an erased account":        {gone, events.FormatPayway, e, Answer{Verdict: Skipped, Problem: "account was erased"}},
-		"an unreadable account":    {broken, events.FormatPaywaySSI, e, Answer{Verdict: Failed, Problem: "event could not be put into the format"}},
-		"an unknown format":        {h.cfg, "morse", e, Answer{Verdict: Failed, Problem: "event could not be put into the format"}},
+		"an unreadable account":    {broken, events.FormatPaywaySSI, e, Answer{Verdict: Unsent, Problem: "event could not be put into the format"}},
+		"an unknown format":        {h.cfg, "morse", e, Answer{Verdict: Unsent, Problem: "event could not be put into the format"}},
 	} {
 		s, err := NewSender(test.cfg)
 		if err != nil {

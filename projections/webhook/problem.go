@@ -20,6 +20,8 @@ var problems = []struct {
 	{errPlain, errPlain.Error()},
 	{context.DeadlineExceeded, "timeout"},
 	{http.ErrSchemeMismatch, "TLS: endpoint answers without it"},
+	{syscall.EMFILE, "konto has too many files open"},
+	{syscall.ENFILE, "konto's machine has too many files open"},
 	{syscall.ECONNREFUSED, "connection refused"},
 	{syscall.ECONNRESET, "connection reset"},
 	{syscall.EPIPE, "connection reset"},

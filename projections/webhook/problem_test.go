@@ -6,8 +6,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,5 +99,15 @@ func TestWhatKeepsAnAnswerFromComing(t *testing.T) {
 				t.Errorf("%+v", a)
 			}
 		})
+	}
+}
+
+// A process without a file descriptor to spare says nothing of the third party.
+func TestTooManyOpenFilesAreNoFailureOfTheThirdParty(t *testing.T) {
+	for _, number := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+		err := &url.Error{Op: "Post", Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", number)}}
+		if a := unanswered(t.Context(), err, time.Second); a.Verdict != Unsent || !strings.Contains(a.Problem, "too many files") {
+			t.Errorf("%s: %+v", number, a)
+		}
 	}
 }

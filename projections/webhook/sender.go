@@ -91,7 +91,7 @@ func (s *Sender) Send(ctx context.Context, party events.ThirdParty, e events.Eve
 		return Answer{Problem: "interrupted"}
 	case err != nil:
 		// Its text may be about what the event holds.
-		return Answer{Problem: "event could not be put into the format"}
+		return Answer{Verdict: Unsent, Problem: "event could not be put into the format"}
 	}
 	return s.attempt(ctx, &party, m)
 }
@@ -101,7 +101,7 @@ func (s *Sender) Send(ctx context.Context, party events.ThirdParty, e events.Eve
 func (s *Sender) Test(ctx context.Context, party events.ThirdParty) Answer {
 	m, err := s.composeTest(&party, ulid.Make(), s.Now())
 	if err != nil {
-		return Answer{Problem: "event could not be put into the format"}
+		return Answer{Verdict: Unsent, Problem: "event could not be put into the format"}
 	}
 	return s.attempt(ctx, &party, m)
 }

@@ -1,0 +1,130 @@
+package deliveries
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore/memory"
+	"konto/eventstore/sqlitefile"
+)
+
+func TestLedgerOfAnotherHistoryIsEmptied(t *testing.T) {
+	told := map[string]func(b *book, party ulid.ULID, e events.Event){
+		"by an attempt": func(b *book, party ulid.ULID, e events.Event) {
+			b.settle(Settlement{Party: party, Attempt: b.settlement(party, e, OutcomeDelivered, "").Attempt})
+		},
+		"by a lane": func(b *book, party ulid.ULID, e events.Event) {
+			b.settle(Settlement{Party: party, Lane: b.settlement(party, e, OutcomeDelivered, "").Lane})
+		},
+		"by a position": func(b *book, party ulid.ULID, e events.Event) {
+			b.must(b.SetPosition(b.t.Context(), party, e.Position))
+		},
+		"and rewound": func(b *book, party ulid.ULID, e events.Event) {
+			b.must(b.SetPosition(b.t.Context(), party, e.Position))
+			b.settle(b.settlement(party, e, OutcomeDelivered, ""))
+			b.must(b.Rewind(b.t.Context(), party, 1))
+		},
+	}
+	for name, tell := range told {
+		for other, grows := range map[string]int{"longer": 9, "as long": 3, "shorter": 1, "empty": 0} {
+			t.Run(name+", "+other, func(t *testing.T) {
+				b := newBook(t)
+				party := ulid.Make()
+				b.happen()
+				b.happen()
+				e := b.happen()
+				tell(b, party, e)
+				b.reopen()
+				if b.position(party) == -1 && len(b.attempts(Filter{})) == 0 && b.lane(party, account(e)) == (Lane{}) {
+					t.Fatal("the ledger of this history was emptied")
+				}
+				b.log = memory.New()
+				b.config.Log = b.log
+				for range grows {
+					b.happen()
+				}
+				b.reopen()
+				if b.position(party) != -1 || len(b.attempts(Filter{})) != 0 || b.lane(party, account(e)) != (Lane{}) {
+					t.Error("what was told of another history is still there")
+				}
+			})
+		}
+	}
+}
+
+func TestLedgerOfAnotherKeyringIsEmptied(t *testing.T) {
+	b := newBook(t)
+	party := ulid.Make()
+	b.must(b.SetPosition(t.Context(), party, b.happen().Position))
+	b.config.Keys = b.openKeys("other.db")
+	b.reopen()
+	if got := b.position(party); got != -1 {
+		t.Errorf("position %d", got)
+	}
+}
+
+func TestFilesThatAreNoLedgerAreLeftAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(b *book)
+		says string
+	}{
+		"malformed": {func(b *book) {
+			b.must(os.WriteFile(b.config.Path, []byte(strings.Repeat("no database ", 1000)), 0o600))
+		}, "delete the file: deliveries go on from the last checkpoints"},
+		"another program's": {func(b *book) {
+			db, err := sqlitefile.OpenWriter(b.config.Path)
+			b.must(err)
+			_, err = db.Exec("CREATE TABLE theirs (a)")
+			b.must(err)
+			b.must(db.Close())
+		}, "another program's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBook(t)
+			b.must(b.Close())
+			b.must(os.Remove(b.config.Path))
+			c.make(b)
+			before := b.file()
+			_, err := OpenLedger(t.Context(), b.config)
+			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), b.config.Path) {
+				t.Errorf("%v", err)
+			}
+			if !bytes.Equal(before, b.file()) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+func TestLedgerNeedsItsPlaceLogAndKeys(t *testing.T) {
+	b := newBook(t)
+	for name, spoil := range map[string]func(*LedgerConfig){
+		"path":     func(c *LedgerConfig) { c.Path = "" },
+		"log":      func(c *LedgerConfig) { c.Log = nil },
+		"keys":     func(c *LedgerConfig) { c.Keys = nil },
+		"attempts": func(c *LedgerConfig) { c.MaxAttempts = -1 },
+		"age":      func(c *LedgerConfig) { c.MaxAge = -1 },
+	} {
+		config := b.config
+		spoil(&config)
+		if _, err := OpenLedger(t.Context(), config); err == nil {
+			t.Errorf("%s: opened", name)
+		}
+	}
+}
+
+func TestErrorsNameTheFileAndNothingOfAnAnswer(t *testing.T) {
+	b := newBook(t)
+	s := b.settlement(ulid.Make(), b.happen(), OutcomeDelivered, "canary")
+	b.must(b.Close())
+	err := b.Settle(t.Context(), s)
+	if err == nil || !strings.Contains(err.Error(), b.config.Path) || strings.Contains(fmt.Sprint(err), "canary") {
+		t.Errorf("%v", err)
+	}
+}
