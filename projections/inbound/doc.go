@@ -17,6 +17,7 @@
 //	recorded, or was before       acknowledged
 //	refused for good              stored as a dead letter, then acknowledged
 //	failed                        comes again, before any other
+//	konto panicked                the same; after five times as what was refused
 //
 // # Once
 //

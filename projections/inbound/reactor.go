@@ -5,20 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"konto/projections"
 	"konto/projections/nats"
 )
 
 // handlingTime bounds one try, all of it. It is well below the time after which
 // the server gives a message to another reader.
 const handlingTime = 20 * time.Second
+
+// maxPanics is how often handling a message may panic. Between the tries pass
+// 1, 2, 4 and 8 seconds.
+const maxPanics = 5
 
 // Recorder records facts in the log.
 type Recorder interface {
@@ -51,6 +56,12 @@ type Config struct {
 type Reactor struct {
 	cfg      Config
 	messages *prometheus.CounterVec // by what became of them
+	refusals projections.Seldom
+
+	// panicked is the message in hand, when handling it panicked, and panics how
+	// often. Messages come one after the other, so one is enough, without a lock.
+	panicked uint64
+	panics   int
 }
 
 // New makes a reactor; Run starts it.
@@ -76,7 +87,6 @@ func (r *Reactor) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start to take in facts: %w", err)
 	}
-	router.AddMiddleware(middleware.Recoverer)
 	router.AddConsumerHandler("inbound", nats.FactsSubject, r.cfg.Subscriber, r.handle)
 	if err := router.Run(ctx); err != nil {
 		return fmt.Errorf("take in facts: %w", err)
@@ -101,10 +111,7 @@ func (r *Reactor) settle(ctx context.Context, msg *message.Message) (outcome str
 	if err != nil {
 		return "failed", fmt.Errorf("message without a place in the stream: %w", err)
 	}
-	m, err := read(msg)
-	if err == nil {
-		err = r.cfg.Recorder.RecordFacts(ctx, m)
-	}
+	m, err := r.record(ctx, msg, sequence)
 	var refused *Refused
 	switch {
 	case err == nil:
@@ -115,6 +122,35 @@ func (r *Reactor) settle(ctx context.Context, msg *message.Message) (outcome str
 	if err := r.cfg.DeadLetters.Bury(ctx, sequence, refused.Reason); err != nil {
 		return "failed", err
 	}
-	r.cfg.Log.Warn("facts were refused and are among the dead letters", "from", m.From, "sequence", sequence, "reason", refused.Reason)
+	if leftOut, ok := r.refusals.May(refused.Reason); ok {
+		r.cfg.Log.Warn("facts were refused and are among the dead letters", "from", m.From, "sequence", sequence,
+			"reason", refused.Reason, "alike and left out", leftOut)
+	}
 	return "refused", nil
+}
+
+var errPanicked = errors.New("handling of facts panicked")
+
+// record reads and records one message. A panic is an error, whose text has
+// nothing of its value: that may quote the message. A message over which it
+// happens again and again is refused, since all others wait behind it.
+func (r *Reactor) record(ctx context.Context, msg *message.Message, sequence uint64) (m Message, err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if r.panicked != sequence {
+			r.panicked, r.panics = sequence, 0
+		}
+		r.panics++
+		r.cfg.Log.Error("handling of facts panicked", "sequence", sequence, "times", r.panics, "kind", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+		if err = errPanicked; r.panics >= maxPanics {
+			err = &Refused{"konto cannot handle it"}
+		}
+	}()
+	if m, err = read(msg); err == nil {
+		err = r.cfg.Recorder.RecordFacts(ctx, m)
+	}
+	return m, err
 }

@@ -129,6 +129,7 @@ func TestNamesAreOnesOwn(t *testing.T) {
 
 // desk is a recorder and a place for dead letters, either of which may fail.
 type desk struct {
+	panics   int // so often first
 	recorded []Message
 	buried   []string
 	record   error
@@ -136,6 +137,9 @@ type desk struct {
 }
 
 func (d *desk) RecordFacts(_ context.Context, m Message) error {
+	if d.panics--; d.panics >= 0 {
+		panic("canary " + m.Account)
+	}
 	if d.record == nil {
 		d.recorded = append(d.recorded, m)
 	}

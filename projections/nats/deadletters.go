@@ -24,7 +24,7 @@ const (
 )
 
 // What a dead letter holds of a message at most, in bytes. A sender's message
-// may be as long as the server takes, and a letter must still have room for
+// may be as long as the stream takes, and a letter must still have room for
 // what konto says of it.
 const (
 	maxLetter        = 64 << 10

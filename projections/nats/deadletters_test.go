@@ -54,12 +54,12 @@ func TestDeadLetterIsTheMessageAndWhy(t *testing.T) {
 	}
 }
 
-// The longest message that the server takes must fit once konto has added why.
+// The longest message that the stream takes must fit once konto has added why.
 func TestLongMessagesBecomeShorterLetters(t *testing.T) {
 	r, _ := listening(t)
 	i := r.inbound()
 	c := r.sender(t, "registry")
-	room := int(c.nc.MaxPayload()) - 1000
+	room := maxFact - 1000
 	long, wide := bytes.Repeat([]byte("a"), room), strings.Repeat("b", 65_400) // of 65,536 bytes of headers
 	must(t, i.Bury(t.Context(), c.send(nil, long), "too long"))
 	must(t, i.Bury(t.Context(), c.send(natsgo.Header{"X": {wide}}, nil), "no valid JSON"))

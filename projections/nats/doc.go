@@ -101,7 +101,11 @@
 // Replies to $JS.ACK and _R_ subjects, which the server would not map into the
 // account, it refuses to take from clients at all.
 //
-// KONTO_INBOUND holds what waits to be recorded, and refuses more when 128 MiB do.
+// KONTO_INBOUND holds what waits to be recorded: at most 2,000 messages of each
+// sender and 512 MiB of all, none above 128 KiB. It refuses what comes beyond, and
+// the sender is told. A message takes 3 to 6 ms to record on a disk that syncs in 2:
+// three quarters of that is the log's own sync, and one at a time is what keeps the
+// order across accounts and nodes. So a flood delays the others by ten seconds or so.
 // KONTO_INBOUND_DEAD holds what was refused, for 7 days and to 128 MiB, then the
 // oldest go. They are two streams because a stream that is full of facts must
 // still have room for a dead letter: otherwise the fact that has to become one
@@ -113,13 +117,28 @@
 //
 // What remains:
 //
-//   - All senders share the room in KONTO_INBOUND: one that sends faster than konto
-//     records can fill it, and the others' publishes fail until it is revoked.
+//   - All senders share the queue: one that floods delays the others, as above, and
+//     two that flood with the longest messages fill it.
 //   - A publish without a reply subject is not told of a failure.
 //   - A message's headers may ask JetStream for what these streams do not offer
 //     (Nats-TTL, Nats-Rollup, ...); then it is refused, and its sender told.
 //
-// On an outside server the permissions are its operator's; see permissions.go
-// and accounts.go for what consumers and senders need. There, konto.inbound.facts
-// itself is read too, as a message of nobody in particular.
+// # Outside servers
+//
+// On an outside server the rights are its operator's to give; konto's keys mean
+// nothing there. docker-compose.yml has a configuration with an account for konto,
+// one for consumers and one for a sender, as above; every further sender, and every
+// consumer that must not hear another's inboxes, needs an account of its own. Without
+// accounts, in one for all, any client may have anything answered or delivered to
+// konto.inbound.facts.NAME, and hear other clients' inboxes.
+//
+// No configuration does what the gate does. There a consumer can create a push
+// consumer that delivers events to konto.inbound.facts.NAME, in whatever name. It
+// cannot write a fact so: the body is an event's, names no account and becomes a
+// dead letter. But it can keep that sender's queue full, and make dead letters of
+// others go early. Who cannot trust consumers that far makes their durables for
+// them, and takes CONSUMER.CREATE out of their imports.
+//
+// There, konto.inbound.facts itself is read too, as a message of nobody in
+// particular.
 package nats

@@ -20,9 +20,19 @@ const (
 	factsDurable = "konto-inbound"
 
 	// maxWaiting bounds the facts that wait to be recorded, and maxDead the dead
-	// letters, in bytes. Two hundred thousand messages of usual size fit.
-	maxWaiting = 128 << 20
+	// letters, in bytes.
+	maxWaiting = 512 << 20
 	maxDead    = 128 << 20
+
+	// maxWaitingOfOne is how many facts of one sender may wait. The others' wait
+	// behind them, so it bounds that delay, and with maxFact the room that one
+	// sender takes: half of it all.
+	maxWaitingOfOne = 2000
+
+	// maxFact bounds a message with its headers. It is twice what the longest
+	// body takes that is recorded; a body that is a little too long still comes
+	// through, to be a dead letter.
+	maxFact = 128 << 10
 
 	// deadFor is how long a dead letter is kept.
 	deadFor = 7 * 24 * time.Hour
@@ -67,6 +77,10 @@ func shapeFacts(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	// old messages would lose them silently. So would an age.
 	cfg.Discard = jetstream.DiscardNew
 	cfg.MaxBytes = maxWaiting
+	// The subject bears the sender's name.
+	cfg.MaxMsgsPerSubject = maxWaitingOfOne
+	cfg.DiscardNewPerSubject = true
+	cfg.MaxMsgSize = maxFact
 	cfg.MaxAge = 0
 	// Ids are compared when a fact is recorded: for a day, within one sender,
 	// and with the body. JetStream would compare them across senders, and of two

@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -83,172 +82,6 @@ func TestFactsArriveUnderTheSendersName(t *testing.T) {
 	}
 }
 
-func TestSenderMayDoNothingElse(t *testing.T) {
-	r, _ := listening(t, "registry", "crm") // a consumer may bear the same name
-	r.inbound()
-	crm := r.consumer(t, "crm")
-	theirs := crm.unread("crm", 1)
-	c := r.sender(t, "registry")
-	for _, subject := range []string{
-		"konto.inbound.facts.registry",
-		"konto.inbound.facts.billing",
-		"konto.inbound.facts.",
-		"konto.inbound.dead",
-		"konto.inbound.other",
-		"konto.account.01HXA3B4C5D6E7F8G9H0J1K2M3.EmailChanged",
-		"other",
-		"_INBOX.someone",
-		"_R_.anything",
-		"$SYS.REQ.SERVER.PING",
-		"$JS.API.INFO",
-		"$JS.API.STREAM.NAMES",
-		"$JS.API.STREAM.LIST",
-		"$JS.API.STREAM.INFO.KONTO",
-		"$JS.API.STREAM.INFO.KONTO_INBOUND",
-		"$JS.API.STREAM.MSG.GET.KONTO",
-		"$JS.API.STREAM.MSG.GET.KONTO_INBOUND",
-		"$JS.API.STREAM.MSG.GET.KONTO_INBOUND_DEAD",
-		"$JS.API.STREAM.CREATE.OTHER",
-		"$JS.API.STREAM.PURGE.KONTO_INBOUND",
-		"$JS.API.STREAM.DELETE.KONTO_INBOUND_DEAD",
-		"$JS.API.DIRECT.GET.KONTO_INBOUND",
-		"$JS.API.CONSUMER.CREATE.KONTO",
-		"$JS.API.CONSUMER.CREATE.KONTO.registry",
-		"$JS.API.CONSUMER.CREATE.KONTO_INBOUND.registry",
-		"$JS.API.CONSUMER.DURABLE.CREATE.KONTO_INBOUND.registry",
-		"$JS.API.CONSUMER.MSG.NEXT.KONTO_INBOUND.konto-inbound",
-		"$JS.API.CONSUMER.MSG.NEXT.KONTO.crm",
-		"$JS.API.CONSUMER.DELETE.KONTO_INBOUND.konto-inbound",
-		"$JS.ACK.KONTO_INBOUND.konto-inbound.1.1.1.1.0",
-		"$JS.ACK.KONTO.crm.1.1.1.1.0",
-		creations + "crm.crm",
-	} {
-		c.refuses(subject, "{}")
-	}
-	for _, subject := range []string{">", "konto.>", "konto.account.>", factsSubject, senderSubjects, deadSubject, "$JS.>", "$SYS.>", "_KONTO.>", "_R_.>"} {
-		_, err := c.nc.Subscribe(subject, func(*natsgo.Msg) {})
-		must(t, err)
-		must(t, c.nc.Flush())
-		c.violation("subscribe to " + subject)
-	}
-	if n := r.waiting(); n != 0 {
-		t.Errorf("%d messages arrived", n)
-	}
-	if info, err := theirs.Info(t.Context()); err != nil || info.NumAckPending != 1 {
-		t.Errorf("a consumer's durable was touched: %+v, %v", info, err)
-	}
-}
-
-// Where a message is to be answered is the client's choice, and no permission
-// is checked there.
-func TestAcknowledgementsStayInTheSendersAccount(t *testing.T) {
-	r, _ := listening(t, "crm")
-	_, messages := r.facts(r.inbound())
-	crm := r.consumer(t, "crm")
-	theirs := crm.unread("crm", 1)
-	overheard, err := crm.nc.SubscribeSync(subjects)
-	must(t, err)
-	spy, err := crm.nc.SubscribeSync(inboxes)
-	must(t, err)
-	other := r.sender(t, "billing")
-	others, err := other.nc.SubscribeSync(inboxes)
-	must(t, err)
-	must(t, crm.nc.Flush())
-	must(t, other.nc.Flush())
-	c := r.sender(t, "registry")
-	targets := []string{
-		factsSubject,
-		"konto.inbound.facts.billing",
-		deadSubject,
-		"konto.account.01HXA3B4C5D6E7F8G9H0J1K2M3.EmailChanged",
-		"$JS.API.STREAM.PURGE.KONTO",
-		"$JS.API.STREAM.DELETE.KONTO_INBOUND",
-		"$JS.API.CONSUMER.MSG.NEXT.KONTO.crm",
-		"$JS.API.CONSUMER.DELETE.KONTO.crm",
-		creations + "crm.crm",
-		"_INBOX.someone",
-	}
-	for _, target := range []string{"$JS.ACK.KONTO.crm.1.1.1.1.0", "$JS.ACK.KONTO_INBOUND.konto-inbound.1.1.1.1.0", "_R_.someone"} {
-		must(t, c.nc.PublishRequest(factsSubject, target, []byte("+ACK")))
-		must(t, c.nc.Flush())
-		c.violation("have it answered to " + target)
-	}
-	for _, target := range targets {
-		must(t, c.nc.PublishRequest(factsSubject, target, []byte(target)))
-	}
-	// The last one's acknowledgement comes after those of all before it.
-	_, err = c.js.Publish(t.Context(), factsSubject, []byte("last"))
-	must(t, err)
-	for _, want := range append(targets, "last") {
-		m := next(t, messages)
-		m.Ack()
-		if string(m.Payload) != want {
-			t.Fatalf("got %q, want %q", m.Payload, want)
-		}
-	}
-	must(t, crm.nc.Flush())
-	must(t, other.nc.Flush())
-	for name, sub := range map[string]*natsgo.Subscription{"subscriber": overheard, "consumer's inboxes": spy, "other sender": others} {
-		if n, _, _ := sub.Pending(); n != 0 {
-			t.Errorf("%s got %d messages", name, n)
-		}
-	}
-	info, err := theirs.Info(t.Context())
-	must(t, err)
-	if info.NumAckPending != 1 || info.AckFloor.Stream != 0 || info.Delivered.Consumer != 1 {
-		t.Errorf("another's durable was touched: %+v", info)
-	}
-	if n := len(r.received()); n != 20 {
-		t.Errorf("stream holds %d messages", n)
-	}
-}
-
-func TestConsumersDoNotReachInboundFacts(t *testing.T) {
-	r, _ := listening(t, "billing")
-	r.inbound()
-	c := r.consumer(t, "billing")
-	for _, subject := range []string{
-		factsSubject, factsSubject + ".billing", deadSubject,
-		"$JS.API.STREAM.INFO.KONTO_INBOUND",
-		"$JS.API.STREAM.MSG.GET.KONTO_INBOUND",
-		"$JS.API.STREAM.MSG.GET.KONTO_INBOUND_DEAD",
-		"$JS.API.CONSUMER.CREATE.KONTO_INBOUND.billing",
-		"$JS.API.CONSUMER.MSG.NEXT.KONTO_INBOUND.konto-inbound",
-		"$JS.ACK.KONTO_INBOUND.konto-inbound.1.1.1.1.0",
-	} {
-		c.refuses(subject, "{}")
-	}
-	_, err := c.nc.Subscribe("konto.inbound.>", func(*natsgo.Msg) {})
-	must(t, err)
-	must(t, c.nc.Flush())
-	c.violation("subscribe to konto.inbound.>")
-	if n := r.waiting(); n != 0 {
-		t.Errorf("%d messages arrived", n)
-	}
-}
-
-func TestSenderThatIsCutOff(t *testing.T) {
-	r, _ := listening(t, "registry")
-	consumer, sender, other := r.consumer(t, "registry"), r.sender(t, "registry"), r.sender(t, "billing")
-	lost := sender.nc.StatusChanged(natsgo.RECONNECTING)
-	back := consumer.nc.StatusChanged(natsgo.CONNECTED)
-	r.server.Disconnect(SenderUser("registry"))
-	within(t, lost, "the sender was not disconnected")
-	if !consumer.nc.IsConnected() || !other.nc.IsConnected() {
-		t.Error("somebody else was disconnected too")
-	}
-	r.server.Disconnect() // a new consumer: no matter of senders
-	within(t, back, "the consumer was not disconnected")
-	if !other.nc.IsConnected() {
-		t.Error("a sender was disconnected for a new consumer")
-	}
-	for _, token := range []string{"inbound-", "inbound-a.b", "inbound-*", "inbound-konto-inbound"} {
-		if _, err := natsgo.Connect(r.server.URL(), natsgo.Token(token)); !errors.Is(err, natsgo.ErrAuthorization) {
-			t.Errorf("%s: %v", token, err)
-		}
-	}
-}
-
 func TestFactThatFailsHoldsUpThoseBehindIt(t *testing.T) {
 	r, _ := listening(t)
 	_, messages := r.facts(r.inbound())
@@ -316,7 +149,7 @@ func TestInboundStreamsAreKeptInShape(t *testing.T) {
 		t.Helper()
 		facts, dead := shape(factsStream), shape(deadStream)
 		if facts.Retention != jetstream.WorkQueuePolicy || facts.Discard != jetstream.DiscardNew || facts.MaxBytes != maxWaiting ||
-			facts.MaxAge != 0 || facts.Storage != jetstream.FileStorage || facts.Duplicates != 0 {
+			facts.MaxMsgsPerSubject != maxWaitingOfOne || !facts.DiscardNewPerSubject || facts.MaxMsgSize != maxFact || facts.MaxAge != 0 || facts.Storage != jetstream.FileStorage || facts.Duplicates != 0 {
 			t.Errorf("facts: %+v", facts)
 		}
 		if dead.Retention != jetstream.LimitsPolicy || dead.MaxAge != deadFor || dead.MaxBytes != maxDead || dead.Storage != jetstream.FileStorage {
@@ -327,6 +160,7 @@ func TestInboundStreamsAreKeptInShape(t *testing.T) {
 	for _, name := range []string{factsStream, deadStream} {
 		changed := shape(name)
 		changed.MaxAge, changed.MaxBytes, changed.Discard, changed.Duplicates = time.Minute, 1000, jetstream.DiscardOld, time.Minute
+		changed.MaxMsgsPerSubject, changed.DiscardNewPerSubject, changed.MaxMsgSize = -1, false, -1
 		_, err := r.conn.js.UpdateStream(t.Context(), changed)
 		must(t, err)
 	}
