@@ -25,12 +25,13 @@ const (
 
 // administer runs an administrative command: on the files when nobody holds
 // them, else by asking their holder.
-func administer(ctx context.Context, l *line, out *output) error {
+func administer(ctx context.Context, l *line, out *output, stderr io.Writer) error {
 	begin := l.path == "account open" || l.path == "key issue" || l.path == "session open" || l.path == "third-party add"
 	cfg := houseConfig{
 		folder: l.folder(), holder: "konto " + l.path, begin: begin,
 		// A command's own error says it all; what a follower logs is for servers.
-		log: slog.New(slog.DiscardHandler),
+		log:  slog.New(slog.DiscardHandler),
+		warn: func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) },
 	}
 	h, err := enter(ctx, cfg, func(error) (bool, error) { return ask(ctx, l, out.direct) })
 	if h == nil {

@@ -149,7 +149,7 @@ func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 			return err
 		}
 	}
-	err := administer(ctx, l, newOutput(stdout, l.json))
+	err := administer(ctx, l, newOutput(stdout, l.json), stderr)
 	if _, ok := l.command.(endless); ok && ctx.Err() != nil {
 		return nil // to be interrupted is how these end
 	}

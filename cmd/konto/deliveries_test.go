@@ -299,7 +299,7 @@ func TestServerDeliversShowsAndReplays(t *testing.T) {
 	told(0, 0, 1)
 	must(t, n.in("replay", "third-party", "crm", "--from", "1")...)
 	told(0, 0, 1, 0, 1)
-	if said := mustJSON(t, n.in("third-party", "redeliver", "crm", n.facts[0]["id"].(string))...); said["delivered"] != true {
+	if said := mustJSON(t, n.in("third-party", "redeliver", "crm", "--older", n.facts[0]["id"].(string))...); said["delivered"] != true {
 		t.Errorf("redelivery said %v", said)
 	}
 	told(0, 0, 1, 0, 1, 0)

@@ -202,12 +202,24 @@ func readable(e events.Event) (jsontext.Value, error) {
 	return e.Data, nil
 }
 
-// withoutSecret is the data of a third party's event without its member secret.
+// withoutSecret is the data of a third party's event without its member secret,
+// and without what may be one in its URL.
 func withoutSecret(e events.Event) (jsontext.Value, error) {
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(e.Data, &members); err != nil {
 		return nil, &events.DecodeError{Type: e.Type, Position: e.Position, Err: events.ErrMisfit}
 	}
 	delete(members, "secret")
+	if value, ok := members["url"]; ok {
+		var url string
+		if err := json.Unmarshal(value, &url); err != nil {
+			return nil, &events.DecodeError{Type: e.Type, Position: e.Position, Err: events.ErrMisfit}
+		}
+		hidden, err := json.Marshal(withoutQuery(url))
+		if err != nil {
+			return nil, err
+		}
+		members["url"] = hidden
+	}
 	return json.Marshal(members, json.Deterministic(true))
 }

@@ -51,6 +51,16 @@ type houseConfig struct {
 	holder string // who opens it, for those who find it locked
 	begin  bool   // whether to make the folder and its files where there are none
 	log    *slog.Logger
+	warn   func(string) // is told what was mended; nil: log is
+}
+
+func (cfg houseConfig) warning(text string) {
+	switch {
+	case cfg.warn != nil:
+		cfg.warn(text)
+	case cfg.log != nil:
+		cfg.log.Warn(text)
+	}
 }
 
 // openHouse opens a data folder. A *folderLocked tells that another process has it.
@@ -94,7 +104,7 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 		return err
 	}
 	ledger := deliveries.LedgerConfig{Path: file("deliveries.db"), Log: h.log, Keys: h.keys}
-	if h.ledger, err = deliveries.OpenLedger(ctx, ledger); err != nil {
+	if h.ledger, err = openLedger(ctx, ledger, cfg.warning); err != nil {
 		return err
 	}
 	h.follower = projections.NewFollower(projections.FollowerConfig{

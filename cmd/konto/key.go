@@ -20,7 +20,8 @@ type keyIssue struct {
 }
 
 func (c *keyIssue) Help() string {
-	return `The token is printed once and kept nowhere. It can be used at once.
+	return `The token is printed once and kept nowhere. It can be used at once. On a NATS server of its own (konto serve --nats-url)
+the tokens of consumers and of systems that send facts mean nothing: there its operator gives out the rights.
 
 Examples:
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/events"
 	"konto/projections/deliveries"
 	"konto/projections/webhook"
 )
@@ -14,18 +15,21 @@ import (
 type thirdPartyRedeliver struct {
 	Ref   string `arg:"" name:"name" help:"The third party: its name or its id."`
 	Event string `arg:"" name:"event-id" help:"The event's id, as in konto third-party deliveries."`
+	Older bool   `name:"older" help:"Send it although the third party has taken a newer event of the account, over which it may write what this one says."`
 	senderOptions
 }
 
 func (c *thirdPartyRedeliver) Help() string {
 	return `Sends one event once more, at once, such as one that failed for good. Its webhook-id is that of the event, so a third party
-that has it already can tell. What is still to be sent in its turn is refused: an account's events go out in order.
-The server sends it when it runs, as its own flags say.
+that has it already can tell. What is still to be sent in its turn is refused: an account's events go out in order. So is,
+without --older, an event after which the third party has taken a newer one of the account: in the formats payway, payway-ssi
+and risc nothing tells it which of the two is newer. A third party that is not active is sent nothing but konto third-party
+test, which holds no personal data. The server sends it when it runs, as its own flags say; without one, risc needs its --public-url.
 
 Examples:
 
     konto third-party redeliver crm 01HXA3B4C5D6E7F8G9H0J1K2M3
-    konto third-party deliveries crm --status failed --json | jq -r .event | sort -u | xargs -n1 konto third-party redeliver crm`
+    konto third-party redeliver crm 01HXA3B4C5D6E7F8G9H0J1K2M3 --older`
 }
 
 func (c *thirdPartyRedeliver) Run(ctx context.Context, h *house, out *output) error {
@@ -37,13 +41,24 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *house, out *output) er
 	if err != nil {
 		return fmt.Errorf("%q is not an event's id", c.Event)
 	}
+	if party.State != events.ThirdPartyActive {
+		return fmt.Errorf("%s is %s, and is sent nothing until konto third-party resume", party.Name, party.State)
+	}
 	position, err := h.positionOf(ctx, id)
 	if err != nil {
+		return err
+	}
+	if err := c.checkIssuer(h, party); err != nil {
 		return err
 	}
 	sent, err := h.deliveriesOr(c.senderOptions)
 	if err != nil {
 		return err
+	}
+	if !c.Older {
+		if err := h.checkNewest(ctx, party, position); err != nil {
+			return err
+		}
 	}
 	answer, err := sent.Redeliver(ctx, party, position)
 	switch {
@@ -90,8 +105,9 @@ type thirdPartyTest struct {
 }
 
 func (c *thirdPartyTest) Help() string {
-	return `Sends an event that means nothing, in the third party's format and signed like all, and prints what was answered. It ends
-with 1 unless that is a 2xx. The server sends it when it runs, as its own flags say.
+	return `Sends an event that means nothing and holds no personal data, in the third party's format and signed like all, and prints
+what was answered; also to one that is paused or disabled. It ends with 1 unless that is a 2xx. The server sends it when it
+runs, as its own flags say; without one, risc needs its --public-url.
 
 Examples:
 
@@ -102,6 +118,9 @@ Examples:
 func (c *thirdPartyTest) Run(ctx context.Context, h *house, out *output) error {
 	party, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
+		return err
+	}
+	if err := c.checkIssuer(h, party); err != nil {
 		return err
 	}
 	sender, err := h.senderOr(c.senderOptions)

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"konto/events"
 	"konto/projections"
 	"konto/projections/deliveries"
 	"konto/projections/webhook"
@@ -30,6 +31,15 @@ func (o *senderOptions) Validate() error {
 	}
 	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return errors.New("--public-url is no http or https URL")
+	}
+	return nil
+}
+
+// checkIssuer refuses security event tokens of another issuer than the server's,
+// which without a server nothing but its flag tells.
+func (o *senderOptions) checkIssuer(h *house, party events.ThirdParty) error {
+	if h.sender == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
+		return errors.New("a security event token names its issuer: give the server's --public-url, or let a running server send it")
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ type thirdPartyShown struct {
 
 func showThirdParty(p events.ThirdParty) thirdPartyShown {
 	shown := thirdPartyShown{
-		ID: p.ID.String(), Name: p.Name, URL: p.URL, Format: p.Format, Events: p.Events,
+		ID: p.ID.String(), Name: p.Name, URL: withoutQuery(p.URL), Format: p.Format, Events: p.Events,
 		State: p.State, Reason: p.Reason, PublicKey: p.Secret.PublicKey(), Added: p.Added,
 		Begin: p.Begin, Checkpoint: p.Checkpoint, Version: p.Version,
 	}
@@ -43,6 +43,14 @@ func showThirdParty(p events.ThirdParty) thirdPartyShown {
 		}
 	}
 	return shown
+}
+
+// withoutQuery hides a URL's query, in which there may be a secret.
+func withoutQuery(url string) string {
+	if before, _, ok := strings.Cut(url, "?"); ok {
+		return before + "?…"
+	}
+	return url
 }
 
 type thirdPartyAdd struct {
@@ -79,21 +87,24 @@ func (c *thirdPartyAdd) Run(ctx context.Context, h *house, out *output) error {
 	if err != nil {
 		return err
 	}
-	if err := h.reached(ctx, added.Position); err != nil {
-		return err
-	}
-	return out.object(struct {
+	// Before anything that can fail: nothing tells the secret again.
+	if err := out.object(struct {
 		ID        string `json:"id"`
 		Name      string `json:"name"`
 		Secret    string `json:"secret"`
 		PublicKey string `json:"publicKey"`
-	}{added.ID.String(), c.Name, added.Secret, added.PublicKey})
+	}{added.ID.String(), c.Name, added.Secret, added.PublicKey}); err != nil {
+		return err
+	}
+	return h.reached(ctx, added.Position)
 }
 
 type thirdPartyList struct{}
 
 func (c *thirdPartyList) Help() string {
-	return `Examples:
+	return `What follows a ? in a URL may be a secret, and is not shown.
+
+Examples:
 
     konto third-party list
     konto third-party list --json | jq -r .name`
@@ -109,7 +120,7 @@ func (c *thirdPartyList) Run(ctx context.Context, h *house, out *output) error {
 	}
 	for _, p := range all {
 		state := strings.TrimSpace(p.State + " " + p.Reason)
-		if err := out.row(showThirdParty(p), "%s  %-18s  %-11s  %-20s  %s", p.ID, state, p.Format, p.Name, p.URL); err != nil {
+		if err := out.row(showThirdParty(p), "%s  %-18s  %-11s  %-20s  %s", p.ID, state, p.Format, p.Name, withoutQuery(p.URL)); err != nil {
 			return err
 		}
 	}
@@ -122,7 +133,9 @@ type thirdPartyShow struct {
 }
 
 func (c *thirdPartyShow) Help() string {
-	return `Examples:
+	return `What follows a ? in its URL may be a secret, and is not shown.
+
+Examples:
 
     konto third-party show crm
     konto third-party show crm --account anna@example.com --json | jq .account.inSync`

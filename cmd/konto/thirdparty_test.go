@@ -82,6 +82,23 @@ func TestCommandsEndOnceTheReadModelHasWhatTheyDid(t *testing.T) {
 	}
 }
 
+func TestQueryOfAThirdPartysURLIsNotShown(t *testing.T) {
+	folder := t.TempDir()
+	in := func(args ...string) []string { return append(args, "--data", folder) }
+	must(t, in("third-party", "add", "crm", "--url", "https://crm.example.com/hook?key=canary")...)
+	for _, args := range [][]string{{"third-party", "show", "crm"}, {"third-party", "list"}, {"events", "list"}} {
+		for _, how := range []string{"--json", "--json=false"} {
+			said := must(t, in(append(args, how)...)...)
+			if strings.Contains(said, "canary") || !strings.Contains(said, "https://crm.example.com/hook?…") {
+				t.Errorf("konto %s %s said %s", strings.Join(args, " "), how, said)
+			}
+		}
+	}
+	if p := readModelsParties(t, folder)[0]; p.URL != "https://crm.example.com/hook?key=canary" {
+		t.Errorf("stored is %s", p.URL)
+	}
+}
+
 func TestThirdPartyIsShownAsItIs(t *testing.T) {
 	folder := t.TempDir()
 	in := func(args ...string) []string { return append(args, "--data", folder) }

@@ -96,16 +96,17 @@ func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *house, out *output)
 		rotated, err = h.thirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
 		return rotated.Position, err
 	})
-	if err != nil {
+	if rotated.Secret == "" {
 		return err
 	}
-	return out.object(struct {
+	// Also when what came after failed: nothing tells the secret again.
+	return errors.Join(err, out.object(struct {
 		ID            string    `json:"id"`
 		Name          string    `json:"name"`
 		Secret        string    `json:"secret"`
 		PublicKey     string    `json:"publicKey"`
 		PreviousUntil time.Time `json:"previousUntil"`
-	}{p.ID.String(), p.Name, rotated.Secret, rotated.PublicKey, rotated.PreviousUntil})
+	}{p.ID.String(), p.Name, rotated.Secret, rotated.PublicKey, rotated.PreviousUntil}))
 }
 
 // changeThirdParty returns the third party as it was, once the read model has

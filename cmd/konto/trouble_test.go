@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -197,11 +198,17 @@ func TestReadModelThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, "account", "open", "--data", folder, "--email", "bo@example.com")
-	stuck := []string{"the read model does not keep up with the log", "no room is left"}
+	stuck, parties := []string{"the read model does not keep up with the log", "no room is left"}, 0
 	commands := func() {
 		refused(t, exitFailed, konto(t, "account", "list", "--data", folder), stuck...)
 		refused(t, exitFailed, konto(t, "key", "issue", "--data", folder, "--client", "crm", "--scope", "/external/account/r"), stuck...)
 		must(t, "account", "show", "--data", folder, "bo@example.com")
+		// What cannot be shown again is shown all the same.
+		added := konto(t, "third-party", "add", fmt.Sprint("crm-", parties), "--url", "https://crm.example.com/", "--data", folder)
+		if parties++; !strings.Contains(added.stdout, "whsec_") || added.status != exitFailed {
+			t.Errorf("add ended with %d and printed %q", added.status, added.stdout)
+		}
+		refused(t, exitFailed, result{added.status, "", added.stderr}, stuck...)
 	}
 	commands()
 	_, url, _ := serve(t, folder)

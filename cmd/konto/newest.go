@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+// checkNewest refuses an event when the third party took a newer one of its
+// account. What the ledger does not know, as after its file was lost, counts as
+// taken when it had its turn. What the third party is not told of passes: that
+// it is not is for others to say.
+func (h *house) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
+	found, err := h.log.ReadAll(ctx, position-1, 1)
+	if err != nil {
+		return err
+	}
+	category, account, err := found[0].Stream.Split()
+	if err != nil || category != events.CategoryAccount || !party.Wants(found[0].Type) {
+		return nil
+	}
+	lane, known, err := h.ledger.LaneOf(ctx, party.ID, account)
+	if err != nil {
+		return err
+	}
+	newest := lane.Delivered
+	if !known {
+		if newest, err = h.newestRead(ctx, party, account); err != nil {
+			return err
+		}
+	}
+	if newest > position {
+		return fmt.Errorf("%s has taken a newer event of the account, at position %d; --older sends this one all the same", party.Name, newest)
+	}
+	return nil
+}
+
+// newestRead is the position of the last event of an account that a third party
+// wants and its reading has passed, 0 for none.
+func (h *house) newestRead(ctx context.Context, party events.ThirdParty, account ulid.ULID) (newest uint64, err error) {
+	reading, err := h.reading(ctx, party)
+	if err != nil {
+		return 0, err
+	}
+	for version := uint64(0); ; {
+		page, err := h.log.ReadStream(ctx, events.AccountStream(account), version, pageSize)
+		if err != nil {
+			return 0, err
+		}
+		for _, r := range page {
+			version = r.Version
+			if r.Position <= reading && party.Wants(r.Type) {
+				newest = r.Position
+			}
+		}
+		if len(page) < pageSize {
+			return newest, nil
+		}
+	}
+}

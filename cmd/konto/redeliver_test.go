@@ -1,0 +1,78 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+
+	"konto/projections/deliveries"
+)
+
+func TestNothingIsRedeliveredToAThirdPartyThatIsNotActive(t *testing.T) {
+	crm := newEndpoint(t, "crm", always(http.StatusNoContent))
+	n := newNewspaper(t, "http://"+crm.address)
+	n.settle(deliveries.OutcomeFailed, "")
+	again := n.in("third-party", "redeliver", "crm", n.facts[0]["id"].(string), "--third-party-allow", "127.0.0.0/8")
+	must(t, n.in("third-party", "pause", "crm")...)
+	refused(t, exitFailed, konto(t, again...), "crm is paused, and is sent nothing until konto third-party resume")
+	if got := crm.got(); len(got) != 0 {
+		t.Errorf("sent were %v", got)
+	}
+	must(t, n.in("third-party", "test", "crm", "--third-party-allow", "127.0.0.0/8")...)
+	must(t, n.in("third-party", "resume", "crm")...)
+	must(t, again...)
+	must(t, n.in("third-party", "remove", "crm", "--yes")...)
+	refused(t, exitFailed, konto(t, again...), "there is no third party crm")
+}
+
+func TestOlderEventIsNotRedeliveredAfterANewerOne(t *testing.T) {
+	crm := newEndpoint(t, "crm", always(http.StatusNoContent))
+	n := newNewspaper(t, "http://"+crm.address)
+	n.settle(deliveries.OutcomeFailed, "")
+	n.happen()
+	n.settle(deliveries.OutcomeFailed, "")
+	again := func(fact int, flags ...string) result {
+		return konto(t, n.in(append([]string{"third-party", "redeliver", "crm", n.facts[fact]["id"].(string), "--third-party-allow", "127.0.0.0/8"}, flags...)...)...)
+	}
+	done := func(r result) {
+		t.Helper()
+		if r.status != exitDone {
+			t.Errorf("exit %d: %s", r.status, r.stderr)
+		}
+	}
+	const newer = "crm has taken a newer event of the account, at position 4; --older"
+	done(again(0)) // neither was taken
+	done(again(1))
+	done(again(1)) // nothing newer was
+	refused(t, exitFailed, again(0), newer)
+	done(again(0, "--older"))
+	refused(t, exitFailed, again(0), newer)
+	if got := crm.got(); len(got) != 4 {
+		t.Errorf("%d were sent", len(got))
+	}
+	// What a ledger that was lost no longer knows counts as taken.
+	n.withLedger(func(l *deliveries.Ledger) error { return l.ForgetParty(t.Context(), n.party) })
+	n.withLedger(func(l *deliveries.Ledger) error { return l.SetPosition(t.Context(), n.party, 4) })
+	refused(t, exitFailed, again(0), newer)
+	done(again(1))
+}
+
+func TestSecurityEventTokensAreOfTheServersIssuer(t *testing.T) {
+	login := newEndpoint(t, "login", always(http.StatusAccepted))
+	folder := t.TempDir()
+	in := func(args ...string) []string { return append(args, "--data", folder) }
+	login.register(folder, "--format", "risc")
+	test := in("third-party", "test", "login", "--third-party-allow", "127.0.0.0/8")
+	refused(t, exitFailed, konto(t, test...), "give the server's --public-url")
+	if got := login.got(); len(got) != 0 {
+		t.Errorf("sent were %v", got)
+	}
+	must(t, append(test, "--public-url", "https://konto.example.com")...)
+	if got := object(t, login.got()[0].text); got["iss"] != "https://konto.example.com" {
+		t.Errorf("issued by %v", got["iss"])
+	}
+	_, url, _ := serve(t, folder, "--third-party-allow", "127.0.0.0/8")
+	must(t, in("third-party", "test", "login")...)
+	if got := object(t, login.got()[1].text); got["iss"] != url {
+		t.Errorf("issued by %v, want %s", got["iss"], url)
+	}
+}
