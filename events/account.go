@@ -7,7 +7,7 @@ import (
 )
 
 // Payload is what one event says. Its types are the structs of this package
-// that codec.go names; each is a value, never a pointer.
+// that codec.go names, and Shredded; each is a value, never a pointer.
 type Payload interface{ payload() }
 
 // AccountOpened begins an account's stream.

@@ -19,10 +19,11 @@ type Message struct {
 }
 
 // Publish gives an event's published form. Only account events are published;
-// for others ok is false. Secrets that an event carries are left out.
+// for others ok is false, and so it is for a shredded event, of which there is
+// nothing to tell. Secrets that an event carries are left out.
 func Publish(e Event) (m Message, ok bool, err error) {
 	category, owner, err := e.Stream.Split()
-	if err != nil || category != CategoryAccount {
+	if err != nil || category != CategoryAccount || e.Shredded {
 		return Message{}, false, err
 	}
 	data, err := published(e)

@@ -75,6 +75,9 @@ func TestEveryTypeHasItsGoldenFile(t *testing.T) {
 		t.Errorf("types  %v\ngolden %v", constants, files)
 	}
 	for _, payload := range payloads {
+		if payload == "Shredded" { // stands for bytes that nobody can read, and has none of its own
+			continue
+		}
 		if !slices.ContainsFunc(constants, func(name string) bool { return strings.HasPrefix(name, payload+".v") }) {
 			t.Errorf("payload %s has no type", payload)
 		}

@@ -90,6 +90,8 @@ func (c *Credential) Apply(e Event, p Payload) {
 		c.Parent, c.Label, c.Grant = p.Parent, p.Label, p.Grant
 	case CredentialRevoked:
 		c.Revoked = e.Time
+	case Shredded:
+		c.shred(e)
 	default:
 		return
 	}

@@ -16,6 +16,9 @@ type Event struct {
 	Type     string    // name and version, such as EmailChanged.v1
 	Metadata Metadata
 	Data     []byte // the payload as clear JSON
+	// Shredded tells that the key of the event's stream was destroyed: what it
+	// said is gone for ever, and Metadata and Data are empty.
+	Shredded bool
 }
 
 // Metadata says how an event came about. It is encrypted like the payload, but
@@ -51,8 +54,12 @@ func New(stream Stream, version uint64, id ulid.ULID, at time.Time, meta Metadat
 	}, nil
 }
 
-// Payload decodes the event's data. An error names the type and the position.
+// Payload decodes the event's data, which of a shredded event gives Shredded. An
+// error names the type and the position.
 func (e Event) Payload() (Payload, error) {
+	if e.Shredded {
+		return Shredded{}, nil
+	}
 	p, err := Decode(e.Type, e.Data)
 	if err != nil {
 		return nil, &DecodeError{Type: e.Type, Position: e.Position, Err: err}

@@ -10,19 +10,22 @@ import (
 // Account is what an account's events add up to: one state for all contracts.
 // The zero Account is one that was never opened.
 type Account struct {
-	ID            ulid.ULID    `json:"id"`
-	PaywayID      string       `json:"paywayId"`
-	Email         string       `json:"email,omitzero"`
-	Administrator bool         `json:"administrator,omitzero"`
-	Erased        bool         `json:"erased,omitzero"`
-	Profile       Profile      `json:"profile,omitzero"`
-	Facts         Facts        `json:"facts,omitzero"`
-	EmailChange   PendingEmail `json:"emailChange,omitzero"`
-	PasswordHash  string       `json:"passwordHash,omitzero"`
-	Opened        time.Time    `json:"opened"`
-	Updated       time.Time    `json:"updated"` // of the last event
-	Version       uint64       `json:"version"`
-	Position      uint64       `json:"position"` // of the last event
+	ID            ulid.ULID `json:"id"`
+	PaywayID      string    `json:"paywayId"`
+	Email         string    `json:"email,omitzero"`
+	Administrator bool      `json:"administrator,omitzero"`
+	Erased        bool      `json:"erased,omitzero"`
+	// Shredded tells that the account counts as erased because its key was
+	// destroyed, while no AccountErased says so: an older log was restored.
+	Shredded     bool         `json:"shredded,omitzero"`
+	Profile      Profile      `json:"profile,omitzero"`
+	Facts        Facts        `json:"facts,omitzero"`
+	EmailChange  PendingEmail `json:"emailChange,omitzero"`
+	PasswordHash string       `json:"passwordHash,omitzero"`
+	Opened       time.Time    `json:"opened"`
+	Updated      time.Time    `json:"updated"` // of the last event
+	Version      uint64       `json:"version"`
+	Position     uint64       `json:"position"` // of the last event
 }
 
 // Facts is what other systems told of the account.
@@ -107,6 +110,8 @@ func (a *Account) Apply(e Event, p Payload) {
 		p.apply(&a.Facts)
 	case AccountErased:
 		*a = Account{ID: a.ID, Opened: a.Opened, Erased: true}
+	case Shredded:
+		a.shred(e)
 	default:
 		return
 	}

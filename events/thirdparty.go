@@ -130,6 +130,8 @@ func (t *ThirdParty) Apply(e Event, p Payload) {
 		t.Checkpoint = p.Position
 	case ThirdPartyRemoved:
 		t.State, t.Reason = ThirdPartyGone, ""
+	case Shredded:
+		t.shred(e)
 	default:
 		return
 	}
