@@ -9,7 +9,7 @@ import (
 
 // Check tells what is wrong with a batch in itself, whatever the log holds:
 // records of another stream, versions that do not follow Expected, times that
-// the log would round, one receipt twice. A backend calls it first, so that a record never comes
+// the log would round, one receipt twice, or receipts both left and dropped. A backend calls it first, so that a record never comes
 // back other than it went in. The error is a caller's bug, not a state of the log.
 func (b Batch) Check() error {
 	if b.Stream == "" {
@@ -29,6 +29,9 @@ func (b Batch) Check() error {
 }
 
 func (b Batch) checkReceipts() error {
+	if b.DropReceipts && len(b.Receipts) > 0 {
+		return fmt.Errorf("a batch for %s leaves receipts and drops them", b.Stream)
+	}
 	for i, r := range b.Receipts {
 		if !whole(r.Expires) {
 			return fmt.Errorf("receipt %d of a batch for %s expires at a time that is not UTC in milliseconds", i, b.Stream)

@@ -23,6 +23,8 @@ func TestBatchCheck(t *testing.T) {
 		"a monotonic reading":      {func(b *Batch) { b.Records[0].Time = time.Now() }, false},
 		"receipts":                 {func(b *Batch) { b.Receipts = []Receipt{{Key: ReceiptKey{1}, Expires: whole}, {Expires: whole}} }, true},
 		"a receipt twice":          {func(b *Batch) { b.Receipts = []Receipt{{Expires: whole}, {Expires: whole}} }, false},
+		"receipts dropped":         {func(b *Batch) { b.DropReceipts = true }, true},
+		"a receipt left with them": {func(b *Batch) { b.DropReceipts, b.Receipts = true, []Receipt{{Expires: whole}} }, false},
 		"a receipt's microseconds": {func(b *Batch) { b.Receipts = []Receipt{{Expires: whole.Add(time.Microsecond)}} }, false},
 	}
 	for name, test := range tests {

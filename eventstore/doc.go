@@ -14,5 +14,6 @@
 //	eventstore/sqlite          a Log in one SQLite file
 //	eventstore/keyring         the keys, in a file of their own
 //	eventstore/sqlitefile      how konto opens SQLite files
+//	eventstore/transfer        the log as text, and back: export and import
 //	eventstore/eventstoretest  the suite that defines Log
 package eventstore

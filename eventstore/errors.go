@@ -32,6 +32,11 @@ var (
 	// or an old one.
 	ErrNoKey = errors.New("no key for stream")
 
+	// ErrDestroyed tells that the key of a stream was destroyed, for good: what
+	// the stream's sealed events said is gone, and none can follow them. The log
+	// and the keyring are intact. It does not match ErrNoKey.
+	ErrDestroyed = errors.New("key of stream was destroyed")
+
 	// ErrMetadata tells that an event's metadata is not what konto writes: a
 	// newer konto wrote it.
 	ErrMetadata = errors.New("metadata does not decode")

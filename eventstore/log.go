@@ -49,6 +49,10 @@ type Reader interface {
 	// Holder returns the stream that holds a key, "" when none does.
 	Holder(ctx context.Context, key ClaimKey) (events.Stream, error)
 
+	// Claims returns up to limit of the keys that are held, those above after in
+	// the order of their bytes.
+	Claims(ctx context.Context, after ClaimKey, limit int) ([]HeldClaim, error)
+
 	// Receipt returns the stream that a receipt was left with, and the receipt's
 	// data; "" when there is none, or none that has not expired.
 	Receipt(ctx context.Context, key ReceiptKey) (events.Stream, []byte, error)
@@ -78,6 +82,9 @@ type Batch struct {
 	// Receipts are left together with the rest. While one of them is there, no
 	// other batch that holds its key is stored.
 	Receipts []Receipt
+	// DropReceipts removes all receipts that were left with the stream before.
+	// Such a batch leaves none.
+	DropReceipts bool
 	// Records have versions Expected+1, Expected+2 and so on; the log sets
 	// their positions. There may be none: then only claims and receipts change.
 	Records []Record
@@ -105,6 +112,12 @@ type ClaimOp struct {
 
 // ClaimKey is a keyed hash that stands for a unique key.
 type ClaimKey [32]byte
+
+// HeldClaim is a key and the stream that holds it.
+type HeldClaim struct {
+	Key    ClaimKey
+	Stream events.Stream
+}
 
 // Record is an event as a backend keeps it.
 type Record struct {

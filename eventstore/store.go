@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 
@@ -17,10 +18,12 @@ import (
 // Keys holds the key of each stream. Implementations are safe for concurrent use.
 type Keys interface {
 	// Create returns the stream's cipher, made if the stream has none. The key
-	// is durable before Create returns: no event may outlive its key.
+	// is durable before Create returns: no event may outlive its key. A stream
+	// whose key was destroyed never gets another: ErrDestroyed.
 	Create(ctx context.Context, stream events.Stream) (cipher.AEAD, error)
 
-	// Cipher returns the stream's cipher, or an error that matches ErrNoKey.
+	// Cipher returns the stream's cipher, or an error that matches ErrNoKey or
+	// ErrDestroyed.
 	// It puts a random nonce in front of what it seals.
 	Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error)
 
@@ -49,18 +52,24 @@ func NewStore(log Log, keys Keys) *Store {
 
 // Append stores the events, whose versions follow expected, and leaves the
 // receipts. It returns the position of the last event. Its errors are those of
-// Appender, with *Taken in place of *ClaimTaken.
+// Appender, with *Taken in place of *ClaimTaken, and ErrDestroyed when something
+// must be sealed for a stream whose key was destroyed.
+//
+// Events that end the stream take its receipts with them: what they tell of is
+// over, and none is left for them.
 func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint64, claims []ClaimChange, evs []events.Event, receipts ...NamedReceipt) (uint64, error) {
-	batch := Batch{Stream: stream, Expected: expected}
+	batch := Batch{Stream: stream, Expected: expected, DropReceipts: slices.ContainsFunc(evs, ends)}
 	var err error
 	if batch.Records, err = s.seal(ctx, stream, expected, evs); err != nil {
 		return 0, err
 	}
-	if batch.Receipts, err = s.sealReceipts(ctx, stream, expected, receipts); err != nil {
-		return 0, err
+	if !batch.DropReceipts {
+		if batch.Receipts, err = s.sealReceipts(ctx, stream, expected, receipts); err != nil {
+			return 0, err
+		}
 	}
 	for _, c := range claims {
-		batch.Claims = append(batch.Claims, ClaimOp{Key: s.claim(c.Claim), Release: c.Release})
+		batch.Claims = append(batch.Claims, ClaimOp{Key: s.ClaimKey(c.Claim), Release: c.Release})
 	}
 	last, err := s.log.Append(ctx, batch)
 	var taken *ClaimTaken
@@ -74,8 +83,21 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint6
 	return last, err
 }
 
+// Release gives up keys that a stream holds, at the version that it is expected
+// at. It is for those whose claims nobody can tell any more because the stream's
+// key was destroyed. Its errors are those of Appender.
+func (s *Store) Release(ctx context.Context, stream events.Stream, expected uint64, keys ...ClaimKey) error {
+	batch := Batch{Stream: stream, Expected: expected}
+	for _, key := range keys {
+		batch.Claims = append(batch.Claims, ClaimOp{Key: key, Release: true})
+	}
+	_, err := s.log.Append(ctx, batch)
+	return err
+}
+
 // ReadStream returns up to limit events of the stream after a version. When an
-// event cannot be read, those before it are returned with the error.
+// event cannot be read, those before it are returned with the error. One whose
+// key was destroyed is no error: it comes back as a shredded event.
 func (s *Store) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]events.Event, error) {
 	records, err := s.log.ReadStream(ctx, stream, after, limit)
 	if err != nil {
@@ -84,8 +106,8 @@ func (s *Store) ReadStream(ctx context.Context, stream events.Stream, after uint
 	return s.open(ctx, records)
 }
 
-// ReadAll returns up to limit events after a position. When an event cannot be
-// read, those before it are returned with the error.
+// ReadAll returns up to limit events after a position, as ReadStream does. When
+// an event cannot be read, those before it are returned with the error.
 func (s *Store) ReadAll(ctx context.Context, after uint64, limit int) ([]events.Event, error) {
 	records, err := s.log.ReadAll(ctx, after, limit)
 	if err != nil {
@@ -96,7 +118,12 @@ func (s *Store) ReadAll(ctx context.Context, after uint64, limit int) ([]events.
 
 // Holder returns the stream that holds a claim, "" when none does.
 func (s *Store) Holder(ctx context.Context, c events.Claim) (events.Stream, error) {
-	return s.log.Holder(ctx, s.claim(c))
+	return s.log.Holder(ctx, s.ClaimKey(c))
+}
+
+// Claims returns the keys that are held; see Reader.
+func (s *Store) Claims(ctx context.Context, after ClaimKey, limit int) ([]HeldClaim, error) {
+	return s.log.Claims(ctx, after, limit)
 }
 
 // StreamHead returns where a stream ends; see Reader.
@@ -120,8 +147,8 @@ func (s *Store) cipher(ctx context.Context, stream events.Stream, version uint64
 	return s.keys.Cipher(ctx, stream)
 }
 
-// claim hashes a key so that the log can compare keys and never read one.
-func (s *Store) claim(c events.Claim) (key ClaimKey) {
+// ClaimKey hashes a claim so that the log can compare keys and never read one.
+func (s *Store) ClaimKey(c events.Claim) (key ClaimKey) {
 	mac := hmac.New(sha256.New, s.claimKey)
 	mac.Write([]byte(c.Kind))
 	mac.Write([]byte{0}) // no kind contains it, so kind and value cannot run together
@@ -129,6 +156,9 @@ func (s *Store) claim(c events.Claim) (key ClaimKey) {
 	mac.Sum(key[:0])
 	return key
 }
+
+// ends tells whether an event ends its stream: those are the ones in clear.
+func ends(e events.Event) bool { return !events.Sealed(e.Type) }
 
 // seal turns events into records. It needs the stream's key only for payloads
 // that are encrypted: a stream can be ended when its key is gone.
@@ -178,14 +208,19 @@ func (s *Store) open(ctx context.Context, records []Record) ([]events.Event, err
 }
 
 func (s *Store) openOne(ctx context.Context, r Record) (events.Event, error) {
+	e := events.Event{
+		ID: r.ID, Stream: r.Stream, Version: r.Version, Position: r.Position,
+		Type: r.Type, Time: r.Time,
+	}
 	meta, data, err := s.unseal(ctx, r)
+	if errors.Is(err, ErrDestroyed) {
+		e.Shredded = true
+		return e, nil
+	}
 	if err != nil {
 		return events.Event{}, err
 	}
-	e := events.Event{
-		ID: r.ID, Stream: r.Stream, Version: r.Version, Position: r.Position,
-		Type: r.Type, Time: r.Time, Data: data,
-	}
+	e.Data = data
 	if json.Unmarshal(meta, &e.Metadata) != nil { // whose message may quote it
 		return events.Event{}, ErrMetadata
 	}
@@ -209,7 +244,14 @@ func (s *Store) unseal(ctx context.Context, r Record) (meta, data []byte, err er
 }
 
 // binding ties a ciphertext to its place, so that what is stored cannot be
-// exchanged for one another.
+// exchanged for one another. It is put together by hand because it is done twice
+// for every event that is read, and fmt would take as long as the decryption.
 func binding(r Record, member string) []byte {
-	return fmt.Appendf(nil, "%s|%d|%s|%s|%d|%s", r.Stream, r.Version, r.ID, r.Type, r.Time.UnixMilli(), member)
+	b := make([]byte, 0, 160)
+	b = append(append(b, r.Stream...), '|')
+	b = append(strconv.AppendUint(b, r.Version, 10), '|')
+	b = append(append(b, r.ID.String()...), '|')
+	b = append(append(b, r.Type...), '|')
+	b = append(strconv.AppendInt(b, r.Time.UnixMilli(), 10), '|')
+	return append(b, member...)
 }

@@ -29,6 +29,7 @@ func TestBrokenLogs(t *testing.T) {
 	caught := make(map[string]bool)
 	all := maps.Clone(faults)
 	maps.Copy(all, receiptFaults)
+	maps.Copy(all, listingFaults)
 	for name, fault := range all {
 		t.Run(name, func(t *testing.T) {
 			failed := failing(t, func() eventstore.Log { return fault.in(memory.New()) })

@@ -17,6 +17,7 @@ var closing = []Check{
 			"ReadStream": func() error { _, err := log.ReadStream(ctx, stream, 0, 1); return err },
 			"StreamHead": func() error { _, err := log.StreamHead(ctx, stream); return err },
 			"Holder":     func() error { _, err := log.Holder(ctx, key); return err },
+			"Claims":     func() error { _, err := log.Claims(ctx, eventstore.ClaimKey{}, 1); return err },
 			"Receipt":    func() error { _, _, err := log.Receipt(ctx, newReceipt().Key); return err },
 			"ReadAll":    func() error { _, err := log.ReadAll(ctx, 0, 1); return err },
 			"Head":       func() error { _, err := log.Head(ctx); return err },

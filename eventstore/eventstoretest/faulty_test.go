@@ -19,6 +19,7 @@ type faulty struct {
 	readAll    func(context.Context, uint64, int) ([]eventstore.Record, error)
 	streamHead func(context.Context, events.Stream) (eventstore.StreamHead, error)
 	holder     func(context.Context, eventstore.ClaimKey) (events.Stream, error)
+	claims     func(context.Context, eventstore.ClaimKey, int) ([]eventstore.HeldClaim, error)
 	receipt    func(context.Context, eventstore.ReceiptKey) (events.Stream, []byte, error)
 	head       func(context.Context) (uint64, error)
 	wait       func(context.Context, uint64) error
@@ -27,7 +28,7 @@ type faulty struct {
 
 // broken is right but for what is then replaced.
 func broken(log eventstore.Log) *faulty {
-	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Receipt, log.Head, log.Wait, log.Close}
+	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Claims, log.Receipt, log.Head, log.Wait, log.Close}
 }
 
 func (f *faulty) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
@@ -44,6 +45,9 @@ func (f *faulty) StreamHead(ctx context.Context, stream events.Stream) (eventsto
 }
 func (f *faulty) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Stream, error) {
 	return f.holder(ctx, key)
+}
+func (f *faulty) Claims(ctx context.Context, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+	return f.claims(ctx, after, limit)
 }
 func (f *faulty) Receipt(ctx context.Context, key eventstore.ReceiptKey) (events.Stream, []byte, error) {
 	return f.receipt(ctx, key)

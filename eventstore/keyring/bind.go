@@ -19,7 +19,7 @@ var ErrOtherLog = errors.New("keys belong to another log, or the log was lost an
 func (k *Keyring) Bind(ctx context.Context, log []byte, empty bool) error {
 	bound, err := k.load(ctx, logName)
 	if errors.Is(err, eventstore.ErrNoKey) && empty {
-		if err := k.inserts.Add(row{logName, k.wrapper.Seal(nil, nil, log, []byte(logName))}); err != nil {
+		if err := k.inserts.Add(row{logName, log}); err != nil {
 			return k.failed(err)
 		}
 		bound, err = k.load(ctx, logName)

@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -37,7 +38,7 @@ var (
 const (
 	schema = `CREATE TABLE IF NOT EXISTS keys (
 		stream  TEXT PRIMARY KEY,
-		wrapped BLOB NOT NULL,    -- nonce and AES-256-GCM ciphertext, bound to the name
+		wrapped BLOB NOT NULL,    -- nonce and AES-256-GCM ciphertext, bound to the name; see destroy.go
 		created INTEGER NOT NULL  -- Unix time in milliseconds
 	) STRICT, WITHOUT ROWID`
 
@@ -55,19 +56,28 @@ const (
 // Keyring implements eventstore.Keys on a SQLite file.
 type Keyring struct {
 	path    string
-	wrapper cipher.AEAD // of the master key
 	root    []byte
 	writer  *sql.DB
 	readers *sql.DB
 	lookup  *sql.Stmt
 	inserts *sqlitefile.Group[row]
-	ciphers *lru.Cache[events.Stream, cipher.AEAD]
+
+	// mu is held for reading by whoever takes a key out of the file until it is
+	// among the ciphers, and for writing by a commit that destroys or rewraps keys
+	// until ciphers and wrapper are as the file is then. Without it a reader could
+	// bring back a key that was destroyed meanwhile, or unwrap a row with the
+	// wrapper of another. A commit has the one connection of the writer when it
+	// takes mu, never the other way round.
+	mu       sync.RWMutex
+	wrapper  cipher.AEAD // of the master key
+	ciphers  *lru.Cache[events.Stream, cipher.AEAD]
+	rotating sync.Mutex // one rotation at a time
 }
 
-// row is a wrapped key as the file keeps it.
+// row is a key to be stored.
 type row struct {
-	name    string
-	wrapped []byte
+	name string
+	key  []byte
 }
 
 // Open opens or makes the file at path. master is the 256-bit master key.
@@ -124,31 +134,38 @@ func (k *Keyring) openRoot(ctx context.Context) (err error) {
 }
 
 // Create returns the stream's cipher, made if the stream has none. Concurrent
-// calls for one stream get the same key. The key is durable when it returns.
+// calls for one stream get the same key. The key is durable when it returns. A
+// stream whose key was destroyed gets no other: eventstore.ErrDestroyed.
 func (k *Keyring) Create(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
 	aead, err := k.Cipher(ctx, stream)
 	if !errors.Is(err, eventstore.ErrNoKey) {
 		return aead, err
 	}
-	key, err := k.make(ctx, string(stream))
-	if err != nil {
+	if _, err := k.make(ctx, string(stream)); err != nil {
 		return nil, err
 	}
-	return k.remember(stream, key)
+	return k.Cipher(ctx, stream)
 }
 
 // Cipher returns the stream's cipher, or an error that matches
-// eventstore.ErrNoKey. It puts a random nonce in front of what it seals, which
-// is safe for 2^32 messages a key.
+// eventstore.ErrNoKey or eventstore.ErrDestroyed. It puts a random nonce in
+// front of what it seals, which is safe for 2^32 messages a key.
 func (k *Keyring) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
 	if aead, ok := k.ciphers.Get(stream); ok {
 		return aead, nil
 	}
-	key, err := k.load(ctx, string(stream))
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	key, err := k.read(ctx, string(stream))
 	if err != nil {
 		return nil, err
 	}
-	return k.remember(stream, key)
+	aead, err := newCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	k.ciphers.Add(stream, aead)
+	return aead, nil
 }
 
 // Derive returns a 256-bit secret of this keyring for one purpose, always the same.
@@ -172,27 +189,20 @@ func (k *Keyring) Close() error {
 	return err
 }
 
-func (k *Keyring) remember(stream events.Stream, key []byte) (cipher.AEAD, error) {
-	aead, err := newCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	k.ciphers.Add(stream, aead)
-	return aead, nil
-}
-
 // make stores a new random key under a name and returns the key that the name
 // has then: the one of whoever came first.
 func (k *Keyring) make(ctx context.Context, name string) ([]byte, error) {
 	key := make([]byte, keySize)
 	rand.Read(key) // never fails
-	if err := k.inserts.Add(row{name, k.wrapper.Seal(nil, nil, key, []byte(name))}); err != nil {
+	if err := k.inserts.Add(row{name, key}); err != nil {
 		return nil, k.failed(err)
 	}
 	return k.load(ctx, name)
 }
 
-// store commits new keys. Its context is nobody's: many callers wait for it.
+// store commits new keys. Its context is nobody's: many callers wait for it. The
+// keys are wrapped inside the transaction, so that no rotation can commit
+// between the wrapping and the insert.
 func (k *Keyring) store(rows []row) error {
 	tx, err := k.writer.Begin()
 	if err != nil {
@@ -205,15 +215,29 @@ func (k *Keyring) store(rows []row) error {
 	}
 	now := time.Now().UnixMilli()
 	for _, r := range rows {
-		if _, err := insert.Exec(r.name, r.wrapped, now); err != nil {
+		if _, err := insert.Exec(r.name, k.wrap(r.name, r.key), now); err != nil {
 			return err
 		}
 	}
 	return tx.Commit()
 }
 
+// wrap seals a key for the row with a name. The caller is in a transaction of the writer.
+func (k *Keyring) wrap(name string, key []byte) []byte {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.wrapper.Seal(nil, nil, key, []byte(name))
+}
+
 // load reads and unwraps the key stored under a name.
 func (k *Keyring) load(ctx context.Context, name string) ([]byte, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.read(ctx, name)
+}
+
+// read is load for who holds mu.
+func (k *Keyring) read(ctx context.Context, name string) ([]byte, error) {
 	var wrapped []byte
 	err := k.lookup.QueryRowContext(ctx, name).Scan(&wrapped)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -222,9 +246,20 @@ func (k *Keyring) load(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, k.failed(err)
 	}
-	key, err := k.wrapper.Open(nil, nil, wrapped, []byte(name))
+	key, err := unwrap(k.wrapper, name, wrapped)
 	if err != nil {
-		return nil, k.failed(fmt.Errorf("key of %s: %w", name, ErrDamagedKey))
+		return nil, k.failed(err)
+	}
+	if isTombstone(key) {
+		return nil, fmt.Errorf("%w: %s", eventstore.ErrDestroyed, name)
+	}
+	return key, nil
+}
+
+func unwrap(wrapper cipher.AEAD, name string, wrapped []byte) ([]byte, error) {
+	key, err := wrapper.Open(nil, nil, wrapped, []byte(name))
+	if err != nil {
+		return nil, fmt.Errorf("key of %s: %w", name, ErrDamagedKey)
 	}
 	return key, nil
 }

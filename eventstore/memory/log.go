@@ -3,6 +3,8 @@ package memory
 import (
 	"bytes"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +20,7 @@ type Log struct {
 	records []eventstore.Record
 	streams map[events.Stream][]eventstore.Record
 	claims  map[eventstore.ClaimKey]events.Stream
-	// receipts are never removed, only no longer seen.
+	// receipts that have expired are never removed, only no longer seen.
 	receipts map[eventstore.ReceiptKey]receipt
 }
 
@@ -57,6 +59,9 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		case l.claims[op.Key] == b.Stream:
 			delete(l.claims, op.Key)
 		}
+	}
+	if b.DropReceipts {
+		maps.DeleteFunc(l.receipts, func(_ eventstore.ReceiptKey, r receipt) bool { return r.stream == b.Stream })
 	}
 	for _, r := range b.Receipts {
 		r.Data = bytes.Clone(r.Data)
@@ -137,6 +142,22 @@ func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Strea
 	}
 	defer l.mu.Unlock()
 	return l.claims[key], nil
+}
+
+// Claims implements eventstore.Reader.
+func (l *Log) Claims(ctx context.Context, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+	if err := l.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	var held []eventstore.HeldClaim
+	for key, stream := range l.claims {
+		if bytes.Compare(key[:], after[:]) > 0 {
+			held = append(held, eventstore.HeldClaim{Key: key, Stream: stream})
+		}
+	}
+	slices.SortFunc(held, func(a, b eventstore.HeldClaim) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+	return held[:min(max(limit, 0), len(held))], nil
 }
 
 // Receipt implements eventstore.Reader.

@@ -168,6 +168,10 @@ func TestReadingDamagedPages(t *testing.T) {
 			t.Errorf("%s: %v", call, err)
 		}
 	}
+	var broken *ChainError
+	if err := log.CheckChain(t.Context()); !errors.As(err, &broken) || broken.Position < 2 || broken.Position > 500 {
+		t.Errorf("%v does not tell the first position that cannot be read", err)
+	}
 }
 
 // TestChainContinues wants one chain over groups, restarts and refusals.

@@ -24,6 +24,8 @@ type Log struct {
 	readers *sql.DB
 	queries queries
 
+	copying sync.Mutex // one long read at a time; see readLong
+
 	mu     sync.RWMutex // held for reading during each read, so that Close waits for it
 	closed bool
 	close  func() error // run once
@@ -79,6 +81,32 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		<-p.decided
 	}
 	return p.verdict.last, p.verdict.err
+}
+
+// AppendAll appends batches in their order, with nothing of others' in between, and
+// fewer syncs than batches. It returns the position of the last record, and the
+// error of the first batch that was refused; those behind it may be stored. It is
+// for who fills a log and throws it away when that fails.
+func (l *Log) AppendAll(ctx context.Context, batches []eventstore.Batch) (last uint64, err error) {
+	for _, b := range batches {
+		if err := b.Check(); err != nil {
+			return 0, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	pushed, err := l.queue.pushAll(batches)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range pushed {
+		<-p.decided
+		if err == nil {
+			last, err = max(last, p.verdict.last), p.verdict.err
+		}
+	}
+	return last, err
 }
 
 // ID returns what tells this log from every other: 16 random bytes, made with

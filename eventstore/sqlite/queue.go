@@ -37,15 +37,26 @@ func newQueue() *queue {
 
 // push adds an append. It fails with ErrClosed.
 func (q *queue) push(b eventstore.Batch) (*pending, error) {
-	p := &pending{batch: b, decided: make(chan struct{})}
+	pushed, err := q.pushAll([]eventstore.Batch{b})
+	if err != nil {
+		return nil, err
+	}
+	return pushed[0], nil
+}
+
+// pushAll adds appends, with none of others' in between.
+func (q *queue) pushAll(batches []eventstore.Batch) ([]*pending, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return nil, eventstore.ErrClosed
 	}
-	q.waiting = append(q.waiting, p)
+	begin := len(q.waiting)
+	for _, b := range batches {
+		q.waiting = append(q.waiting, &pending{batch: b, decided: make(chan struct{})})
+	}
 	q.filled.Signal()
-	return p, nil
+	return slices.Clone(q.waiting[begin:]), nil
 }
 
 // take blocks until appends wait and removes those at the front that hold up

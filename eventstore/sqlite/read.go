@@ -19,7 +19,8 @@ const columns = "position, stream, version, id, type, time, metadata, data"
 // read to its end at once: a reader that lingered would keep the WAL from being
 // reused.
 type queries struct {
-	stream, all, streamHead, holder, receipt, chain, versions *sql.Stmt
+	stream, all, streamHead, holder, claims, receipt, chain, versions, hash *sql.Stmt
+	byStream, receipts                                                      *sql.Stmt
 }
 
 func prepareQueries(ctx context.Context, db *sql.DB) (q queries, err error) {
@@ -28,9 +29,14 @@ func prepareQueries(ctx context.Context, db *sql.DB) (q queries, err error) {
 		`SELECT ` + columns + ` FROM events WHERE position > ? ORDER BY position LIMIT ?`:              &q.all,
 		`SELECT version, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1`:          &q.streamHead,
 		`SELECT stream FROM claims WHERE key = ?`:                                                      &q.holder,
+		`SELECT hash FROM events WHERE position = ?`:                                                   &q.hash,
+		`SELECT key, stream FROM claims WHERE key > ? ORDER BY key LIMIT ?`:                            &q.claims,
 		`SELECT stream, data FROM receipts WHERE key = ? AND expires > ?`:                              &q.receipt,
 		`SELECT ` + columns + `, hash FROM events
 			WHERE position > ? AND position <= ? ORDER BY position LIMIT ?`: &q.chain,
+		`SELECT ` + columns + ` FROM events WHERE (stream, version) > (?, ?)
+			ORDER BY stream, version LIMIT ?`: &q.byStream,
+		`SELECT key, stream, data, expires FROM receipts WHERE key > ? ORDER BY key LIMIT ?`: &q.receipts,
 		`SELECT stream, version, position FROM events
 			WHERE (stream, version) > (?, ?) ORDER BY stream, version LIMIT ?`: &q.versions,
 	} {
@@ -63,6 +69,28 @@ func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Strea
 	var holder events.Stream
 	err := l.one(ctx, l.queries.holder, []any{key[:]}, &holder)
 	return holder, err
+}
+
+// Claims implements eventstore.Reader.
+func (l *Log) Claims(ctx context.Context, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+	var held []eventstore.HeldClaim
+	err := l.rows(ctx, l.queries.claims, []any{after[:], max(limit, 0)}, func(rows *sql.Rows) error {
+		var key sql.RawBytes
+		var claim eventstore.HeldClaim
+		if err := rows.Scan(&key, &claim.Stream); err != nil {
+			return err
+		}
+		if len(key) != len(claim.Key) {
+			return fmt.Errorf("%s holds a key of %d bytes", claim.Stream, len(key))
+		}
+		copy(claim.Key[:], key)
+		held = append(held, claim)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return held, nil
 }
 
 // Receipt implements eventstore.Reader.

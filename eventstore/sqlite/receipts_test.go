@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,4 +87,26 @@ func receipts(t *testing.T, log *Log) (count int) {
 		t.Fatal(err)
 	}
 	return count
+}
+
+// TestOlderFilesGetTheIndexOfReceipts: without it, an erasure would read all
+// receipts while every append waits.
+func TestOlderFilesGetTheIndexOfReceipts(t *testing.T) {
+	log := open(t, filepath.Join(t.TempDir(), "log.db"))
+	mustAppend(t, log, newBatch(1))
+	log.Close()
+	if err := raw(t, log.path, "DROP INDEX receipts_by_stream"); err != nil {
+		t.Fatal(err)
+	}
+	log = open(t, log.path)
+	rows, err := log.readers.Query("EXPLAIN QUERY PLAN DELETE FROM receipts WHERE stream = 'account-1'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var id, parent, unused int
+	var plan string
+	if !rows.Next() || rows.Scan(&id, &parent, &unused, &plan) != nil || !strings.Contains(plan, "receipts_by_stream") {
+		t.Errorf("receipts of one stream are found by %q", plan)
+	}
 }

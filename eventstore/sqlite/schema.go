@@ -11,6 +11,15 @@ import (
 // a newer konto and may hold what this one does not understand.
 const format = 1
 
+// idLength is how many bytes name a log.
+const idLength = 16
+
+// receiptsByStream was added to files of this format later on: it changes nothing
+// for a konto that does not know of it. Without it, dropping the receipts of one
+// stream would read those of all while every append waits.
+const receiptsByStream = `CREATE INDEX IF NOT EXISTS receipts_by_stream ON receipts (stream);
+`
+
 // The triggers stand against accidents: statements typed into the file, bugs of
 // a later konto. REPLACE needs one of its own, because the rows that it
 // displaces fire no delete trigger. What gets past them is found by CheckChain.
@@ -47,6 +56,7 @@ CREATE TABLE receipts (
 
 CREATE INDEX receipts_by_expiry ON receipts (expires);
 
+` + receiptsByStream + `
 CREATE TRIGGER events_are_never_updated BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 
@@ -76,7 +86,7 @@ func prepare(ctx context.Context, db *sql.DB) error {
 		if _, err := tx.ExecContext(ctx, schema); err != nil {
 			return err
 		}
-		id := make([]byte, 16)
+		id := make([]byte, idLength)
 		rand.Read(id) // never fails
 		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (format, id) VALUES (?, ?)`, format, id); err != nil {
 			return err
@@ -92,5 +102,8 @@ func prepare(ctx context.Context, db *sql.DB) error {
 	if found > format {
 		return fmt.Errorf("log format %d is newer than %d, the newest that this konto knows", found, format)
 	}
-	return nil
+	if _, err := tx.ExecContext(ctx, receiptsByStream); err != nil {
+		return err
+	}
+	return tx.Commit()
 }

@@ -16,7 +16,7 @@ const sweepLimit = 16
 // statements are the writer's, prepared once. This file alone runs them.
 type statements struct {
 	version, insert, holder, take, release *sql.Stmt
-	repeated, leave, forget                *sql.Stmt
+	repeated, leave, forget, drop          *sql.Stmt
 }
 
 func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error) {
@@ -30,6 +30,7 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 		`SELECT stream FROM receipts WHERE key = ? AND expires > ?`: &s.repeated,
 		// One that is there has expired, else the batch would have been refused.
 		`INSERT OR REPLACE INTO receipts (key, stream, data, expires) VALUES (?, ?, ?, ?)`:        &s.leave,
+		`DELETE FROM receipts WHERE stream = ?`:                                                   &s.drop,
 		`DELETE FROM receipts WHERE key IN (SELECT key FROM receipts WHERE expires <= ? LIMIT ?)`: &s.forget,
 	} {
 		if *statement, err = db.PrepareContext(ctx, text); err != nil {
@@ -44,7 +45,7 @@ func (s statements) in(tx *sql.Tx) statements {
 	return statements{
 		version: tx.Stmt(s.version), insert: tx.Stmt(s.insert),
 		holder: tx.Stmt(s.holder), take: tx.Stmt(s.take), release: tx.Stmt(s.release),
-		repeated: tx.Stmt(s.repeated), leave: tx.Stmt(s.leave), forget: tx.Stmt(s.forget),
+		repeated: tx.Stmt(s.repeated), leave: tx.Stmt(s.leave), forget: tx.Stmt(s.forget), drop: tx.Stmt(s.drop),
 	}
 }
 
@@ -71,6 +72,11 @@ func (t *transaction) append(b eventstore.Batch) (verdict, error) {
 	}
 	for _, r := range b.Records {
 		if err := t.store(r); err != nil {
+			return verdict{}, err
+		}
+	}
+	if b.DropReceipts {
+		if _, err := t.drop.Exec(b.Stream); err != nil {
 			return verdict{}, err
 		}
 	}

@@ -23,7 +23,7 @@ type tip struct {
 }
 
 // writer is the only one who writes to the file. After run has begun, only its
-// goroutine uses it.
+// goroutine uses it, but for leaveCheckpoints and takeCheckpoints.
 type writer struct {
 	path       string
 	db         *sql.DB
@@ -54,6 +54,14 @@ func openWriter(ctx context.Context, path string) (*writer, error) {
 }
 
 func (w *writer) close() error { return w.db.Close() }
+
+// leaveCheckpoints has commits no longer move pages out of the write-ahead log,
+// takeCheckpoints has them do it again. Both come between two transactions.
+func (w *writer) leaveCheckpoints() error { return sqlitefile.SetCheckpoints(w.db, 0) }
+
+func (w *writer) takeCheckpoints() error {
+	return sqlitefile.SetCheckpoints(w.db, sqlitefile.CheckpointPages)
+}
 
 // run writes what comes through the queue until it is closed and empty.
 func (w *writer) run(q *queue, h *head) {

@@ -1,0 +1,112 @@
+package keyring
+
+import (
+	"context"
+	"crypto/cipher"
+	"database/sql"
+	"fmt"
+)
+
+// rewrapPage is how many rows are rewrapped at a time.
+const rewrapPage = 1000
+
+// Rotate wraps all keys anew with another 256-bit master key, in one
+// transaction, while the keyring is in use: keys are read as before, new ones
+// wait. When it returns nil, nothing in the file or its write-ahead log can be
+// unwrapped with the old master key any more.
+//
+// After an error the file may be wrapped by either key, but never by both: the
+// new one must be kept until Open tells which it is. ErrDamagedKey: a row cannot
+// be unwrapped; nothing was changed.
+func (k *Keyring) Rotate(ctx context.Context, master []byte) error {
+	k.rotating.Lock()
+	defer k.rotating.Unlock()
+	return k.rotate(ctx, master)
+}
+
+// rotate is Rotate for who holds rotating.
+func (k *Keyring) rotate(ctx context.Context, master []byte) error {
+	next, err := newCipher(master)
+	if err != nil {
+		return fmt.Errorf("next master key: %w", err)
+	}
+	tx, err := k.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return k.failed(err)
+	}
+	defer tx.Rollback()
+	if err := k.rewrap(ctx, tx, next); err != nil {
+		return k.failed(err)
+	}
+	if err := k.exchange(tx, next); err != nil {
+		return k.failed(err)
+	}
+	return k.overwrite(ctx)
+}
+
+// rewrap writes every row anew. Each keeps its length, and so SQLite overwrites
+// the old bytes; see tombstone.
+func (k *Keyring) rewrap(ctx context.Context, tx *sql.Tx, next cipher.AEAD) error {
+	// Only a rotation changes the wrapper, and there is but one.
+	put, err := tx.PrepareContext(ctx, "UPDATE keys SET wrapped = ? WHERE stream = ?")
+	if err != nil {
+		return err
+	}
+	for after := ""; ; {
+		page, err := wrappedKeys(ctx, tx, after)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, r := range page {
+			key, err := unwrap(k.wrapper, r.name, r.wrapped)
+			if err != nil {
+				return err
+			}
+			if _, err := put.ExecContext(ctx, next.Seal(nil, nil, key, []byte(r.name)), r.name); err != nil {
+				return err
+			}
+		}
+		after = page[len(page)-1].name
+	}
+}
+
+// wrappedKey is a row as the file has it.
+type wrappedKey struct {
+	name    string
+	wrapped []byte
+}
+
+func wrappedKeys(ctx context.Context, tx *sql.Tx, after string) (page []wrappedKey, err error) {
+	rows, err := tx.QueryContext(ctx, "SELECT stream, wrapped FROM keys WHERE stream > ? ORDER BY stream LIMIT ?", after, rewrapPage)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r wrappedKey
+		if err := rows.Scan(&r.name, &r.wrapped); err != nil {
+			return nil, err
+		}
+		page = append(page, r)
+	}
+	return page, rows.Err()
+}
+
+// exchange commits the rewrapped rows and takes the wrapper that fits them. A
+// commit that failed may have been stored all the same: the root key's row tells.
+func (k *Keyring) exchange(tx *sql.Tx, next cipher.AEAD) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	failed := tx.Commit()
+	if failed != nil {
+		var wrapped []byte
+		if err := k.lookup.QueryRow(rootName).Scan(&wrapped); err != nil {
+			return failed
+		}
+		if _, err := unwrap(next, rootName, wrapped); err != nil {
+			return failed
+		}
+	}
+	k.wrapper = next
+	return failed
+}

@@ -1,0 +1,45 @@
+package sqlitefile
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestCopyHoldsNothingThatWasDeleted(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "a?b.db"), filepath.Join(dir, "c'd.db") // names that mean something to SQL and to URIs
+	writer, _ := openBoth(t, from, 1)
+	if _, err := writer.Exec("INSERT INTO notes VALUES ('second'); DELETE FROM notes WHERE note = 'first'"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Copy(t.Context(), from, to); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := OpenReaders(to, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	var note string
+	if err := copied.QueryRow("SELECT group_concat(note) FROM notes").Scan(&note); err != nil || note != "second" {
+		t.Errorf("the copy has %q, %v", note, err)
+	}
+}
+
+func TestCopyThatIsCutOffLeavesNoFile(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from.db"), filepath.Join(dir, "to.db")
+	openBoth(t, from, 1)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Copy(ended, from, to); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file is there: %v", err)
+	}
+}

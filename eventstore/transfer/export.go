@@ -1,0 +1,139 @@
+package transfer
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// page is how many events are read, and stored, at a time.
+const page = 1000
+
+// Source is a log to be exported: its records as they are stored.
+type Source interface {
+	Head(ctx context.Context) (uint64, error)
+	ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error)
+}
+
+// Config configures Export.
+type Config struct {
+	Log    Source            // required
+	ID     []byte            // of the log
+	Clear  *eventstore.Store // of the same log; nil: what is sealed stays so
+	Tell   func(done, total uint64)
+	Starts time.Time // what Header.Created says
+}
+
+// Export writes a log as it is when the call begins. What it writes in clear
+// holds every secret of the log.
+func Export(ctx context.Context, to io.Writer, cfg Config) (End, error) {
+	head, err := cfg.Log.Head(ctx)
+	if err != nil {
+		return End{}, err
+	}
+	w := newWriter(to)
+	header := Header{Format: format, Log: cfg.ID, Encrypted: cfg.Clear == nil, Head: head, Created: cfg.Starts.UTC()}
+	if err := w.put(line{Export: &header}); err != nil {
+		return End{}, err
+	}
+	for done := uint64(0); done < head; {
+		if cfg.Tell != nil {
+			cfg.Tell(done, head)
+		}
+		records, err := cfg.Log.ReadAll(ctx, done, int(min(page, head-done)))
+		if err != nil {
+			return End{}, err
+		}
+		if len(records) == 0 || records[0].Position != done+1 {
+			return End{}, fmt.Errorf("the log has no record at position %d", done+1)
+		}
+		for _, r := range records {
+			if err := w.record(ctx, cfg.Clear, r); err != nil {
+				return End{}, fmt.Errorf("event %s at position %d: %w", r.Type, r.Position, err)
+			}
+		}
+		done = records[len(records)-1].Position
+	}
+	if cfg.Tell != nil {
+		cfg.Tell(head, head)
+	}
+	return w.finish(head, cfg.Clear == nil)
+}
+
+// writer writes lines and hashes them.
+type writer struct {
+	to     *bufio.Writer
+	digest hash.Hash
+	chain  [sha256.Size]byte
+}
+
+func newWriter(to io.Writer) *writer {
+	return &writer{to: bufio.NewWriterSize(to, 1<<16), digest: sha256.New()}
+}
+
+// record writes one event, decrypted when clear is not nil.
+func (w *writer) record(ctx context.Context, clear *eventstore.Store, r eventstore.Record) error {
+	e := entry{Position: r.Position, Stream: r.Stream, Version: r.Version, ID: r.ID, Type: r.Type, Time: r.Time}
+	if clear == nil {
+		w.chain = eventstore.ChainHash(w.chain, r)
+		e.Metadata, e.Data = quoted(r.Metadata), quoted(r.Data)
+		return w.put(line{Event: &e})
+	}
+	opened, err := clear.OpenRecord(ctx, r)
+	if err != nil {
+		return err
+	}
+	if e.Shredded = opened.Shredded; !e.Shredded {
+		if e.Metadata, err = json.Marshal(opened.Metadata); err != nil {
+			return err
+		}
+		e.Data = opened.Data
+		if !e.Data.IsValid() { // which Marshal would quote
+			return events.ErrMisfit
+		}
+	}
+	return w.put(line{Event: &e})
+}
+
+// quoted is bytes as a JSON string in base64.
+func quoted(b []byte) jsontext.Value {
+	text, err := json.Marshal(b)
+	if err != nil {
+		panic(err) // bytes always marshal
+	}
+	return text
+}
+
+func (w *writer) put(l line) error {
+	// Data as it is, to the byte.
+	text, err := json.Marshal(l, jsontext.PreserveRawStrings(true))
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	w.digest.Write(text)
+	_, err = w.to.Write(text)
+	return err
+}
+
+// finish writes the last line.
+func (w *writer) finish(n uint64, sealed bool) (End, error) {
+	end := End{Events: n, SHA256: w.digest.Sum(nil)}
+	if sealed {
+		end.Chain = w.chain[:]
+	}
+	if err := w.put(line{End: &end}); err != nil {
+		return End{}, err
+	}
+	return end, w.to.Flush()
+}

@@ -1,0 +1,83 @@
+package transfer
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+// format is the version of the text. One with a higher number was written by a
+// newer konto.
+const format = 1
+
+var (
+	// ErrFormat is matched by the error for a text that is not an export, or is a
+	// damaged one. What was made of it must be thrown away.
+	ErrFormat = errors.New("not an export of konto, or a damaged one")
+
+	// ErrCutOff is matched by the error for an export whose end is missing. What
+	// was made of it must be thrown away.
+	ErrCutOff = errors.New("the export is cut off")
+
+	// ErrNewer is matched by the error for an export that a newer konto wrote.
+	ErrNewer = errors.New("a newer konto wrote the export")
+)
+
+// Header is what the first line says of all others.
+type Header struct {
+	Format    int       `json:"format"`
+	Log       hexBytes  `json:"log"` // id of the log
+	Encrypted bool      `json:"encrypted"`
+	Head      uint64    `json:"head"` // position of the last event
+	Created   time.Time `json:"created"`
+}
+
+// End is what the last line says of those before it.
+type End struct {
+	Events uint64   `json:"events"`
+	Chain  hexBytes `json:"chain,omitzero"` // of the log's last record, when the events are encrypted
+	SHA256 hexBytes `json:"sha256"`         // of all bytes before the line
+}
+
+// line is one line; one of its members is there.
+type line struct {
+	Export *Header `json:"export,omitzero"`
+	Event  *entry  `json:"event,omitzero"`
+	End    *End    `json:"end,omitzero"`
+}
+
+// entry is one event. Metadata and Data are JSON, or base64 of what is stored.
+type entry struct {
+	Position uint64         `json:"position"`
+	Stream   events.Stream  `json:"stream"`
+	Version  uint64         `json:"version"`
+	ID       ulid.ULID      `json:"id"`
+	Type     string         `json:"type"`
+	Time     time.Time      `json:"time"`
+	Shredded bool           `json:"shredded,omitzero"`
+	Metadata jsontext.Value `json:"metadata,omitzero"`
+	Data     jsontext.Value `json:"data,omitzero"`
+}
+
+// hexBytes is written in hex digits.
+type hexBytes []byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (b hexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *hexBytes) UnmarshalText(text []byte) (err error) {
+	*b, err = hex.AppendDecode(nil, text)
+	return err
+}
+
+// damaged says where a text is wrong, and nothing of what it says.
+func damaged(line uint64, reason string) error {
+	return fmt.Errorf("%w: line %d %s", ErrFormat, line, reason)
+}

@@ -1,0 +1,137 @@
+package transfer
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+
+	"github.com/go-json-experiment/json"
+)
+
+// longest is how long a line may be, in bytes: many times what an event comes to.
+const longest = 16 << 20
+
+// Reader reads an export, line by line.
+type Reader struct {
+	header Header
+	lines  *bufio.Scanner
+	digest hash.Hash
+	number uint64 // of the line that was read last
+	done   uint64 // position of the event that was read last
+}
+
+// NewReader reads the first line. Errors: ErrFormat, ErrCutOff, ErrNewer.
+func NewReader(from io.Reader) (*Reader, error) {
+	r := &Reader{lines: bufio.NewScanner(from), digest: sha256.New()}
+	r.lines.Buffer(make([]byte, 1<<16), longest)
+	r.lines.Split(whole)
+	text, err := r.text()
+	if err != nil {
+		return nil, err
+	}
+	// Leniently at first: a newer konto may have more to say here.
+	var first struct {
+		Export *struct {
+			Format int `json:"format"`
+		} `json:"export"`
+	}
+	if json.Unmarshal(text, &first) != nil || first.Export == nil || first.Export.Format < 1 {
+		return nil, ErrFormat
+	}
+	if first.Export.Format > format {
+		return nil, ErrNewer
+	}
+	l, err := r.decode(text)
+	if err != nil {
+		return nil, err
+	}
+	r.header = *l.Export
+	return r, nil
+}
+
+// Header is what the first line says.
+func (r *Reader) Header() Header { return r.header }
+
+// Check reads to the end, and tells what is wrong.
+func (r *Reader) Check() (End, error) {
+	for {
+		if _, end, err := r.next(); err != nil {
+			return End{}, err
+		} else if end != nil {
+			return *end, nil
+		}
+	}
+}
+
+// next returns the next event, or what the last line says when it fits all that
+// came before and nothing follows.
+func (r *Reader) next() (*entry, *End, error) {
+	before := r.digest.Sum(nil)
+	text, err := r.text()
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := r.decode(text)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case l.Event != nil:
+		if r.done++; l.Event.Position != r.done || r.done > r.header.Head {
+			return nil, nil, damaged(r.number, "is not the next event")
+		}
+		return l.Event, nil, nil
+	case l.End == nil:
+		return nil, nil, damaged(r.number, "is neither an event nor the end")
+	case l.End.Events != r.done || r.done != r.header.Head || !bytes.Equal(l.End.SHA256, before):
+		return nil, nil, damaged(r.number, "does not fit the lines before it")
+	}
+	if _, err := r.text(); !errors.Is(err, ErrCutOff) {
+		return nil, nil, damaged(r.number, "follows the end")
+	}
+	return nil, l.End, nil
+}
+
+// text returns the next line, without its end, until the next call.
+func (r *Reader) text() ([]byte, error) {
+	r.number++
+	if r.lines.Scan() {
+		r.digest.Write(r.lines.Bytes())
+		r.digest.Write([]byte("\n"))
+		return r.lines.Bytes(), nil
+	}
+	switch err := r.lines.Err(); {
+	case err == nil && r.number == 1:
+		return nil, ErrFormat
+	case err == nil:
+		return nil, ErrCutOff
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, damaged(r.number, "is too long")
+	default:
+		return nil, err
+	}
+}
+
+// decode never quotes what it cannot read.
+func (r *Reader) decode(text []byte) (l line, err error) {
+	if json.Unmarshal(text, &l, json.RejectUnknownMembers(true)) != nil {
+		return l, damaged(r.number, "is not what konto writes")
+	}
+	if r.number == 1 != (l.Export != nil) {
+		return l, damaged(r.number, "is out of place")
+	}
+	return l, nil
+}
+
+// whole is bufio.ScanLines for lines that have an end: one without was cut off.
+func whole(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF {
+		return len(data), nil, nil
+	}
+	return 0, nil, nil
+}
