@@ -7,8 +7,8 @@ import (
 )
 
 // Command is something that a caller wants of an account: Open, Update,
-// RecordFacts, RequestEmailChange, ConfirmEmailChange, CancelEmailChange or
-// ChangePassword. Times and ids that it needs arrive inside it.
+// RecordFacts, RequestEmailChange, ConfirmEmailChange, CancelEmailChange,
+// ChangePassword or Erase. Times and ids that it needs arrive inside it.
 type Command interface{ command() }
 
 // Open makes an account. If its stream exists already, the answer is *VersionMismatch.
@@ -17,7 +17,8 @@ type Open struct {
 	PaywayID      string // 24 hex digits; NewPaywayID's when not imported
 	Administrator bool
 	Profile       events.ProfileUpdated // values as the caller sent them
-	PasswordHash  string                // argon2id, "" for none
+	PasswordHash  string                // argon2id in PHC string format, "" for none
+	Facts         events.FactsRecorded  // what other systems know of it already
 	// FormatsDecided is Update's.
 	FormatsDecided bool
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/events"
 	"konto/eventstore"
 )
 
@@ -92,6 +93,12 @@ func (h *Accounts) attempt(ctx context.Context, id ulid.ULID, batch []*call) err
 			return refusal
 		case err == nil, taken != nil, errors.Is(err, eventstore.ErrConflict), errors.Is(err, eventstore.ErrRepeated):
 			if state, err = h.refresh(ctx, id, state); err != nil {
+				return err
+			}
+			fresh = true
+		case errors.Is(err, eventstore.ErrDestroyed) && state.Exists():
+			// The state is of a time when the account still had its key.
+			if state, err = h.fold(ctx, id, events.Account{}); err != nil {
 				return err
 			}
 			fresh = true

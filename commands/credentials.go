@@ -112,7 +112,7 @@ func (c *Credentials) mustExist(ctx context.Context, account ulid.ULID) error {
 	if err != nil {
 		return err
 	}
-	if last.Version == 0 || last.Type == events.TypeAccountErased {
+	if last.Version == 0 || last.Type == events.TypeAccountErased || last.Shredded {
 		return ErrNotFound
 	}
 	return nil

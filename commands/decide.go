@@ -35,6 +35,8 @@ func decide(state events.Account, c Command) (decision, error) {
 		return decideCancelEmailChange(state, c)
 	case ChangePassword:
 		return decideChangePassword(state, c)
+	case Erase:
+		return decideErase(state)
 	}
 	return decision{}, fmt.Errorf("command %T is unknown", c)
 }

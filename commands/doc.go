@@ -9,7 +9,8 @@
 //	  recall        the account's state: cached or folded    cache.go
 //	  decide        the rules, pure: state and command in,   decide.go, open.go,
 //	                payloads or an error out                 update.go, facts.go,
-//	                                                         emailchange.go, changepassword.go
+//	                                                         emailchange.go, changepassword.go,
+//	                                                         erase.go
 //	  replays       what was carried out before              once.go
 //	  round         events with ids and times, and claims    round.go
 //	  Store.Append  all of it in one durable append

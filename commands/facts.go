@@ -6,17 +6,29 @@ import "konto/events"
 func decideFacts(state events.Account, r RecordFacts) (decision, error) {
 	f := r.Facts
 	var c checker
-	c.count("/activeDomains", f.ActiveDomains)
-	c.count("/seNuDomains", f.SeNuDomains)
-	c.field("/pendingOrder", &f.PendingOrder, nil)
-	c.field("/bankidName", &f.BankIDName, nil)
+	c.facts("", &f)
 	if len(c.wrong) > 0 {
 		return decision{}, &Invalid{Fields: c.wrong}
 	}
 	if !state.Exists() {
 		return decision{}, ErrNotFound
 	}
-	known := state.Facts
+	if f = unknownOf(f, state.Facts); f == (events.FactsRecorded{}) {
+		return decision{}, nil
+	}
+	return decision{payloads: []events.Payload{f}}, nil
+}
+
+// facts checks what is below a place in the caller's fields.
+func (c *checker) facts(below string, f *events.FactsRecorded) {
+	c.count(below+"/activeDomains", f.ActiveDomains)
+	c.count(below+"/seNuDomains", f.SeNuDomains)
+	c.field(below+"/pendingOrder", &f.PendingOrder, nil)
+	c.field(below+"/bankidName", &f.BankIDName, nil)
+}
+
+// unknownOf is f without what is known already.
+func unknownOf(f events.FactsRecorded, known events.Facts) events.FactsRecorded {
 	f.ActiveDomains = news(f.ActiveDomains, known.ActiveDomains)
 	f.SeNuDomains = news(f.SeNuDomains, known.SeNuDomains)
 	f.Verified = news(f.Verified, known.Verified)
@@ -26,10 +38,7 @@ func decideFacts(state events.Account, r RecordFacts) (decision, error) {
 	if f.BankIDName.To == known.BankIDName {
 		f.BankIDName = events.Change[string]{}
 	}
-	if f == (events.FactsRecorded{}) {
-		return decision{}, nil
-	}
-	return decision{payloads: []events.Payload{f}}, nil
+	return f
 }
 
 // count is the rule for a number of things.

@@ -49,7 +49,7 @@ func (h *Accounts) replay(ctx context.Context, once Once) (out Outcome, ok bool,
 	}
 	stream, data, err := h.store.Receipt(ctx, once.Name)
 	switch {
-	case errors.Is(err, eventstore.ErrNoKey):
+	case errors.Is(err, eventstore.ErrDestroyed):
 		return Outcome{}, false, ErrReused // by an account that was erased since
 	case err != nil:
 		return Outcome{}, false, fmt.Errorf("look up a request: %w", err)

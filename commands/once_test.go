@@ -308,7 +308,7 @@ type forgetting struct {
 
 func (k forgetting) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
 	if stream == k.stream {
-		return nil, eventstore.ErrNoKey
+		return nil, eventstore.ErrDestroyed
 	}
 	return k.Keys.Cipher(ctx, stream)
 }

@@ -52,9 +52,10 @@ func decideOpen(state events.Account, o Open) (decision, error) {
 	c.required("/email", &o.Email, emailAddress)
 	c.required("/paywayId", &o.PaywayID, paywayIDForm)
 	c.profile(&o.Profile, events.Profile{}, o.FormatsDecided)
-	if o.PasswordHash != "" && !strings.HasPrefix(o.PasswordHash, passwordPrefix) {
-		c.reject("/password", &fault{CodeInvalidFormat, "The password must arrive as an argon2id hash."})
+	if _, err := readHash(o.PasswordHash); o.PasswordHash != "" && err != nil {
+		c.reject("/password", &fault{CodeInvalidFormat, "The password must arrive as an argon2id hash (PHC string format) that is not too costly to verify."})
 	}
+	c.facts("/facts", &o.Facts)
 	if len(c.wrong) > 0 {
 		return decision{}, &Invalid{Fields: c.wrong}
 	}
@@ -67,6 +68,9 @@ func decideOpen(state events.Account, o Open) (decision, error) {
 	}}}
 	if o.PasswordHash != "" {
 		d.payloads = append(d.payloads, events.PasswordChanged{Hash: o.PasswordHash})
+	}
+	if facts := unknownOf(o.Facts, events.Facts{}); facts != (events.FactsRecorded{}) {
+		d.payloads = append(d.payloads, facts)
 	}
 	return d, nil
 }

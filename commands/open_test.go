@@ -9,7 +9,7 @@ import (
 	"konto/events"
 )
 
-const someHash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$a2V5a2V5"
+const someHash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U"
 
 func TestOpenNormalises(t *testing.T) {
 	d, err := decide(events.Account{}, Open{
@@ -23,6 +23,40 @@ func TestOpenNormalises(t *testing.T) {
 	}
 	if err != nil || !reflect.DeepEqual(d.payloads, want) {
 		t.Errorf("got %+v, %v; want %+v", d.payloads, err, want)
+	}
+}
+
+// A hash that cannot be verified would lock the account's owner out, and one that
+// is too costly would stop the machine.
+func TestOpenTakesOnlyHashesThatCanBeVerified(t *testing.T) {
+	for name, hash := range map[string]string{
+		"another algorithm": "$2b$12$abcdefghijklmnopqrstuv",
+		"cut off":           someHash[:len(someHash)-36],
+		"too costly":        strings.Replace(someHash, "m=19456", "m=4194304", 1),
+		"another version":   strings.Replace(someHash, "v=19", "v=16", 1),
+	} {
+		err := Open{Email: "a@b.se", PaywayID: NewPaywayID(), PasswordHash: hash}.Check()
+		var invalid *Invalid
+		if !errors.As(err, &invalid) || len(invalid.Fields) != 1 || invalid.Fields[0].Field != "/password" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestOpenRecordsTheFactsThatAreKnown(t *testing.T) {
+	domains, none, no := 2, 0, false
+	d, err := decide(events.Account{}, Open{Email: "a@b.se", PaywayID: NewPaywayID(), Facts: events.FactsRecorded{
+		ActiveDomains: &domains, SeNuDomains: &none, Verified: &no, BankIDName: events.Set(" Anna "),
+	}})
+	want := events.FactsRecorded{ActiveDomains: &domains, BankIDName: events.Set("Anna")}
+	if err != nil || len(d.payloads) != 2 || !reflect.DeepEqual(d.payloads[1], want) {
+		t.Errorf("got %+v, %v", d.payloads, err)
+	}
+	less := -1
+	err = Open{Email: "a@b.se", PaywayID: NewPaywayID(), Facts: events.FactsRecorded{SeNuDomains: &less}}.Check()
+	var invalid *Invalid
+	if !errors.As(err, &invalid) || invalid.Fields[0].Field != "/facts/seNuDomains" {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -65,15 +65,7 @@ func (p proof) check(c *checker, state events.Account) error {
 // verifyPassword tells whether a password is that of an argon2id hash in PHC
 // string format. It waits for its turn, no longer than ctx.
 func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
-	var version, threads int
-	var memory, time uint32
-	var rest string
-	n, err := fmt.Sscanf(hash, passwordPrefix+"v=%d$m=%d,t=%d,p=%d$%s", &version, &memory, &time, &threads, &rest)
-	if err != nil || n != 5 || version != argon2.Version || threads < 1 || threads > 255 ||
-		time < 1 || time > maxArgonTime || memory > maxArgonMemory {
-		return false, errHash
-	}
-	salt, key, err := saltAndKey(rest)
+	h, err := readHash(hash)
 	if err != nil {
 		return false, err
 	}
@@ -81,8 +73,29 @@ func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
 		return false, err
 	}
 	defer leaveTurn()
-	derived := argon2.IDKey([]byte(password), salt, time, memory, uint8(threads), uint32(len(key)))
-	return subtle.ConstantTimeCompare(derived, key) == 1, nil
+	derived := argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, uint32(len(h.key)))
+	return subtle.ConstantTimeCompare(derived, h.key) == 1, nil
+}
+
+// argonHash is a stored hash.
+type argonHash struct {
+	time, memory uint32
+	threads      uint8
+	salt, key    []byte
+}
+
+// readHash reads a hash that konto can verify, else errHash.
+func readHash(text string) (h argonHash, err error) {
+	var version, threads int
+	var rest string
+	n, err := fmt.Sscanf(text, passwordPrefix+"v=%d$m=%d,t=%d,p=%d$%s", &version, &h.memory, &h.time, &threads, &rest)
+	if err != nil || n != 5 || version != argon2.Version || threads < 1 || threads > 255 ||
+		h.time < 1 || h.time > maxArgonTime || h.memory > maxArgonMemory {
+		return argonHash{}, errHash
+	}
+	h.threads = uint8(threads)
+	h.salt, h.key, err = saltAndKey(rest)
+	return h, err
 }
 
 // saltAndKey decodes the last two parts of a hash: salt$key.
