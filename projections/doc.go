@@ -4,12 +4,17 @@
 //
 //   - the loop and its errors: follower.go, failure.go
 //   - read.db, accounts, credentials and third parties: readmodel.go, schema.go, rows.go, fold.go, thirdparties.go
-//   - files that belong to one history of the log: logfile.go
+//   - rows whose key is destroyed: remains.go
+//   - files that belong to one history of the log: logfile.go, logfilecheck.go
+//   - rows as verify compares them: stored.go
+//   - read.db made once more beside the one in use: rebuild.go and its steps, rebuildspread.go (with spill.go), rebuildaccounts.go,
+//     rebuildothers.go, rebuildcompare.go (with rebuildrows.go), rebuildexchange.go; modelfile.go is what is exchanged
 //   - what of it is kept in memory: recent.go
 //   - access by token: authenticate.go
 //   - reads that are never older than an acknowledged write: reader.go
 //   - accounts as they were: past.go
 //   - what a changed password does to sessions: sessions.go
+//   - everything that follows from the log, compared with it: verify/
 //   - the publisher to NATS JetStream, and a subscriber for reactors: nats/
 //   - the reactor that mails codes: mail/
 //   - one attempt to tell a third party of an event: webhook/

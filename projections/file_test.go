@@ -45,7 +45,7 @@ func TestRowsMovedToAnotherPlaceAreRefused(t *testing.T) {
 	h := newHouse(t)
 	a, b := h.openAccount("a@example.com"), h.openAccount("b@example.com")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
-	_, err := h.model.writer.Exec("UPDATE account SET content = (SELECT content FROM account WHERE id = ?) WHERE id = ?", a[:], b[:])
+	_, err := h.model.file.writer.Exec("UPDATE account SET content = (SELECT content FROM account WHERE id = ?) WHERE id = ?", a[:], b[:])
 	h.must(err)
 	h.forgetMemory()
 	if _, _, err := h.model.Account(t.Context(), b); err == nil {
@@ -63,7 +63,7 @@ func TestFileOfAnotherSchemaOrKeyringIsMadeAnew(t *testing.T) {
 			h := newHouse(t)
 			ids := h.history()
 			h.must(h.model.Apply(t.Context(), h.all(0)))
-			_, err := h.model.writer.Exec(change)
+			_, err := h.model.file.writer.Exec(change)
 			h.must(err)
 			h.must(h.model.Close())
 			h.openModel()

@@ -21,6 +21,7 @@ type fold struct {
 	credentials map[ulid.ULID]events.Credential
 
 	thirdParties map[ulid.ULID]events.ThirdParty
+	removed      []ulid.ULID // third parties
 }
 
 func newFold(model *ReadModel, tx *sql.Tx) *fold {
@@ -37,7 +38,9 @@ func newFold(model *ReadModel, tx *sql.Tx) *fold {
 func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	m.applying.Lock()
 	defer m.applying.Unlock()
-	tx, err := m.writer.BeginTx(ctx, nil)
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	tx, err := m.file.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return m.wrap("begin to write", err)
 	}
@@ -179,44 +182,55 @@ func (f *fold) writeAccounts(ctx context.Context) error {
 	if len(f.accounts) == 0 {
 		return nil
 	}
-	put, err := f.tx.PrepareContext(ctx, `INSERT INTO account (id, erased, content) VALUES (?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET erased = excluded.erased, content = excluded.content`)
+	put, err := f.tx.PrepareContext(ctx, `INSERT INTO account (`+accountColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET erased = excluded.erased, version = excluded.version, position = excluded.position,
+			opened = excluded.opened, updated = excluded.updated, content = excluded.content`)
 	if err != nil {
 		return err
 	}
 	defer put.Close()
 	for id, a := range f.accounts {
-		content, err := f.model.accountContent(ctx, id, a)
+		a, content, err := f.model.sealAccount(ctx, id, a)
 		if err != nil {
 			return err
 		}
-		if _, err := put.ExecContext(ctx, id[:], a.Erased, content); err != nil {
+		if _, err := put.ExecContext(ctx, accountRow(id, a, content)...); err != nil {
 			return err
 		}
+		f.accounts[id] = a
 	}
 	return nil
+}
+
+// accountRow is what accountColumns hold of an account.
+func accountRow(id ulid.ULID, a events.Account, content []byte) []any {
+	return []any{
+		id[:], a.Erased && !a.Shredded, a.Version, a.Position, milliseconds(a.Opened), milliseconds(a.Updated), content,
+	}
 }
 
 func (f *fold) writeCredentials(ctx context.Context) error {
 	if len(f.credentials) == 0 {
 		return nil
 	}
-	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (id, consumer, account, parent, content) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET consumer = excluded.consumer, account = excluded.account, parent = excluded.parent, content = excluded.content`)
+	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (`+credentialColumns+`, consumer, account, parent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET version = excluded.version, issued = excluded.issued, revoked = excluded.revoked, consumer = excluded.consumer, account = excluded.account, parent = excluded.parent, content = excluded.content`)
 	if err != nil {
 		return err
 	}
 	defer put.Close()
 	for id, c := range f.credentials {
-		content, err := f.model.seal(ctx, events.CredentialStream(id), credentialTable, c)
+		c, content, err := f.model.sealCredential(ctx, id, c)
 		if err != nil {
 			return err
 		}
 		// A consumer's key never expires, so it is usable until it is revoked.
 		usable := c.Kind == events.KindConsumer && c.Revoked.IsZero()
-		if _, err := put.ExecContext(ctx, id[:], sql.NullString{String: c.Name, Valid: usable}, sessionOf(&c, c.Account), sessionOf(&c, c.Parent), content); err != nil {
+		if _, err := put.ExecContext(ctx, id[:], c.Version, milliseconds(c.Issued), milliseconds(c.Revoked), content,
+			sql.NullString{String: c.Name, Valid: usable}, sessionOf(&c, c.Account), sessionOf(&c, c.Parent)); err != nil {
 			return err
 		}
+		f.credentials[id] = c
 	}
 	return nil
 }

@@ -139,12 +139,20 @@ func recreate(db *sql.DB, path string) (*sql.DB, error) {
 	if err := db.Close(); err != nil {
 		return nil, fmt.Errorf("close %s to make it anew: %w", path, err)
 	}
-	for _, name := range []string{path + "-wal", path + "-shm", path} {
-		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("make %s anew: %w", path, err)
-		}
+	if err := removeDatabase(path); err != nil {
+		return nil, fmt.Errorf("make %s anew: %w", path, err)
 	}
 	return sqlitefile.OpenWriter(path)
+}
+
+// removeDatabase deletes a SQLite file that nobody has open, the file itself last.
+func removeDatabase(path string) error {
+	for _, name := range []string{path + "-wal", path + "-shm", path + "-journal", path} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f LogFile) createTables(ctx context.Context, db *sql.DB) error {
@@ -153,13 +161,17 @@ func (f LogFile) createTables(ctx context.Context, db *sql.DB) error {
 		return sqlitefile.Explain(err)
 	}
 	defer tx.Rollback()
-	// Both pragmas are part of the transaction: a file has them and the tables, or neither.
-	marks := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", f.Application, f.Schema)
-	if _, err := tx.ExecContext(ctx, marks+progress+f.Tables); err != nil {
+	if _, err := tx.ExecContext(ctx, f.statements()); err != nil {
 		return fmt.Errorf("create tables: %w", sqlitefile.Explain(err))
 	}
 	if _, err := tx.ExecContext(ctx, "INSERT INTO progress (one, keyring, position, event) VALUES (1, ?, 0, ?)", f.Keyring, ulid.Zero[:]); err != nil {
 		return fmt.Errorf("create tables: %w", sqlitefile.Explain(err))
 	}
 	return sqlitefile.Explain(tx.Commit())
+}
+
+// statements make a new file. Both pragmas are part of the transaction: a file
+// has them and the tables, or neither.
+func (f LogFile) statements() string {
+	return fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", f.Application, f.Schema) + progress + f.Tables
 }

@@ -29,6 +29,8 @@ type Past struct {
 
 	mu     sync.Mutex
 	states *simplelru.LRU[ulid.ULID, []events.Account] // last used first; slices are never changed
+	// forgotten counts calls of Forget: what was folded before one is not kept after it.
+	forgotten int
 }
 
 // NewPast reads from store.
@@ -42,19 +44,19 @@ func NewPast(store *eventstore.Store) *Past {
 
 // AccountAt returns an account right after the event with that version. It may
 // be called by many goroutines at once. Errors: ErrNoAccount for version 0;
-// ErrOutOfStep when the stream is shorter; eventstore.ErrNoKey when the account
-// was erased since and its key is gone.
+// ErrOutOfStep when the stream is shorter. Of an account whose key was destroyed
+// since it is not known any more what it was: it is erased at every version.
 func (p *Past) AccountAt(ctx context.Context, id ulid.ULID, version uint64) (events.Account, error) {
 	if version == 0 {
 		return events.Account{}, ErrNoAccount
 	}
-	a := p.before(id, version)
+	a, forgotten := p.before(id, version)
 	for a.Version < version {
 		if err := p.fold(ctx, id, &a, version); err != nil {
 			return events.Account{}, err
 		}
 	}
-	p.keep(id, a)
+	p.keep(id, a, forgotten)
 	return a, nil
 }
 
@@ -79,9 +81,17 @@ func (p *Past) fold(ctx context.Context, id ulid.ULID, a *events.Account, versio
 	return nil
 }
 
+// Forget drops what is kept of an account whose key was destroyed.
+func (p *Past) Forget(id ulid.ULID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgotten++
+	p.states.Remove(id)
+}
+
 // before is the last state kept that is not beyond the version, or the zero
-// Account.
-func (p *Past) before(id ulid.ULID, version uint64) (a events.Account) {
+// Account, and what to pass to keep.
+func (p *Past) before(id ulid.ULID, version uint64) (a events.Account, forgotten int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	states, _ := p.states.Get(id)
@@ -90,13 +100,17 @@ func (p *Past) before(id ulid.ULID, version uint64) (a events.Account) {
 			a = s
 		}
 	}
-	return a
+	return a, p.forgotten
 }
 
-// keep puts a state in front of those kept of the account.
-func (p *Past) keep(id ulid.ULID, a events.Account) {
+// keep puts a state in front of those kept of the account, unless any was to be
+// forgotten since before was called.
+func (p *Past) keep(id ulid.ULID, a events.Account, forgotten int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.forgotten != forgotten {
+		return
+	}
 	kept, _ := p.states.Get(id)
 	states := append(make([]events.Account, 0, pastStates+1), a)
 	for _, s := range kept {

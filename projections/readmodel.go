@@ -20,26 +20,29 @@ const (
 	recentCredentials = 16384
 )
 
-// readers is how many requests may read the file at the same time.
-const readers = 4
-
 // ReadModel is read.db: the accounts (AccountMe), the credentials (access) and
 // the third parties, with the position they are at. It is a Projection.
 //
 // The file is a copy of what the log holds and may be deleted while konto is
 // stopped: the follower rebuilds it.
 type ReadModel struct {
-	path    string
-	keys    eventstore.Keys
-	writer  *sql.DB
-	readers *sql.DB
+	path string
+	log  eventstore.Feed
+	keys eventstore.Keys
 
-	selectAccount    *sql.Stmt
-	selectCredential *sql.Stmt
+	// exchange is held for reading by whoever uses file, and for writing while a
+	// rebuilt one takes its place. Who holds it does not take it again: between
+	// the two, an exchange may begin to wait.
+	exchange sync.RWMutex
+	file     *modelFile
 
 	applying    sync.Mutex // Apply reads rows from memory that only it may change
 	accounts    *recent[events.Account]
 	credentials *recent[events.Credential]
+
+	rebuilding sync.Mutex    // one rebuild at a time
+	closing    chan struct{} // closed by Close, ends a rebuild
+	closed     sync.Once
 }
 
 // OpenReadModel opens or makes the file at path. Rows are encrypted with the
@@ -48,55 +51,60 @@ type ReadModel struct {
 // made anew, its cursors included, and fills itself from the log; one that is
 // damaged or no read model is left alone and an error.
 func OpenReadModel(ctx context.Context, path string, log eventstore.Feed, keys eventstore.Keys) (*ReadModel, error) {
-	m := &ReadModel{
-		path: path, keys: keys,
-		accounts:    newRecent[events.Account](recentAccounts),
-		credentials: newRecent[events.Credential](recentCredentials),
-	}
-	if err := m.open(ctx, log); err != nil {
-		m.Close()
+	m := newReadModel(path, log, keys)
+	if err := m.open(ctx); err != nil {
 		return nil, fmt.Errorf("read model: %w", advise(err))
 	}
 	return m, nil
 }
 
-func (m *ReadModel) open(ctx context.Context, log eventstore.Feed) (err error) {
-	if m.writer, err = openWriter(ctx, m.path, log, m.keys.Derive("read model")); err != nil {
+func newReadModel(path string, log eventstore.Feed, keys eventstore.Keys) *ReadModel {
+	return &ReadModel{
+		path: path, log: log, keys: keys,
+		accounts:    newRecent[events.Account](recentAccounts),
+		credentials: newRecent[events.Credential](recentCredentials),
+		closing:     make(chan struct{}),
+	}
+}
+
+func (m *ReadModel) open(ctx context.Context) error {
+	// What a rebuild that was interrupted left. This process holds the only one
+	// that may still run, and none does before the file is open.
+	if err := removeDatabase(m.nextPath()); err != nil {
 		return err
 	}
-	if m.readers, err = sqlitefile.OpenReaders(m.path, readers); err != nil {
+	writer, err := m.logFile().Open(ctx)
+	if err != nil {
 		return err
 	}
-	if m.selectAccount, err = m.readers.PrepareContext(ctx, accountQuery); err != nil {
-		return err
-	}
-	m.selectCredential, err = m.readers.PrepareContext(ctx, credentialQuery)
+	m.file, err = openModelFile(ctx, m.path, writer)
 	return err
 }
 
-// Close frees the file.
+// Close frees the file. A rebuild that runs ends first.
 func (m *ReadModel) Close() error {
-	var errs []error
-	// The writer goes last: the last connection folds the write-ahead log into
-	// the file, and readers may not write.
-	for _, db := range []*sql.DB{m.readers, m.writer} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
-	return errors.Join(errs...)
+	m.closed.Do(func() { close(m.closing) })
+	m.rebuilding.Lock()
+	defer m.rebuilding.Unlock()
+	m.exchange.Lock()
+	defer m.exchange.Unlock()
+	return m.file.close()
 }
 
 // Position implements Projection.
 func (m *ReadModel) Position(ctx context.Context) (position uint64, err error) {
-	err = m.readers.QueryRowContext(ctx, "SELECT position FROM progress").Scan(&position)
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	err = m.file.readers.QueryRowContext(ctx, "SELECT position FROM progress").Scan(&position)
 	return position, m.wrap("read the position in", err)
 }
 
 // Cursor returns the value last set under a name, nil when there is none. It is
 // for followers that keep their work elsewhere and only need to find their place.
 func (m *ReadModel) Cursor(ctx context.Context, name string) (value []byte, err error) {
-	err = m.readers.QueryRowContext(ctx, "SELECT value FROM cursor WHERE name = ?", name).Scan(&value)
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	err = m.file.readers.QueryRowContext(ctx, "SELECT value FROM cursor WHERE name = ?", name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -106,7 +114,9 @@ func (m *ReadModel) Cursor(ctx context.Context, name string) (value []byte, err 
 // SetCursor sets the value under a name. Like all of the file it may be lost:
 // what it tells must be something that its owner can find out anew.
 func (m *ReadModel) SetCursor(ctx context.Context, name string, value []byte) error {
-	_, err := m.writer.ExecContext(ctx,
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	_, err := m.file.writer.ExecContext(ctx,
 		"INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
 	return m.wrap("set a cursor in", err)
 }
@@ -117,7 +127,9 @@ func (m *ReadModel) Account(ctx context.Context, id ulid.ULID) (a events.Account
 	if ok {
 		return a, true, nil
 	}
-	a, ok, err = m.readAccount(ctx, m.selectAccount.QueryRowContext(ctx, id[:]))
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	a, ok, err = m.readAccount(ctx, m.file.selectAccount.QueryRowContext(ctx, id[:]))
 	if err != nil {
 		return a, false, m.wrap("read an account in", err)
 	}
@@ -134,7 +146,9 @@ func (m *ReadModel) Credential(ctx context.Context, id ulid.ULID) (c events.Cred
 	if ok {
 		return c, true, nil
 	}
-	c, ok, err = m.readCredential(ctx, m.selectCredential.QueryRowContext(ctx, id[:]))
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	c, ok, err = m.readCredential(ctx, m.file.selectCredential.QueryRowContext(ctx, id[:]))
 	if err != nil {
 		return c, false, m.wrap("read a credential in", err)
 	}

@@ -119,7 +119,7 @@ func TestRowsAndPositionAreOneTransaction(t *testing.T) {
 	h.append(events.AccountStream(first), 1, named("Changed"))
 
 	// The process dies after the rows and the position were written and before the commit.
-	tx, err := h.model.writer.BeginTx(t.Context(), nil)
+	tx, err := h.model.file.writer.BeginTx(t.Context(), nil)
 	h.must(err)
 	f := newFold(h.model, tx)
 	h.must(f.takeIn(t.Context(), h.all(0)))

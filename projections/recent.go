@@ -64,3 +64,19 @@ func (r *recent[V]) forget(rows map[ulid.ULID]V) {
 		r.rows.Remove(id)
 	}
 }
+
+// drop takes a row out of memory, and keeps one that is being read from getting there.
+func (r *recent[V]) drop(id ulid.ULID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.generation++
+	r.rows.Remove(id)
+}
+
+// clear drops all rows, and those that are being read.
+func (r *recent[V]) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.generation++
+	r.rows.Purge()
+}

@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	accountQuery    = "SELECT id, erased, content FROM account WHERE id = ?"
-	credentialQuery = "SELECT id, content FROM credential WHERE id = ?"
+	accountColumns    = "id, erased, version, position, opened, updated, content"
+	credentialColumns = "id, version, issued, revoked, content"
+
+	accountQuery    = "SELECT " + accountColumns + " FROM account WHERE id = ?"
+	credentialQuery = "SELECT " + credentialColumns + " FROM credential WHERE id = ?"
 )
 
 // The tables' names, which are part of what a row is bound to.
@@ -27,8 +30,10 @@ const (
 // Accounts returns up to limit accounts with ids above after, in order of id,
 // erased ones included.
 func (m *ReadModel) Accounts(ctx context.Context, after ulid.ULID, limit int) ([]events.Account, error) {
-	rows, err := m.readers.QueryContext(ctx,
-		"SELECT id, erased, content FROM account WHERE id > ? ORDER BY id LIMIT ?", after[:], limit)
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	rows, err := m.file.readers.QueryContext(ctx,
+		"SELECT "+accountColumns+" FROM account WHERE id > ? ORDER BY id LIMIT ?", after[:], limit)
 	if err != nil {
 		return nil, m.wrap("list accounts in", err)
 	}
@@ -39,8 +44,10 @@ func (m *ReadModel) Accounts(ctx context.Context, after ulid.ULID, limit int) ([
 // Credentials returns up to limit credentials with ids above after, in order of
 // id, revoked ones included.
 func (m *ReadModel) Credentials(ctx context.Context, after ulid.ULID, limit int) ([]events.Credential, error) {
-	rows, err := m.readers.QueryContext(ctx,
-		"SELECT id, content FROM credential WHERE id > ? ORDER BY id LIMIT ?", after[:], limit)
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	rows, err := m.file.readers.QueryContext(ctx,
+		"SELECT "+credentialColumns+" FROM credential WHERE id > ? ORDER BY id LIMIT ?", after[:], limit)
 	if err != nil {
 		return nil, m.wrap("list credentials in", err)
 	}
@@ -50,7 +57,9 @@ func (m *ReadModel) Credentials(ctx context.Context, after ulid.ULID, limit int)
 
 // ConsumerNames returns the names of all consumers with a usable key, in order.
 func (m *ReadModel) ConsumerNames(ctx context.Context) ([]string, error) {
-	rows, err := m.readers.QueryContext(ctx,
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	rows, err := m.file.readers.QueryContext(ctx,
 		"SELECT DISTINCT consumer FROM credential WHERE consumer IS NOT NULL ORDER BY consumer")
 	if err != nil {
 		return nil, m.wrap("list consumers in", err)
@@ -91,37 +100,6 @@ func (m *ReadModel) readCredential(ctx context.Context, row *sql.Row) (events.Cr
 		return c, false, nil
 	}
 	return c, err == nil, err
-}
-
-func (m *ReadModel) scanAccount(ctx context.Context, scan scanner) (a events.Account, err error) {
-	var id ulid.ULID
-	var erased bool
-	var content []byte
-	if err := scan(&id, &erased, &content); err != nil {
-		return a, err
-	}
-	if erased {
-		return a, json.Unmarshal(content, &a)
-	}
-	return a, m.unseal(ctx, events.AccountStream(id), accountTable, content, &a)
-}
-
-func (m *ReadModel) scanCredential(ctx context.Context, scan scanner) (c events.Credential, err error) {
-	var id ulid.ULID
-	var content []byte
-	if err := scan(&id, &content); err != nil {
-		return c, err
-	}
-	return c, m.unseal(ctx, events.CredentialStream(id), credentialTable, content, &c)
-}
-
-// accountContent is what an account's row holds. Nothing personal is left of an
-// erased account, and its key may be gone, so it is kept in clear.
-func (m *ReadModel) accountContent(ctx context.Context, id ulid.ULID, a events.Account) ([]byte, error) {
-	if a.Erased {
-		return json.Marshal(a)
-	}
-	return m.seal(ctx, events.AccountStream(id), accountTable, a)
 }
 
 // seal encrypts a row with its stream's key.

@@ -1,49 +1,54 @@
 package projections
 
-import (
-	"context"
-	"database/sql"
-
-	"konto/eventstore"
-)
-
 // schemaNumber names the shape of the tables and of the rows in them, with all
 // that the fold puts there. Raise it when any of these changes: files of other
 // numbers are made anew from the log.
-const schemaNumber = 5
+const schemaNumber = 6
 
 // applicationID marks a SQLite file as a read model of konto ("kord").
 const applicationID = 0x6b6f7264
 
+// What the columns say in clear, the log says in clear as well. It is what is
+// left of a row whose key is destroyed, and enough for the fold to go on; see
+// remains.go. Times are milliseconds since 1970, 0 for none.
 const tables = `
 CREATE TABLE cursor (
 	name  TEXT PRIMARY KEY,
 	value BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE account (
-	id      BLOB    PRIMARY KEY,
-	erased  INTEGER NOT NULL, -- then content is not sealed: its key may be gone
-	content BLOB    NOT NULL  -- events.Account as JSON, sealed
+	id       BLOB    PRIMARY KEY,
+	erased   INTEGER NOT NULL, -- its AccountErased was taken in
+	version  INTEGER NOT NULL,
+	position INTEGER NOT NULL, -- of its last event
+	opened   INTEGER NOT NULL,
+	updated  INTEGER NOT NULL,
+	content  BLOB    NOT NULL  -- events.Account as JSON, sealed; empty when erased or its key is destroyed
 );
 CREATE TABLE credential (
-	id       BLOB PRIMARY KEY,
-	consumer TEXT,         -- name of a usable consumer key, else null
-	account  BLOB,         -- that an open session acts for, else null
-	parent   BLOB,         -- that an open session was delegated by, else null
-	content  BLOB NOT NULL -- events.Credential as JSON, sealed
+	id       BLOB    PRIMARY KEY,
+	version  INTEGER NOT NULL,
+	issued   INTEGER NOT NULL,
+	revoked  INTEGER NOT NULL,
+	consumer TEXT,            -- name of a usable consumer key, else null
+	account  BLOB,            -- that an open session acts for, else null
+	parent   BLOB,            -- that an open session was delegated by, else null
+	content  BLOB    NOT NULL -- events.Credential as JSON, sealed; empty when its key is destroyed
 );
 CREATE TABLE third_party (
-	id      BLOB PRIMARY KEY,
-	content BLOB NOT NULL -- events.ThirdParty as JSON, sealed; secrets included
+	id      BLOB    PRIMARY KEY,
+	version INTEGER NOT NULL,
+	content BLOB    NOT NULL -- events.ThirdParty as JSON, sealed, secrets included; empty when it is gone
 );
 CREATE INDEX credential_account ON credential (account) WHERE account IS NOT NULL;
 CREATE INDEX credential_parent ON credential (parent) WHERE parent IS NOT NULL;
 CREATE INDEX credential_consumer ON credential (consumer) WHERE consumer IS NOT NULL;
 `
 
-// openWriter opens read.db for its writer.
-func openWriter(ctx context.Context, path string, log eventstore.Feed, keyring []byte) (*sql.DB, error) {
+// logFile is read.db as a file that follows the log.
+func (m *ReadModel) logFile() LogFile {
 	return LogFile{
-		Path: path, Application: applicationID, Schema: schemaNumber, Tables: tables, Log: log, Keyring: keyring,
-	}.Open(ctx)
+		Path: m.path, Application: applicationID, Schema: schemaNumber, Tables: tables,
+		Log: m.log, Keyring: m.keys.Derive("read model"),
+	}
 }

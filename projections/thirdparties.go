@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -11,8 +12,8 @@ import (
 )
 
 const (
-	thirdPartyQuery   = "SELECT id, content FROM third_party WHERE id = ?"
-	thirdPartiesQuery = "SELECT id, content FROM third_party ORDER BY id"
+	thirdPartyQuery   = "SELECT id, version, content FROM third_party WHERE id = ?"
+	thirdPartiesQuery = "SELECT id, version, content FROM third_party WHERE content <> x'' ORDER BY id"
 )
 
 const thirdPartyTable = "third_party"
@@ -21,11 +22,14 @@ const thirdPartyTable = "third_party"
 // There are few of them, and they are read by what runs beside the requests, so
 // none is kept in memory.
 func (m *ReadModel) ThirdParties(ctx context.Context) ([]events.ThirdParty, error) {
-	rows, err := m.readers.QueryContext(ctx, thirdPartiesQuery)
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	rows, err := m.file.readers.QueryContext(ctx, thirdPartiesQuery)
 	if err != nil {
 		return nil, m.wrap("list third parties in", err)
 	}
 	all, err := collect(rows, func(scan scanner) (events.ThirdParty, error) { return m.scanThirdParty(ctx, scan) })
+	all = slices.DeleteFunc(all, func(p events.ThirdParty) bool { return !p.Exists() })
 	return all, m.wrap("list third parties in", err)
 }
 
@@ -34,7 +38,12 @@ func (m *ReadModel) ThirdParties(ctx context.Context) ([]events.ThirdParty, erro
 // the form of an id, and names are sealed, so they are looked for one by one.
 func (m *ReadModel) ThirdParty(ctx context.Context, ref string) (p events.ThirdParty, ok bool, err error) {
 	if id, err := ulid.ParseStrict(ref); err == nil {
-		p, ok, err = m.readThirdParty(ctx, m.readers.QueryRowContext(ctx, thirdPartyQuery, id[:]))
+		m.exchange.RLock()
+		defer m.exchange.RUnlock()
+		p, ok, err = m.readThirdParty(ctx, m.file.readers.QueryRowContext(ctx, thirdPartyQuery, id[:]))
+		if !p.Exists() {
+			return events.ThirdParty{}, false, m.wrap("read a third party in", err)
+		}
 		return p, ok, m.wrap("read a third party in", err)
 	}
 	all, err := m.ThirdParties(ctx)
@@ -55,15 +64,6 @@ func (m *ReadModel) readThirdParty(ctx context.Context, row *sql.Row) (events.Th
 	return p, err == nil, err
 }
 
-func (m *ReadModel) scanThirdParty(ctx context.Context, scan scanner) (p events.ThirdParty, err error) {
-	var id ulid.ULID
-	var content []byte
-	if err := scan(&id, &content); err != nil {
-		return p, err
-	}
-	return p, m.unseal(ctx, events.ThirdPartyStream(id), thirdPartyTable, content, &p)
-}
-
 func (f *fold) addToThirdParty(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
 	p, ok := f.thirdParties[id]
 	if !ok {
@@ -79,25 +79,28 @@ func (f *fold) addToThirdParty(ctx context.Context, id ulid.ULID, e events.Event
 		return misplaced(e)
 	}
 	f.thirdParties[id] = p
+	if _, ended := payload.(events.ThirdPartyRemoved); ended {
+		f.removed = append(f.removed, id)
+	}
 	return nil
 }
 
 // writeThirdParties stores those that changed. Of one that was removed nothing
-// is kept: nothing follows in its stream.
+// is kept: nothing follows in its stream. Of one whose key was destroyed the
+// version is, because more of its events do follow.
 func (f *fold) writeThirdParties(ctx context.Context) error {
 	for id, p := range f.thirdParties {
-		if !p.Exists() {
-			if _, err := f.tx.ExecContext(ctx, "DELETE FROM third_party WHERE id = ?", id[:]); err != nil {
-				return err
-			}
-			continue
-		}
-		content, err := f.model.seal(ctx, events.ThirdPartyStream(id), thirdPartyTable, p)
+		content, err := f.model.sealThirdParty(ctx, id, p)
 		if err != nil {
 			return err
 		}
-		if _, err := f.tx.ExecContext(ctx, `INSERT INTO third_party (id, content) VALUES (?, ?)
-			ON CONFLICT (id) DO UPDATE SET content = excluded.content`, id[:], content); err != nil {
+		if _, err := f.tx.ExecContext(ctx, `INSERT INTO third_party (id, version, content) VALUES (?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET version = excluded.version, content = excluded.content`, id[:], p.Version, content); err != nil {
+			return err
+		}
+	}
+	for _, id := range f.removed {
+		if _, err := f.tx.ExecContext(ctx, "DELETE FROM third_party WHERE id = ?", id[:]); err != nil {
 			return err
 		}
 	}

@@ -117,7 +117,7 @@ func TestThirdPartysRowMovedToAnotherPlaceIsRefused(t *testing.T) {
 	h := newHouse(t)
 	a, b := h.addThirdParty("a"), h.addThirdParty("b")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
-	_, err := h.model.writer.Exec("UPDATE third_party SET content = (SELECT content FROM third_party WHERE id = ?) WHERE id = ?", a[:], b[:])
+	_, err := h.model.file.writer.Exec("UPDATE third_party SET content = (SELECT content FROM third_party WHERE id = ?) WHERE id = ?", a[:], b[:])
 	h.must(err)
 	if _, _, err := h.model.ThirdParty(t.Context(), b.String()); err == nil {
 		t.Error("another third party's row was accepted")

@@ -15,7 +15,7 @@ import (
 func (h *house) fill() (free func()) {
 	h.t.Helper()
 	set := func(pages string) {
-		_, err := h.model.writer.Exec("PRAGMA max_page_count = " + pages)
+		_, err := h.model.file.writer.Exec("PRAGMA max_page_count = " + pages)
 		h.must(err)
 	}
 	set("1") // SQLite takes it for the number there are

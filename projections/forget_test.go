@@ -1,0 +1,55 @@
+package projections
+
+import (
+	"testing"
+
+	"konto/events"
+)
+
+func TestPastIsForgotten(t *testing.T) {
+	h, log, p := newPast(t)
+	id, other := h.renamed(5), h.renamed(5)
+	for _, account := range []struct {
+		cost int
+	}{{5}, {0}} {
+		if cost := expectPast(t, p, log, id, 5); cost != account.cost {
+			t.Fatalf("read %d events, not %d", cost, account.cost)
+		}
+	}
+	expectPast(t, p, log, other, 5)
+	p.Forget(id)
+	if cost := expectPast(t, p, log, other, 5); cost != 0 {
+		t.Error("another account was forgotten")
+	}
+	if cost := expectPast(t, p, log, id, 5); cost != 5 {
+		t.Errorf("a state from before was kept: read %d events", cost)
+	}
+	// What was being folded when it was forgotten is not kept either.
+	a, forgotten := p.before(id, 5)
+	p.Forget(id)
+	p.keep(id, a, forgotten)
+	if kept, _ := p.before(id, 5); kept.Version != 0 {
+		t.Error("what was read before is kept afterwards")
+	}
+}
+
+// A row that is in memory outlives its key there, unless it is forgotten.
+func TestReadModelForgetsWhatItReadBefore(t *testing.T) {
+	h := newHouse(t)
+	h.run()
+	account := h.openAccount("anna@example.com")
+	session, _ := h.issueKey(events.KeyIssued{Account: account})
+	h.drain()
+	h.account(account)
+	if _, _, err := h.model.Credential(t.Context(), session); err != nil {
+		t.Fatal(err)
+	}
+	h.must(h.keys.Destroy(t.Context(), events.AccountStream(account), events.CredentialStream(session)))
+	h.model.Forget(account, session)
+	if a := h.account(account); a.Email != "" || !a.Erased {
+		t.Errorf("the account is %+v", a)
+	}
+	if c, _, err := h.model.Credential(t.Context(), session); err != nil || c.Kind != "" || len(c.SecretHash) > 0 {
+		t.Errorf("the credential is %+v, %v", c, err)
+	}
+}
