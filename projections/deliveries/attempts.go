@@ -137,7 +137,7 @@ func (l *Ledger) seal(ctx context.Context, a Attempt) ([]byte, error) {
 		return []byte{}, nil
 	}
 	aead, err := l.cfg.Keys.Cipher(ctx, events.AccountStream(a.Account))
-	if errors.Is(err, eventstore.ErrNoKey) {
+	if keyless(err) {
 		return []byte{}, nil
 	}
 	if err != nil {
@@ -151,7 +151,7 @@ func (l *Ledger) unseal(ctx context.Context, a Attempt, sealed []byte) (string, 
 		return "", nil
 	}
 	aead, err := l.cfg.Keys.Cipher(ctx, events.AccountStream(a.Account))
-	if errors.Is(err, eventstore.ErrNoKey) {
+	if keyless(err) {
 		return "", nil
 	}
 	if err != nil {
@@ -162,6 +162,11 @@ func (l *Ledger) unseal(ctx context.Context, a Attempt, sealed []byte) (string, 
 		return Unreadable, nil
 	}
 	return string(clear), nil
+}
+
+// keyless tells that an account has no key, destroyed or lost.
+func keyless(err error) bool {
+	return errors.Is(err, eventstore.ErrDestroyed) || errors.Is(err, eventstore.ErrNoKey)
 }
 
 // binding ties an excerpt to its row, so that rows cannot be exchanged for one

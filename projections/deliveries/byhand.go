@@ -86,7 +86,7 @@ func (d *Deliveries) eventAt(ctx context.Context, party events.ThirdParty, posit
 	}
 	e = found[0]
 	category, account, err := e.Stream.Split()
-	if err != nil || category != events.CategoryAccount || !party.Wants(e.Type) {
+	if err != nil || category != events.CategoryAccount || !tells(&party, &e) {
 		return e, account, ErrNoEvent
 	}
 	return e, account, nil

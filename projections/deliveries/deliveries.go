@@ -144,6 +144,9 @@ func (d *Deliveries) Run(ctx context.Context) error {
 		known, err = d.cfg.Store.Head(ctx)
 		return err
 	})
+	if err == nil {
+		keepers.Go(func() { d.sweepNotices(ctx) })
+	}
 	for first := true; err == nil; first = false {
 		if err = d.insist(ctx, func() error { return d.load(ctx, known, first, &keepers) }); err != nil {
 			break

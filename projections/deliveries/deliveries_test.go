@@ -218,32 +218,36 @@ func TestRedeliverSendsOnceMoreWhatHadItsTurn(t *testing.T) {
 	})
 }
 
-// lost are keys of which some are gone.
+// lost are keys of which one is gone, for a reason.
 type lost struct {
 	eventstore.Keys
 	stream atomic.Value
+	reason error
 }
 
 func (l *lost) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
 	if l.stream.Load() == stream {
-		return nil, fmt.Errorf("%w %s", eventstore.ErrNoKey, stream)
+		return nil, fmt.Errorf("%w %s", l.reason, stream)
 	}
 	return l.Keys.Cipher(ctx, stream)
 }
 
-// Of an erased account only the erasure is told; its other events are gone. A
-// key that is missing without it is trouble, and nothing is passed over.
+// Of an account whose key was destroyed only the erasure is told; its other
+// events are gone. A key that is missing is trouble, and nothing is passed over.
 func TestEventsWhoseKeyIsGone(t *testing.T) {
 	for name, test := range map[string]struct {
+		reason error
 		erased bool
 		want   string
 	}{
-		"erased":   {true, "[5]"},
-		"a defect": {false, "[]"},
+		"destroyed and erased":                 {eventstore.ErrDestroyed, true, "[5]"},
+		"destroyed, in a log from before":      {eventstore.ErrDestroyed, false, "[]"},
+		"missing":                              {eventstore.ErrNoKey, false, "[]"},
+		"missing although the end is in clear": {eventstore.ErrNoKey, true, "[]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(h *house) {
-				keys := &lost{Keys: h.keys}
+				keys := &lost{Keys: h.keys, reason: test.reason}
 				h.keys, h.store = keys, eventstore.NewStore(h.log, keys)
 				party, account, other := h.add("crm"), h.open(), h.open()
 				h.change(account, 3)
@@ -260,7 +264,8 @@ func TestEventsWhoseKeyIsGone(t *testing.T) {
 				if got := h.versionsOf(other); got != "[2]" {
 					t.Errorf("%s of the other account were sent", got)
 				}
-				if s := h.status(party); (s.Error == "") != test.erased || (s.Lanes == 0) != test.erased {
+				well := test.reason == eventstore.ErrDestroyed
+				if s := h.status(party); (s.Error == "") != well || (s.Lanes == 0) != well {
 					t.Errorf("status is %+v", s)
 				}
 			})

@@ -93,9 +93,14 @@ func (l *Ledger) ForgetAccount(ctx context.Context, account ulid.ULID) error {
 	if err != nil {
 		return err
 	}
+	return l.overwrite(ctx)
+}
+
+// overwrite empties the write-ahead log, which holds older pages, into the file.
+func (l *Ledger) overwrite(ctx context.Context) error {
 	var busy bool
 	var pages, copied int
-	err = l.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
+	err := l.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
 	if err == nil && busy {
 		err = errors.New("somebody reads it, its write-ahead log still holds what was removed")
 	}

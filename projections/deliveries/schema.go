@@ -10,7 +10,7 @@ import (
 // schemaNumber names the shape of the ledger's tables. Raise it when they
 // change: files of other numbers are emptied, and deliveries go on from the
 // checkpoints in the log, which repeats some of them.
-const schemaNumber = 1
+const schemaNumber = 2
 
 // applicationID marks a SQLite file as a ledger of konto ("kodl").
 const applicationID = 0x6b6f646c
@@ -57,15 +57,29 @@ CREATE TABLE attempt (
 	excerpt  BLOB    NOT NULL  -- sealed with the account's key, empty when there is none
 ) STRICT;
 
+-- What is still to be told of accounts whose keys are destroyed (notices.go).
+CREATE TABLE notice (
+	account BLOB    PRIMARY KEY,
+	at      INTEGER NOT NULL,
+	content BLOB    NOT NULL -- the Payway id, sealed
+) STRICT, WITHOUT ROWID;
+
 CREATE INDEX attempt_party ON attempt (party);
 CREATE INDEX attempt_account ON attempt (account);
 `
 
 func openWriter(ctx context.Context, cfg LedgerConfig) (*sql.DB, error) {
+	return cfg.logFile().Open(ctx)
+}
+
+// CheckLedger checks the file as projections.LogFile.Check does; it may be open.
+func CheckLedger(ctx context.Context, cfg LedgerConfig) error { return cfg.logFile().Check(ctx) }
+
+func (cfg LedgerConfig) logFile() projections.LogFile {
 	return projections.LogFile{
 		Path: cfg.Path, Application: applicationID, Schema: schemaNumber, Tables: tables,
 		Log: cfg.Log, Keyring: cfg.Keys.Derive("deliveries"),
-	}.Open(ctx)
+	}
 }
 
 // statements are the writer's, prepared once. Only a transaction runs them.
@@ -77,6 +91,7 @@ type statements struct {
 	rewind                        *sql.Stmt
 	dropLanes, dropAttempts, drop *sql.Stmt
 	forgetLanes, forgetAttempts   *sql.Stmt
+	keepNotice, dropNotice        *sql.Stmt
 }
 
 func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error) {
@@ -107,6 +122,9 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 		`DELETE FROM lane WHERE party IN (SELECT id FROM party) AND account = ?
 			AND attempts = 0 AND behind = 0`: &s.forgetLanes,
 		`DELETE FROM attempt WHERE account = ?`: &s.forgetAttempts,
+		`INSERT INTO notice (account, at, content) VALUES (?, ?, ?)
+			ON CONFLICT DO UPDATE SET content = excluded.content`: &s.keepNotice,
+		`DELETE FROM notice WHERE account = ?`: &s.dropNotice,
 	} {
 		if *statement, err = db.PrepareContext(ctx, text); err != nil {
 			return s, err

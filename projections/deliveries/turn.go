@@ -10,7 +10,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
-	"konto/eventstore"
 	"konto/projections/webhook"
 )
 
@@ -78,7 +77,7 @@ func (l *lanes) find(ctx context.Context, t *turn) error {
 		}
 		for i := range page {
 			read, last = page[i].Version, page[i].Position
-			if t.party.Wants(page[i].Type) {
+			if tells(&t.party, &page[i]) {
 				t.event = &page[i]
 				break
 			}
@@ -107,7 +106,7 @@ func (l *lanes) compare(ctx context.Context, t *turn) error {
 		row = Lane{Account: t.lane.account, Version: t.lane.version, Position: t.lane.settled}
 	}
 	t.row = row.sane(l.schedule, time.Now())
-	if e := t.lane.next; e != nil && e.Version > row.Version {
+	if e := t.lane.next; e != nil && e.Version > row.Version && time.Since(e.Time) < freshFor {
 		t.event = e
 	}
 	t.lane.reach(row)
@@ -123,36 +122,20 @@ func (l *lanes) compare(ctx context.Context, t *turn) error {
 func (l *lanes) page(ctx context.Context, account ulid.ULID, after uint64, limit int) ([]events.Event, error) {
 	stream := events.AccountStream(account)
 	page, err := l.cfg.Store.ReadStream(ctx, stream, after, limit)
-	if errors.Is(err, eventstore.ErrNoKey) {
-		return l.erased(ctx, stream, page, err)
-	}
 	if err == nil && len(page) == 0 {
 		err = fmt.Errorf("%s ends at version %d, before what the log has of it", stream, after)
 	}
 	return page, err
 }
 
-// erased is what is left to tell of an account whose key is gone: that it was
-// erased. Its other events hold nothing any more. A key that is missing for
-// another reason, such as an old copy of the keyring, is an error: those events
-// are to be told of once the key is back.
-func (l *lanes) erased(
-	ctx context.Context, stream events.Stream, page []events.Event, cause error,
-) ([]events.Event, error) {
-	if len(page) > 0 {
-		return page, nil
-	}
-	head, err := l.cfg.Store.StreamHead(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
-	last, err := l.cfg.Store.ReadStream(ctx, stream, head.Version-1, 1)
-	if err != nil || len(last) != 1 || last[0].Type != events.TypeAccountErased {
-		return nil, errors.Join(cause, err)
-	}
-	l.log.Debug("events of an erased account are not told any more", "position", last[0].Position)
-	return last, nil
-}
+// freshFor is how old an event may be that is sent from memory. An older one is
+// read once more: it may have waited here for hours, and its account's key be
+// destroyed meanwhile.
+const freshFor = time.Second
+
+// tells tells whether there is something to say of an event to a third party.
+// What was destroyed is settled silently.
+func tells(party *events.ThirdParty, e *events.Event) bool { return !e.Shredded && party.Wants(e.Type) }
 
 // attempt passes the event to the router and waits for what comes of it. It is
 // false when ctx ended first.

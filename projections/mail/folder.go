@@ -7,7 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/oklog/ulid/v2"
 )
+
+// unfinished begins the names of files that are being written.
+const unfinished = ".letter-"
 
 // folder keeps letters as .eml files, for a konto without an SMTP server.
 type folder struct{ dir string }
@@ -19,13 +24,48 @@ func newFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder for mail: %w", err)
 	}
-	return &folder{dir}, nil
+	f := &folder{dir}
+	return f, f.clean()
 }
+
+// clean removes what a crash left half written: it holds an address, and no
+// erasure would find it, since it does not bear its event's name yet.
+func (f *folder) clean() error {
+	left, err := filepath.Glob(filepath.Join(f.dir, unfinished+"*"))
+	if err != nil {
+		return fmt.Errorf("clean the folder for mail: %w", err)
+	}
+	for _, name := range left {
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("clean the folder for mail: %w", err)
+		}
+	}
+	return nil
+}
+
+// Forget removes the letters of events from a folder for mail, durably. There
+// may be none, and no folder either.
+func Forget(dir string, letters ...ulid.ULID) error {
+	removed := false
+	for _, event := range letters {
+		err := os.Remove(letterPath(dir, event))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove mail: %w", err)
+		}
+		removed = removed || err == nil
+	}
+	if !removed {
+		return nil
+	}
+	return (&folder{dir}).sync()
+}
+
+func letterPath(dir string, event ulid.ULID) string { return filepath.Join(dir, event.String()+".eml") }
 
 // send implements sender. A file has its name only once it is complete and on
 // disk; one that is there already is the same letter.
 func (f *folder) send(_ context.Context, l *letter) error {
-	name := filepath.Join(f.dir, l.event.String()+".eml")
+	name := letterPath(f.dir, l.event)
 	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -33,7 +73,7 @@ func (f *folder) send(_ context.Context, l *letter) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(f.dir, ".letter-*")
+	file, err := os.CreateTemp(f.dir, unfinished+"*")
 	if err != nil {
 		return fmt.Errorf("write mail: %w", err)
 	}

@@ -200,8 +200,8 @@ func TestOnlyTheRequestThatIsPendingIsMailed(t *testing.T) {
 	late.ExpiresAt = time.Now()
 	fourth := o.append(expired, late)
 	fifth := o.append(erased, asked("e@example.com"))
-	o.append(erased, events.AccountErased{})
 	o.publish()
+	o.append(erased, events.AccountErased{}) // which will take the message from NATS
 	o.run()
 	o.expect(first, false)
 	o.expect(second, false)

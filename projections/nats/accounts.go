@@ -47,6 +47,9 @@ func share(srv *server.Server) error {
 	if err := own.AddStreamExport(subjects, nil); err != nil {
 		return fmt.Errorf("export %s: %w", subjects, err)
 	}
+	if err := own.AddStreamExport(replaySubjects, nil); err != nil {
+		return fmt.Errorf("export %s: %w", replaySubjects, err)
+	}
 	// No account imports from both service exports, so each is still one for
 	// all. A fact has one answer, JetStream's acknowledgement, so this one need
 	// not be streamed.
@@ -87,8 +90,10 @@ func accountOf(srv *server.Server, consumer string) (*server.Account, error) {
 	if err := account.AddServiceImport(own, "$JS.API.CONSUMER.CREATE.KONTO.>", creations+consumer+".>"); err != nil {
 		return nil, fmt.Errorf("import the creation of consumers: %w", err)
 	}
-	if err := account.AddStreamImport(own, subjects, ""); err != nil {
-		return nil, fmt.Errorf("import %s: %w", subjects, err)
+	for _, heard := range []string{subjects, replaySubjects} {
+		if err := account.AddStreamImport(own, heard, ""); err != nil {
+			return nil, fmt.Errorf("import %s: %w", heard, err)
+		}
 	}
 	return account, nil
 }

@@ -43,6 +43,21 @@
 // stream that is emptied while it is younger than the retention is filled again,
 // at the next event or start.
 //
+// # Erased accounts
+//
+// When an account's AccountErased was published, all earlier messages of the
+// account are overwritten in the stream, one by one, before the cursor moves
+// (erased.go). Whenever the stream is read anew, at a start or after a failure, it
+// is done again for every AccountErased that the stream holds, so a crash in
+// between is made up for. Publishing again gives nothing of such an account but its
+// AccountErased: its key is destroyed, and what nobody can read is not published.
+//
+// Facts that were recorded have left KONTO_INBOUND; those that wait when their
+// account is erased are refused in their turn. Dead letters that name the account
+// are removed with it when konto erases it while NATS is there (ForgetLetters). Others
+// are encrypted at rest, like all of JetStream's files, and go after 7 days: whose
+// they are is not known any more.
+//
 // # Damaged files
 //
 // Some damage that a power cut leaves in JetStream's files ends the process, or
@@ -54,13 +69,14 @@
 // # Consumers
 //
 // A consumer shows its token as token, or as password with any user name. It
-// may subscribe to konto.account.>, look at the stream, and pull with ordered
+// may subscribe to konto.account.> and konto.replay.>, look at the stream, and pull with ordered
 // and ephemeral consumers and with one durable, which bears its name and is its
 // alone. Push consumers are refused: their messages would go to a subject of
 // konto's account.
 //
 //	konto's account ($G)                    a consumer's account
 //	JetStream, KONTO, konto.account.>  ->   konto.account.>
+//	konto.replay.>                     ->   konto.replay.>
 //	$JS.API..., $JS.ACK.KONTO.>        <-   the same subjects
 //	gate: $JS.KONTO.CREATE.NAME.>      <-   $JS.API.CONSUMER.CREATE.KONTO.>
 //
@@ -78,6 +94,18 @@
 //   - An ephemeral consumer's random name is its protection: who guesses it can
 //     pull from it. Consumers cannot be listed.
 //   - Any consumer reads the stream's state and the account's JetStream usage.
+//
+// # Replays
+//
+// History that is published once more goes to konto.replay.account.<ULID>.<Type>,
+// or to a prefix of the operator's, and never to konto.account.>: KONTO expects
+// each event once, in its order. Below konto.replay. every replay can have a
+// prefix of its own, which consumers may hear without further rights.
+//
+// No stream of konto's keeps replays. Who is not subscribed, or is too slow for
+// what the server holds for it (and is cut off), misses them, and the operator
+// replays again, at a rate. On an outside server an operator's stream may keep
+// them; then each is acknowledged.
 //
 // # Senders of facts
 //

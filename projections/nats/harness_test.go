@@ -199,7 +199,7 @@ func (r *room) published(after uint64) []string {
 			return ids
 		}
 		for _, e := range batch {
-			if e.Stream.Category() == events.CategoryAccount {
+			if e.Stream.Category() == events.CategoryAccount && !e.Shredded {
 				ids = append(ids, e.ID.String())
 			}
 		}

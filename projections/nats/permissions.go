@@ -175,7 +175,7 @@ func permissions(name string, taken []string) *server.Permissions {
 	}
 	return &server.Permissions{
 		Publish:   publish,
-		Subscribe: &server.SubjectPermission{Allow: []string{subjects, inboxes}},
+		Subscribe: &server.SubjectPermission{Allow: []string{subjects, replaySubjects, inboxes}},
 	}
 }
 

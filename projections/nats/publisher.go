@@ -136,6 +136,9 @@ func (p *Publisher) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.forgetHeld(ctx, stream); err != nil {
+		return err
+	}
 	saved, err := p.savedCursor(ctx)
 	if err != nil {
 		return err
@@ -218,6 +221,9 @@ func (p *Publisher) publishPart(ctx context.Context, part []events.Event) error 
 	}
 	if err := p.send(ctx, msgs); err != nil {
 		return err
+	}
+	if err := p.forgetPublished(ctx, part); err != nil {
+		return err // sync makes up for it
 	}
 	next := p.cursor
 	next.Position, next.Event = part[len(part)-1].Position, part[len(part)-1].ID

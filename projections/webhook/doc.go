@@ -25,8 +25,11 @@
 // cannot tell any more because the account was erased since and its key is gone;
 // both are Skipped, which settles the event. To keep trying would hold up the
 // account's erasure, which everybody is told of. Only an erasure itself in a Payway
-// shape needs what is encrypted, the Payway id: it has to be told before the key
-// is destroyed.
+// shape needs what is encrypted, the Payway id: a notice outlives the account's
+// key until it was told (Notices).
+//
+// An ErasureProof, signed with the same key as tokens, is for whoever asked for
+// an erasure (erasureproof.go).
 //
 // Words that the formats' own texts lack are konto's: account_erased and test
 // in Payway's shapes. In them an absent customer_number or loyalty_card_number

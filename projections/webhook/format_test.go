@@ -17,7 +17,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
-	"konto/eventstore"
 )
 
 var formats = []string{events.FormatCloudEvents, events.FormatPayway, events.FormatPaywaySSI, events.FormatRISC}
@@ -141,7 +140,7 @@ func TestNothingIsSentWhereThereIsNothingToSay(t *testing.T) {
 	e := h.changed()
 	profile := h.append(events.ProfileUpdated{FirstName: events.Set("Anna")})
 	gone := h.cfg
-	gone.Accounts = past(func() (events.Account, error) { return events.Account{}, eventstore.ErrNoKey })
+	gone.Accounts = past(func() (events.Account, error) { return events.Account{ID: testID, Version: 2, Erased: true}, nil })
 	broken := h.cfg
 	broken.Accounts = past(func() (events.Account, error) { return events.Account{}, errors.New("anna@example.com") })
 	credential := events.Event{ID: testID, Stream: events.CredentialStream(testID), Type: events.TypeCredentialRevoked, Version: 2}

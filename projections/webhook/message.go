@@ -27,11 +27,14 @@ const mediaJSON = "application/json"
 // errWordless is for an event that a format cannot express.
 var errWordless = errors.New("format has no words for the event")
 
+// errErased is for an event of an account of which nothing is known any more.
+var errErased = errors.New("account was erased")
+
 // errFormat is for a third party of a newer konto.
 var errFormat = errors.New("format is not known")
 
 // compose puts an event into the third party's format. Errors: errWordless,
-// those of Past, and an event that does not decode.
+// errErased, those of Past, and an event that does not decode.
 func (s *Sender) compose(ctx context.Context, party *events.ThirdParty, e *events.Event) (m message, err error) {
 	switch party.Format {
 	case events.FormatCloudEvents:

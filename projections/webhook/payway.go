@@ -78,8 +78,9 @@ func (s *Sender) payway(ctx context.Context, e *events.Event) (message, error) {
 	return jsonMessage(told)
 }
 
-// accountAt is the account as the event left it, or for an erasure as it found
-// it: afterwards nobody knows its Payway id.
+// accountAt is the account as the event left it, or for an erasure what has to be
+// told of it: its Payway id, from the notice or, while the account's key is still
+// there, as the erasure found it.
 func (s *Sender) accountAt(ctx context.Context, e *events.Event) (events.Account, error) {
 	category, id, err := e.Stream.Split()
 	if err != nil || category != events.CategoryAccount {
@@ -87,9 +88,19 @@ func (s *Sender) accountAt(ctx context.Context, e *events.Event) (events.Account
 	}
 	version := e.Version
 	if e.Type == events.TypeAccountErased {
+		if s.Notices != nil {
+			paywayID, ok, err := s.Notices.Notice(ctx, id)
+			if ok || err != nil {
+				return events.Account{ID: id, PaywayID: paywayID}, err
+			}
+		}
 		version--
 	}
-	return s.Accounts.AccountAt(ctx, id, version)
+	a, err := s.Accounts.AccountAt(ctx, id, version)
+	if err == nil && a.Erased {
+		err = errErased
+	}
+	return a, err
 }
 
 // swedish is where Payway's times with an offset are.

@@ -13,12 +13,14 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
-	"konto/eventstore"
 )
 
 // Config configures a Sender.
 type Config struct {
 	Accounts Past // required
+	// Notices tells what Payway's shapes need of erased accounts; nil knows none,
+	// and then the account's key must outlive the telling.
+	Notices Notices
 	// Allow lists addresses that may be dialled although they are private,
 	// loopback or the like, and those that may be sent to without TLS.
 	Allow []netip.Prefix
@@ -39,9 +41,17 @@ type Config struct {
 // Past knows accounts as they were.
 type Past interface {
 	// AccountAt returns the account right after its event with that version. It
-	// is safe for concurrent use. An error that matches eventstore.ErrNoKey tells
-	// that the account was erased since; any other passes.
+	// is safe for concurrent use. One that was erased since may be so at every
+	// version. Errors pass.
 	AccountAt(ctx context.Context, id ulid.ULID, version uint64) (events.Account, error)
+}
+
+// Notices keeps what the owners of erased accounts are called in Payway's shapes,
+// until everybody was told of the erasure.
+type Notices interface {
+	// Notice returns the Payway id of an account that was erased; ok is false when
+	// it is not known, or not any more. It is safe for concurrent use.
+	Notice(ctx context.Context, account ulid.ULID) (paywayID string, ok bool, err error)
 }
 
 // Sender makes attempts. It is safe for concurrent use and holds no state of a
@@ -85,8 +95,8 @@ func (s *Sender) Send(ctx context.Context, party events.ThirdParty, e events.Eve
 	switch {
 	case errors.Is(err, errWordless):
 		return Answer{Verdict: Skipped, Problem: errWordless.Error()}
-	case errors.Is(err, eventstore.ErrNoKey):
-		return Answer{Verdict: Skipped, Problem: "account was erased"}
+	case errors.Is(err, errErased):
+		return Answer{Verdict: Skipped, Problem: errErased.Error()}
 	case ctx.Err() != nil:
 		return Answer{Problem: "interrupted"}
 	case err != nil:

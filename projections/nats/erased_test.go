@@ -1,0 +1,143 @@
+package nats
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/events"
+)
+
+// erase appends what ends an account, and returns what the stream must hold then.
+func (r *room) erase(gone events.Stream) (want []string) {
+	r.t.Helper()
+	r.append(gone, events.AccountErased{})
+	all, err := r.store.ReadAll(r.t.Context(), 0, 10_000)
+	must(r.t, err)
+	for _, e := range all {
+		if e.Stream != gone || e.Type == events.TypeAccountErased {
+			want = append(want, e.ID.String())
+		}
+	}
+	return want
+}
+
+func TestErasedAccountIsRemovedFromTheStream(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	r.account(20)
+	gone := r.account(30)
+	r.follow(r.publisher())
+	r.account(20)
+	want := r.erase(gone)
+	r.account(20)
+	want = append(want, r.published(71)...)
+	p := r.publisher()
+	r.follow(p)
+	r.holds(want)
+	r.account(1) // the cursor fits the stream as it is now
+	r.feed(p, 91)
+	r.holds(append(want, r.published(91)...))
+}
+
+// brokenPurge fails to remove anything, as a konto that is killed does.
+type brokenPurge struct{ jetstream.Stream }
+
+func (brokenPurge) SecureDeleteMsg(context.Context, uint64) error { return errors.New("killed") }
+
+// killed is JetStream for a publisher that dies before it removes anything.
+type killed struct{ jetstream.JetStream }
+
+func (k killed) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := k.JetStream.Stream(ctx, name)
+	return brokenPurge{s}, err
+}
+
+func TestErasureThatWasPublishedBeforeAKillIsMadeUpFor(t *testing.T) {
+	for name, lost := range map[string]bool{"with the cursor": false, "with a lost cursor": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRoom(t)
+			r.start()
+			gone := r.account(10)
+			p := r.publisher()
+			r.follow(p)
+			want := r.erase(gone)
+			ctx, cancel := context.WithCancel(t.Context())
+			p.js = killed{p.js}
+			batch, err := r.store.ReadAll(ctx, 10, 10)
+			must(t, err)
+			ended := make(chan error)
+			go func() { ended <- p.Apply(ctx, batch) }()
+			for r.stream().CachedInfo().State.Msgs < 11 { // until it is published
+				must(t, ctx.Err())
+			}
+			cancel()
+			<-ended
+			if lost {
+				r.cursors = &cursors{values: map[string][]byte{}}
+			}
+			r.follow(r.publisher())
+			r.holds(want)
+		})
+	}
+}
+
+// The bytes go, and do not only become invisible: seen in a server that does not
+// encrypt its files, where they can be looked for.
+func TestErasedBytesAreOverwritten(t *testing.T) {
+	r := newRoom(t)
+	outside := outsideServer(t, "127.0.0.1:0", r.dir)
+	var err error
+	r.conn, err = Dial("nats://"+outside.Addr().String(), quiet)
+	must(t, err)
+	gone, kept := r.account(0), r.account(0)
+	r.append(gone, events.AccountOpened{Email: "kanarie@example.com"})
+	r.append(kept, events.AccountOpened{Email: "control@example.com"})
+	r.follow(r.publisher())
+	r.erase(gone)
+	r.follow(r.publisher())
+	r.conn.Close()
+	outside.Shutdown()
+	outside.WaitForShutdown()
+	found := map[string]bool{}
+	must(t, filepath.WalkDir(r.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		for _, text := range []string{"kanarie@", "control@"} {
+			found[text] = found[text] || bytes.Contains(content, []byte(text))
+		}
+		return err
+	}))
+	if found["kanarie@"] || !found["control@"] {
+		t.Errorf("found %v", found)
+	}
+}
+
+func TestDeadLettersAreForgotten(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	i := NewInbound(r.conn, quiet)
+	must(t, i.Open(t.Context()))
+	for _, body := range []string{"about anna", "about bo", "about anna again"} {
+		ack, err := r.conn.js.Publish(t.Context(), factsSubject, []byte(body))
+		must(t, err)
+		must(t, i.Bury(t.Context(), ack.Sequence, "refused"))
+	}
+	must(t, i.ForgetLetters(t.Context(), func(body []byte) bool { return bytes.Contains(body, []byte("anna")) }))
+	letters, err := i.DeadLetters(t.Context(), 10)
+	if err != nil || len(letters) != 1 || string(letters[0].Body) != "about bo" {
+		t.Errorf("left are %v, %v", letters, err)
+	}
+	must(t, i.ForgetLetters(t.Context(), func([]byte) bool { return true }))
+	if letters, err := i.DeadLetters(t.Context(), 10); err != nil || len(letters) != 0 {
+		t.Errorf("left are %v, %v", letters, err)
+	}
+}

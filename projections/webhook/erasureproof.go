@@ -1,0 +1,45 @@
+package webhook
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/oklog/ulid/v2"
+)
+
+// ErasureProof is what konto states of an account that it erased. It holds
+// nothing that tells who the account's owner was.
+type ErasureProof struct {
+	Account ulid.ULID
+	// Event and Position are of the log's AccountErased, zero when the log that was
+	// restored never held the account.
+	Event    ulid.ULID
+	Position uint64
+	Keys     int // that were destroyed: the account's, and those of its credentials
+	At       time.Time
+}
+
+// typeErasureProof keeps a proof from being taken for any other token of konto.
+const typeErasureProof = "konto-erasure+jwt"
+
+// Sign makes a signed statement (JWS, RFC 7515) of the proof, which anybody can
+// check with the keys at /.well-known/jwks.json. key is TokenKey's. Its claims
+// are iss (konto), jti, iat, sub (the account's ULID) and the object erasure, with
+// event, position and keysDestroyed. It never expires.
+func (p ErasureProof) Sign(key ed25519.PrivateKey) (string, error) {
+	erasure := map[string]any{"keysDestroyed": p.Keys}
+	if p.Position > 0 {
+		erasure["event"], erasure["position"] = p.Event.String(), p.Position
+	}
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
+		"iss": "konto", "jti": ulid.Make().String(), "iat": p.At.Unix(), "sub": p.Account.String(), "erasure": erasure,
+	})
+	t.Header["typ"], t.Header["kid"] = typeErasureProof, keyID(key)
+	signed, err := t.SignedString(key)
+	if err != nil {
+		return "", fmt.Errorf("sign the proof of an erasure: %w", err)
+	}
+	return signed, nil
+}
