@@ -1,0 +1,114 @@
+package verify
+
+import (
+	"context"
+	"errors"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// againPage is how many records of one stream are read at a time.
+const againPage = 500
+
+// tries is how often a stream is looked at to find a moment in which nothing was
+// appended to it.
+const tries = 100
+
+// fold folds a stream as it is now. Its error is a *wrong when an event of it
+// cannot be folded.
+func (c *check) fold(ctx context.Context, stream events.Stream, upTo uint64) (*subject, error) {
+	s, err := newSubject(stream, upTo)
+	if err != nil {
+		return nil, &wrong{what: err.Error()}
+	}
+	closed := newClosings(c.Store, c.Log) // as they are now
+	for {
+		page, err := c.Log.ReadStream(ctx, stream, s.version, againPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range page {
+			if err := s.take(ctx, c.Store, closed, r); err != nil {
+				return nil, err
+			}
+		}
+		if len(page) < againPage {
+			s.pass()
+			return s, nil
+		}
+	}
+}
+
+// rowAgain compares a stream with its row in the read model. The row is read
+// first: the log has all that the row can know of.
+func (c *check) rowAgain(ctx context.Context, stream events.Stream) error {
+	category, id, err := stream.Split()
+	if err != nil {
+		return nil // reported by the walk
+	}
+	position, row, ok, err := c.Model.StoredRow(ctx, category, id)
+	if err != nil {
+		return c.trouble(ctx, Problem{Stream: stream}, err)
+	}
+	s, err := c.fold(ctx, stream, position)
+	if err != nil {
+		return c.unfolded(ctx, stream, err)
+	}
+	p := Problem{Position: s.rowAt, Stream: stream}
+	switch {
+	case !ok && s.row == nil, ok && sameRow(&row, s.row):
+		return nil
+	case !ok:
+		p.What = "the read model has no row for it"
+	case row.Err != nil:
+		p.What = "its row in the read model cannot be read: " + explain(row.Err)
+	case s.version == 0:
+		p.What = "the read model has a row for it, but the log no record: the log may have lost its end"
+	case s.row == nil:
+		p.What = "the read model has a row for it, which should not be there"
+	default:
+		p.What = "its row in the read model is not what its events come to"
+	}
+	c.found(p)
+	return nil
+}
+
+// unfolded passes over a stream whose events cannot be folded, which the walk reports.
+func (c *check) unfolded(ctx context.Context, stream events.Stream, err error) error {
+	if w := (*wrong)(nil); errors.As(err, &w) && ctx.Err() == nil && !errors.Is(err, eventstore.ErrClosed) {
+		return nil
+	}
+	return c.trouble(ctx, Problem{Stream: stream}, err)
+}
+
+// settled folds a stream and has look find out what is wrong with its claims, in
+// a moment in which nothing was appended: claims change with appends alone.
+func (c *check) settled(ctx context.Context, stream events.Stream, look func(*subject) ([]Problem, error)) error {
+	for range tries {
+		before, err := c.Log.StreamHead(ctx, stream)
+		if err != nil {
+			return c.trouble(ctx, Problem{Stream: stream}, err)
+		}
+		s, err := c.fold(ctx, stream, 0)
+		if err != nil {
+			return c.unfolded(ctx, stream, err)
+		}
+		problems, err := look(s)
+		if err != nil {
+			return c.trouble(ctx, Problem{Stream: stream}, err)
+		}
+		after, err := c.Log.StreamHead(ctx, stream)
+		if err != nil {
+			return c.trouble(ctx, Problem{Stream: stream}, err)
+		}
+		if before == after {
+			for _, p := range problems {
+				c.found(p)
+			}
+			return nil
+		}
+	}
+	c.found(Problem{Stream: stream, What: "its claims could not be compared: it is appended to all the time"})
+	return nil
+}

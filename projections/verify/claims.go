@@ -1,0 +1,116 @@
+package verify
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// beginning stands for a key in memory. Two keys that begin alike would hide one
+// that is held too many: of ten million the chance is 1 in 370,000.
+func beginning(key eventstore.ClaimKey) uint64 { return binary.BigEndian.Uint64(key[:]) }
+
+// compareClaims wants a stream to hold what it must hold.
+func (c *check) compareClaims(ctx context.Context, s *subject) error {
+	doubtful := false
+	for _, claim := range s.held() {
+		c.claims = append(c.claims, beginning(c.Store.ClaimKey(claim)))
+		holder, err := c.Store.Holder(ctx, claim)
+		if err != nil {
+			return c.trouble(ctx, Problem{Stream: s.stream}, err)
+		}
+		doubtful = doubtful || holder != s.stream
+	}
+	if !doubtful {
+		return nil
+	}
+	return c.settled(ctx, s.stream, func(s *subject) ([]Problem, error) { return c.unheld(ctx, s) })
+}
+
+// unheld lists the claims that a stream must hold and does not.
+func (c *check) unheld(ctx context.Context, s *subject) ([]Problem, error) {
+	var problems []Problem
+	for _, claim := range s.held() {
+		holder, err := c.Store.Holder(ctx, claim)
+		if err != nil {
+			return nil, err
+		}
+		p := Problem{Position: s.position, Stream: s.stream}
+		switch holder {
+		case s.stream:
+			continue
+		case "":
+			p.What = fmt.Sprintf("its claim %s is held by nobody", claim.Kind)
+		default:
+			p.What = fmt.Sprintf("its claim %s is held by %s", claim.Kind, holder)
+		}
+		problems = append(problems, p)
+	}
+	return problems, nil
+}
+
+// heldClaims wants every claim that is held to be one that a fold gave.
+func (c *check) heldClaims(ctx context.Context) error {
+	slices.Sort(c.claims)
+	total := uint64(len(c.claims))
+	done := uint64(0)
+	for after := (eventstore.ClaimKey{}); ; {
+		c.Tell(done, total, "claims")
+		page, err := c.Store.Claims(ctx, after, c.Page)
+		if err != nil {
+			return c.trouble(ctx, Problem{What: "claims: "}, err)
+		}
+		for _, held := range page {
+			after = held.Key
+			if _, known := slices.BinarySearch(c.claims, beginning(held.Key)); known {
+				continue
+			}
+			if err := c.claimAgain(ctx, held); err != nil {
+				return err
+			}
+		}
+		if done += uint64(len(page)); len(page) == 0 {
+			return nil
+		}
+	}
+}
+
+// claimAgain looks at a claim that no fold seems to give.
+func (c *check) claimAgain(ctx context.Context, held eventstore.HeldClaim) error {
+	if _, err := newSubject(held.Stream, 0); err != nil {
+		c.found(Problem{Stream: held.Stream, What: "a claim is held by what is no stream"})
+		return nil
+	}
+	return c.settled(ctx, held.Stream, func(s *subject) ([]Problem, error) {
+		still, err := c.Store.Claims(ctx, before(held.Key), 1)
+		if err != nil || len(still) == 0 || still[0] != held {
+			return nil, err
+		}
+		gives := func(claim events.Claim) bool { return c.Store.ClaimKey(claim) == held.Key }
+		p := Problem{Position: s.position, Stream: s.stream}
+		switch {
+		case slices.ContainsFunc(s.held(), gives):
+			return nil, nil
+		case s.version == 0:
+			p.What = "it holds a claim, but the log has no record of it: the log may have lost its end"
+		default:
+			p.What = "it holds a claim that its events do not give"
+		}
+		return []Problem{p}, nil
+	})
+}
+
+// before is the key in front of another, so that a listing begins with that.
+func before[K ~[32]byte](key K) K {
+	for i := len(key) - 1; i >= 0; i-- {
+		key[i]--
+		if key[i] != 0xff {
+			break
+		}
+	}
+	return key
+}

@@ -1,0 +1,25 @@
+package verify
+
+import (
+	"errors"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// explain puts an error into words that hold nothing of a payload, which a
+// decoder's own may quote.
+func explain(err error) string {
+	var decode *events.DecodeError
+	switch {
+	case errors.As(err, &decode) && errors.Is(decode, events.ErrUnknownType):
+		return "its type is unknown"
+	case errors.As(err, &decode):
+		return "its data does not decode"
+	case errors.Is(err, eventstore.ErrNoKey):
+		return "the key of its stream is missing"
+	case errors.Is(err, eventstore.ErrSealBroken):
+		return "what is stored does not fit its key"
+	}
+	return err.Error()
+}

@@ -1,0 +1,79 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	"konto/eventstore"
+	"konto/projections"
+)
+
+// QuickRecords is how many records Quick checks.
+const QuickRecords = 1000
+
+// End is a log whose end can be checked.
+type End interface {
+	eventstore.Feed
+
+	// CheckEnd checks the chain of the last n records. A damaged log's error has a
+	// method DamagedAt, the first position that is wrong.
+	CheckEnd(ctx context.Context, n uint64) error
+}
+
+// QuickConfig configures Quick.
+type QuickConfig struct {
+	Log       End                         // required
+	Model     *projections.ReadModel      // nil: there is none
+	Followers func() []projections.Status // nil: none run
+	Files     []File                      // whose checks take no time
+}
+
+// QuickReport is what Quick found.
+type QuickReport struct {
+	OK        bool                 `json:"ok"`
+	Head      uint64               `json:"head"`
+	ReadModel uint64               `json:"readModel"` // its position, 0 without one
+	Lag       uint64               `json:"lag"`       // how far the read model is behind
+	Followers []projections.Status `json:"followers"`
+	Problems  []Problem            `json:"problems"`
+}
+
+// Quick checks, within milliseconds, what a health probe wants to know: the end of
+// the log, and whether what follows it does. A lag alone is no problem, for
+// followers that are well make it up.
+func Quick(ctx context.Context, cfg QuickConfig) (QuickReport, error) {
+	c := &check{Config: Config{Files: cfg.Files, Tell: func(uint64, uint64, string) {}}}
+	r := QuickReport{Followers: []projections.Status{}}
+	if err := c.files(ctx); err != nil {
+		return r, err
+	}
+	if err := c.damage(ctx, cfg.Log.CheckEnd(ctx, QuickRecords)); err != nil {
+		return r, err
+	}
+	var err error
+	if cfg.Model != nil { // before the head, which may move on meanwhile
+		if r.ReadModel, err = cfg.Model.Position(ctx); err != nil {
+			if err := c.trouble(ctx, Problem{}, err); err != nil {
+				return r, err
+			}
+		}
+	}
+	if r.Head, err = cfg.Log.Head(ctx); err != nil {
+		return r, err
+	}
+	if r.Lag = r.Head - min(r.Head, r.ReadModel); r.ReadModel > r.Head {
+		c.found(Problem{Position: r.Head + 1, What: fmt.Sprintf(
+			"the read model is at position %d, beyond the end of the log", r.ReadModel)})
+	}
+	if cfg.Followers != nil {
+		r.Followers = cfg.Followers()
+	}
+	for _, f := range r.Followers {
+		if f.State == projections.StateRetrying || f.State == projections.StateStopped {
+			c.found(Problem{Position: f.Position + 1, What: fmt.Sprintf("%s is %s: %s", f.Name, f.State, f.Error)})
+		}
+	}
+	r.Problems = append([]Problem{}, c.report.Problems...)
+	r.OK = len(r.Problems) == 0
+	return r, nil
+}

@@ -1,0 +1,162 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+	"konto/projections"
+)
+
+// subject is a stream and what its events add up to so far.
+type subject struct {
+	stream   events.Stream
+	category string
+	id       ulid.ULID
+
+	account    events.Account
+	credential events.Credential
+	party      events.ThirdParty
+
+	version, position uint64
+	last              string // type of the last event
+	shredded          uint64 // the first position whose key is destroyed, 0 for none
+	closings          []closing
+	broken            bool // an event could not be taken in
+
+	// row is what the read model is to hold at the position upTo: set once the
+	// fold passes it. There is none before the first event and after a removal.
+	upTo   uint64
+	passed bool
+	row    *projections.StoredRow
+	rowAt  uint64 // position of the last event in it
+}
+
+// wrong is something that is wrong with one event.
+type wrong struct {
+	position uint64
+	what     string
+	err      error // nil, or why it could not be read
+}
+
+func (w *wrong) Error() string {
+	if w.err != nil {
+		return explain(w.err)
+	}
+	return w.what
+}
+
+func (w *wrong) Unwrap() error { return w.err }
+
+// newSubject begins a stream. It fails on a name that konto does not give.
+func newSubject(stream events.Stream, upTo uint64) (*subject, error) {
+	category, id, err := stream.Split()
+	if err != nil {
+		return nil, err
+	}
+	switch category {
+	case events.CategoryAccount, events.CategoryCredential, events.CategoryThirdParty:
+		return &subject{stream: stream, category: category, id: id, upTo: upTo}, nil
+	}
+	return nil, fmt.Errorf("stream %s is of no category that konto knows", stream)
+}
+
+// take adds the stream's next record. Its error is a *wrong, or tells that the
+// log could not be read.
+func (s *subject) take(ctx context.Context, store *eventstore.Store, closed *closings, r eventstore.Record) error {
+	e, err := store.OpenRecord(ctx, r)
+	if err != nil {
+		return &wrong{position: r.Position, err: err}
+	}
+	payload, err := e.Payload()
+	if err != nil {
+		return &wrong{position: r.Position, err: err}
+	}
+	if r.Position > s.upTo {
+		s.pass()
+	}
+	s.closeBefore(r.Position)
+	if version := s.apply(e, payload); version != e.Version {
+		return &wrong{position: r.Position, what: fmt.Sprintf("an event %s does not belong in %s", e.Type, s.stream)}
+	}
+	if e.Shredded && s.shredded == 0 {
+		s.shredded = e.Position
+	}
+	s.version, s.position, s.last = e.Version, e.Position, e.Type
+	if opened, ok := payload.(events.SessionOpened); ok {
+		s.closings, err = closed.of(ctx, e.Position, opened.Account, opened.Parent)
+	}
+	return err
+}
+
+func (s *subject) apply(e events.Event, p events.Payload) (version uint64) {
+	switch s.category {
+	case events.CategoryAccount:
+		s.account.Apply(e, p)
+		return s.account.Version
+	case events.CategoryCredential:
+		s.credential.Apply(e, p)
+		return s.credential.Version
+	}
+	s.party.Apply(e, p)
+	return s.party.Version
+}
+
+// closeBefore draws the consequences of passwords that were changed before a
+// position, as the read model does; see projections/sessions.go.
+func (s *subject) closeBefore(position uint64) {
+	for len(s.closings) > 0 && s.closings[0].position < position {
+		c := &s.credential
+		if c.Kind == events.KindSession && c.Revoked.IsZero() && c.ID != s.closings[0].kept {
+			c.Revoked = s.closings[0].at
+		}
+		s.closings = s.closings[1:]
+	}
+}
+
+// pass notes what the read model is to hold, before anything that it has not
+// taken in yet.
+func (s *subject) pass() {
+	if s.passed {
+		return
+	}
+	s.passed = true
+	if s.upTo < ^uint64(0) {
+		s.closeBefore(s.upTo + 1)
+	}
+	s.rowAt = s.position
+	if s.version == 0 || s.last == events.TypeThirdPartyRemoved {
+		return
+	}
+	var row projections.StoredRow
+	switch s.category {
+	case events.CategoryAccount:
+		row = projections.AccountRow(s.account)
+	case events.CategoryCredential:
+		row = projections.CredentialRow(s.credential)
+	default:
+		row = projections.ThirdPartyRow(s.party)
+	}
+	s.row = &row
+}
+
+// held lists the claims that the stream must hold in the end.
+func (s *subject) held() []events.Claim {
+	switch s.category {
+	case events.CategoryAccount:
+		return s.account.Claims()
+	case events.CategoryThirdParty:
+		if s.party.Exists() {
+			return []events.Claim{events.ThirdPartyNameClaim(s.party.Name)}
+		}
+	}
+	return nil
+}
+
+// unended tells that a key was destroyed although nothing ended the stream.
+func (s *subject) unended() bool {
+	return s.shredded > 0 && events.Sealed(s.last)
+}

@@ -1,0 +1,161 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"konto/events"
+	"konto/eventstore"
+	"konto/projections"
+)
+
+// Log is a log that can be walked.
+type Log interface {
+	eventstore.Reader
+
+	// CheckChainTelling checks positions, hashes and versions of all records. A
+	// damaged log's error has a method DamagedAt, the first position that is wrong.
+	CheckChainTelling(ctx context.Context, tell func(done, total uint64)) error
+
+	// ByStream returns up to limit records in the order of streams and, within
+	// each, of versions, behind a version of a stream.
+	ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error)
+
+	// Receipts returns up to limit receipts, in the order of their keys.
+	Receipts(ctx context.Context, after eventstore.ReceiptKey, limit int) ([]eventstore.LeftReceipt, error)
+}
+
+// File is a file that can check itself. Its error tells what is wrong with it.
+type File struct {
+	Name  string
+	Check func(ctx context.Context) error
+}
+
+// Config configures Run.
+type Config struct {
+	Log   Log                    // required
+	Store *eventstore.Store      // required, of Log
+	Model *projections.ReadModel // nil: there is none to compare
+	Files []File
+	// Tell is told now and then how far a part has come; nil: nobody is.
+	Tell func(done, total uint64, unit string)
+	// Page is how many records and rows are read at a time; 0 means 1000.
+	Page int
+}
+
+// Report is what Run found.
+type Report struct {
+	OK        bool   `json:"ok"`
+	Head      uint64 `json:"head"`      // the log's last position when it began
+	Events    uint64 `json:"events"`    // that were folded
+	Accounts  uint64 `json:"accounts"`  // that were folded, erased ones included
+	ReadModel uint64 `json:"readModel"` // its position in the end, 0 without one
+	// Problems are the first ones, by position; those that belong to no position come first.
+	Problems []Problem `json:"problems"`
+	Found    int       `json:"found"` // how many there are in all
+}
+
+// Problem is something that is wrong. It holds no personal data.
+type Problem struct {
+	Position uint64        `json:"position,omitzero"`
+	Stream   events.Stream `json:"stream,omitzero"`
+	What     string        `json:"what"`
+}
+
+// MaxProblems is how many problems a report names.
+const MaxProblems = 100
+
+// check is a run under way.
+type check struct {
+	Config
+	report Report
+	claims []uint64 // the beginnings of all claims that folds gave
+	closed *closings
+}
+
+// Run checks everything. Its error tells that it could not be brought to an end,
+// by ctx or a closed log; whatever is wrong is in the report.
+func Run(ctx context.Context, cfg Config) (Report, error) {
+	if cfg.Log == nil || cfg.Store == nil {
+		return Report{}, errors.New("verify: a log and its store are required")
+	}
+	if cfg.Page <= 0 {
+		cfg.Page = 1000
+	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(uint64, uint64, string) {}
+	}
+	head, err := cfg.Store.Head(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	c := &check{Config: cfg, report: Report{Head: head, Problems: []Problem{}}, closed: newClosings(cfg.Store, cfg.Log)}
+	for _, part := range []func(context.Context) error{c.files, c.chain, c.streams, c.heldClaims, c.receipts} {
+		if err := part(ctx); err != nil {
+			return c.report, err
+		}
+	}
+	if cfg.Model != nil {
+		if c.report.ReadModel, err = cfg.Model.Position(ctx); err != nil {
+			return c.report, c.trouble(ctx, Problem{}, err)
+		}
+	}
+	c.report.OK = c.report.Found == 0
+	return c.report, nil
+}
+
+// found notes a problem; those with the lowest positions are kept.
+func (c *check) found(p Problem) {
+	c.report.Found++
+	at, _ := slices.BinarySearchFunc(c.report.Problems, p, func(known, p Problem) int {
+		if known.Position <= p.Position {
+			return -1
+		}
+		return 1
+	})
+	c.report.Problems = slices.Insert(c.report.Problems, at, p)
+	c.report.Problems = c.report.Problems[:min(len(c.report.Problems), MaxProblems)]
+}
+
+// trouble makes a problem of an error, unless nothing more can be found out.
+func (c *check) trouble(ctx context.Context, p Problem, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, eventstore.ErrClosed) {
+		return err
+	}
+	p.What += explain(err)
+	c.found(p)
+	return nil
+}
+
+func (c *check) files(ctx context.Context) error {
+	for i, f := range c.Files {
+		c.Tell(uint64(i), uint64(len(c.Files)), "files")
+		if err := f.Check(ctx); err != nil {
+			if err := c.trouble(ctx, Problem{What: f.Name + ": "}, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *check) chain(ctx context.Context) error {
+	return c.damage(ctx, c.Log.CheckChainTelling(ctx, func(done, total uint64) { c.Tell(done, total, "records") }))
+}
+
+// damage notes what a check of the chain found, if anything.
+func (c *check) damage(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	var damaged interface{ DamagedAt() uint64 }
+	var p Problem
+	if errors.As(err, &damaged) {
+		p.Position = damaged.DamagedAt()
+	}
+	return c.trouble(ctx, p, err)
+}
