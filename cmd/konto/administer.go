@@ -26,14 +26,16 @@ const (
 // administer runs an administrative command: on the files when nobody holds
 // them, else by asking their holder.
 func administer(ctx context.Context, l *line, out *output, stderr io.Writer) error {
-	begin := l.path == "account open" || l.path == "key issue" || l.path == "session open" || l.path == "third-party add"
+	begin := l.path == "account open" || l.path == "key issue" || l.path == "session open" || l.path == "third-party add" ||
+		l.path == "account import"
 	cfg := houseConfig{
 		folder: l.folder(), holder: "konto " + l.path, begin: begin,
 		// A command's own error says it all; what a follower logs is for servers.
 		log:  slog.New(slog.DiscardHandler),
 		warn: func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) },
 	}
-	h, err := enter(ctx, cfg, func(error) (bool, error) { return ask(ctx, l, out.direct) })
+	_, cfg.examine = l.command.(examiner)
+	h, err := enter(ctx, cfg, func(error) (bool, error) { return ask(ctx, l, out) })
 	if h == nil {
 		return err
 	}
@@ -82,7 +84,7 @@ func enterAlone(ctx context.Context, cfg houseConfig) (*house, error) {
 
 // ask has the holder of the folder run the command. It tells whether there was
 // anyone to ask; if so, the error is the command's.
-func ask(ctx context.Context, l *line, stdout io.Writer) (answered bool, err error) {
+func ask(ctx context.Context, l *line, out *output) (answered bool, err error) {
 	// A flag that was not given must reach the holder as just that.
 	input, err := json.Marshal(l.command, json.FormatNilSliceAsNull(true))
 	if err != nil {
@@ -109,7 +111,7 @@ func ask(ctx context.Context, l *line, stdout io.Writer) (answered bool, err err
 		return true, errOutcome(ctx, err)
 	}
 	defer answer.Body.Close()
-	if _, err := io.Copy(stdout, answer.Body); err != nil {
+	if err := receive(answer.Body, out); err != nil {
 		return true, errOutcome(ctx, err)
 	}
 	return true, outcome(answer.Trailer.Get(outcomeTrailer))

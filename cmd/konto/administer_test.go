@@ -64,6 +64,8 @@ func script(t *testing.T, folder string) string {
 	do("", "events", "list")
 	do("", "events", "list", "--after", "2", "--json")
 	do("", "events", "list", "--account", "anna@example.com", "--type", "FactsRecorded")
+	do("", "replay", "read-model", "--dry-run")
+	do("", "replay", "read-model", "--json")
 	// Last, and without a look at the log: a server appends events about deliveries.
 	crm := id(do("", "third-party", "add", "crm", "--url", "https://crm.example.com/hook?tenant=7", "--json"))
 	do("", "third-party", "add", "paper", "--url", "http://10.0.0.7:8080/", "--format", "payway", "--event", "EmailChanged", "--event", "ProfileUpdated")
@@ -139,19 +141,20 @@ func TestJSONShapes(t *testing.T) {
 		got  map[string]any
 		want string
 	}{
-		"account open":    {opened, "accountId clientId id paywayId version"},
-		"account facts":   {mustJSON(t, in("account", "facts", id, "--verified")...), "accountId clientId id paywayId version"},
-		"account show":    {mustJSON(t, in("account", "show", opened["clientId"].(string))...), "accountId administrator clientId email facts hasPassword id opened paywayId position profile updated version"},
-		"account list":    {first(mustLines(t, in("account", "list")...)), "accountId administrator clientId email facts hasPassword id opened paywayId position profile updated version"},
-		"account history": {first(mustLines(t, in("account", "history", opened["paywayId"].(string))...)), "actor contract data id position requestId time type version"},
-		"key issue":       {key, "id token"},
-		"key list":        {first(mustLines(t, in("key", "list")...)), "account authType id issued kind scopes"},
-		"key revoke":      {mustJSON(t, in("key", "revoke", key["token"].(string))...), "id revoked"},
-		"session open":    {session, "cookie id"},
-		"session list":    {first(mustLines(t, in("session", "list")...)), "account authType expiresAt id issued kind scopes"},
-		"session close":   {mustJSON(t, in("session", "close", session["cookie"].(string))...), "id revoked"},
-		"events list":     {first(mustLines(t, in("events", "list")...)), "data id metadata position stream time type version"},
-		"version":         {mustJSON(t, "version"), "go version"},
+		"account open":      {opened, "accountId clientId id paywayId version"},
+		"account facts":     {mustJSON(t, in("account", "facts", id, "--verified")...), "accountId clientId id paywayId version"},
+		"account show":      {mustJSON(t, in("account", "show", opened["clientId"].(string))...), "accountId administrator clientId email facts hasPassword id opened paywayId position profile updated version"},
+		"account list":      {first(mustLines(t, in("account", "list")...)), "accountId administrator clientId email facts hasPassword id opened paywayId position profile updated version"},
+		"account history":   {first(mustLines(t, in("account", "history", opened["paywayId"].(string))...)), "actor changes contract data id position requestId time type version"},
+		"key issue":         {key, "id token"},
+		"key list":          {first(mustLines(t, in("key", "list")...)), "account authType id issued kind scopes"},
+		"key revoke":        {mustJSON(t, in("key", "revoke", key["token"].(string))...), "id revoked"},
+		"session open":      {session, "cookie id"},
+		"session list":      {first(mustLines(t, in("session", "list")...)), "account authType expiresAt id issued kind scopes"},
+		"session close":     {mustJSON(t, in("session", "close", session["cookie"].(string))...), "id revoked"},
+		"events list":       {first(mustLines(t, in("events", "list")...)), "data id metadata position stream time type version"},
+		"version":           {mustJSON(t, "version"), "go version"},
+		"replay read-model": {mustJSON(t, in("replay", "read-model")...), "differences events exchanged position"},
 
 		"third-party add":           {party, "id name publicKey secret"},
 		"third-party show":          {mustJSON(t, in("third-party", "show", "crm")...), "added begin checkpoint events format id name publicKey state url version"},
@@ -210,7 +213,7 @@ func TestTailGoesOnUntilItIsInterrupted(t *testing.T) {
 			folder := t.TempDir()
 			must(t, "account", "open", "--data", folder, "--email", "first@example.com")
 			begin(t, folder)
-			tail := start(t, "events", "tail", "--data", folder, "--json", "--type", "AccountOpened")
+			tail := start(t, "events", "tail", "--after", "0", "--data", folder, "--json", "--type", "AccountOpened")
 			tail.stdout.find(t, regexp.MustCompile(`first@example.com`))
 			must(t, "account", "open", "--data", folder, "--email", "second@example.com")
 			line := object(t, tail.stdout.find(t, secondEvent)[0])
@@ -228,7 +231,7 @@ func TestTailEndsWithTheServer(t *testing.T) {
 	folder := t.TempDir()
 	must(t, "account", "open", "--data", folder, "--email", "first@example.com")
 	server, _, _ := serve(t, folder)
-	tail := start(t, "events", "tail", "--data", folder)
+	tail := start(t, "events", "tail", "--after", "0", "--data", folder)
 	tail.stdout.find(t, regexp.MustCompile(`first@example.com`))
 	if status := server.stop(); status != exitDone {
 		t.Errorf("the server ended with %d: %s", status, server.stderr)

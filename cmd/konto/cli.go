@@ -25,12 +25,18 @@ type cli struct {
 		History accountHistory `cmd:"" help:"Show what happened to an account."`
 		List    accountList    `cmd:"" help:"List all accounts."`
 		Facts   accountFacts   `cmd:"" help:"Record what other systems know of an account."`
+		Import  accountImport  `cmd:"" help:"Open accounts from a file, one a line."`
+		Erase   accountErase   `cmd:"" help:"Forget an account for good."`
 	} `cmd:"" help:"Accounts."`
 	Key struct {
 		Issue  keyIssue  `cmd:"" help:"Issue a key and print its token, this once."`
 		List   keyList   `cmd:"" help:"List all keys."`
 		Revoke keyRevoke `cmd:"" help:"Revoke a key."`
 	} `cmd:"" help:"Keys of accounts, clients, NATS consumers and systems that send facts."`
+	Keys struct {
+		Backup keysBackup `cmd:"" help:"Copy keys.db, and delete older copies."`
+		Rotate keysRotate `cmd:"" help:"Wrap all keys under another master key."`
+	} `cmd:"" help:"The keys that make the log readable."`
 	Session struct {
 		Open  sessionOpen  `cmd:"" help:"Open a session and print its cookie, this once."`
 		List  sessionList  `cmd:"" help:"List all sessions."`
@@ -50,15 +56,22 @@ type cli struct {
 	} `cmd:"" help:"Third parties, which are told of changes by webhook."`
 	Replay struct {
 		ThirdParty replayThirdParty `cmd:"" help:"Tell a third party again of what happened."`
+		ReadModel  replayReadModel  `cmd:"" help:"Make the read model anew, compare it with the one in use, and exchange them."`
+		Publish    replayPublish    `cmd:"" help:"Publish history on NATS once more."`
 	} `cmd:"" help:"What is made from the log, once more."`
 	Inbound struct {
 		DeadLetters inboundDeadLetters `cmd:"" help:"List messages that could not be recorded."`
 		Retry       inboundRetry       `cmd:"" help:"Send a dead letter again, and remove it."`
 	} `cmd:"" help:"Facts that other systems send over NATS."`
-	Events struct {
+	Backup  backupCommand  `cmd:"" help:"Copy the log, and try the copy."`
+	Restore restoreCommand `cmd:"" help:"Put a backup in the place of the log; no server may run."`
+	Export  exportCommand  `cmd:"" help:"Write the log as text."`
+	Import  importCommand  `cmd:"" help:"Make a log of an export; no server may run."`
+	Events  struct {
 		List eventsList `cmd:"" help:"List events."`
-		Tail eventsTail `cmd:"" help:"List events, then wait for more until interrupted."`
+		Tail eventsTail `cmd:"" help:"Show events as they happen, until interrupted."`
 	} `cmd:"" help:"The log of all events."`
+	Verify verifyCommand `cmd:"" help:"Check the log and all that follows from it."`
 }
 
 const defaultData = "konto-data"
@@ -141,15 +154,17 @@ func (l *line) folder() string {
 }
 
 func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
-	if c, ok := l.command.(local); ok {
-		return c.run(ctx, l, stdout, stderr)
-	}
 	if c, ok := l.command.(inputReader); ok {
 		if err := c.readInput(stdin); err != nil {
 			return err
 		}
 	}
-	err := administer(ctx, l, newOutput(stdout, l.json), stderr)
+	if c, ok := l.command.(local); ok {
+		return c.run(ctx, l, stdout, stderr)
+	}
+	m := newMeter(stderr)
+	defer m.clear()
+	err := administer(ctx, l, newMeteredOutput(stdout, l.json, m), stderr)
 	if _, ok := l.command.(endless); ok && ctx.Err() != nil {
 		return nil // to be interrupted is how these end
 	}

@@ -31,7 +31,7 @@ type inputReader interface{ readInput(stdin io.Reader) error }
 type endless interface{ endless() }
 
 // request asks the holder of a data folder to run a command. The answer's body
-// is what the command prints, its trailer how the command ended.
+// is what the command prints, in frames, its trailer how the command ended.
 type request struct {
 	Command string         `json:"command"` // its path, such as "account open"
 	Input   jsontext.Value `json:"input"`
@@ -109,7 +109,8 @@ func (c *control) do(door context.Context, w http.ResponseWriter, r *http.Reques
 	if err := json.Unmarshal(asked.Input, cmd, json.RejectUnknownMembers(true)); err != nil {
 		return fmt.Errorf("the server is another version of konto: %w", err)
 	}
-	out := newOutput(flushing{w, http.NewResponseController(w)}, asked.JSON)
+	to := frames{w, http.NewResponseController(w)}
+	out := newMeteredOutput(to, asked.JSON, to)
 	ctx := r.Context() // ends when the client goes away
 	if _, ok := cmd.(endless); ok {
 		var cancel context.CancelFunc
@@ -122,18 +123,4 @@ func (c *control) do(door context.Context, w http.ResponseWriter, r *http.Reques
 		err = errServerStopped
 	}
 	return errors.Join(err, out.flush())
-}
-
-// flushing sends on at once what is written to it.
-type flushing struct {
-	io.Writer
-	flusher *http.ResponseController
-}
-
-func (f flushing) Write(p []byte) (int, error) {
-	n, err := f.Writer.Write(p)
-	if err == nil {
-		err = f.flusher.Flush()
-	}
-	return n, err
 }

@@ -152,6 +152,12 @@ func newWriters(t *testing.T, folder string) []*writer {
 // moment of it.
 func load(t *testing.T, p *process, writers []*writer) {
 	t.Helper()
+	loadFor(t, p, writers, time.Duration(rand.IntN(120))*time.Millisecond)
+}
+
+// loadFor is load for a moment that was chosen.
+func loadFor(t *testing.T, p *process, writers []*writer, moment time.Duration) {
+	t.Helper()
 	var killed atomic.Bool
 	var all sync.WaitGroup
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: len(writers)}, Timeout: patience}
@@ -170,7 +176,7 @@ func load(t *testing.T, p *process, writers []*writer) {
 			}
 		})
 	}
-	time.Sleep(time.Duration(rand.IntN(120)) * time.Millisecond) // the random moment itself
+	time.Sleep(moment) // the random moment itself
 	killed.Store(true)
 	p.kill()
 	all.Wait()

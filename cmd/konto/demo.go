@@ -94,6 +94,6 @@ func (s *scene) tell(http, nats, folder string) string {
 		curl("PATCH", account, bearer(s.generic), `{"name":"Acme Corp.","email":"new_email@example.com","settings":{"currency":"EUR","timezone":"Europe/Berlin","language":"de"}}`) +
 		curl("GET", account, bearer(s.generic), "") +
 		"\n# See the events: from the log, or as a NATS consumer\n" +
-		"go run ./cmd/konto events tail --data '" + folder + "'\n" +
+		"go run ./cmd/konto events tail --after 0 --data '" + folder + "'\n" +
 		"nats --server '" + withToken(nats, s.consumer) + "' subscribe 'konto.account.>'\n"
 }

@@ -11,7 +11,7 @@ import (
 
 var (
 	curlLine = regexp.MustCompile(`(?m)^curl .*$`)
-	tailLine = regexp.MustCompile(`(?m)^go run \./cmd/konto (events tail --data '(.*)')\n`)
+	tailLine = regexp.MustCompile(`(?m)^go run \./cmd/konto (events tail --after 0 --data '(.*)')\n`)
 	natsLine = regexp.MustCompile(`(?m)^nats .*'\n`)
 )
 

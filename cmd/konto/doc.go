@@ -13,10 +13,15 @@
 //
 //   - the command line: main.go, cli.go, output.go
 //   - the data folder: house.go, folder.go, lock.go
-//   - the two ends of the control socket: control.go, administer.go, socket.go
+//   - the two ends of the control socket: control.go, administer.go, socket.go, frames.go
+//   - how far a command has come, for people who wait: progress.go
 //   - the server: serve.go wires it, server.go runs it, shutdown.go ends it; demo.go
 //     and furnish.go are its demonstration
+//   - copies: backup.go, keysbackup.go and export.go make them; restore.go and import.go
+//     make a log of them, which takes its place as incoming.go shows
+//   - erasure: erase.go is the command, erasing.go and erasedletters.go its steps, erasures.go
+//     the ledger that erasedagain.go applies at every start
 //   - one file per noun: account.go, show.go, key.go, session.go, credential.go, thirdparty.go,
 //     thirdpartystate.go, inbound.go, events.go;
-//     reference.go finds the account that a person means
+//     verify.go examines a folder as it is; reference.go finds the account that a person means
 package main

@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"iter"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
@@ -17,10 +14,15 @@ import (
 // pageSize is how many events or rows are read at once.
 const pageSize = 500
 
-type eventsList struct {
-	After   uint64 `name:"after" placeholder:"P" help:"Only events after this position."`
+// eventsWanted is which events are shown.
+type eventsWanted struct {
 	Account string `name:"account" placeholder:"REF" help:"Only events of this account: any of its ids, or its email address."`
 	Type    string `name:"type" placeholder:"T" help:"Only events of this type, such as EmailChanged."`
+}
+
+type eventsList struct {
+	After uint64 `name:"after" placeholder:"P" help:"Only events after this position."`
+	eventsWanted
 }
 
 func (c *eventsList) Help() string {
@@ -35,29 +37,31 @@ func (c *eventsList) Run(ctx context.Context, h *house, out *output) error {
 	if err != nil {
 		return err
 	}
-	return c.list(ctx, h, out, wanted)
+	_, err = listEvents(ctx, h, out, c.After, wanted)
+	return err
 }
 
-// list prints what is in the log now, and moves After to what it has seen.
-func (c *eventsList) list(ctx context.Context, h *house, out *output, wanted func(events.Event) bool) error {
+// listEvents prints what is in the log now after a position, and returns the
+// position of the last event that it has seen.
+func listEvents(ctx context.Context, h *house, out *output, after uint64, wanted func(events.Event) bool) (uint64, error) {
 	for {
-		page, err := h.store.ReadAll(ctx, c.After, pageSize)
+		page, err := h.store.ReadAll(ctx, after, pageSize)
 		for _, e := range page {
-			c.After = e.Position
+			after = e.Position
 			if !wanted(e) {
 				continue
 			}
 			if err := printEvent(out, e); err != nil {
-				return err
+				return after, err
 			}
 		}
 		if err != nil || len(page) == 0 {
-			return err
+			return after, err
 		}
 	}
 }
 
-func (c *eventsList) filter(ctx context.Context, h *house) (func(events.Event) bool, error) {
+func (c *eventsWanted) filter(ctx context.Context, h *house) (func(events.Event) bool, error) {
 	var stream events.Stream
 	if c.Account != "" {
 		id, err := h.account(ctx, c.Account)
@@ -72,12 +76,21 @@ func (c *eventsList) filter(ctx context.Context, h *house) (func(events.Event) b
 	}, nil
 }
 
-type eventsTail struct{ eventsList }
+type eventsTail struct {
+	// nil: what happened before stays unsaid. A log has millions of events, and
+	// whoever wants those asks for them.
+	After *uint64 `name:"after" placeholder:"P" help:"Begin with the events after this position, 0 for all; with what happens from now on unless given."`
+	eventsWanted
+}
 
 func (c *eventsTail) Help() string {
-	return `Examples:
+	return `Shows what happens from now on. With --after first what happened after a position, as events list does, then what
+happens: nothing is left out in between.
+
+Examples:
 
     konto events tail
+    konto events tail --after 0
     konto events tail --after 1000 --type EmailChanged --json`
 }
 
@@ -88,13 +101,16 @@ func (c *eventsTail) Run(ctx context.Context, h *house, out *output) error {
 	if err != nil {
 		return err
 	}
+	after, err := c.begin(ctx, h)
 	for {
-		err := c.list(ctx, h, out, wanted)
+		if err == nil {
+			after, err = listEvents(ctx, h, out, after, wanted)
+		}
 		if err == nil {
 			err = out.flush()
 		}
 		if err == nil {
-			err = h.store.Wait(ctx, c.After)
+			err = h.store.Wait(ctx, after)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -105,45 +121,12 @@ func (c *eventsTail) Run(ctx context.Context, h *house, out *output) error {
 	}
 }
 
-// history gives the events of one account up to a moment. An account that was
-// never opened is an error, and so is a version that it never had.
-func (h *house) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
-		id, err := h.account(ctx, ref)
-		if err == nil {
-			err = h.checkVersion(ctx, ref, id, until.Version)
-		}
-		for version := uint64(0); err == nil; {
-			var page []events.Event
-			page, err = h.store.ReadStream(ctx, events.AccountStream(id), version, pageSize)
-			for _, e := range page {
-				if version == 0 && until.before(e) {
-					err = fmt.Errorf("account %s was opened later, at %s", ref, e.Time.Format(time.RFC3339))
-					break
-				}
-				if until.before(e) || !yield(e, nil) {
-					return
-				}
-				version = e.Version
-			}
-			if err == nil && version == 0 {
-				err = fmt.Errorf("there is no account %s", ref)
-			}
-			if err == nil && len(page) < pageSize {
-				return
-			}
-		}
-		yield(events.Event{}, err)
+// begin is the position after which the tail begins.
+func (c *eventsTail) begin(ctx context.Context, h *house) (uint64, error) {
+	if c.After != nil {
+		return *c.After, nil
 	}
-}
-
-// checkVersion returns an error for a version that an account has not reached.
-func (h *house) checkVersion(ctx context.Context, ref string, id ulid.ULID, version uint64) error {
-	head, err := h.store.StreamHead(ctx, events.AccountStream(id))
-	if err == nil && head.Version > 0 && version > head.Version {
-		err = fmt.Errorf("account %s is at version %d, there is no version %d", ref, head.Version, version)
-	}
-	return err
+	return h.store.Head(ctx)
 }
 
 // printEvent prints an event as one of the whole log.
@@ -161,34 +144,19 @@ func printEvent(out *output, e events.Event) error {
 		Type     string          `json:"type"`
 		Metadata events.Metadata `json:"metadata"`
 		Data     jsontext.Value  `json:"data"`
-	}{e.Position, e.Time, e.Stream, e.Version, e.ID.String(), e.Type, e.Metadata, data},
+		Shredded bool            `json:"shredded,omitzero"`
+	}{e.Position, e.Time, e.Stream, e.Version, e.ID.String(), e.Type, e.Metadata, data, e.Shredded},
 		"%6d  %s  %s/%d  %s  %s", e.Position, e.Time.Format(time.RFC3339), e.Stream, e.Version, e.Type, data)
-}
-
-// printHistory prints an event as one of its account.
-func printHistory(out *output, e events.Event) error {
-	data, err := readable(e)
-	if err != nil {
-		return err
-	}
-	m := e.Metadata
-	return out.row(struct {
-		Version  uint64    `json:"version"`
-		Position uint64    `json:"position"`
-		Time     time.Time `json:"time"`
-		ID       string    `json:"id"`
-		Type     string    `json:"type"`
-		events.Metadata
-		Data jsontext.Value `json:"data"`
-	}{e.Version, e.Position, e.Time, e.ID.String(), e.Type, m, data},
-		"%4d  %s  %s  %s  %s  %s", e.Version, e.Time.Format(time.RFC3339), e.Type,
-		strings.TrimSpace(m.Actor.Kind+" "+m.Actor.ID), m.Contract, data)
 }
 
 // readable is an event's data without what an operator must not see either:
 // the hash of a password or a code is a secret that can be guessed from it, and
-// who has a third party's secrets can write to it in konto's name.
+// who has a third party's secrets can write to it in konto's name. Of an event
+// whose key was destroyed it is null.
 func readable(e events.Event) (jsontext.Value, error) {
+	if e.Shredded {
+		return jsontext.Value("null"), nil
+	}
 	message, published, err := events.Publish(e)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,12 +26,13 @@ import (
 type house struct {
 	folder      string
 	lock        *os.File
+	master      keyring.Master // whose Next is this process's own, not its caller's
 	keys        *keyring.Keyring
 	log         *sqlite.Log
 	store       *eventstore.Store
 	model       *projections.ReadModel
 	ledger      *deliveries.Ledger
-	follower    *projections.Follower // of model
+	follower    *projections.Follower // of model; nil where a command examines the folder
 	accounts    *commands.Accounts
 	credentials *commands.Credentials
 
@@ -41,8 +43,17 @@ type house struct {
 	// deliveries and sender are the server's; nil where none runs.
 	deliveries *deliveries.Deliveries
 	sender     *webhook.Sender
+	// followers tells how those of a server are doing; nil where none runs.
+	followers func() []projections.Status
 	// inbound is where facts of other systems arrive; nil where no server runs.
 	inbound *nats.Inbound
+	// conn is the server's connection to NATS; nil where no server runs.
+	conn     *nats.Conn
+	erasures *erasures
+	erasing  sync.Mutex        // held while an account is erased
+	past     *projections.Past // the sender's
+	// backingUp is held while a backup or an export is made.
+	backingUp sync.Mutex
 }
 
 // houseConfig configures openHouse.
@@ -50,8 +61,11 @@ type houseConfig struct {
 	folder string
 	holder string // who opens it, for those who find it locked
 	begin  bool   // whether to make the folder and its files where there are none
-	log    *slog.Logger
-	warn   func(string) // is told what was mended; nil: log is
+	// examine opens what is there as it is, for an examiner: log, keys, and the
+	// read model if it fits them.
+	examine bool
+	log     *slog.Logger
+	warn    func(string) // is told what was mended; nil: log is
 }
 
 func (cfg houseConfig) warning(text string) {
@@ -79,6 +93,10 @@ func openHouse(ctx context.Context, cfg houseConfig) (*house, error) {
 		return nil, err
 	}
 	h := &house{folder: cfg.folder, lock: lock}
+	if err := settleIncoming(cfg.folder); err != nil { // before any file is opened
+		h.Close()
+		return nil, fmt.Errorf("finish what konto restore or konto import began: %w", err)
+	}
 	if err := h.openFiles(ctx, cfg); err != nil {
 		h.Close()
 		return nil, err
@@ -93,11 +111,15 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	if fresh && !cfg.begin {
 		return noData(h.folder)
 	}
-	master, err := keyring.LoadMaster(file("master.key"), os.Getenv("KONTO_MASTER_KEY"), fresh)
-	if err != nil {
+	h.master = masterOf(h.folder)
+	// Before any other file is made: a first start that fails leaves none behind.
+	if _, err := h.master.Load(fresh); err != nil {
 		return err
 	}
-	if err := h.openLogAndKeys(ctx, file("log.db"), file("keys.db"), master); err != nil {
+	if cfg.examine {
+		return h.openToExamine(ctx)
+	}
+	if err := h.openLogAndKeys(ctx, file("log.db"), file("keys.db"), h.master); err != nil {
 		return err
 	}
 	if h.model, err = projections.OpenReadModel(ctx, file("read.db"), h.log, h.keys); err != nil {
@@ -113,7 +135,11 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	h.accounts = commands.NewAccounts(commands.Config{Store: h.store})
 	h.credentials = commands.NewCredentials(h.store, nil)
 	h.thirdParties = commands.NewThirdParties(h.store, nil)
-	return nil
+	h.past = projections.NewPast(h.store)
+	if h.erasures, err = openErasures(h.folder); err != nil {
+		return err
+	}
+	return h.applyErasures(ctx, cfg.log)
 }
 
 // Close closes the files, and the lock after them.
@@ -139,7 +165,9 @@ func (h *house) Close() error {
 func (h *house) do(ctx context.Context, c command, out *output) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var beside errgroup.Group
-	beside.Go(func() error { return h.follower.Run(ctx) })
+	if h.follower != nil {
+		beside.Go(func() error { return h.follower.Run(ctx) })
+	}
 	if _, ok := c.(endless); ok {
 		door, err := openControl(h)
 		if err != nil {
@@ -178,6 +206,13 @@ func (h *house) reached(ctx context.Context, position uint64) error {
 		return fmt.Errorf("the read model does not keep up with the log: %w", err)
 	}
 	return nil
+}
+
+// masterOf is where the master key of a folder is.
+func masterOf(folder string) keyring.Master {
+	return keyring.Master{
+		Path: filepath.Join(folder, "master.key"), Given: os.Getenv("KONTO_MASTER_KEY"), Next: os.Getenv("KONTO_NEXT_MASTER_KEY"),
+	}
 }
 
 func missing(path string) bool {

@@ -70,7 +70,7 @@ func TestFactsOverAnOutsideServer(t *testing.T) {
 	folder := t.TempDir()
 	running, _, _ := serve(t, folder, "--nats-url", outside.ClientURL())
 	id := mustJSON(t, "account", "open", "--data", folder, "--email", "anna@example.com")["id"].(string)
-	tail := start(t, "events", "tail", "--data", folder, "--json", "--type", "FactsRecorded")
+	tail := start(t, "events", "tail", "--after", "0", "--data", folder, "--json", "--type", "FactsRecorded")
 	js := jetStream(t, outside.ClientURL(), "")
 	publish := func(subject, body string) {
 		t.Helper()

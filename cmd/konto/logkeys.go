@@ -13,9 +13,9 @@ import (
 // openLogAndKeys opens the two files that belong together, and refuses one
 // whose fellow was lost, emptied or exchanged: konto would go on without a past,
 // or would give claims another hash and so an email address to two accounts.
-func (h *house) openLogAndKeys(ctx context.Context, log, keys string, master []byte) (err error) {
+func (h *house) openLogAndKeys(ctx context.Context, log, keys string, master keyring.Master) (err error) {
 	if !missing(keys) {
-		if h.keys, err = keyring.Open(ctx, keys, master); err != nil {
+		if h.keys, err = master.Open(ctx, keys); err != nil {
 			return err
 		}
 		bound, err := h.keys.Bound(ctx)
@@ -37,7 +37,7 @@ func (h *house) openLogAndKeys(ctx context.Context, log, keys string, master []b
 		if head > 0 {
 			return fmt.Errorf("%s is missing, without which %s cannot be read; restore it", keys, log)
 		}
-		if h.keys, err = keyring.Open(ctx, keys, master); err != nil {
+		if h.keys, err = master.Open(ctx, keys); err != nil {
 			return err
 		}
 	}

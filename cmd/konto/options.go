@@ -80,6 +80,9 @@ func (o *webOptions) checkIssuer() error {
 	return nil
 }
 
+// mailFolder is where codes are without an SMTP server, in the data folder.
+const mailFolder = "mail"
+
 // mailOptions are the flags about verification codes, the only mail there is.
 type mailOptions struct {
 	SMTPURL  string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user:password@host:port or smtps://...; else they are written to mail/ in the data folder."`
@@ -93,7 +96,7 @@ func (s *server) mailer(o mailOptions) (*mail.Reactor, error) {
 		Accounts:   s.house.reader(),
 		Codes:      events.NewEmailCodes(s.house.keys.Derive),
 		SMTPURL:    o.SMTPURL,
-		Dir:        filepath.Join(s.house.folder, "mail"),
+		Dir:        filepath.Join(s.house.folder, mailFolder),
 		From:       o.MailFrom,
 		Log:        s.log,
 	})

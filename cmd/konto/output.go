@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,9 +21,41 @@ type output struct {
 	direct io.Writer
 	to     *bufio.Writer // in front of direct
 	json   bool
+	meter  meter    // nil: progress is not shown
+	last   progress // that went to meter
+	at     time.Time
 }
 
-func newOutput(w io.Writer, json bool) *output { return &output{w, bufio.NewWriter(w), json} }
+func newOutput(w io.Writer, json bool) *output {
+	return &output{direct: w, to: bufio.NewWriter(w), json: json}
+}
+
+// newMeteredOutput also shows progress, but to programs.
+func newMeteredOutput(w io.Writer, json bool, m meter) *output {
+	if json {
+		return newOutput(w, json)
+	}
+	out := newOutput(clearing{w, m}, json)
+	out.meter = m
+	return out
+}
+
+// progress tells whoever waits for the command how far it has come: done of
+// total, which may grow, in a unit such as "events". It may be called often; like
+// the rest of output it is not for several goroutines at once. A task is over
+// when done is total; another unit is another task.
+func (o *output) progress(done, total uint64, unit string) {
+	p := progress{done, max(done, total), unit}
+	if o.meter == nil || p == o.last {
+		return
+	}
+	now := time.Now()
+	if done < total && unit == o.last.Unit && now.Sub(o.at) < reportEvery {
+		return
+	}
+	o.last, o.at = p, now
+	o.meter.show(p)
+}
 
 // object prints one value. For people it is a line for each member: its path
 // and its value.

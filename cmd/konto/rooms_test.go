@@ -28,7 +28,7 @@ var livesIn = map[string]string{
 	"github.com/golang-jwt/":        "http projections/webhook",
 	"code.dny.dev/ssrf":             "projections/webhook",
 	"github.com/rs/cors":            "http",
-	"golang.org/x/time":             "http",
+	"golang.org/x/time":             "http cmd",
 	"github.com/ccojocar/zxcvbn-go": "commands",
 	"github.com/go-chi/":            "http",
 	"github.com/nyaruka/":           "commands",
@@ -36,6 +36,8 @@ var livesIn = map[string]string{
 	"golang.org/x/crypto":           "commands",
 	"github.com/google/":            "events/schema",
 	"github.com/alecthomas/kong":    "cmd",
+	"github.com/schollz/":           "cmd",
+	"golang.org/x/term":             "cmd",
 }
 
 func TestRoomsImportOnlyWhatThePlanAllows(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"konto/events"
-	"konto/projections"
 	"konto/projections/deliveries"
 	"konto/projections/webhook"
 )
@@ -47,7 +46,8 @@ func (o *senderOptions) checkIssuer(h *house, party events.ThirdParty) error {
 // newSender makes the sender of requests to third parties.
 func (h *house) newSender(o senderOptions) (*webhook.Sender, error) {
 	return webhook.NewSender(webhook.Config{
-		Accounts: projections.NewPast(h.store),
+		Accounts: h.past,
+		Notices:  h.ledger,
 		Allow:    o.ThirdPartyAllow,
 		Issuer:   o.PublicURL,
 		Timeout:  o.ThirdPartyTimeout,

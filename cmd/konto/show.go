@@ -109,30 +109,6 @@ func (c *accountShow) Run(ctx context.Context, h *house, out *output) error {
 	return out.object(show(a))
 }
 
-type accountHistory struct {
-	Ref string `arg:"" name:"ref" help:"The account: any of its ids, or its email address."`
-	At  moment `name:"at" placeholder:"VERSION|TIME" help:"Up to a version or a time." json:",omitzero"`
-}
-
-func (c *accountHistory) Help() string {
-	return `Examples:
-
-    konto account history anna@example.com
-    konto account history anna@example.com --at 2026-01-31 --json`
-}
-
-func (c *accountHistory) Run(ctx context.Context, h *house, out *output) error {
-	for e, err := range h.history(ctx, c.Ref, c.At) {
-		if err != nil {
-			return err
-		}
-		if err := printHistory(out, e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 type accountList struct{}
 
 func (c *accountList) Help() string {

@@ -36,7 +36,7 @@ func TestLockedFolder(t *testing.T) {
 
 func TestFolderThatIsTailed(t *testing.T) {
 	folder := furnished(t)
-	tail := start(t, "events", "tail", "--data", folder)
+	tail := start(t, "events", "tail", "--after", "0", "--data", folder)
 	tail.stdout.find(t, secondLine)
 	refused(t, exitFailed, serveOn(t, folder), folder+" is in use by konto events tail (process ")
 }
@@ -278,7 +278,7 @@ func TestSocketRefusesWhatItDoesNotKnow(t *testing.T) {
 		"unknown member":  {data: folder, path: "account list", command: struct{ Sorted bool }{true}},
 		"a local command": {data: folder, path: "serve", command: struct{}{}},
 	} {
-		answered, err := ask(t.Context(), l, new(strings.Builder))
+		answered, err := ask(t.Context(), l, newOutput(new(strings.Builder), false))
 		if !answered || err == nil || !strings.Contains(err.Error(), "another version of konto") {
 			t.Errorf("%s: %v, %v", name, answered, err)
 		}

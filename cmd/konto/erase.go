@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+type accountErase struct {
+	Ref string `arg:"" name:"ref" help:"The account: any of its ids, or its email address."`
+	Yes bool   `name:"yes" help:"Required: an erasure cannot be undone."`
+}
+
+func (c *accountErase) Help() string {
+	return `Forgets an account for good: destroys the key that its data is encrypted with, in every copy of the log, revokes its
+keys and sessions, and frees its email address. Third parties and NATS consumers are told that it was erased. Prints a signed
+proof, without personal data, that can be checked with the keys at /.well-known/jwks.json.
+
+Erasing an account again, by its id, finishes what was interrupted and prints the proof.
+
+Examples:
+
+    konto account erase anna@example.com --yes
+    konto account erase acct_01hxa3b4c5d6e7f8g9h0j1k2m3 --yes --json`
+}
+
+// Validate is called by kong.
+func (c *accountErase) Validate() error {
+	if !c.Yes {
+		return errors.New("an erasure cannot be undone; add --yes")
+	}
+	return nil
+}
+
+func (c *accountErase) Run(ctx context.Context, h *house, out *output) error {
+	id, err := h.account(ctx, c.Ref)
+	if err != nil {
+		return err
+	}
+	done, err := h.erase(ctx, id)
+	if err != nil {
+		return notFound(err, c.Ref)
+	}
+	return out.object(struct {
+		ID     ulid.ULID `json:"id"`
+		Erased time.Time `json:"erased"`
+		Proof  string    `json:"proof"`
+	}{id, done.At, done.Proof})
+}
+
+// erase erases an account, in a house whose follower runs. Error:
+// commands.ErrNotFound. After another error it is to be called again; the next
+// start does so too.
+func (h *house) erase(ctx context.Context, id ulid.ULID) (erased, error) {
+	h.erasing.Lock()
+	defer h.erasing.Unlock()
+	meta, err := operator()
+	if err != nil {
+		return erased{}, err
+	}
+	e := &erasure{house: h, account: id, meta: meta, caughtUp: h.caughtUp}
+	if err := e.mustBeKnown(ctx); err != nil {
+		return erased{}, err
+	}
+	// Begun, it does not end with who asked: what is half done helps nobody.
+	if err := e.run(context.WithoutCancel(ctx)); err != nil {
+		return erased{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
+	}
+	done, _ := h.erasures.of(id)
+	return done, nil
+}

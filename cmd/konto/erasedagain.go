@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+	"konto/projections"
+)
+
+// applyErasures holds the ledger of erasures against the other files, before
+// anybody follows the log or answers from it: an erasure that was interrupted is
+// finished, and one that a restored log or keyring knows nothing of is done again.
+//
+// One that cannot be finished now, such as while the read model has nowhere to be
+// written, keeps nobody from starting konto: but the account's key is destroyed
+// in any case, or there is an error.
+func (h *house) applyErasures(ctx context.Context, log *slog.Logger) error {
+	if log == nil {
+		log = slog.Default()
+	}
+	h.erasing.Lock()
+	defer h.erasing.Unlock()
+	letters, err := filepath.Glob(filepath.Join(h.folder, mailFolder, "*"))
+	if err != nil {
+		return err
+	}
+	for _, id := range h.erasures.all() {
+		done, err := h.isErased(ctx, id)
+		if err != nil {
+			return err
+		}
+		if done && len(letters) > 0 { // one may have been under way at the erasure
+			if err := h.removeLetters(ctx, id); err != nil {
+				return err
+			}
+		}
+		if done {
+			continue
+		}
+		e := &erasure{house: h, account: id, meta: itself(), again: true, caughtUp: h.catchUpAlone}
+		if err := e.run(ctx); err != nil {
+			if err := h.keys.Destroy(ctx, e.stream()); err != nil {
+				return err
+			}
+			log.Error("the erasure of an account is not finished, the next start tries again", "account", id, "error", err)
+		}
+	}
+	return nil
+}
+
+// isErased tells whether nothing is left to do: the erasure was proven, the log
+// does not know the account or knows of its end, and its key is destroyed.
+func (h *house) isErased(ctx context.Context, id ulid.ULID) (bool, error) {
+	if known, _ := h.erasures.of(id); known.Proof == "" {
+		return false, nil
+	}
+	stream := events.AccountStream(id)
+	_, err := h.keys.Cipher(ctx, stream)
+	if !errors.Is(err, eventstore.ErrDestroyed) {
+		if errors.Is(err, eventstore.ErrNoKey) {
+			err = nil
+		}
+		return false, err
+	}
+	head, err := h.log.StreamHead(ctx, stream)
+	if err != nil || head.Version == 0 {
+		return err == nil, err
+	}
+	last, err := h.log.ReadStream(ctx, stream, head.Version-1, 1)
+	return len(last) == 1 && last[0].Type == events.TypeAccountErased, err
+}
+
+// catchUpAlone brings the read model to the log's end while nobody follows it.
+func (h *house) catchUpAlone(ctx context.Context) error {
+	head, err := h.store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	f := projections.NewFollower(projections.FollowerConfig{
+		Name: "read-model", Store: h.store, Projection: h.model, Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.Run(ctx)
+	}()
+	err = f.WaitUnlessRetrying(ctx, head)
+	cancel()
+	<-ended
+	return err
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+func ledgerOf(t *testing.T, folder string) *erasures {
+	t.Helper()
+	l, err := openErasures(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestLedgerOfErasuresKeepsWhatItWasTold(t *testing.T) {
+	folder := t.TempDir()
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	a, b := ulid.Make(), ulid.Make()
+	l := ledgerOf(t, folder)
+	for _, line := range []erasureLine{{Account: a, Intended: at}, {Account: b, Intended: at}, {Account: a, Erased: at, Proof: "p"}} {
+		if err := l.add(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(folder, erasuresName))
+	want := `{"account":"` + a.String() + `","intended":"2026-11-22T10:00:00Z"}
+{"account":"` + b.String() + `","intended":"2026-11-22T10:00:00Z"}
+{"account":"` + a.String() + `","erased":"2026-11-22T10:00:00Z","proof":"p"}
+`
+	if err != nil || string(text) != want {
+		t.Errorf("the file holds %s, %v", text, err)
+	}
+	for name, l := range map[string]*erasures{"written": l, "read": ledgerOf(t, folder)} {
+		if all := l.all(); len(all) != 2 || all[0] != a || all[1] != b {
+			t.Errorf("%s: %v", name, all)
+		}
+		if e, ok := l.of(a); !ok || e.Proof != "p" || e.At != at {
+			t.Errorf("%s: %v", name, e)
+		}
+		if e, ok := l.of(b); !ok || e.Proof != "" {
+			t.Errorf("%s: %v", name, e)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(folder, erasuresName)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file's mode is %v, %v", info.Mode(), err)
+	}
+}
+
+// A crash may leave any bytes at the end, and only there.
+func TestTornEndOfTheLedgerIsOverwritten(t *testing.T) {
+	whole := `{"account":"` + ulid.Make().String() + `","intended":"2026-11-22T10:00:00Z"}` + "\n"
+	for name, torn := range map[string]string{
+		"half a line": whole[:30], "a line without its end": whole[:len(whole)-1], "zeros": strings.Repeat("\x00", 500), "zeros and an end": "\x00\x00\n",
+	} {
+		folder := t.TempDir()
+		path := filepath.Join(folder, erasuresName)
+		if err := os.WriteFile(path, []byte(whole+torn), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l := ledgerOf(t, folder)
+		if n := len(l.all()); n != 1 {
+			t.Errorf("%s: %d accounts", name, n)
+		}
+		next := ulid.Make()
+		if err := l.add(erasureLine{Account: next, Intended: now()}); err != nil {
+			t.Fatal(err)
+		}
+		if all := ledgerOf(t, folder).all(); len(all) != 2 || all[1] != next {
+			t.Errorf("%s: then %v", name, all)
+		}
+		if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != 2 || !strings.HasSuffix(string(text), "}\n") {
+			t.Errorf("%s: the file holds %q, %v", name, text, err)
+		}
+	}
+}
+
+func TestDamagedLedgerOfErasuresKeepsKontoFromStarting(t *testing.T) {
+	folder := furnished(t)
+	whole := `{"account":"` + ulid.Make().String() + `","intended":"2026-11-22T10:00:00Z"}` + "\n"
+	for name, text := range map[string]string{
+		"in its midst": whole + "{}\n" + whole, "at its beginning": "\x00\n" + whole, "a newer konto's": `{"account":"x","new":1}` + "\n" + whole,
+	} {
+		if err := os.WriteFile(filepath.Join(folder, erasuresName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := konto(t, "account", "list", "--data", folder)
+		if refused(t, exitFailed, r, erasuresName+" cannot be read; restore the file"); t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// frame is a part of the answer to a command that runs in another process.
+type frame struct {
+	Print    []byte    `json:"print,omitzero"` // any bytes of the command's output; a rune may be cut
+	Progress *progress `json:"progress,omitzero"`
+}
+
+// frames sends frames on at once.
+type frames struct {
+	to      io.Writer
+	flusher *http.ResponseController
+}
+
+// Write sends what is printed.
+func (f frames) Write(p []byte) (int, error) {
+	if err := f.send(frame{Print: p}); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// show sends progress. A caller that went away ends the command by its context.
+func (f frames) show(p progress) { f.send(frame{Progress: &p}) }
+
+func (frames) clear() {} // there is no bar on this side
+
+func (f frames) send(part frame) error {
+	if err := json.MarshalWrite(f.to, part); err != nil {
+		return err
+	}
+	return f.flusher.Flush()
+}
+
+// receive hands a command's frames to the output of its caller.
+func receive(from io.Reader, out *output) error {
+	dec := jsontext.NewDecoder(from)
+	for {
+		var part frame
+		err := json.UnmarshalDecode(dec, &part, json.RejectUnknownMembers(true))
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if part.Progress != nil && out.meter != nil {
+			out.meter.show(*part.Progress)
+		}
+		if _, err := out.direct.Write(part.Print); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+)
+
+type accountHistory struct {
+	Ref string `arg:"" name:"ref" help:"The account: any of its ids, or its email address."`
+	At  moment `name:"at" placeholder:"VERSION|TIME" help:"Up to a version or a time." json:",omitzero"`
+}
+
+func (c *accountHistory) Help() string {
+	return `Shows who did what, through which contract, and what it changed: each field with its old and its new value, – for none.
+With --json, each event has its changes beside its data.
+
+Examples:
+
+    konto account history anna@example.com
+    konto account history anna@example.com --at 2026-01-31 --json`
+}
+
+func (c *accountHistory) Run(ctx context.Context, h *house, out *output) error {
+	var a events.Account
+	for e, err := range h.history(ctx, c.Ref, c.At) {
+		if err != nil {
+			return err
+		}
+		p, err := e.Payload()
+		if err != nil {
+			return err
+		}
+		before := a
+		a.Apply(e, p)
+		changes, err := changesBetween(&before, &a)
+		if err != nil {
+			return err
+		}
+		if err := printHistory(out, e, p, changes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// history gives the events of one account up to a moment. An account that was
+// never opened is an error, and so is a version that it never had.
+func (h *house) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		id, err := h.account(ctx, ref)
+		if err == nil {
+			err = h.checkVersion(ctx, ref, id, until.Version)
+		}
+		for version := uint64(0); err == nil; {
+			var page []events.Event
+			page, err = h.store.ReadStream(ctx, events.AccountStream(id), version, pageSize)
+			for _, e := range page {
+				if version == 0 && until.before(e) {
+					err = fmt.Errorf("account %s was opened later, at %s", ref, e.Time.Format(time.RFC3339))
+					break
+				}
+				if until.before(e) || !yield(e, nil) {
+					return
+				}
+				version = e.Version
+			}
+			if err == nil && version == 0 {
+				err = fmt.Errorf("there is no account %s", ref)
+			}
+			if err == nil && len(page) < pageSize {
+				return
+			}
+		}
+		yield(events.Event{}, err)
+	}
+}
+
+// checkVersion returns an error for a version that an account has not reached.
+func (h *house) checkVersion(ctx context.Context, ref string, id ulid.ULID, version uint64) error {
+	head, err := h.store.StreamHead(ctx, events.AccountStream(id))
+	if err == nil && head.Version > 0 && version > head.Version {
+		err = fmt.Errorf("account %s is at version %d, there is no version %d", ref, head.Version, version)
+	}
+	return err
+}
+
+// printHistory prints an event as one of its account.
+func printHistory(out *output, e events.Event, p events.Payload, changes []change) error {
+	data, err := readable(e)
+	if err != nil {
+		return err
+	}
+	if out.json {
+		return out.object(struct {
+			Version  uint64    `json:"version"`
+			Position uint64    `json:"position"`
+			Time     time.Time `json:"time"`
+			ID       string    `json:"id"`
+			Type     string    `json:"type"`
+			events.Metadata
+			Data     jsontext.Value `json:"data"`
+			Changes  []change       `json:"changes"`
+			Shredded bool           `json:"shredded,omitzero"`
+		}{e.Version, e.Position, e.Time, e.ID.String(), e.Type, e.Metadata, data, changes, e.Shredded})
+	}
+	if err := out.line("%4d  %s  %s  %s", e.Version, e.Time.Format(time.RFC3339), happened(e, p), by(e)); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if err := out.line("      %s: %s → %s", c.Field, plain(c.From), plain(c.To)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// happened names an event to a person.
+func happened(e events.Event, p events.Payload) string {
+	if p, ok := p.(events.EmailChanged); ok {
+		return e.Type + " (" + p.How + ")"
+	}
+	return e.Type
+}
+
+// by tells who caused an event, in whose name and through what.
+func by(e events.Event) string {
+	if e.Shredded {
+		return "its key was destroyed: nobody can read what it said"
+	}
+	m := e.Metadata
+	words := []string{"by", strings.TrimSpace(m.Actor.Kind + " " + m.Actor.ID)}
+	if m.Impersonator != "" {
+		words = append(words, "impersonated by", m.Impersonator)
+	}
+	if m.Grant != "" {
+		words = append(words, "with grant", m.Grant)
+	}
+	if m.Contract != "" {
+		words = append(words, "through", m.Contract)
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+type keysBackup struct {
+	Dir     string   `arg:"" name:"dir" type:"path" help:"Folder to put the copy into; it must exist."`
+	KeepFor lifetime `name:"keep-for" default:"720h" placeholder:"DURATION" help:"Delete konto's older copies there that were made longer ago, 720h unless given."`
+}
+
+func (c *keysBackup) Help() string {
+	return `Copies keys.db as DIR/keys-<time>.db while it is in use, opens the copy with the master key, and then deletes its own copies
+that are older than --keep-for, never the last. The ledger of erasures is copied along.
+
+An account that was erased can still be read by who has an older copy of keys.db and a backup of the log: it
+is forgotten everywhere when the last copy from before its erasure is deleted. Keep these copies apart from those of
+konto backup, and the master key apart from both.
+
+Examples:
+
+    konto keys backup /safe/konto-keys
+    konto keys backup /safe/konto-keys --keep-for 168h`
+}
+
+// Validate is called by kong.
+func (c *keysBackup) Validate() error {
+	if c.KeepFor == 0 {
+		return errors.New("--keep-for must be above 0")
+	}
+	return nil
+}
+
+// The names of copies; both of one backup have the same time.
+const (
+	keysPrefix, keysSuffix     = "keys-", ".db"
+	erasedPrefix, erasedSuffix = "erasures-", ".ndjson"
+	erasuresName               = "erasures.ndjson"
+)
+
+// keysBackedUp is what konto tells of a copy of keys.db.
+type keysBackedUp struct {
+	File     string   `json:"file"`
+	Erasures string   `json:"erasures,omitzero"` // the copy of their ledger
+	Bytes    int64    `json:"bytes"`
+	Verified bool     `json:"verified"`
+	Deleted  []string `json:"deleted"` // older copies
+}
+
+func (c *keysBackup) Run(ctx context.Context, h *house, out *output) error {
+	if !h.backingUp.TryLock() {
+		return errors.New("another backup is being made; wait until it is done")
+	}
+	defer h.backingUp.Unlock()
+	now := time.Now()
+	stamp := now.UTC().Format(stampLayout)
+	done := keysBackedUp{File: filepath.Join(c.Dir, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
+	err := makeFile(done.File, func(partial string) error { return h.master.Backup(ctx, h.keys, partial) })
+	if err != nil {
+		return fmt.Errorf("no backup of the keys was made: %w", err)
+	}
+	info, err := os.Stat(done.File)
+	if err != nil {
+		return err
+	}
+	done.Bytes = info.Size()
+	// After the keys: it says of all that were destroyed in the copy.
+	if ledger := filepath.Join(h.folder, erasuresName); !missing(ledger) {
+		done.Erasures = filepath.Join(c.Dir, erasedPrefix+stamp+erasedSuffix)
+		if err := makeFile(done.Erasures, func(partial string) error { return copyFile(ctx, ledger, partial) }); err != nil {
+			return fmt.Errorf("the keys are in %s, but their ledger of erasures is not: %w", done.File, err)
+		}
+	}
+	if done.Deleted, err = c.forget(now, done); err != nil {
+		return fmt.Errorf("the keys are in %s, but older copies are still there: %w", done.File, err)
+	}
+	return out.object(done)
+}
+
+// forget deletes copies that were made too long ago, by their names, but for the
+// one that was made just now.
+func (c *keysBackup) forget(now time.Time, made keysBackedUp) (deleted []string, err error) {
+	entries, err := os.ReadDir(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	deleted = []string{}
+	for _, entry := range entries {
+		at, ours := madeAt(entry.Name())
+		path := filepath.Join(c.Dir, entry.Name())
+		if !ours || now.Sub(at) <= time.Duration(c.KeepFor) || path == made.File || path == made.Erasures {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return deleted, err
+		}
+		deleted = append(deleted, path)
+	}
+	slices.Sort(deleted)
+	return deleted, syncFolder(c.Dir)
+}
+
+// madeAt reads the time in a copy's name.
+func madeAt(name string) (at time.Time, ours bool) {
+	for prefix, suffix := range map[string]string{keysPrefix: keysSuffix, erasedPrefix: erasedSuffix} {
+		stamp, begins := strings.CutPrefix(name, prefix)
+		stamp, ends := strings.CutSuffix(stamp, suffix)
+		if at, err := time.Parse(stampLayout, stamp); begins && ends && err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}

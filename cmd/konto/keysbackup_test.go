@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
+	folder, dir := furnished(t), t.TempDir()
+	stamp := func(age time.Duration) string { return time.Now().Add(-age).UTC().Format(stampLayout) }
+	young := "keys-" + stamp(29*24*time.Hour) + ".db"
+	old, oldLedger := "keys-"+stamp(31*24*time.Hour)+".db", "erasures-"+stamp(31*24*time.Hour)+".ndjson"
+	others := []string{"keys-notes.db", "keys.db", "keys-20200101T000000.000Z.txt", "backup-20200101T000000.000Z.db"}
+	for _, name := range append(others, young, old, oldLedger) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(folder, erasuresName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made := mustJSON(t, "keys", "backup", dir, "--data", folder)
+	file, ledger := made["file"].(string), made["erasures"].(string)
+	deleted, _ := made["deleted"].([]any)
+	if len(deleted) != 2 || made["verified"] != true {
+		t.Errorf("%v", made)
+	}
+	onlyFile(t, dir, append(others, young, filepath.Base(file), filepath.Base(ledger))...)
+
+	// However short they are kept, the newest stays.
+	for range 2 {
+		made = mustJSON(t, "keys", "backup", dir, "--keep-for", "1ns", "--data", folder)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "keys-2*Z.db")); err != nil || len(left) != 1 || left[0] != made["file"] {
+		t.Errorf("%v is left of %v, %v", left, made["file"], err)
+	}
+
+	// The copy takes the place of a lost keys.db.
+	for _, name := range []string{"keys.db", "keys.db-wal", "keys.db-shm"} {
+		os.Remove(filepath.Join(folder, name))
+	}
+	if err := os.Rename(made["file"].(string), filepath.Join(folder, "keys.db")); err != nil {
+		t.Fatal(err)
+	}
+	if shown := must(t, "account", "show", "anna@example.com", "--data", folder); !strings.Contains(shown, "anna@example.com") {
+		t.Error(shown)
+	}
+}
+
+func TestKeysBackupNeedsTheirMasterKey(t *testing.T) {
+	folder, dir := furnished(t), t.TempDir()
+	serve(t, folder)
+	if err := os.Rename(filepath.Join(folder, "master.key"), filepath.Join(dir, "elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, exitFailed, konto(t, "keys", "backup", dir, "--data", folder), "no backup of the keys was made", "master key is missing")
+	onlyFile(t, dir, "elsewhere")
+	refused(t, exitUsage, konto(t, "keys", "backup", dir, "--keep-for", "0s", "--data", folder), "--keep-for")
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// progress is how far a command has come with one of its tasks.
+type progress struct {
+	Done  uint64 `json:"done"`
+	Total uint64 `json:"total"` // at least Done; it may grow
+	Unit  string `json:"unit"`  // what is counted, such as "events"; another unit is another task
+}
+
+const (
+	// reportEvery is how often progress goes to the caller, and a bar moves.
+	reportEvery = 100 * time.Millisecond
+	// lineEvery is how often progress is told where no bar can be drawn.
+	lineEvery = 5 * time.Second
+)
+
+// meter shows progress to who waits for a command.
+type meter interface {
+	show(p progress)
+	// clear takes away what must not stand between the lines of the answer.
+	clear()
+}
+
+// newMeter shows progress on stderr: a bar where it is a terminal, else a line
+// now and then.
+func newMeter(stderr io.Writer) meter {
+	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return &barMeter{to: stderr}
+	}
+	return &lineMeter{to: stderr}
+}
+
+// barMeter draws a bar with count, rate and the time that is left.
+type barMeter struct {
+	to   io.Writer
+	unit string
+	bar  *progressbar.ProgressBar
+}
+
+func (m *barMeter) show(p progress) {
+	if p.Total == 0 {
+		return
+	}
+	if m.bar == nil || m.unit != p.Unit || m.bar.IsFinished() {
+		m.clear()
+		m.unit, m.bar = p.Unit, progressbar.NewOptions64(int64(p.Total),
+			progressbar.OptionSetWriter(m.to), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+			progressbar.OptionSetItsString(p.Unit), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(reportEvery), progressbar.OptionClearOnFinish())
+	}
+	if m.bar.GetMax64() != int64(p.Total) {
+		m.bar.ChangeMax64(int64(p.Total))
+	}
+	m.bar.Set64(int64(p.Done))
+}
+
+func (m *barMeter) clear() {
+	if m.bar != nil && !m.bar.IsFinished() {
+		m.bar.Clear()
+	}
+}
+
+// lineMeter tells what takes long: nothing is said of a task that is soon done.
+type lineMeter struct {
+	to    io.Writer
+	unit  string
+	begun time.Time
+	first uint64 // what was done at begun
+	told  time.Time
+}
+
+func (m *lineMeter) show(p progress) {
+	now := time.Now()
+	if m.unit != p.Unit || m.begun.IsZero() {
+		m.unit, m.begun, m.first, m.told = p.Unit, now, p.Done, now
+		return
+	}
+	if now.Sub(m.told) < lineEvery && (p.Done < p.Total || m.told.Equal(m.begun)) {
+		return
+	}
+	m.told = now
+	rate := float64(p.Done-min(m.first, p.Done)) / now.Sub(m.begun).Seconds()
+	line := fmt.Sprintf("%d of %d %s, %.0f/s", p.Done, p.Total, p.Unit, rate)
+	if p.Done < p.Total && rate > 0 {
+		left := time.Duration(float64(p.Total-p.Done) / rate * float64(time.Second))
+		line += fmt.Sprintf(", %s left", left.Round(time.Second))
+	}
+	fmt.Fprintln(m.to, line)
+}
+
+func (*lineMeter) clear() {}
+
+// clearing takes the bar away before the answer is written to the same terminal.
+type clearing struct {
+	io.Writer
+	meter meter
+}
+
+func (c clearing) Write(p []byte) (int, error) {
+	c.meter.clear()
+	return c.Writer.Write(p)
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/time/rate"
+
+	"konto/events"
+	"konto/projections/nats"
+)
+
+// errNoNATS tells that a command needs the server that it did not find.
+var errNoNATS = errors.New("history is published through the server's connection to NATS, and no server runs; start konto serve")
+
+type replayPublish struct {
+	From          uint64     `name:"from" required:"" placeholder:"P" help:"Position of the first event."`
+	To            uint64     `name:"to" placeholder:"P" help:"Position of the last event; what is the last one now unless given."`
+	Type          string     `name:"type" placeholder:"T" help:"Only events of this type, such as EmailChanged."`
+	Account       string     `name:"account" placeholder:"REF" help:"Only events of this account: any of its ids, or its email address."`
+	SubjectPrefix string     `name:"subject-prefix" placeholder:"S" help:"Subjects are S.<ULID>.<Type>; konto.replay.account unless given."`
+	Rate          replayRate `name:"rate" placeholder:"N/s" help:"At most so many events in a second; as fast as it goes unless given." json:",omitzero"`
+}
+
+func (c *replayPublish) Help() string {
+	return `Publishes account events of the log once more, as they were published when they happened and with the header
+konto-replay: true, on konto.replay.account.<ULID>.<Type>. Every consumer's key may subscribe to konto.replay.>, so each
+replay can have a prefix of its own there. Subjects under konto.account. are refused: who follows them has had the events.
+
+Who listens must be subscribed before: konto keeps no replays, and NATS cuts off who cannot keep up, so give --rate. If a
+stream of an outside NATS server keeps the subjects, each event is acknowledged. Events whose account was erased are
+left out and counted. To go on after an interruption, begin with --from where it ended; an event twice has one ce-id.
+
+Examples:
+
+    konto replay publish --from 1
+    konto replay publish --from 1 --type EmailChanged --rate 500/s --subject-prefix konto.replay.crm
+    konto replay publish --from 1000 --to 2000 --account anna@example.com --json`
+}
+
+// Validate is called by kong.
+func (c *replayPublish) Validate() error {
+	if c.From == 0 {
+		return errors.New("positions count from 1")
+	}
+	if c.To != 0 && c.To < c.From {
+		return errors.New("--to is before --from")
+	}
+	return nil
+}
+
+// replayRate is a number of events a second; 0 is no limit.
+type replayRate uint32
+
+// UnmarshalText reads N/s.
+func (r *replayRate) UnmarshalText(text []byte) error {
+	number, ok := strings.CutSuffix(string(text), "/s")
+	n, err := strconv.ParseUint(number, 10, 32)
+	if !ok || err != nil || n == 0 {
+		return fmt.Errorf("%q is no rate such as 500/s", text)
+	}
+	*r = replayRate(n)
+	return nil
+}
+
+// MarshalText is the reverse of UnmarshalText, for the control socket.
+func (r replayRate) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d/s", r), nil }
+
+// limiter lets a hundredth of a second's events pass at once.
+func (r replayRate) limiter() *rate.Limiter {
+	if r == 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(r), max(1, int(r/100)))
+}
+
+func (c *replayPublish) Run(ctx context.Context, h *house, out *output) error {
+	if h.conn == nil {
+		return errNoNATS
+	}
+	head, err := h.store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if c.To == 0 {
+		c.To = head
+	}
+	if c.From > head || c.To > head {
+		return fmt.Errorf("the log's last position is %d", head)
+	}
+	r := replaying{replayPublish: *c, house: h, out: out, limit: c.Rate.limiter()}
+	name, _, _ := strings.Cut(c.Type, ".")
+	cfg := nats.ReplayConfig{Conn: h.conn, Prefix: c.SubjectPrefix, Type: name}
+	if c.Account != "" {
+		id, err := h.account(ctx, c.Account)
+		if err != nil {
+			return err
+		}
+		r.account, cfg.Account = &id, id.String()
+	}
+	if r.to, err = nats.NewReplay(ctx, cfg); err != nil {
+		return err
+	}
+	if err := r.all(ctx); err != nil {
+		return err
+	}
+	return out.object(struct {
+		From      uint64 `json:"from"`
+		To        uint64 `json:"to"`
+		Published uint64 `json:"published"`
+		Shredded  uint64 `json:"shredded"`
+		Stream    string `json:"stream,omitzero"`
+	}{c.From, c.To, r.published, r.shredded, r.to.Stream()})
+}
+
+// replaying is a replay under way.
+type replaying struct {
+	replayPublish
+	house               *house
+	out                 *output
+	to                  *nats.Replay
+	limit               *rate.Limiter
+	account             *ulid.ULID
+	published, shredded uint64
+}
+
+// all publishes page by page. What went wrong is told with the position from
+// which to go on.
+func (r *replaying) all(ctx context.Context) error {
+	next := r.From
+	for page, err := range r.pages(ctx) {
+		if err == nil {
+			err = r.page(ctx, page)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("%d events were published; go on with --from %d: %w", r.published, next, err)
+		}
+		next = page[len(page)-1].Position + 1
+	}
+	r.out.progress(r.To-r.From+1, r.To-r.From+1, "positions")
+	return nil
+}
+
+func (r *replaying) page(ctx context.Context, page []events.Event) error {
+	var published, shredded uint64
+	for _, e := range page {
+		if !r.wants(e) {
+			continue
+		}
+		if e.Shredded {
+			shredded++
+			continue
+		}
+		if err := r.limit.Wait(ctx); err != nil {
+			return err
+		}
+		if _, err := r.to.Publish(e); err != nil {
+			return err
+		}
+		published++
+		r.out.progress(e.Position-r.From, r.To-r.From+1, "positions")
+	}
+	if err := r.to.Flush(ctx); err != nil {
+		return err
+	}
+	r.published, r.shredded = r.published+published, r.shredded+shredded
+	r.out.progress(page[len(page)-1].Position-r.From, r.To-r.From+1, "positions")
+	return nil
+}
+
+func (r *replaying) wants(e events.Event) bool {
+	name, _, _ := strings.Cut(e.Type, ".")
+	return e.Stream.Category() == events.CategoryAccount && (r.Type == "" || r.Type == e.Type || r.Type == name)
+}
+
+// pages gives what the log, or one account, has from the first position to the
+// last. Every page holds something.
+func (r *replaying) pages(ctx context.Context) iter.Seq2[[]events.Event, error] {
+	return func(yield func([]events.Event, error) bool) {
+		for after, version := r.From-1, uint64(0); ; {
+			var page []events.Event
+			var err error
+			if r.account != nil {
+				page, err = r.house.store.ReadStream(ctx, events.AccountStream(*r.account), version, pageSize)
+			} else {
+				page, err = r.house.store.ReadAll(ctx, after, pageSize)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if len(page) == 0 {
+				return
+			}
+			last := page[len(page)-1]
+			after, version = last.Position, last.Version
+			if page = between(page, r.From, r.To); len(page) > 0 && !yield(page, nil) {
+				return
+			}
+			if after >= r.To {
+				return
+			}
+		}
+	}
+}
+
+// between is the part of a page from one position to another.
+func between(page []events.Event, from, to uint64) []events.Event {
+	for len(page) > 0 && page[0].Position < from {
+		page = page[1:]
+	}
+	for len(page) > 0 && page[len(page)-1].Position > to {
+		page = page[:len(page)-1]
+	}
+	return page
+}

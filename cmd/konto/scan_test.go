@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf16"
+)
+
+// forms are the ways in which a text may lie in a file.
+func forms(text string) map[string][]byte {
+	all := map[string][]byte{}
+	for name, s := range map[string]string{"as it is": text, "in small letters": strings.ToLower(text), "in capitals": strings.ToUpper(text)} {
+		all[name] = []byte(s)
+		all[name+", hex"] = []byte(hex.EncodeToString([]byte(s)))
+		all[name+", HEX"] = bytes.ToUpper(all[name+", hex"])
+		for _, unit := range utf16.Encode([]rune(s)) {
+			low, high := byte(unit), byte(unit>>8)
+			all[name+", UTF-16LE"] = append(all[name+", UTF-16LE"], low, high)
+			all[name+", UTF-16BE"] = append(all[name+", UTF-16BE"], high, low)
+		}
+		for shift := range 3 { // where the text begins within three bytes
+			padded := append(make([]byte, shift), s...)
+			whole := padded[:len(padded)/3*3]
+			skip := []int{0, 2, 3}[shift] // characters that hold bits of what is in front
+			all[name+", base64 "+string(rune('0'+shift))] = []byte(base64.StdEncoding.EncodeToString(whole)[skip:])
+			all[name+", base64url "+string(rune('0'+shift))] = []byte(base64.URLEncoding.EncodeToString(whole)[skip:])
+		}
+	}
+	return all
+}
+
+// scan looks for texts in every byte of files, and says which it found where.
+func scan(t testing.TB, folder string, texts map[string]string) (found []string) {
+	t.Helper()
+	looked := 0
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		looked++
+		name, _ := filepath.Rel(folder, path)
+		for label, text := range texts {
+			for form, bits := range forms(text) {
+				if bytes.Contains(content, bits) || bytes.Contains([]byte(name), bits) {
+					found = append(found, label+" "+form+" in "+name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if looked == 0 {
+		t.Fatalf("%s has no files", folder)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// A scan that finds nothing means little unless it would find something.
+func TestScanFindsEveryForm(t *testing.T) {
+	const text = "Kanariefågel@example.com"
+	for form, bits := range forms(text) {
+		folder := t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, "log.db-wal"), slices.Concat([]byte("\x00\xff"), bits, []byte{7}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found := scan(t, folder, map[string]string{"name": text}); !slices.Contains(found, "name "+form+" in log.db-wal") {
+			t.Errorf("%s was not found: %v", form, found)
+		}
+	}
+	encoded := base64.StdEncoding
+	for shift := range 3 {
+		folder := t.TempDir()
+		content := encoded.EncodeToString([]byte(strings.Repeat("x", shift) + text + "yyy"))
+		if err := os.WriteFile(filepath.Join(folder, "file"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found := scan(t, folder, map[string]string{"name": text}); len(found) == 0 {
+			t.Errorf("base64 with %d bytes in front was not found among %v", shift, slices.Sorted(maps.Keys(forms(text))))
+		}
+	}
+}
+
+// mentions lists the texts that are in another, in any letters.
+func mentions(text string, texts map[string]string) (found []string) {
+	for label, one := range texts {
+		if strings.Contains(strings.ToLower(text), strings.ToLower(one)) {
+			found = append(found, label)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
