@@ -132,6 +132,7 @@ func TestDifferencesAreAFailureOfADryRunOnly(t *testing.T) {
 			folder := t.TempDir()
 			id := mustJSON(t, "account", "open", "--data", folder, "--email", "anna@example.com")["accountId"].(string)
 			must(t, "account", "open", "--data", folder, "--email", "beda@example.com")
+			must(t, "account", "list", "--data", folder) // waits until both are in the read model
 			db, err := sql.Open("sqlite3", filepath.Join(folder, "read.db"))
 			if err != nil {
 				t.Fatal(err)
