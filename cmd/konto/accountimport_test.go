@@ -105,6 +105,10 @@ func TestImportedTwiceIsOneAccount(t *testing.T) {
 		file, rejected := filepath.Join(work, "accounts.ndjson"), filepath.Join(work, "rejected.ndjson")
 		// Of lines with one address, whatever its case, the first counts, and so of
 		// lines with one number.
+		write(t, rejected, "of before")
+		if err := os.Chmod(rejected, 0o644); err != nil {
+			t.Fatal(err)
+		}
 		write(t, file, `{"email":"anna@example.com","firstName":"First"}`+"\n"+`{"email":"Anna@Example.com","firstName":"Second"}`+"\n\n"+
 			`{"email":"bo@example.com","customerNumber":"1"}`+"\n"+`{"email":"eva@example.com","customerNumber":"1"}`)
 		for round, imported := range []int{2, 0} {

@@ -38,7 +38,15 @@ func (c *accountImport) createRejected() (*os.File, error) {
 	if write, err := os.Stat(c.Rejected); err == nil && os.SameFile(read, write) {
 		return nil, errors.New("the file of --rejected is the one to be imported")
 	}
-	return os.OpenFile(c.Rejected, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(c.Rejected, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	// One that was there keeps its mode, and rejected lines are personal data.
+	if err := f.Chmod(0o600); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // importTold is where Run's reports arrive.

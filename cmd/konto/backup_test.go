@@ -195,6 +195,18 @@ func TestBackupsThatFailLeaveNothing(t *testing.T) {
 			if data, _ := os.ReadFile(there); string(data) != "mine" {
 				t.Error("a file was overwritten")
 			}
+			// A folder in the way is somebody else's, with what is in it.
+			precious := filepath.Join(to, "now.db.partial", "precious")
+			if err := os.MkdirAll(precious, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, exitFailed, konto(t, "backup", filepath.Join(to, "now.db"), "--data", folder), "now.db.partial")
+			if err := os.Remove(precious); err != nil {
+				t.Error(err)
+			}
+			if err := os.Remove(filepath.Dir(precious)); err != nil {
+				t.Error(err)
+			}
 			must(t, "backup", filepath.Join(to, "now.db"), "--data", folder)
 			onlyFile(t, to, "there.db", "now.db")
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -21,7 +22,8 @@ func makeFile(path string, write func(partial string) error) error {
 		return fmt.Errorf("%s exists already, and is not overwritten", path)
 	}
 	partial := path + partialSuffix
-	if err := os.RemoveAll(partial); err != nil { // of one that was cut off
+	// Of one that was cut off; a folder of that name is somebody else's.
+	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	err := write(partial)
@@ -32,7 +34,10 @@ func makeFile(path string, write func(partial string) error) error {
 		err = os.Rename(partial, path)
 	}
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(partial))
+		if !missing(partial) {
+			err = errors.Join(err, os.Remove(partial))
+		}
+		return err
 	}
 	return syncFolder(filepath.Dir(path))
 }

@@ -52,7 +52,8 @@ type house struct {
 	erasures *erasures
 	erasing  sync.Mutex        // held while an account is erased
 	past     *projections.Past // the sender's
-	// backingUp is held while a backup or an export is made.
+	// backingUp is held while a backup or an export is made, and while the master
+	// key is exchanged; it guards master.
 	backingUp sync.Mutex
 }
 

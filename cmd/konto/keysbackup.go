@@ -93,7 +93,8 @@ func (c *keysBackup) forget(now time.Time, made keysBackedUp) (deleted []string,
 	}
 	deleted = []string{}
 	for _, entry := range entries {
-		at, ours := madeAt(entry.Name())
+		// One that was cut off holds keys as well.
+		at, ours := madeAt(strings.TrimSuffix(entry.Name(), partialSuffix))
 		path := filepath.Join(c.Dir, entry.Name())
 		if !ours || now.Sub(at) <= time.Duration(c.KeepFor) || path == made.File || path == made.Erasures {
 			continue

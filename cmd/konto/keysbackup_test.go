@@ -14,7 +14,8 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	young := "keys-" + stamp(29*24*time.Hour) + ".db"
 	old, oldLedger := "keys-"+stamp(31*24*time.Hour)+".db", "erasures-"+stamp(31*24*time.Hour)+".ndjson"
 	others := []string{"keys-notes.db", "keys.db", "keys-20200101T000000.000Z.txt", "backup-20200101T000000.000Z.db"}
-	for _, name := range append(others, young, old, oldLedger) {
+	cutOff := old + partialSuffix // holds keys as well
+	for _, name := range append(others, young, old, oldLedger, cutOff) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -25,7 +26,7 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	made := mustJSON(t, "keys", "backup", dir, "--data", folder)
 	file, ledger := made["file"].(string), made["erasures"].(string)
 	deleted, _ := made["deleted"].([]any)
-	if len(deleted) != 2 || made["verified"] != true {
+	if len(deleted) != 3 || made["verified"] != true {
 		t.Errorf("%v", made)
 	}
 	onlyFile(t, dir, append(others, young, filepath.Base(file), filepath.Base(ledger))...)

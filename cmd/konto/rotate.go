@@ -26,7 +26,8 @@ then on. To be sure to start also when the rotation was cut off, start with both
 Examples:
 
     konto keys rotate
-    KONTO_NEXT_MASTER_KEY=$(openssl rand -hex 32) konto keys rotate`
+    (umask 077; openssl rand -hex 32 > next.key)     # keep it first: nothing opens keys.db without it
+    KONTO_NEXT_MASTER_KEY=$(cat next.key) konto keys rotate`
 }
 
 // readInput takes the next master key along, to whoever holds the data folder.
@@ -38,13 +39,22 @@ func (c *keysRotate) readInput(io.Reader) error {
 // errNextUnused refuses what would rotate to another key than the operator wants.
 var errNextUnused = errors.New("KONTO_NEXT_MASTER_KEY is set, but the master key of this data folder is kept in master.key, whose next one konto makes")
 
+// errNextPresent refuses a rotation that would change nothing and claim to have.
+var errNextPresent = errors.New("KONTO_NEXT_MASTER_KEY is the present master key")
+
 // whatToSet is for operators whose master key konto cannot replace.
 const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start"
 
 func (c *keysRotate) Run(ctx context.Context, h *house, out *output) error {
+	// A copy of the keys is tried with the master key of its time.
+	h.backingUp.Lock()
+	defer h.backingUp.Unlock()
 	given := h.master.Given != ""
-	if !given && c.Next != "" {
+	switch {
+	case !given && c.Next != "":
 		return errNextUnused
+	case given && c.Next == h.master.Given:
+		return errNextPresent
 	}
 	master := keyring.Master{Path: h.master.Path, Given: h.master.Given, Next: c.Next}
 	if err := master.Rotate(ctx, h.keys); err != nil {
@@ -59,6 +69,7 @@ func (c *keysRotate) Run(ctx context.Context, h *house, out *output) error {
 		Notice  string `json:"notice,omitzero"`
 	}{Rotated: n}
 	if given {
+		h.master.Given = c.Next
 		done.Notice = whatToSet
 	}
 	return out.object(done)

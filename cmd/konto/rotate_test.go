@@ -95,6 +95,9 @@ func TestRotationTakesTheNextMasterKeyFromItsCaller(t *testing.T) {
 		t.Error("a master key was told")
 	}
 	must(t, "account", "open", "--email", "bo@example.com", "--data", folder)
+	// The copy that replaces those from before is tried with the new key.
+	must(t, "keys", "backup", t.TempDir(), "--data", folder)
+	refused(t, exitFailed, konto(t, "keys", "rotate", "--data", folder), "KONTO_NEXT_MASTER_KEY is the present master key")
 	p.kill()
 	t.Setenv("KONTO_NEXT_MASTER_KEY", "")
 	if r := konto(t, "account", "list", "--data", folder); r.status != exitFailed {
