@@ -41,6 +41,18 @@ func (m *ReadModel) Accounts(ctx context.Context, after ulid.ULID, limit int) ([
 	return page, m.wrap("list accounts in", err)
 }
 
+// Erased returns the ids of all accounts whose erasure was taken in, in order.
+func (m *ReadModel) Erased(ctx context.Context) ([]ulid.ULID, error) {
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	rows, err := m.file.readers.QueryContext(ctx, "SELECT id FROM account WHERE erased = 1 ORDER BY id")
+	if err != nil {
+		return nil, m.wrap("list erased accounts in", err)
+	}
+	ids, err := collect(rows, func(scan scanner) (id ulid.ULID, err error) { return id, scan(&id) })
+	return ids, m.wrap("list erased accounts in", err)
+}
+
 // Credentials returns up to limit credentials with ids above after, in order of
 // id, revoked ones included.
 func (m *ReadModel) Credentials(ctx context.Context, after ulid.ULID, limit int) ([]events.Credential, error) {

@@ -186,6 +186,33 @@ func TestWhatIsPutBackIsErasedAgain(t *testing.T) {
 	}
 }
 
+// The log knows who was erased, should the ledger be lost together with the keys.
+func TestWithoutTheLedgerTheLogTellsWhoWasErased(t *testing.T) {
+	for name, lost := range map[string][]string{
+		"the ledger": {erasuresName}, "ledger and read model": {erasuresName, "read.db"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, yesterday := newLeaving(t), t.TempDir()
+			copied(t, l.folder, yesterday, "keys.db")
+			must(t, l.in("account", "erase", "anna@example.com", "--yes")...)
+			copied(t, yesterday, l.folder, "keys.db")
+			for _, name := range lost {
+				if err := os.Remove(filepath.Join(l.folder, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			server, _, _ := serve(t, l.folder)
+			for _, e := range mustLines(t, l.in("events", "list")...) {
+				if its := e["stream"] == string(events.AccountStream(l.id)); its && e["type"] != events.TypeAccountErased && e["shredded"] != true {
+					t.Errorf("can be read: %v", e)
+				}
+			}
+			server.stop()
+			l.isGone()
+		})
+	}
+}
+
 func TestRestoredBackupBringsNobodyBack(t *testing.T) {
 	l := newLeaving(t)
 	backup := filepath.Join(t.TempDir(), "backup.db")

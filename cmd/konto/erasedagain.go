@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -13,14 +14,15 @@ import (
 	"konto/projections"
 )
 
-// applyErasures holds the ledger of erasures against the other files, before
-// anybody follows the log or answers from it: an erasure that was interrupted is
-// finished, and one that a restored log or keyring knows nothing of is done again.
+// applyErasures holds all erasures that are known of against the files, before
+// anybody answers from them: one that was interrupted is finished, and one that
+// a restored log or keyring knows nothing of is done again. They are known from
+// their ledger, and from the read model, should the ledger be lost or an older one.
 //
 // One that cannot be finished now, such as while the read model has nowhere to be
 // written, keeps nobody from starting konto: but the account's key is destroyed
 // in any case, or there is an error.
-func (h *house) applyErasures(ctx context.Context, log *slog.Logger) error {
+func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp func(context.Context) error) error {
 	if log == nil {
 		log = slog.Default()
 	}
@@ -30,7 +32,13 @@ func (h *house) applyErasures(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range h.erasures.all() {
+	known, err := h.model.Erased(ctx)
+	if err != nil {
+		return err
+	}
+	known = append(known, h.erasures.all()...)
+	slices.SortFunc(known, ulid.ULID.Compare)
+	for _, id := range slices.Compact(known) {
 		done, err := h.isErased(ctx, id)
 		if err != nil {
 			return err
@@ -43,7 +51,7 @@ func (h *house) applyErasures(ctx context.Context, log *slog.Logger) error {
 		if done {
 			continue
 		}
-		e := &erasure{house: h, account: id, meta: itself(), again: true, caughtUp: h.catchUpAlone}
+		e := &erasure{house: h, account: id, meta: itself(), again: true, caughtUp: caughtUp}
 		if err := e.run(ctx); err != nil {
 			if err := h.keys.Destroy(ctx, e.stream()); err != nil {
 				return err

@@ -140,7 +140,7 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	if h.erasures, err = openErasures(h.folder); err != nil {
 		return err
 	}
-	return h.applyErasures(ctx, cfg.log)
+	return h.applyErasures(ctx, cfg.log, h.catchUpAlone)
 }
 
 // Close closes the files, and the lock after them.

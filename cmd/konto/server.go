@@ -39,6 +39,10 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 	s.answerMetrics(ctx, doors)
 	doors.Go(func() error {
 		s.catchUp(ctx)
+		// Once more: a read model that was made anew knew of none before.
+		if err := s.house.applyErasures(ctx, s.log, s.house.caughtUp); err != nil {
+			return err
+		}
 		return s.answer(ctx, doors, ready)
 	})
 	err := doors.Wait()

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"time"
 
 	"konto/events"
 	"konto/eventstore"
@@ -97,6 +98,9 @@ func (w *walk) end(ctx context.Context) error {
 	s.pass()
 	if !s.broken && s.unended() {
 		w.found(Problem{Position: s.shredded, Stream: s.stream, What: "its key was destroyed, but no event ends its stream"})
+	}
+	if !s.broken && s.readable(time.Now().Add(-w.Erasing)) {
+		w.found(Problem{Position: s.position, Stream: s.stream, What: "the account was erased, and its key is still there"})
 	}
 	if err := w.rows.compare(ctx, s); err != nil || s.broken {
 		return err

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -154,6 +155,12 @@ func (s *subject) held() []events.Claim {
 		}
 	}
 	return nil
+}
+
+// readable tells that an account was erased before a point in time and can still
+// be read: an older keyring was put back.
+func (s *subject) readable(before time.Time) bool {
+	return s.last == events.TypeAccountErased && s.version > 1 && s.shredded == 0 && s.account.Updated.Before(before)
 }
 
 // unended tells that a key was destroyed although nothing ended the stream.

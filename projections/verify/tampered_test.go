@@ -252,6 +252,26 @@ func TestDestroyedKeysAreFineWhereTheStreamEnded(t *testing.T) {
 	finds(t, report, 0, "it holds a claim that its events do not give")
 }
 
+// An older copy of the keyring has the keys of those who were erased since.
+func TestKeyThatOutlivesAnErasureIsFound(t *testing.T) {
+	h := begin(t)
+	erased := h.author(t, events.AccountStream(ulid.Make()))
+	erased.write(events.AccountOpened{}).write(events.AccountErased{})
+	must(t, h.follow(t.Context()))
+	cfg := h.config()
+	if report, err := Run(t.Context(), cfg); err != nil || !report.OK {
+		t.Errorf("while the erasure may be under way: %+v, %v", report, err)
+	}
+	cfg.Erasing = time.Nanosecond
+	report, err := Run(t.Context(), cfg)
+	must(t, err)
+	finds(t, report, 0, "the account was erased, and its key is still there")
+	must(t, h.keys.Destroy(t.Context(), erased.stream))
+	if report, err := Run(t.Context(), cfg); err != nil || !report.OK {
+		t.Errorf("once the key is destroyed: %+v, %v", report, err)
+	}
+}
+
 func TestThirdPartyWhoseKeyIsDestroyed(t *testing.T) {
 	h := begin(t)
 	p := h.author(t, events.ThirdPartyStream(ulid.Make()))

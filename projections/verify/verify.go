@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"konto/events"
 	"konto/eventstore"
@@ -40,6 +41,9 @@ type Config struct {
 	Files []File
 	// Tell is told now and then how far a part has come; nil: nobody is.
 	Tell func(done, total uint64, unit string)
+	// Erasing is how long an erased account's key may still be there, because the
+	// erasure is under way; 0 means a minute.
+	Erasing time.Duration
 	// Page is how many records and rows are read at a time; 0 means 1000.
 	Page int
 }
@@ -79,6 +83,9 @@ type check struct {
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	if cfg.Log == nil || cfg.Store == nil {
 		return Report{}, errors.New("verify: a log and its store are required")
+	}
+	if cfg.Erasing == 0 {
+		cfg.Erasing = time.Minute
 	}
 	if cfg.Page <= 0 {
 		cfg.Page = 1000
