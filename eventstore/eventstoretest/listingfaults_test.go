@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"konto/events"
 	"konto/eventstore"
@@ -30,8 +31,11 @@ var listingFaults = map[string]fault{
 		return log.Claims(ctx, after, 1000)
 	}), "held keys are listed in pages"},
 	"lists what was given up": {replaced(func(f *faulty, log eventstore.Log) {
+		var mu sync.Mutex
 		var taken []eventstore.HeldClaim
 		f.append = func(ctx context.Context, b eventstore.Batch) (uint64, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			for _, op := range b.Claims {
 				if !op.Release {
 					taken = append(taken, eventstore.HeldClaim{Key: op.Key, Stream: b.Stream})
@@ -39,7 +43,11 @@ var listingFaults = map[string]fault{
 			}
 			return log.Append(ctx, b)
 		}
-		f.claims = func(context.Context, eventstore.ClaimKey, int) ([]eventstore.HeldClaim, error) { return taken, nil }
+		f.claims = func(context.Context, eventstore.ClaimKey, int) ([]eventstore.HeldClaim, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(taken), nil
+		}
 	}), "a key that was given up is not listed"},
 	"keeps receipts that are dropped": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		b.DropReceipts = false
@@ -50,8 +58,11 @@ var listingFaults = map[string]fault{
 		return log.Append(ctx, b)
 	}), "a batch may drop receipts alone"},
 	"drops everybody's receipts": {replaced(func(f *faulty, log eventstore.Log) {
+		var mu sync.Mutex
 		var streams []events.Stream
 		f.append = func(ctx context.Context, b eventstore.Batch) (uint64, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			last, err := log.Append(ctx, b)
 			if streams = append(streams, b.Stream); err != nil || !b.DropReceipts {
 				return last, err
