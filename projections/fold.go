@@ -8,6 +8,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/eventstore/sqlitefile"
 )
 
 // fold takes in one batch. However often an account occurs in it, its row is
@@ -205,7 +206,7 @@ func (f *fold) writeAccounts(ctx context.Context) error {
 // accountRow is what accountColumns hold of an account.
 func accountRow(id ulid.ULID, a events.Account, content []byte) []any {
 	return []any{
-		id[:], a.Erased && !a.Shredded, a.Version, a.Position, milliseconds(a.Opened), milliseconds(a.Updated), content,
+		id[:], a.Erased && !a.Shredded, a.Version, a.Position, sqlitefile.Milliseconds(a.Opened), sqlitefile.Milliseconds(a.Updated), content,
 	}
 }
 
@@ -226,7 +227,7 @@ func (f *fold) writeCredentials(ctx context.Context) error {
 		}
 		// A consumer's key never expires, so it is usable until it is revoked.
 		usable := c.Kind == events.KindConsumer && c.Revoked.IsZero()
-		if _, err := put.ExecContext(ctx, id[:], c.Version, milliseconds(c.Issued), milliseconds(c.Revoked), content,
+		if _, err := put.ExecContext(ctx, id[:], c.Version, sqlitefile.Milliseconds(c.Issued), sqlitefile.Milliseconds(c.Revoked), content,
 			sql.NullString{String: c.Name, Valid: usable}, sessionOf(&c, c.Account), sessionOf(&c, c.Parent)); err != nil {
 			return err
 		}

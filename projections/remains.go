@@ -3,12 +3,12 @@ package projections
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 	"konto/eventstore"
+	"konto/eventstore/sqlitefile"
 )
 
 // A row whose key is destroyed reads as what is left of its owner: an erased
@@ -32,7 +32,7 @@ func (m *ReadModel) scanAccount(ctx context.Context, scan scanner) (events.Accou
 			return a, err
 		}
 	}
-	left.ID, left.Opened, left.Updated = id, moment(opened), moment(updated)
+	left.ID, left.Opened, left.Updated = id, sqlitefile.Time(opened), sqlitefile.Time(updated)
 	left = left.Remains()
 	left.Shredded = !erased
 	return left, nil
@@ -49,7 +49,7 @@ func (m *ReadModel) scanCredential(ctx context.Context, scan scanner) (events.Cr
 	if err := m.unseal(ctx, events.CredentialStream(id), credentialTable, content, &c); !errors.Is(err, eventstore.ErrDestroyed) {
 		return c, err
 	}
-	left.ID, left.Issued, left.Revoked = id, moment(issued), moment(revoked)
+	left.ID, left.Issued, left.Revoked = id, sqlitefile.Time(issued), sqlitefile.Time(revoked)
 	return left.Remains(), nil
 }
 
@@ -104,20 +104,4 @@ func (m *ReadModel) sealThirdParty(ctx context.Context, id ulid.ULID, p events.T
 		return []byte{}, nil
 	}
 	return content, err
-}
-
-// milliseconds is how a time is stored.
-func milliseconds(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// moment is the reverse of milliseconds.
-func moment(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/eventstore/sqlitefile"
 )
 
 // StoredRow is a row of read.db in a form that can be compared with what a fold
@@ -143,13 +144,13 @@ func (c storedCredential) known() storedCredential {
 // AccountRow is the row that an account is to have.
 func AccountRow(a events.Account) StoredRow {
 	return StoredRow{ID: a.ID, Text: text(storedAccount{
-		a.Erased && !a.Shredded, a.Version, a.Position, milliseconds(a.Opened), milliseconds(a.Updated), a,
+		a.Erased && !a.Shredded, a.Version, a.Position, sqlitefile.Milliseconds(a.Opened), sqlitefile.Milliseconds(a.Updated), a,
 	})}
 }
 
 // CredentialRow is the row that a credential is to have.
 func CredentialRow(c events.Credential) StoredRow {
-	row := storedCredential{Version: c.Version, Issued: milliseconds(c.Issued), At: milliseconds(c.Revoked), State: c}
+	row := storedCredential{Version: c.Version, Issued: sqlitefile.Milliseconds(c.Issued), At: sqlitefile.Milliseconds(c.Revoked), State: c}
 	if c.Kind == events.KindConsumer && c.Revoked.IsZero() {
 		row.Consumer = c.Name
 	}

@@ -13,6 +13,7 @@ import (
 
 	"konto/events"
 	"konto/eventstore"
+	"konto/eventstore/sqlitefile"
 )
 
 // Attempt is one row of the delivery log.
@@ -86,13 +87,13 @@ func (l *Ledger) LastDelivered(ctx context.Context, party ulid.ULID) (time.Time,
 	if errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, nil
 	}
-	return moment(at), l.failed("read", err)
+	return sqlitefile.Time(at), l.failed("read", err)
 }
 
 // query selects attempts that are no older than oldest, the newest first.
 func (f Filter) query(oldest time.Time) (query string, parameters []any) {
 	conditions := []string{"at >= ?"}
-	parameters = []any{milliseconds(oldest)}
+	parameters = []any{sqlitefile.Milliseconds(oldest)}
 	where := func(condition string, parameter any) {
 		conditions, parameters = append(conditions, condition), append(parameters, parameter)
 	}
@@ -125,7 +126,7 @@ func (l *Ledger) scanAttempt(ctx context.Context, rows *sql.Rows) (a Attempt, er
 	if err != nil {
 		return a, err
 	}
-	a.At, a.Latency = moment(at), time.Duration(latency)*time.Microsecond
+	a.At, a.Latency = sqlitefile.Time(at), time.Duration(latency)*time.Microsecond
 	a.Excerpt, err = l.unseal(ctx, a, excerpt)
 	return a, err
 }
@@ -172,5 +173,5 @@ func keyless(err error) bool {
 // binding ties an excerpt to its row, so that rows cannot be exchanged for one
 // another, nor for the events that the same key seals.
 func binding(a Attempt) []byte {
-	return fmt.Appendf(nil, "delivery log|%s|%s|%s|%d|%d", a.Party, a.Account, a.Event, a.Number, milliseconds(a.At))
+	return fmt.Appendf(nil, "delivery log|%s|%s|%s|%d|%d", a.Party, a.Account, a.Event, a.Number, sqlitefile.Milliseconds(a.At))
 }

@@ -1,6 +1,10 @@
 package deliveries
 
-import "github.com/oklog/ulid/v2"
+import (
+	"github.com/oklog/ulid/v2"
+
+	"konto/eventstore/sqlitefile"
+)
 
 // sweepLimit is how many attempts that are too old a transaction removes at
 // least, if there are as many.
@@ -28,6 +32,6 @@ func (t *transaction) count(party ulid.ULID) error {
 // sweep removes some attempts that are too old: more than were added, so that
 // they do not pile up, and few enough that nobody waits for it.
 func (t *transaction) sweep() error {
-	_, err := t.expire.Exec(sweepLimit+2*t.added, milliseconds(t.now.Add(-t.ledger.cfg.MaxAge)))
+	_, err := t.expire.Exec(sweepLimit+2*t.added, sqlitefile.Milliseconds(t.now.Add(-t.ledger.cfg.MaxAge)))
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"konto/events"
 	"konto/eventstore"
+	"konto/eventstore/sqlitefile"
 )
 
 // A notice is what has to be told of an account after its key is destroyed: in
@@ -34,7 +35,7 @@ func (l *Ledger) KeepNotice(_ context.Context, account ulid.ULID, paywayID strin
 	}
 	sealed := aead.Seal(nil, nil, []byte(paywayID), noticeBinding(account))
 	return l.change(func(t *transaction) error {
-		_, err := t.keepNotice.Exec(account[:], milliseconds(t.now), sealed)
+		_, err := t.keepNotice.Exec(account[:], sqlitefile.Milliseconds(t.now), sealed)
 		return err
 	})
 }
@@ -68,7 +69,7 @@ func (l *Ledger) DropNotices(ctx context.Context, needed func(ctx context.Contex
 		return err
 	}
 	dropped := false
-	oldest := milliseconds(l.cfg.Now().Add(-noticeLife))
+	oldest := sqlitefile.Milliseconds(l.cfg.Now().Add(-noticeLife))
 	for account, at := range kept {
 		if at > oldest {
 			still, err := needed(ctx, account)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"konto/eventstore/sqlitefile"
 )
 
 // Lane is an account that one third party has trouble with, or was told of last.
@@ -70,8 +72,8 @@ func (l *Ledger) Settle(ctx context.Context, s Settlement) error {
 
 func (t *transaction) store(party ulid.ULID, lane Lane) error {
 	t.mention(lane.Position, ulid.Zero)
-	_, err := t.setLane.Exec(party[:], lane.Account[:], lane.Version, lane.Position, milliseconds(lane.Settled),
-		lane.Attempts, milliseconds(lane.Since), milliseconds(lane.Next), lane.Behind)
+	_, err := t.setLane.Exec(party[:], lane.Account[:], lane.Version, lane.Position, sqlitefile.Milliseconds(lane.Settled),
+		lane.Attempts, sqlitefile.Milliseconds(lane.Since), sqlitefile.Milliseconds(lane.Next), lane.Behind)
 	return err
 }
 
@@ -80,9 +82,9 @@ func (t *transaction) store(party ulid.ULID, lane Lane) error {
 func (t *transaction) log(a Attempt, excerpt []byte) error {
 	t.mention(a.Position, a.Event)
 	_, err := t.insert.Exec(a.Party[:], a.Account[:], a.Event[:], a.Type, a.Position, a.Number,
-		milliseconds(a.At), a.Outcome, a.Status, a.Latency.Microseconds(), excerpt)
+		sqlitefile.Milliseconds(a.At), a.Outcome, a.Status, a.Latency.Microseconds(), excerpt)
 	if err == nil && (a.Outcome == OutcomeDelivered || a.Outcome == OutcomeSkipped) {
-		_, err = t.took.Exec(a.Party[:], a.Account[:], a.Position, milliseconds(a.At.Add(a.Latency)))
+		_, err = t.took.Exec(a.Party[:], a.Account[:], a.Position, sqlitefile.Milliseconds(a.At.Add(a.Latency)))
 	}
 	if err != nil {
 		return err
@@ -141,23 +143,7 @@ func scanLane(row interface{ Scan(...any) error }) (lane Lane, err error) {
 	var settled, since, next, deliveredAt int64
 	err = row.Scan(&lane.Account, &lane.Version, &lane.Position, &settled, &lane.Attempts, &since, &next, &lane.Behind,
 		&lane.Delivered, &deliveredAt)
-	lane.Settled, lane.DeliveredAt = moment(settled), moment(deliveredAt)
-	lane.Since, lane.Next = moment(since), moment(next)
+	lane.Settled, lane.DeliveredAt = sqlitefile.Time(settled), sqlitefile.Time(deliveredAt)
+	lane.Since, lane.Next = sqlitefile.Time(since), sqlitefile.Time(next)
 	return lane, err
-}
-
-// milliseconds is how a time is stored; none is 0.
-func milliseconds(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// moment is the reverse of milliseconds.
-func moment(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }
