@@ -54,15 +54,17 @@ func (p *pipe) Addr() net.Addr { return &net.UnixAddr{} }
 
 var fullBody = "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + strings.Repeat("x", maxBody)
 
-// drip writes text to the server in pieces, one every pause.
+// drip writes text to the server in pieces, one every pause of the bubble's clock.
 func drip(caller net.Conn, text string, piece int, pause time.Duration) {
+	next := time.NewTicker(pause)
+	defer next.Stop()
 	for len(text) > 0 {
 		n := min(piece, len(text))
 		if _, err := io.WriteString(caller, text[:n]); err != nil {
 			return // cut, which the test sees elsewhere
 		}
 		text = text[n:]
-		time.Sleep(pause)
+		<-next.C
 	}
 }
 
