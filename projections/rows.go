@@ -41,11 +41,12 @@ func (m *ReadModel) Accounts(ctx context.Context, after ulid.ULID, limit int) ([
 	return page, m.wrap("list accounts in", err)
 }
 
-// Erased returns the ids of all accounts whose erasure was taken in, in order.
+// Erased returns the ids of all accounts whose erasure was taken in, or whose events
+// nobody could read when they were, in order.
 func (m *ReadModel) Erased(ctx context.Context) ([]ulid.ULID, error) {
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
-	rows, err := m.file.readers.QueryContext(ctx, "SELECT id FROM account WHERE erased = 1 ORDER BY id")
+	rows, err := m.file.readers.QueryContext(ctx, "SELECT id FROM account WHERE content = x'' ORDER BY id")
 	if err != nil {
 		return nil, m.wrap("list erased accounts in", err)
 	}

@@ -3,7 +3,7 @@ package projections
 // schemaNumber names the shape of the tables and of the rows in them, with all
 // that the fold puts there. Raise it when any of these changes: files of other
 // numbers are made anew from the log.
-const schemaNumber = 7
+const schemaNumber = 8
 
 // applicationID marks a SQLite file as a read model of konto ("kord").
 const applicationID = 0x6b6f7264
@@ -40,7 +40,7 @@ CREATE TABLE third_party (
 	version INTEGER NOT NULL,
 	content BLOB    NOT NULL -- events.ThirdParty as JSON, sealed, secrets included; empty when it is gone
 );
-CREATE INDEX account_erased ON account (id) WHERE erased = 1;
+CREATE INDEX account_erased ON account (id) WHERE content = x'';
 CREATE INDEX credential_account ON credential (account) WHERE account IS NOT NULL;
 CREATE INDEX credential_parent ON credential (parent) WHERE parent IS NOT NULL;
 CREATE INDEX credential_consumer ON credential (consumer) WHERE consumer IS NOT NULL;

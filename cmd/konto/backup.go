@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"konto/eventstore/sqlite"
+	"konto/eventstore/sqlitefile"
 )
 
 type backupCommand struct {
@@ -84,16 +84,11 @@ func (h *house) backUp(ctx context.Context, to string, out *output) (backedUp, e
 // tryBackup restores a backup to a folder beside it, and checks what comes of it.
 // The backup itself is only read: SQLite would change even a good one.
 func tryBackup(ctx context.Context, backup string, out *output) (found sqlite.Extent, err error) {
-	scratch, err := os.MkdirTemp(filepath.Dir(backup), ".konto-restored-*")
-	if err != nil {
-		return found, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	restored := filepath.Join(scratch, "log.db")
-	if err := copyFile(ctx, backup, restored); err != nil {
-		return found, err
-	}
-	return sqlite.Inspect(ctx, restored, out.events)
+	err = sqlitefile.Try(ctx, backup, func(restored string) (err error) {
+		found, err = sqlite.Inspect(ctx, restored, out.events)
+		return err
+	})
+	return found, err
 }
 
 // events is progress with events.

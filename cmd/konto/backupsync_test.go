@@ -27,4 +27,6 @@ func TestBackupsAndRestoredLogsAreSynced(t *testing.T) {
 	syncedBy([]string{"export", filepath.Join(safe, "e")}, filepath.Join(safe, "e")+partialSuffix, safe)
 	staged := filepath.Join(folder, incomingPartial)
 	syncedBy([]string{"restore", file}, filepath.Join(staged, "log.db"), staged, folder)
+	copied := mustJSON(t, "keys", "backup", safe, "--data", folder)["file"].(string)
+	syncedBy([]string{"keys", "restore", copied}, filepath.Join(staged, "keys.db"), staged, folder)
 }

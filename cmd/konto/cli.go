@@ -34,8 +34,9 @@ type cli struct {
 		Revoke keyRevoke `cmd:"" help:"Revoke a key."`
 	} `cmd:"" help:"Keys of accounts, clients, NATS consumers and systems that send facts."`
 	Keys struct {
-		Backup keysBackup `cmd:"" help:"Copy keys.db, and delete older copies."`
-		Rotate keysRotate `cmd:"" help:"Wrap all keys under another master key."`
+		Backup  keysBackup  `cmd:"" help:"Copy keys.db, and delete older copies."`
+		Restore keysRestore `cmd:"" help:"Put a copy in the place of keys.db; no server may run."`
+		Rotate  keysRotate  `cmd:"" help:"Wrap all keys under another master key."`
 	} `cmd:"" help:"The keys that make the log readable."`
 	Session struct {
 		Open  sessionOpen  `cmd:"" help:"Open a session and print its cookie, this once."`

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,13 +16,14 @@ const partialSuffix = ".partial"
 // never overwritten: it may be the only good copy. write gets the name to write
 // to; nothing has it yet.
 func makeFile(path string, write func(partial string) error) error {
-	if !missing(path) {
-		return fmt.Errorf("%s exists already, and is not overwritten", path)
-	}
 	partial := path + partialSuffix
-	// Of one that was cut off; a folder of that name is somebody else's.
+	// Of one that was cut off, with secrets in clear perhaps; a folder of that name is
+	// somebody else's.
 	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if !missing(path) {
+		return fmt.Errorf("%s exists already, and is not overwritten", path)
 	}
 	err := write(partial)
 	if err == nil {
@@ -40,36 +39,6 @@ func makeFile(path string, write func(partial string) error) error {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
-}
-
-// copyFile copies a file into a new one, durably but for its name.
-func copyFile(ctx context.Context, from, to string) (err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	const piece = 4 << 20 // synced piece by piece, so that no commit's sync waits for all of it
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		_, err := io.CopyN(out, in, piece)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		if err := errors.Join(out.Sync(), ctx.Err()); err != nil {
-			return err
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-	}
 }
 
 func syncFile(path string) error {

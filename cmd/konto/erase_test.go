@@ -219,7 +219,7 @@ func TestRestoredBackupBringsNobodyBack(t *testing.T) {
 	must(t, l.in("backup", backup)...)
 	must(t, l.in("account", "erase", "anna@example.com", "--yes")...)
 	must(t, l.in("account", "open", "--email", "later@example.com")...)
-	must(t, l.in("restore", backup)...)
+	must(t, l.in("restore", backup, "--yes")...)
 	l.isGone()
 	if list := must(t, l.in("account", "list")...); strings.Contains(list, "later@example.com") {
 		t.Error("the backup was not restored")

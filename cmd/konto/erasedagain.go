@@ -17,7 +17,8 @@ import (
 // applyErasures holds all erasures that are known of against the files, before
 // anybody answers from them: one that was interrupted is finished, and one that
 // a restored log or keyring knows nothing of is done again. They are known from
-// their ledger, and from the read model, should the ledger be lost or an older one.
+// their ledger, and from the read model, should the ledger be lost or an older one: it
+// has the accounts that the log calls erased, and those whose keys are destroyed.
 //
 // One that cannot be finished now, such as while the read model has nowhere to be
 // written, keeps nobody from starting konto: but the account's key is destroyed

@@ -12,6 +12,7 @@ import (
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
+	"konto/eventstore/keyring"
 	"konto/projections/deliveries"
 	"konto/projections/mail"
 	"konto/projections/webhook"
@@ -21,7 +22,7 @@ import (
 // after any of them is made up for at the next start, by the ledger:
 //
 //	intend       the ledger says that the account is to be erased
-//	letters      dead letters that name the account (erasedletters.go)
+//	remember     what the account is called, sealed apart from its key (erasedletters.go)
 //	notice       what third parties are still to be told, sealed apart from the account's key
 //	release      claims of an account that nobody can read any more: an older log was restored
 //	end          AccountErased: claims and idempotency answers go, commands are refused
@@ -29,6 +30,7 @@ import (
 //	destroy      the keys that seal all of these, in keys.db
 //	forget       what memory and the delivery log hold
 //	clear        letters in mail/
+//	letters      dead letters and waiting facts that name the account
 //	prove        the ledger has the signed proof: nothing is left to do
 //
 // The order matters: credentials cannot be told to be the account's once their keys are
@@ -49,7 +51,7 @@ func (e *erasure) stream() events.Stream { return events.AccountStream(e.account
 
 func (e *erasure) steps() []func(context.Context) error {
 	return []func(context.Context) error{
-		e.intend, e.letters, e.notice, e.release, e.end, e.revoke, e.destroy, e.forget, e.clear, e.prove,
+		e.intend, e.remember, e.notice, e.release, e.end, e.revoke, e.destroy, e.forget, e.clear, e.letters, e.prove,
 	}
 }
 
@@ -62,11 +64,20 @@ func (e *erasure) run(ctx context.Context) error {
 	return nil
 }
 
-// mustBeKnown refuses what is neither in the log nor in the ledger.
+// mustBeKnown refuses what is neither in the log nor in the ledger nor in the keyring.
+// A log that was set aside, or a backup, may have an account of which the keyring alone
+// knows: its key is what there is to destroy.
 func (e *erasure) mustBeKnown(ctx context.Context) error {
 	head, err := e.house.store.StreamHead(ctx, e.stream())
-	if _, known := e.house.erasures.of(e.account); err == nil && head.Version == 0 && !known {
+	if _, known := e.house.erasures.of(e.account); err != nil || head.Version > 0 || known {
+		return err
+	}
+	_, err = e.house.keys.Cipher(ctx, e.stream())
+	switch {
+	case errors.Is(err, eventstore.ErrNoKey):
 		return commands.ErrNotFound
+	case errors.Is(err, eventstore.ErrDestroyed), errors.Is(err, keyring.ErrDamagedKey):
+		return nil
 	}
 	return err
 }

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +16,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/oklog/ulid/v2"
+
+	"konto/projections/webhook"
 )
 
 // erasures is the ledger of erasures, erasures.ndjson beside keys.db. It is what
@@ -21,8 +26,12 @@ import (
 //
 // The file is JSON, an object a line, and lines are only ever added:
 //
-//	{"account":"01J...","intended":"2026-11-22T10:00:00Z"}                 before anything is done
-//	{"account":"01J...","erased":"2026-11-22T10:00:01Z","proof":"eyJ..."}  once all of it is done
+//	{"account":"01J...","intended":"2026-11-22T10:00:00Z","sum":"1f..."}                 before anything is done
+//	{"account":"01J...","erased":"2026-11-22T10:00:01Z","proof":"eyJ...","sum":"8a..."}  once all of it is done
+//
+// The sum is of the rest of the line: a flipped bit must not erase another account,
+// nor spare one. It has no key, because a ledger may outlive its keyring, as at an
+// import, and who can write to the folder can do worse. verify checks the proofs too.
 //
 // A line is durable before the next step, so one that a crash cut off at the end
 // is of an erasure that had not begun, or is done again: it is dropped. Any other
@@ -48,38 +57,84 @@ type erasureLine struct {
 	Intended time.Time `json:"intended,omitzero"`
 	Erased   time.Time `json:"erased,omitzero"`
 	Proof    string    `json:"proof,omitzero"`
+	Sum      string    `json:"sum,omitzero"` // text sets it
 }
 
 func (l erasureLine) isValid() bool {
 	return !l.Account.IsZero() && l.Intended.IsZero() != l.Erased.IsZero() && l.Erased.IsZero() == (l.Proof == "")
 }
 
-// openErasures reads the ledger of a folder. There is no file before the first erasure.
-func openErasures(folder string) (*erasures, error) {
-	l := &erasures{path: filepath.Join(folder, erasuresName), known: map[ulid.ULID]erased{}}
-	text, err := os.ReadFile(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return l, nil
-	}
+// text is the line as the file has it.
+func (l erasureLine) text() ([]byte, error) {
+	l.Sum = ""
+	rest, err := json.Marshal(l)
 	if err != nil {
-		return nil, fmt.Errorf("read the ledger of erasures: %w", err)
+		return nil, err
 	}
-	number := 0
-	for rest := text; len(rest) > 0; {
-		number++
-		line, after, whole := bytes.Cut(rest, []byte("\n"))
-		var read erasureLine
-		if !whole || json.Unmarshal(line, &read, json.RejectUnknownMembers(true)) != nil || !read.isValid() {
-			if len(after) > 0 {
-				return nil, fmt.Errorf("line %d of %s cannot be read; restore the file from its copy", number, l.path)
+	sum := sha256.Sum256(rest)
+	l.Sum = hex.EncodeToString(sum[:8])
+	text, err := json.Marshal(l)
+	return append(text, '\n'), err
+}
+
+// readErasureLine reads a line that is, to the byte, as text makes it.
+func readErasureLine(text []byte) (l erasureLine, ok bool) {
+	if err := json.Unmarshal(text, &l); err != nil || !l.isValid() {
+		return l, false
+	}
+	again, err := l.text()
+	return l, err == nil && bytes.Equal(text, again)
+}
+
+// openErasures reads the ledger of a folder. There is no file before the first erasure.
+func openErasures(folder string) (l *erasures, err error) {
+	l = &erasures{path: filepath.Join(folder, erasuresName), known: map[ulid.ULID]erased{}}
+	l.size, err = readErasures(l.path, func(_ int, line erasureLine) error {
+		l.take(line)
+		return nil
+	})
+	return l, err
+}
+
+// readErasures gives each line of the file, with its number from 1, and returns the
+// size of those that count.
+func readErasures(path string, each func(number int, line erasureLine) error) (size int64, err error) {
+	rest, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("read the ledger of erasures: %w", err)
+	}
+	for number := 1; len(rest) > 0; number++ {
+		end := bytes.IndexByte(rest, '\n') + 1
+		line, ok := readErasureLine(rest[:end])
+		if !ok {
+			// A line without its end, or with blocks that were never written, is what a crash leaves.
+			if torn := end == 0 || end == len(rest) && bytes.IndexByte(rest, 0) >= 0; torn {
+				break
 			}
-			break
+			return 0, fmt.Errorf("line %d of %s cannot be read; restore the file from its copy", number, path)
 		}
-		l.take(read)
-		l.size += int64(len(line)) + 1
-		rest = after
+		if err := each(number, line); err != nil {
+			return 0, err
+		}
+		size += int64(end)
+		rest = rest[end:]
 	}
-	return l, nil
+	return size, nil
+}
+
+// checkErasures checks the file as it is, and its proofs as those of this keyring.
+func (h *house) checkErasures(context.Context) error {
+	key := webhook.TokenKey(h.keys.Derive)
+	_, err := readErasures(h.file(erasuresName), func(number int, l erasureLine) error {
+		if l.Proof == "" {
+			return nil
+		}
+		if err := webhook.CheckErasureProof(l.Proof, l.Account, l.Erased, key); err != nil {
+			return fmt.Errorf("line %d of %s: %w", number, h.file(erasuresName), err)
+		}
+		return nil
+	})
+	return err
 }
 
 // take adds a line to what is known.
@@ -113,16 +168,16 @@ func (l *erasures) all() []ulid.ULID {
 // add writes a line, durably. After an error it may be there or not; to add it
 // again is harmless.
 func (l *erasures) add(line erasureLine) error {
-	text, err := json.Marshal(line)
+	text, err := line.text()
 	if err != nil {
 		return fmt.Errorf("write to the ledger of erasures: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.write(append(text, '\n')); err != nil {
+	if err := l.write(text); err != nil {
 		return fmt.Errorf("write to the ledger of erasures: %w", err)
 	}
-	l.size += int64(len(text)) + 1
+	l.size += int64(len(text))
 	l.take(line)
 	return nil
 }

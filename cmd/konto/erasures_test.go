@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,11 +32,11 @@ func TestLedgerOfErasuresKeepsWhatItWasTold(t *testing.T) {
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(folder, erasuresName))
-	want := `{"account":"` + a.String() + `","intended":"2026-11-22T10:00:00Z"}
-{"account":"` + b.String() + `","intended":"2026-11-22T10:00:00Z"}
-{"account":"` + a.String() + `","erased":"2026-11-22T10:00:00Z","proof":"p"}
-`
-	if err != nil || string(text) != want {
+	want := regexp.MustCompile(`^{"account":"` + a.String() + `","intended":"2026-11-22T10:00:00Z","sum":"[0-9a-f]{16}"}
+{"account":"` + b.String() + `","intended":"2026-11-22T10:00:00Z","sum":"[0-9a-f]{16}"}
+{"account":"` + a.String() + `","erased":"2026-11-22T10:00:00Z","proof":"p","sum":"[0-9a-f]{16}"}
+$`)
+	if err != nil || !want.Match(text) {
 		t.Errorf("the file holds %s, %v", text, err)
 	}
 	for name, l := range map[string]*erasures{"written": l, "read": ledgerOf(t, folder)} {
@@ -53,9 +55,19 @@ func TestLedgerOfErasuresKeepsWhatItWasTold(t *testing.T) {
 	}
 }
 
+// intended is a line of the ledger.
+func intended(t *testing.T, account ulid.ULID) string {
+	t.Helper()
+	text, err := erasureLine{Account: account, Intended: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}.text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // A crash may leave any bytes at the end, and only there.
 func TestTornEndOfTheLedgerIsOverwritten(t *testing.T) {
-	whole := `{"account":"` + ulid.Make().String() + `","intended":"2026-11-22T10:00:00Z"}` + "\n"
+	whole := intended(t, ulid.Make())
 	for name, torn := range map[string]string{
 		"half a line": whole[:30], "a line without its end": whole[:len(whole)-1], "zeros": strings.Repeat("\x00", 500), "zeros and an end": "\x00\x00\n",
 	} {
@@ -83,15 +95,68 @@ func TestTornEndOfTheLedgerIsOverwritten(t *testing.T) {
 
 func TestDamagedLedgerOfErasuresKeepsKontoFromStarting(t *testing.T) {
 	folder := furnished(t)
-	whole := `{"account":"` + ulid.Make().String() + `","intended":"2026-11-22T10:00:00Z"}` + "\n"
+	whole := intended(t, ulid.Make())
 	for name, text := range map[string]string{
 		"in its midst": whole + "{}\n" + whole, "at its beginning": "\x00\n" + whole, "a newer konto's": `{"account":"x","new":1}` + "\n" + whole,
+		"another's sum": strings.Replace(whole, `"01`, `"00`, 1), "no sum": `{"account":"` + ulid.Make().String() + `","intended":"2026-11-22T10:00:00Z"}` + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(folder, erasuresName), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		r := konto(t, "account", "list", "--data", folder)
 		if refused(t, exitFailed, r, erasuresName+" cannot be read; restore the file"); t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
+
+// Whichever byte of a line is another, nobody is erased for it, and nobody is not.
+func TestFlippedByteInTheLedgerIsFound(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, erasuresName)
+	one, two := intended(t, ulid.Make()), intended(t, ulid.Make())
+	for at := range len(one+two) - 1 {
+		text := []byte(one + two)
+		text[at] ^= 1
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		number := 1 + at/len(one)
+		if _, err := openErasures(folder); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("line %d of %s ", number, path)) {
+			t.Errorf("byte %d, of line %d: %v", at, number, err)
+		}
+	}
+}
+
+// A line that is whole in itself may still say what its proof does not.
+func TestVerifyHoldsTheLedgerAgainstItsProofs(t *testing.T) {
+	folder := furnished(t)
+	proof := mustJSON(t, "account", "erase", "anna@example.com", "--yes", "--data", folder)["proof"].(string)
+	verifies(t, folder)
+	path := filepath.Join(folder, erasuresName)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own erasureLine
+	if _, err := readErasures(path, func(_ int, l erasureLine) error { own = l; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	other, signature := own, strings.LastIndex(proof, ".")+1
+	other.Account = ulid.Make()
+	unsigned := own
+	unsigned.Proof = proof[:signature] + strings.Repeat("A", len(proof)-signature)
+	later := own
+	later.Erased = own.Erased.Add(time.Second)
+	for name, line := range map[string]erasureLine{"another account's": other, "of another time": later, "not signed": unsigned} {
+		text, err := line.text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(whole[:len(whole):len(whole)], text...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if verifies(t, folder, "line 3 of "+path); t.Failed() {
 			t.Fatal(name)
 		}
 	}

@@ -19,7 +19,7 @@ type exportCommand struct {
 func (c *exportCommand) Help() string {
 	return `Writes the log as NDJSON, one event a line. Without --encrypted it is in clear and holds every secret that konto has:
 personal data, hashes of passwords, secrets that third parties share. It forgets nobody who is erased later. Keep it
-as you keep keys.db, and delete it when it was imported.
+as you keep keys.db, and delete it when it was imported; one that was killed leaves FILE.partial, until the next to FILE.
 
 Examples:
 
@@ -82,7 +82,7 @@ func (h *house) exportTo(ctx context.Context, path string, encrypted bool, out *
 	if err != nil {
 		return 0, 0, err
 	}
-	end, err := r.Check()
+	end, err := r.Check(ctx)
 	return end.Events, bytes, err
 }
 

@@ -144,6 +144,9 @@ func TestHistoryOfAnAccountWhoseKeyWasDestroyed(t *testing.T) {
 		t.Errorf("%s", told)
 	}
 	for _, e := range mustLines(t, "account", "history", id.String(), "--data", folder) {
+		if e["type"] == "AccountErased.v1" { // a start that finds the key gone ends the account
+			continue
+		}
 		if e["shredded"] != true || len(e["changes"].([]any)) != 0 {
 			t.Errorf("%v", e)
 		}

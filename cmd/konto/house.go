@@ -94,7 +94,11 @@ func openHouse(ctx context.Context, cfg houseConfig) (*house, error) {
 		return nil, err
 	}
 	h := &house{folder: cfg.folder, lock: lock}
-	if err := settleIncoming(cfg.folder); err != nil { // before any file is opened
+	settle := settleIncoming
+	if cfg.examine {
+		settle = checkSettled
+	}
+	if err := settle(cfg.folder); err != nil { // before any file is opened
 		h.Close()
 		return nil, fmt.Errorf("finish what konto restore or konto import began: %w", err)
 	}
@@ -121,6 +125,9 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 		return h.openToExamine(ctx)
 	}
 	if err := h.openLogAndKeys(ctx, file("log.db"), file("keys.db"), h.master); err != nil {
+		return err
+	}
+	if err := h.checkNewestKeys(ctx); err != nil {
 		return err
 	}
 	if h.model, err = projections.OpenReadModel(ctx, file("read.db"), h.log, h.keys); err != nil {

@@ -63,7 +63,11 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 		return alone(l, func(folder string) error { return importInto(ctx, folder, r, out) })
 	})
 	if err != nil {
-		return fmt.Errorf("nothing was imported: %w", err)
+		from := c.File
+		if from == "-" {
+			from = "standard input"
+		}
+		return fmt.Errorf("nothing was imported from %s: %w", from, err)
 	}
 	if err := comeBack(ctx, l, out, stderr); err != nil {
 		return fmt.Errorf("the log is in its place, but: %w", err)

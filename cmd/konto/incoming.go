@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"konto/eventstore/sqlitefile"
 )
 
 // How a log that was made elsewhere takes the place of the one in a data folder.
@@ -14,13 +16,14 @@ import (
 //	incoming.partial/        the new files are made and checked   the old log counts; this is thrown away
 //	  │ sync, rename
 //	incoming-<time>/         they are complete                    every start goes on from here:
-//	  │ log.db, its WAL ──▶ replaced-<time>/                        1. the old log goes aside
-//	  │ read.db removed                                             2. what was made of it goes
-//	  │ keys.db, if there is one, then log.db ──▶ .                 3. the new files come, log.db last
+//	  │ of keys.db and then log.db, if it is among them:
+//	  │ the old one, its WAL ──▶ replaced-<time>/                   1. the old file goes aside
+//	  │ read.db removed, for log.db                                 2. what was made of it goes
+//	  │ the new one ──▶ .                                           3. the new file comes
 //	  ▼ removed
 //
-// Step 1 is done whenever incoming-<time>/log.db is there: the log.db of the
-// folder is the old one until that has moved.
+// Step 1 is done whenever the file is in incoming-<time>/: that of the folder is the
+// old one until then.
 const (
 	incomingPartial = "incoming.partial"
 	incomingPrefix  = "incoming-"
@@ -29,7 +32,7 @@ const (
 )
 
 // stageIncoming makes the empty folder for new files in a data folder that the
-// caller has locked.
+// caller has locked. They may be keys.db, log.db, or both.
 func stageIncoming(folder string) (string, error) {
 	staged := filepath.Join(folder, incomingPartial)
 	if err := os.RemoveAll(staged); err != nil {
@@ -39,7 +42,7 @@ func stageIncoming(folder string) (string, error) {
 }
 
 // commitIncoming lets the staged files, which are closed and durable, take their
-// place, and returns where the old log is now, "" if there was none.
+// place, and returns where the old ones are now, "" if there were none.
 func commitIncoming(folder string, now time.Time) (aside string, err error) {
 	stamp := now.UTC().Format(stampLayout)
 	staged := filepath.Join(folder, incomingPartial)
@@ -59,6 +62,23 @@ func commitIncoming(folder string, now time.Time) (aside string, err error) {
 		return "", nil
 	}
 	return aside, nil
+}
+
+// errUnsettled refuses to examine a folder whose next start would exchange the log.
+var errUnsettled = errors.New("it was interrupted, and verify changes nothing; any other command, konto serve for one, goes on with it")
+
+// checkSettled changes nothing; what settleIncoming would throw away is no trouble.
+func checkSettled(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), incomingPrefix) {
+			return errUnsettled
+		}
+	}
+	return nil
 }
 
 // settleIncoming finishes what commitIncoming began, and removes what never came
@@ -83,35 +103,36 @@ func settleIncoming(folder string) error {
 
 func settle(folder, stamp string) error {
 	incoming := filepath.Join(folder, incomingPrefix+stamp)
-	if !missing(filepath.Join(incoming, "log.db")) {
-		if err := setAside(folder, filepath.Join(folder, replacedPrefix+stamp)); err != nil {
+	for _, name := range []string{"keys.db", "log.db"} {
+		if missing(filepath.Join(incoming, name)) {
+			continue
+		}
+		if err := setAside(folder, filepath.Join(folder, replacedPrefix+stamp), name); err != nil {
 			return err
 		}
-		for _, name := range []string{"read.db", "read.db-wal", "read.db-shm"} {
-			if err := os.RemoveAll(filepath.Join(folder, name)); err != nil {
-				return err
+		if name == "log.db" {
+			for _, made := range []string{"read.db", "read.db-wal", "read.db-shm"} {
+				if err := os.RemoveAll(filepath.Join(folder, made)); err != nil {
+					return err
+				}
 			}
 		}
-		for _, name := range []string{"keys.db", "log.db"} {
-			if err := move(incoming, folder, name); err != nil {
-				return err
-			}
-		}
-		if err := errors.Join(syncFolder(folder), syncFolder(incoming)); err != nil {
+		if err := errors.Join(move(incoming, folder, name), syncFolder(folder), syncFolder(incoming)); err != nil {
 			return err
 		}
 	}
 	return errors.Join(os.RemoveAll(incoming), syncFolder(folder))
 }
 
-// setAside moves the old log out of the way, with its write-ahead log: each is
-// damaged without the other.
-func setAside(folder, aside string) error {
+// setAside moves an old file out of the way, with its write-ahead log: each is
+// damaged without the other. The file goes last: once it is gone, what were left of
+// its log would be played into the new one.
+func setAside(folder, aside, name string) error {
 	if err := os.Mkdir(aside, 0o700); err != nil && missing(aside) {
 		return err
 	}
-	for _, name := range []string{"log.db-wal", "log.db-shm", "log.db"} {
-		if err := move(folder, aside, name); err != nil {
+	for _, suffix := range []string{"-wal", "-shm", sqlitefile.StampSuffix, ""} {
+		if err := move(folder, aside, name+suffix); err != nil {
 			return err
 		}
 	}

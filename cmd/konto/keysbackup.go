@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"konto/eventstore/sqlitefile"
 )
 
 type keysBackup struct {
@@ -17,8 +20,8 @@ type keysBackup struct {
 }
 
 func (c *keysBackup) Help() string {
-	return `Copies keys.db as DIR/keys-<time>.db while it is in use, opens the copy with the master key, and then deletes its own copies
-that are older than --keep-for, never the last. The ledger of erasures is copied along.
+	return `Copies keys.db as DIR/keys-<log>-<time>.db while it is in use, opens the copy with the master key, and then deletes copies
+of this log's keys that are older than --keep-for, never the last. The ledger of erasures is copied along.
 
 An account that was erased can still be read by who has an older copy of keys.db and a backup of the log: it
 is forgotten everywhere when the last copy from before its erasure is deleted. Keep these copies apart from those of
@@ -38,7 +41,8 @@ func (c *keysBackup) Validate() error {
 	return nil
 }
 
-// The names of copies; both of one backup have the same time.
+// The names of copies: prefix, shortID, -, time, suffix. Both of one backup have the
+// same time.
 const (
 	keysPrefix, keysSuffix     = "keys-", ".db"
 	erasedPrefix, erasedSuffix = "erasures-", ".ndjson"
@@ -59,10 +63,14 @@ func (c *keysBackup) Run(ctx context.Context, h *house, out *output) error {
 		return errors.New("another backup is being made; wait until it is done")
 	}
 	defer h.backingUp.Unlock()
+	id, err := h.shortID(ctx)
+	if err != nil {
+		return err
+	}
 	now := time.Now()
-	stamp := now.UTC().Format(stampLayout)
+	stamp := id + "-" + now.UTC().Format(stampLayout)
 	done := keysBackedUp{File: filepath.Join(c.Dir, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
-	err := makeFile(done.File, func(partial string) error { return h.master.Backup(ctx, h.keys, partial) })
+	err = makeFile(done.File, func(partial string) error { return h.master.Backup(ctx, h.keys, partial) })
 	if err != nil {
 		return fmt.Errorf("no backup of the keys was made: %w", err)
 	}
@@ -74,32 +82,43 @@ func (c *keysBackup) Run(ctx context.Context, h *house, out *output) error {
 	// After the keys: it says of all that were destroyed in the copy.
 	if ledger := filepath.Join(h.folder, erasuresName); !missing(ledger) {
 		done.Erasures = filepath.Join(c.Dir, erasedPrefix+stamp+erasedSuffix)
-		if err := makeFile(done.Erasures, func(partial string) error { return copyFile(ctx, ledger, partial) }); err != nil {
+		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, ledger, partial) }); err != nil {
 			return fmt.Errorf("the keys are in %s, but their ledger of erasures is not: %w", done.File, err)
 		}
 	}
-	if done.Deleted, err = c.forget(now, done); err != nil {
+	if done.Deleted, err = c.forget(now, id, done); err != nil {
 		return fmt.Errorf("the keys are in %s, but older copies are still there: %w", done.File, err)
 	}
 	return out.object(done)
 }
 
-// forget deletes copies that were made too long ago, by their names, but for the
-// one that was made just now.
-func (c *keysBackup) forget(now time.Time, made keysBackedUp) (deleted []string, err error) {
+// shortID tells the copies of this log's keys from those of another's in the same folder.
+func (h *house) shortID(ctx context.Context) (string, error) {
+	id, err := h.log.ID(ctx)
+	return hex.EncodeToString(id[:min(len(id), 4)]), err
+}
+
+// forget deletes copies of a log's keys that were made too long ago, by their names,
+// but for the one that was made just now.
+func (c *keysBackup) forget(now time.Time, id string, made keysBackedUp) (deleted []string, err error) {
 	entries, err := os.ReadDir(c.Dir)
 	if err != nil {
 		return nil, err
 	}
 	deleted = []string{}
 	for _, entry := range entries {
-		// One that was cut off holds keys as well.
-		at, ours := madeAt(strings.TrimSuffix(entry.Name(), partialSuffix))
+		// What was cut off holds keys as well, and so does the folder it was tried in.
+		name, tried := strings.CutPrefix(entry.Name(), sqlitefile.TriedPrefix)
+		at, ours := madeAt(strings.TrimSuffix(name, partialSuffix), id)
 		path := filepath.Join(c.Dir, entry.Name())
 		if !ours || now.Sub(at) <= time.Duration(c.KeepFor) || path == made.File || path == made.Erasures {
 			continue
 		}
-		if err := os.Remove(path); err != nil {
+		remove := os.Remove
+		if tried {
+			remove = os.RemoveAll
+		}
+		if err := remove(path); err != nil {
 			return deleted, err
 		}
 		deleted = append(deleted, path)
@@ -108,10 +127,10 @@ func (c *keysBackup) forget(now time.Time, made keysBackedUp) (deleted []string,
 	return deleted, syncFolder(c.Dir)
 }
 
-// madeAt reads the time in a copy's name.
-func madeAt(name string) (at time.Time, ours bool) {
+// madeAt reads the time in the name of a copy of a log's keys.
+func madeAt(name, id string) (at time.Time, ours bool) {
 	for prefix, suffix := range map[string]string{keysPrefix: keysSuffix, erasedPrefix: erasedSuffix} {
-		stamp, begins := strings.CutPrefix(name, prefix)
+		stamp, begins := strings.CutPrefix(name, prefix+id+"-")
 		stamp, ends := strings.CutSuffix(stamp, suffix)
 		if at, err := time.Parse(stampLayout, stamp); begins && ends && err == nil {
 			return at, true

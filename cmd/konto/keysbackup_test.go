@@ -10,23 +10,42 @@ import (
 
 func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	folder, dir := furnished(t), t.TempDir()
-	stamp := func(age time.Duration) string { return time.Now().Add(-age).UTC().Format(stampLayout) }
-	young := "keys-" + stamp(29*24*time.Hour) + ".db"
-	old, oldLedger := "keys-"+stamp(31*24*time.Hour)+".db", "erasures-"+stamp(31*24*time.Hour)+".ndjson"
-	others := []string{"keys-notes.db", "keys.db", "keys-20200101T000000.000Z.txt", "backup-20200101T000000.000Z.db"}
+	h := opened(t, folder)
+	id, err := h.shortID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+	stamp := func(days int) string {
+		return time.Now().Add(-time.Duration(days) * 24 * time.Hour).UTC().Format(stampLayout)
+	}
+	young := "keys-" + id + "-" + stamp(29) + ".db"
+	old, oldLedger := "keys-"+id+"-"+stamp(31)+".db", "erasures-"+id+"-"+stamp(31)+".ndjson"
+	others := []string{
+		"keys-notes.db", "keys.db", "keys-" + id + "-20200101T000000.000Z.txt", "backup-" + id + "-20200101T000000.000Z.db",
+		"keys-0badc0de-" + stamp(31) + ".db", "erasures-0badc0de-" + stamp(31) + ".ndjson", "keys-" + stamp(31) + ".db", // of another log, and of who knows which
+	}
 	cutOff := old + partialSuffix // holds keys as well
 	for _, name := range append(others, young, old, oldLedger, cutOff) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	// So do folders in which a copy was tried when konto was killed.
+	triedOfOther := ".konto-restored-keys-0badc0de-" + stamp(31) + ".db.partial"
+	for _, name := range []string{".konto-restored-" + cutOff, triedOfOther} {
+		if err := os.MkdirAll(filepath.Join(dir, name, "keys.db"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others = append(others, triedOfOther)
 	if err := os.WriteFile(filepath.Join(folder, erasuresName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	made := mustJSON(t, "keys", "backup", dir, "--data", folder)
 	file, ledger := made["file"].(string), made["erasures"].(string)
 	deleted, _ := made["deleted"].([]any)
-	if len(deleted) != 3 || made["verified"] != true {
+	if len(deleted) != 4 || made["verified"] != true {
 		t.Errorf("%v", made)
 	}
 	onlyFile(t, dir, append(others, young, filepath.Base(file), filepath.Base(ledger))...)
@@ -35,7 +54,7 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	for range 2 {
 		made = mustJSON(t, "keys", "backup", dir, "--keep-for", "1ns", "--data", folder)
 	}
-	if left, err := filepath.Glob(filepath.Join(dir, "keys-2*Z.db")); err != nil || len(left) != 1 || left[0] != made["file"] {
+	if left, err := filepath.Glob(filepath.Join(dir, "keys-"+id+"-*Z.db")); err != nil || len(left) != 1 || left[0] != made["file"] {
 		t.Errorf("%v is left of %v, %v", left, made["file"], err)
 	}
 

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
+	"konto/eventstore/sqlitefile"
 )
 
 // openLogAndKeys opens the two files that belong together, and refuses one
@@ -15,7 +18,11 @@ import (
 // or would give claims another hash and so an email address to two accounts.
 func (h *house) openLogAndKeys(ctx context.Context, log, keys string, master keyring.Master) (err error) {
 	if !missing(keys) {
-		if h.keys, err = master.Open(ctx, keys); err != nil {
+		h.keys, err = master.Open(ctx, keys)
+		if errors.Is(err, sqlitefile.ErrForeignWAL) {
+			return fmt.Errorf("%w; put its copy there with konto keys restore", err)
+		}
+		if err != nil {
 			return err
 		}
 		bound, err := h.keys.Bound(ctx)
@@ -35,7 +42,7 @@ func (h *house) openLogAndKeys(ctx context.Context, log, keys string, master key
 	}
 	if h.keys == nil {
 		if head > 0 {
-			return fmt.Errorf("%s is missing, without which %s cannot be read; restore it", keys, log)
+			return fmt.Errorf("%s is missing, without which %s cannot be read; put its copy there with konto keys restore", keys, log)
 		}
 		if h.keys, err = master.Open(ctx, keys); err != nil {
 			return err
@@ -45,7 +52,7 @@ func (h *house) openLogAndKeys(ctx context.Context, log, keys string, master key
 		return fmt.Errorf("%s does not fit: %w", log, err)
 	}
 	h.store = eventstore.NewStore(h.log, h.keys)
-	return h.readLast(ctx, head)
+	return nil
 }
 
 func (h *house) bind(ctx context.Context, head uint64) error {
@@ -56,15 +63,50 @@ func (h *house) bind(ctx context.Context, head uint64) error {
 	return h.keys.Bind(ctx, id, head == 0)
 }
 
-// readLast finds out keys that are older than the log: copied while a konto
-// ran, say, without what had not reached the file yet.
-func (h *house) readLast(ctx context.Context, head uint64) error {
-	if head == 0 {
-		return nil
+// Where checkNewestKeys looks.
+const (
+	newestStreams = 100 // of each category
+	newestRecords = 100
+)
+
+// checkNewestKeys finds out keys that are older than the log. A copy of keys.db from
+// before lacks what was made since, and a key is made just before its stream: so the
+// newest streams tell, those with the highest ids and, should a clock have been set
+// back, those of the last records. One alone would not do: keys that are made
+// side by side come to the log in another order. It takes milliseconds, however long the
+// log is; konto verify looks at every stream.
+func (h *house) checkNewestKeys(ctx context.Context) error {
+	head, err := h.log.Head(ctx)
+	if err != nil {
+		return err
 	}
-	// Another fault of the last event is its own: the followers report it.
-	if _, err := h.store.ReadAll(ctx, head-1, 1); errors.Is(err, eventstore.ErrNoKey) {
-		return fmt.Errorf("the keys are older than the log: %w", err)
+	last, err := h.log.ReadAll(ctx, head-min(head, newestRecords), newestRecords)
+	if err != nil {
+		return err
+	}
+	var newest []events.Stream
+	for _, r := range last {
+		newest = append(newest, r.Stream)
+	}
+	for _, category := range []string{events.CategoryAccount, events.CategoryCredential, events.CategoryThirdParty} {
+		streams, err := h.log.NewestStreams(ctx, category, newestStreams)
+		if err != nil {
+			return err
+		}
+		newest = append(newest, streams...)
+	}
+	slices.Sort(newest)
+	for _, stream := range slices.Compact(newest) {
+		first, err := h.log.ReadStream(ctx, stream, 0, 1)
+		if err != nil {
+			return err
+		}
+		for _, r := range first {
+			// Another fault is the event's own: the followers report it.
+			if err := checkKey(ctx, h.keys, r); errors.Is(err, eventstore.ErrNoKey) {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func TestHistoryIsPublishedOnceMore(t *testing.T) {
 	publish("--from", "1", "--subject-prefix", "konto.replay.crm.")
 	hears(t, other, 1, 2)
 	hears(t, sub)
-	for _, prefix := range []string{"konto.account.", "konto.account", "$JS.API"} {
+	for _, prefix := range []string{"konto.account.", "konto.account", "KONTO", "$JS.API"} {
 		refused(t, exitFailed, konto(t, in("replay", "publish", "--from", "1", "--subject-prefix", prefix)...), "subject prefix cannot be used")
 	}
 	refused(t, exitFailed, konto(t, in("replay", "publish", "--from", "99")...), "last position is")

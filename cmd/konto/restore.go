@@ -10,33 +10,37 @@ import (
 	"path/filepath"
 	"time"
 
-	"konto/events"
-	"konto/eventstore"
-	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
 )
 
 type restoreCommand struct {
 	File string `arg:"" name:"file" type:"path" help:"A backup that konto backup made."`
+	Keys string `name:"keys" type:"path" placeholder:"FILE" help:"Put this copy of keys.db in its place, too."`
+	Yes  bool   `name:"yes" help:"Required if the log has events that the backup does not have."`
 }
 
 func (c *restoreCommand) Help() string {
 	return `Puts a backup in the place of the log, while no server runs. The backup is checked first, and keys.db must be that of
-the same log and hold all of its keys. The log that was there is moved aside, never deleted. What is made from the
-log is made again. Accounts that were erased since the backup are erased again, by the ledger beside keys.db.
+the same log and hold all of its keys. The log that was there is moved aside, never deleted; if it has events that the
+backup does not have, restore tells how many and wants --yes. What is made from the log is made again. Accounts that were
+erased since the backup are erased again, by the ledger beside keys.db.
 
-After a loss of everything, put keys.db, master.key and erasures.ndjson into an empty folder first.
+After a loss of everything, put master.key and erasures.ndjson into an empty folder first, and give a copy of keys.db
+with --keys.
 
 Examples:
 
-    konto restore /backup/konto-2026-11-21.db
-    konto restore /backup/konto-2026-11-21.db --data /var/lib/konto`
+    konto restore /backup/konto-2026-11-21.db --yes
+    konto restore /backup/konto-2026-11-21.db --keys /safe/keys.db --data /var/lib/konto`
 }
 
 // restored is what konto tells of a backup that it restored.
 type restored struct {
 	backedUp
-	Replaced string `json:"replaced,omitzero"` // where the log is that was there before
+	// Lost is how many events the log had that the backup does not have, absent for
+	// a log that could not be opened.
+	Lost     *uint64 `json:"lost,omitzero"`
+	Replaced string  `json:"replaced,omitzero"` // where the files are that were there before
 }
 
 func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
@@ -45,7 +49,7 @@ func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Wri
 	out := newMeteredOutput(stdout, l.json, m)
 	var r restored
 	err := alone(l, func(folder string) (err error) {
-		r, err = restore(ctx, folder, c.File, out)
+		r, err = c.restore(ctx, folder, out)
 		return err
 	})
 	if err != nil {
@@ -79,84 +83,56 @@ func alone(l *line, do func(folder string) error) error {
 }
 
 // restore puts a backup in the place of the log of a locked folder.
-func restore(ctx context.Context, folder, file string, out *output) (restored, error) {
-	if info, err := os.Stat(file + "-wal"); err == nil && info.Size() > 0 {
-		return restored{}, fmt.Errorf("%s is a log in use, with a write-ahead log beside it, and no backup", file)
-	}
-	if missing(filepath.Join(folder, "keys.db")) {
-		return restored{}, fmt.Errorf("there is no keys.db in %s, without which no backup can be read; put it there, with its master key", folder)
+func (c *restoreCommand) restore(ctx context.Context, folder string, out *output) (restored, error) {
+	if c.Keys == "" && missing(filepath.Join(folder, "keys.db")) {
+		return restored{}, fmt.Errorf("there is no keys.db in %s, without which no backup can be read; give its copy with --keys", folder)
 	}
 	staged, err := stageIncoming(folder)
 	if err != nil {
 		return restored{}, err
 	}
-	b, err := stageBackup(ctx, folder, staged, file, out)
+	r, err := c.stage(ctx, folder, staged, out)
 	if err != nil {
 		return restored{}, errors.Join(err, os.RemoveAll(staged))
 	}
-	aside, err := commitIncoming(folder, time.Now())
-	return restored{b, aside}, err
+	r.Replaced, err = commitIncoming(folder, time.Now())
+	return r, err
 }
 
-// stageBackup copies a backup, and checks the copy and that the folder's keys fit it.
-func stageBackup(ctx context.Context, folder, staged, file string, out *output) (backedUp, error) {
-	log := filepath.Join(staged, "log.db")
-	if err := copyFile(ctx, file, log); err != nil {
-		return backedUp{}, err
-	}
-	found, err := sqlite.Inspect(ctx, log, out.events)
+// stage takes the backup in, and checks that it fits what is there.
+func (c *restoreCommand) stage(ctx context.Context, folder, staged string, out *output) (r restored, err error) {
+	path := filepath.Join(staged, "log.db")
+	found, err := stageLog(ctx, c.File, path, out)
 	if err != nil {
-		return backedUp{}, fmt.Errorf("%s is not good: %w", file, err)
+		return r, err
 	}
-	if err := checkKeys(ctx, folder, log, found); err != nil {
-		return backedUp{}, fmt.Errorf("keys.db does not fit %s: %w", file, err)
+	if r.backedUp, err = described(c.File, found); err != nil {
+		return r, err
 	}
-	return described(file, found)
-}
-
-// checkKeys tells whether the keys of a folder are those of a log, and all of them.
-func checkKeys(ctx context.Context, folder, path string, log sqlite.Extent) (err error) {
-	keys, err := masterOf(folder).Open(ctx, filepath.Join(folder, "keys.db"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, keys.Close()) }()
-	if err := keys.Bind(ctx, log.ID, false); err != nil {
-		return err
-	}
-	records, err := sqlite.Open(ctx, path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, records.Close()) }()
-	for after := uint64(0); after < log.Position; {
-		page, err := records.ReadAll(ctx, after, 1000)
-		if err != nil {
-			return err
-		}
-		for _, r := range page {
-			if err := checkKey(ctx, keys, r); err != nil {
-				return err
-			}
-			after = r.Position
+	keys, told := filepath.Join(folder, "keys.db"), "keys.db"
+	if c.Keys != "" {
+		keys, told = filepath.Join(staged, "keys.db"), c.Keys
+		if err := stageKeys(ctx, masterOf(folder), c.Keys, keys); err != nil {
+			return r, err
 		}
 	}
-	return nil
-}
-
-// checkKey looks at the events that begin streams.
-func checkKey(ctx context.Context, keys *keyring.Keyring, r eventstore.Record) error {
-	if r.Version != 1 || !events.Sealed(r.Type) {
-		return nil
+	log, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return r, err
 	}
-	_, err := keys.Cipher(ctx, r.Stream)
-	switch {
-	case errors.Is(err, eventstore.ErrDestroyed):
-		return nil
-	case errors.Is(err, eventstore.ErrNoKey):
-		return fmt.Errorf("it is older than the log's position %d: %w", r.Position, err)
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if err := checkKeys(ctx, masterOf(folder), keys, log); err != nil {
+		return r, &ofCopy{fmt.Errorf("%s does not fit %s: %w", told, c.File, err), keys, told}
 	}
-	return err
+	var from uint64
+	if r.Lost, from, err = ahead(ctx, folder, log, found); err != nil {
+		return r, err
+	}
+	if r.Lost != nil && *r.Lost > 0 && !c.Yes {
+		return r, fmt.Errorf("the log in %s has events that %s does not have: %d, from position %d on; to set them aside with it, add --yes",
+			folder, c.File, *r.Lost, from)
+	}
+	return r, nil
 }
 
 // comeBack opens a folder whose log was exchanged, as every start would: openHouse
@@ -168,13 +144,14 @@ func comeBack(ctx context.Context, l *line, out *output, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.do(ctx, comingBack{}, out), h.Close())
+	return errors.Join(h.do(ctx, comingBack{log}, out), h.Close())
 }
 
-// comingBack waits, as a command, for the read model.
-type comingBack struct{}
+// comingBack waits, as a command, for the read model, which tells of accounts that
+// the keyring knows to be erased, and neither the ledger nor the log that came back.
+type comingBack struct{ log *slog.Logger }
 
-func (comingBack) Run(ctx context.Context, h *house, out *output) error {
+func (c comingBack) Run(ctx context.Context, h *house, out *output) error {
 	head, err := h.store.Head(ctx)
 	if err != nil {
 		return err
@@ -185,5 +162,5 @@ func (comingBack) Run(ctx context.Context, h *house, out *output) error {
 			return err
 		}
 	}
-	return nil
+	return h.applyErasures(ctx, c.log, h.caughtUp)
 }

@@ -28,7 +28,7 @@ func eventCount(t *testing.T, folder string) int {
 
 func TestRestorePutsTheOldLogAside(t *testing.T) {
 	folder, backup := backedUpFolder(t)
-	got := mustJSON(t, "restore", backup, "--data", folder)
+	got := mustJSON(t, "restore", backup, "--yes", "--data", folder)
 	if n := eventCount(t, folder); n != 1 {
 		t.Errorf("%d events", n)
 	}
@@ -42,8 +42,49 @@ func TestRestorePutsTheOldLogAside(t *testing.T) {
 		t.Errorf("the old log is in %s", aside)
 	}
 	again := mustJSON(t, "restore", filepath.Join(aside, "log.db"), "--data", folder)
-	if n := eventCount(t, folder); n != 2 || again["position"] != 2.0 {
-		t.Errorf("%d events: %v", n, again)
+	if n := eventCount(t, folder); n != 2 || again["position"] != 2.0 || got["lost"] != 1.0 || again["lost"] != 0.0 {
+		t.Errorf("%d events: %v, %v", n, got, again)
+	}
+}
+
+// A log whose server was killed has a part of it in its write-ahead log.
+func TestRestoreAfterACrashCanBeUndone(t *testing.T) {
+	folder := furnished(t)
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	must(t, "backup", backup, "--data", folder)
+	p := startProcess(t, folder)
+	must(t, "account", "facts", "anna@example.com", "--active-domains", "7", "--data", folder)
+	p.kill()
+	got := mustJSON(t, "restore", backup, "--yes", "--data", folder)
+	onlyFile(t, got["replaced"].(string), "log.db")
+	must(t, "restore", filepath.Join(got["replaced"].(string), "log.db"), "--data", folder)
+	if n := eventCount(t, folder); n != 2 || got["lost"] != 1.0 {
+		t.Errorf("%d events: %v", n, got)
+	}
+}
+
+func TestRestoreOverAnotherHistoryHasToBeMeant(t *testing.T) {
+	folder, backup := backedUpFolder(t)
+	refused(t, exitFailed, konto(t, "restore", backup, "--data", folder), "nothing was restored: the log in "+folder+" has events that "+
+		backup+" does not have: 1, from position 2 on; to set them aside with it, add --yes")
+	noneIncoming(t, folder)
+	if n := eventCount(t, folder); n != 2 {
+		t.Errorf("%d events", n)
+	}
+	// A longer backup of a history that parted from the log's.
+	longer := filepath.Join(t.TempDir(), "longer.db")
+	for _, domains := range []string{"8", "9"} {
+		must(t, "account", "facts", "anna@example.com", "--active-domains", domains, "--data", folder)
+	}
+	must(t, "backup", longer, "--data", folder)
+	must(t, "restore", backup, "--yes", "--data", folder)
+	must(t, "restore", longer, "--data", folder) // it has all that there is
+	must(t, "restore", backup, "--yes", "--data", folder)
+	must(t, "account", "facts", "anna@example.com", "--active-domains", "1", "--data", folder)
+	refused(t, exitFailed, konto(t, "restore", longer, "--data", folder), longer+" does not have: 1, from position 2 on")
+	must(t, "restore", longer, "--yes", "--data", folder)
+	if n := eventCount(t, folder); n != 4 {
+		t.Errorf("%d events", n)
 	}
 }
 
@@ -59,6 +100,9 @@ func TestRestoreInPlaceOfADamagedLog(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 	onlyFile(t, got["replaced"].(string), "log.db", "log.db-wal")
+	if _, told := got["lost"]; told {
+		t.Errorf("nobody can know what it had: %v", got)
+	}
 }
 
 func TestRestoreIsRefusedWhileTheFolderIsInUse(t *testing.T) {
@@ -104,7 +148,11 @@ func TestBackupsThatAreNoGoodAreRefused(t *testing.T) {
 		"a log in use":   {live, "with a write-ahead log beside it"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			refused(t, exitFailed, konto(t, "restore", test.file, "--data", folder), "nothing was restored: ", test.says)
+			r := konto(t, "restore", test.file, "--yes", "--data", folder)
+			refused(t, exitFailed, r, "nothing was restored: ", test.file, test.says)
+			if strings.Contains(r.stderr, incomingPartial) {
+				t.Errorf("a file is told of that nobody gave: %s", r.stderr)
+			}
 			if n := eventCount(t, folder); n != 2 {
 				t.Errorf("%d events", n)
 			}
@@ -143,7 +191,7 @@ func TestKeysThatAreOlderThanTheBackupAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, exitFailed, konto(t, "restore", backup, "--data", elsewhere), "keys.db does not fit", "older than the log's position 2")
-	onlyFile(t, elsewhere, "keys.db", "konto.lock", "master.key")
+	onlyFile(t, elsewhere, "keys.db", "keys.db-stamp", "konto.lock", "master.key")
 }
 
 // TestRestoreSurvivesACrashAtEveryStep begins where each step of the restore ended.
@@ -235,7 +283,7 @@ func TestServerComesUpOnOlderHistory(t *testing.T) {
 		must(t, "account", "facts", "anna@example.com", "--active-domains", domains, "--data", folder)
 	}
 	server.stop()
-	must(t, "restore", backup, "--data", folder)
+	must(t, "restore", backup, "--yes", "--data", folder)
 	server, url, _ := serve(t, folder)
 	must(t, "account", "facts", "anna@example.com", "--active-domains", "9", "--data", folder)
 	if shown := mustJSON(t, "account", "show", "anna@example.com", "--data", folder); shown["version"] != 3.0 {
@@ -253,7 +301,7 @@ func TestErasedAccountsAreErasedAgainAfterARestore(t *testing.T) {
 	folder, backup := backedUpFolder(t)
 	must(t, "account", "open", "--data", folder, "--email", "stays@example.com")
 	must(t, "account", "erase", "anna@example.com", "--yes", "--data", folder)
-	must(t, "restore", backup, "--data", folder)
+	must(t, "restore", backup, "--yes", "--data", folder)
 	if r := konto(t, "account", "show", "anna@example.com", "--data", folder); r.status == exitDone {
 		t.Errorf("the account is back: %s", r.stdout)
 	}

@@ -42,6 +42,9 @@ var errNextUnused = errors.New("KONTO_NEXT_MASTER_KEY is set, but the master key
 // errNextPresent refuses a rotation that would change nothing and claim to have.
 var errNextPresent = errors.New("KONTO_NEXT_MASTER_KEY is the present master key")
 
+// olderCopies is for operators who would find out when they need one.
+const olderCopies = "copies of keys.db from before open with the old master key alone, which konto keeps nowhere: make a new one with konto keys backup"
+
 // whatToSet is for operators whose master key konto cannot replace.
 const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start"
 
@@ -66,11 +69,11 @@ func (c *keysRotate) Run(ctx context.Context, h *house, out *output) error {
 	}
 	done := struct {
 		Rotated uint64 `json:"rotated"`
-		Notice  string `json:"notice,omitzero"`
-	}{Rotated: n}
+		Notice  string `json:"notice"`
+	}{n, olderCopies}
 	if given {
 		h.master.Given = c.Next
-		done.Notice = whatToSet
+		done.Notice = whatToSet + "; " + olderCopies
 	}
 	return out.object(done)
 }

@@ -104,7 +104,7 @@ func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logge
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
-	h.inbound, h.conn = nats.NewInbound(s.conn, log), s.conn
+	h.inbound, h.conn = nats.NewInbound(s.conn, h.isForgotten, log), s.conn
 	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.conn, Store: h.store, Cursors: h.model, Log: log})
 	if s.broker != nil {
 		// A consumer or sender that comes as soon as konto is ready finds the

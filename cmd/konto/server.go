@@ -36,6 +36,10 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 		}
 		return nil
 	})
+	doors.Go(func() error {
+		s.forgetLetters(ctx)
+		return nil
+	})
 	s.answerMetrics(ctx, doors)
 	doors.Go(func() error {
 		s.catchUp(ctx)

@@ -25,11 +25,7 @@ Example:
 }
 
 func (c *thirdPartyPause) Run(ctx context.Context, h *house, out *output) error {
-	p, err := h.changeThirdParty(ctx, c.Ref, h.thirdParties.Pause)
-	if err != nil {
-		return err
-	}
-	return printThirdPartyState(out, p, events.ThirdPartyHeld)
+	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, h.thirdParties.Pause)
 }
 
 type thirdPartyResume struct {
@@ -45,11 +41,7 @@ Example:
 }
 
 func (c *thirdPartyResume) Run(ctx context.Context, h *house, out *output) error {
-	p, err := h.changeThirdParty(ctx, c.Ref, h.thirdParties.Resume)
-	if err != nil {
-		return err
-	}
-	return printThirdPartyState(out, p, events.ThirdPartyActive)
+	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, h.thirdParties.Resume)
 }
 
 type thirdPartyRemove struct {
@@ -68,11 +60,20 @@ Example:
 }
 
 func (c *thirdPartyRemove) Run(ctx context.Context, h *house, out *output) error {
-	p, err := h.changeThirdParty(ctx, c.Ref, h.thirdParties.Remove)
+	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, h.thirdParties.Remove)
+}
+
+// setThirdParty brings a third party to a state, and tells so.
+func (h *house) setThirdParty(ctx context.Context, out *output, ref, state string, change thirdPartyChange) error {
+	p, err := h.changeThirdParty(ctx, ref, change)
 	if err != nil {
 		return err
 	}
-	return printThirdPartyState(out, p, events.ThirdPartyGone)
+	return out.object(struct {
+		ID    string `json:"id"`
+		Name  string `json:"name"`
+		State string `json:"state"`
+	}{p.ID.String(), p.Name, state})
 }
 
 type thirdPartyRotateSecret struct {
@@ -109,9 +110,12 @@ func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *house, out *output)
 	}{p.ID.String(), p.Name, rotated.Secret, rotated.PublicKey, rotated.PreviousUntil}))
 }
 
+// thirdPartyChange returns the position of its event.
+type thirdPartyChange func(context.Context, events.Metadata, ulid.ULID) (uint64, error)
+
 // changeThirdParty returns the third party as it was, once the read model has
 // the change and deliveries go by it.
-func (h *house) changeThirdParty(ctx context.Context, ref string, change func(context.Context, events.Metadata, ulid.ULID) (uint64, error)) (events.ThirdParty, error) {
+func (h *house) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
 	p, err := h.thirdParty(ctx, ref)
 	if err != nil {
 		return p, err
@@ -131,12 +135,4 @@ func (h *house) changeThirdParty(ctx context.Context, ref string, change func(co
 		return p, err
 	}
 	return p, h.deliveries.Heed(ctx, position)
-}
-
-func printThirdPartyState(out *output, p events.ThirdParty, state string) error {
-	return out.object(struct {
-		ID    string `json:"id"`
-		Name  string `json:"name"`
-		State string `json:"state"`
-	}{p.ID.String(), p.Name, state})
 }

@@ -127,18 +127,21 @@ func TestImportsThatFailLeaveNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			to := t.TempDir()
-			refused(t, exitFailed, konto(t, "import", test.file, "--data", to), "nothing was imported: ", test.says)
+			refused(t, exitFailed, konto(t, "import", test.file, "--data", to), "nothing was imported from "+test.file+": ", test.says)
 			if left, err := filepath.Glob(filepath.Join(to, "*")); err != nil || len(left) > 1 || len(left) == 1 && filepath.Base(left[0]) != holderName {
 				t.Errorf("%v is left, %v", left, err)
 			}
 			must(t, "import", good, "--data", to) // the folder is as good as new
 		})
 	}
+	t.Run("standard input", func(t *testing.T) {
+		refused(t, exitFailed, kontoWith(t, "garbage", "import", "-", "--data", t.TempDir()), "nothing was imported from standard input: not an export")
+	})
 	t.Run("other keys", func(t *testing.T) {
 		other, to := furnished(t), t.TempDir()
 		copyTo(t, other, to, "keys.db", "master.key")
 		refused(t, exitFailed, konto(t, "import", filepath.Join(dir, "sealed"), "--data", to), "keys belong to another log")
-		onlyFile(t, to, "keys.db", "konto.lock", "master.key")
+		onlyFile(t, to, "keys.db", "keys.db-stamp", "konto.lock", "master.key")
 	})
 	t.Run("a folder with a log", func(t *testing.T) {
 		refused(t, exitFailed, konto(t, "import", good, "--data", folder), "there is a log in")

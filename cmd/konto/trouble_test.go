@@ -135,11 +135,16 @@ func TestKeysOlderThanTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t, "account", "open", "--data", folder, "--email", "eva@example.com")
+	eva := mustJSON(t, "account", "open", "--data", folder, "--email", "eva@example.com")["id"].(string)
+	must(t, "account", "facts", "anna@example.com", "--verified", "--data", folder) // the last event has a key
 	if err := os.WriteFile(path, old, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, exitFailed, serveOn(t, folder), "keys are older than the log")
+	refused(t, exitFailed, serveOn(t, folder), "keys are older than the log's position 2", eva)
+	verifies(t, folder, "keys.db: the keys are older than the log's position 2", "the key of its stream is missing", eva)
+	if r := konto(t, "verify", "--quick", "--data", folder); r.status != exitFailed || !strings.Contains(r.stderr, "the keys are older") {
+		t.Errorf("exit %d: %s", r.status, r.stderr)
+	}
 }
 
 func TestMalformedFiles(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"konto/eventstore"
 	"konto/projections"
 	"konto/projections/deliveries"
 	"konto/projections/verify"
@@ -82,6 +83,7 @@ func (h *house) files() []verify.File {
 	return append(h.bound(),
 		verify.File{Name: "log.db", Check: h.log.CheckFile},
 		verify.File{Name: "keys.db", Check: h.keys.Check},
+		verify.File{Name: erasuresName, Check: h.checkErasures},
 		h.unlessMissing(model),
 		h.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
 			return deliveries.CheckLedger(ctx, deliveries.LedgerConfig{Path: h.file("deliveries.db"), Log: h.log, Keys: h.keys})
@@ -100,14 +102,21 @@ func (h *house) unlessMissing(f verify.File) verify.File {
 	return f
 }
 
-// bound checks that log and keys still belong together.
+// bound checks that log and keys still belong together, and are of the same time.
 func (h *house) bound() []verify.File {
 	return []verify.File{{Name: "keys.db", Check: func(ctx context.Context) error {
 		id, err := h.log.ID(ctx)
 		if err != nil {
 			return err
 		}
-		return h.keys.Bind(ctx, id, false)
+		if err := h.keys.Bind(ctx, id, false); err != nil {
+			return err
+		}
+		err = h.checkNewestKeys(ctx)
+		if errors.Is(err, eventstore.ErrNoKey) {
+			return errors.New(err.Error()) // verify would say it of an event, and it is the file's fault
+		}
+		return err
 	}}}
 }
 

@@ -45,13 +45,13 @@ func TestVerifyWithAndWithoutAServer(t *testing.T) {
 	folder := t.TempDir()
 	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
 	must(t, "key", "issue", "--data", folder, "--account", "anna@example.com", "--scope", "read:account")
-	if report := verifies(t, folder); report["head"] != 2.0 || report["events"] != 2.0 || report["accounts"] != 1.0 {
+	if report := verifies(t, folder); report["position"] != 2.0 || report["accounts"] != 1.0 {
 		t.Errorf("%v", report)
 	}
 	must(t, "verify", "--quick", "--data", folder)
 	server, _, _ := serve(t, folder)
 	must(t, "third-party", "add", "crm", "--data", folder, "--url", "https://crm.example.com/")
-	if report := verifies(t, folder); report["events"].(float64) < 3 {
+	if report := verifies(t, folder); report["position"].(float64) < 3 {
 		t.Errorf("%v", report)
 	}
 	quick := mustJSON(t, "verify", "--quick", "--data", folder)
@@ -74,6 +74,31 @@ func TestVerifyChangesNothing(t *testing.T) {
 	for range 2 {
 		verifies(t, folder, "another history than the log's", "the log may have lost its end", "trigger events_are_never_deleted is missing")
 	}
+}
+
+// TestVerifyFinishesNoRestore: what was interrupted is for a start to finish.
+func TestVerifyFinishesNoRestore(t *testing.T) {
+	folder, backup := backedUpFolder(t)
+	staged, err := stageIncoming(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyTo(t, filepath.Dir(backup), staged, filepath.Base(backup))
+	if err := os.Rename(filepath.Join(staged, filepath.Base(backup)), filepath.Join(staged, "log.db")); err != nil {
+		t.Fatal(err)
+	}
+	verifies(t, folder) // the old log counts
+	incoming := filepath.Join(folder, incomingPrefix+"20261122T100000.000Z")
+	if err := os.Rename(staged, incoming); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, exitFailed, konto(t, "verify", "--data", folder), "what konto restore or konto import began: it was interrupted")
+	refused(t, exitFailed, konto(t, "verify", "--quick", "--data", folder), "what konto restore or konto import began: it was interrupted")
+	onlyFile(t, incoming, "log.db")
+	if n := eventCount(t, folder); n != 1 { // as of now the new one counts
+		t.Errorf("%d events", n)
+	}
+	verifies(t, folder)
 }
 
 func TestVerifyNamesTheFirstPosition(t *testing.T) {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 
 	"konto/eventstore/sqlitefile"
 )
@@ -23,46 +21,41 @@ func (m Master) Backup(ctx context.Context, k *Keyring, to string) (err error) {
 	if err := sqlitefile.Copy(ctx, k.path, to); err != nil {
 		return err
 	}
-	if err := m.try(ctx, to); err != nil {
+	err = sqlitefile.Stamp(to) // or it could be put beside this file's write-ahead log
+	if err == nil {
+		err = m.try(ctx, to)
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("the backup of %s is not good: %w", k.path, err), os.Remove(to))
 	}
 	return nil
 }
 
 // try opens a copy of a backup: the backup itself stays as it was written.
-func (m Master) try(ctx context.Context, backup string) (err error) {
-	scratch, err := os.MkdirTemp(filepath.Dir(backup), ".konto-restored-*")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	restored := filepath.Join(scratch, "keys.db")
-	if err := copyFile(backup, restored); err != nil {
-		return err
-	}
-	k, err := m.openPresent(ctx, restored)
-	if errors.Is(err, ErrWrongMaster) { // the keys were rotated, and KONTO_MASTER_KEY is not set anew yet
-		if master, nextErr := m.next(); nextErr == nil {
-			k, err = Open(ctx, restored, master)
+func (m Master) try(ctx context.Context, backup string) error {
+	return sqlitefile.Try(ctx, backup, func(restored string) error {
+		k, err := m.OpenCopy(ctx, restored)
+		if err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(k.Check(ctx), k.Close())
+		return errors.Join(k.Check(ctx), k.Close())
+	})
 }
 
-func copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
+// OpenCopy is Open for a file that may not stay: it makes no new one, and leaves the
+// files of the master key as they are.
+func (m Master) OpenCopy(ctx context.Context, keys string) (*Keyring, error) {
+	if _, err := os.Stat(keys); err != nil {
+		return nil, err
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+	if !sqlitefile.HasHeader(keys) {
+		return nil, fmt.Errorf("%s: %w", keys, sqlitefile.ErrMalformed)
 	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	_, err = io.Copy(out, in)
-	return err
+	k, err := m.openPresent(ctx, keys)
+	if errors.Is(err, ErrWrongMaster) { // the keys were rotated, and KONTO_MASTER_KEY is not set anew yet
+		if master, nextErr := m.next(); nextErr == nil {
+			k, err = Open(ctx, keys, master)
+		}
+	}
+	return k, err
 }

@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"konto/eventstore/sqlitefile"
 )
@@ -11,7 +12,11 @@ import (
 // and that each key can be unwrapped. It changes nothing. Errors that tell what is
 // wrong match sqlitefile.ErrMalformed, sqlitefile.ErrOtherSchema or ErrDamagedKey.
 func (k *Keyring) Check(ctx context.Context) error {
-	if err := sqlitefile.CheckSchema(ctx, k.readers, schema); err != nil {
+	var stamp int32 // see sqlitefile.Tie
+	if err := k.readers.QueryRowContext(ctx, "PRAGMA user_version").Scan(&stamp); err != nil {
+		return k.failed(err)
+	}
+	if err := sqlitefile.CheckSchema(ctx, k.readers, fmt.Sprintf("%s; PRAGMA user_version = %d", schema, stamp)); err != nil {
 		return k.failed(err)
 	}
 	for after := ""; ; {

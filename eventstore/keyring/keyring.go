@@ -81,7 +81,7 @@ type row struct {
 }
 
 // Open opens or makes the file at path. master is the 256-bit master key.
-// Errors: ErrWrongMaster, ErrNoRoot, sqlitefile.ErrMalformed.
+// Errors: ErrWrongMaster, ErrNoRoot, sqlitefile.ErrMalformed, sqlitefile.ErrForeignWAL.
 func Open(ctx context.Context, path string, master []byte) (*Keyring, error) {
 	k := &Keyring{path: path}
 	k.inserts = sqlitefile.NewGroup(k.store)
@@ -97,6 +97,9 @@ func (k *Keyring) open(ctx context.Context, master []byte) (err error) {
 		return fmt.Errorf("master key: %w", err)
 	}
 	if k.ciphers, err = lru.New[events.Stream, cipher.AEAD](cached); err != nil {
+		return err
+	}
+	if err := sqlitefile.Tie(k.path); err != nil {
 		return err
 	}
 	if k.writer, err = sqlitefile.OpenWriter(k.path); err != nil {

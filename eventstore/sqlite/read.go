@@ -20,7 +20,7 @@ const columns = "position, stream, version, id, type, time, metadata, data"
 // reused.
 type queries struct {
 	stream, all, streamHead, holder, claims, receipt, chain, versions, hash *sql.Stmt
-	byStream, receipts                                                      *sql.Stmt
+	byStream, receipts, streamBefore                                        *sql.Stmt
 }
 
 func prepareQueries(ctx context.Context, db *sql.DB) (q queries, err error) {
@@ -28,6 +28,7 @@ func prepareQueries(ctx context.Context, db *sql.DB) (q queries, err error) {
 		`SELECT ` + columns + ` FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?`: &q.stream,
 		`SELECT ` + columns + ` FROM events WHERE position > ? ORDER BY position LIMIT ?`:              &q.all,
 		`SELECT version, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1`:          &q.streamHead,
+		`SELECT coalesce(max(stream), '') FROM events WHERE stream < ?`:                                &q.streamBefore,
 		`SELECT stream FROM claims WHERE key = ?`:                                                      &q.holder,
 		`SELECT hash FROM events WHERE position = ?`:                                                   &q.hash,
 		`SELECT key, stream FROM claims WHERE key > ? ORDER BY key LIMIT ?`:                            &q.claims,

@@ -3,6 +3,7 @@ package transfer
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"hash"
@@ -56,8 +57,11 @@ func NewReader(from io.Reader) (*Reader, error) {
 func (r *Reader) Header() Header { return r.header }
 
 // Check reads to the end, and tells what is wrong.
-func (r *Reader) Check() (End, error) {
+func (r *Reader) Check(ctx context.Context) (End, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return End{}, err
+		}
 		if _, end, err := r.next(); err != nil {
 			return End{}, err
 		} else if end != nil {

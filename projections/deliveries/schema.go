@@ -10,7 +10,7 @@ import (
 // schemaNumber names the shape of the ledger's tables. Raise it when they
 // change: files of other numbers are emptied, and deliveries go on from the
 // checkpoints in the log, which repeats some of them.
-const schemaNumber = 2
+const schemaNumber = 3
 
 // applicationID marks a SQLite file as a ledger of konto ("kodl").
 const applicationID = 0x6b6f646c
@@ -64,6 +64,13 @@ CREATE TABLE notice (
 	content BLOB    NOT NULL -- the Payway id, sealed
 ) STRICT, WITHOUT ROWID;
 
+-- What accounts whose keys are destroyed were called, as long as others' messages
+-- that name them may be kept somewhere (names.go).
+CREATE TABLE called (
+	account BLOB    PRIMARY KEY,
+	content BLOB    NOT NULL -- the names, sealed
+) STRICT, WITHOUT ROWID;
+
 CREATE INDEX attempt_party ON attempt (party);
 CREATE INDEX attempt_account ON attempt (account);
 `
@@ -92,6 +99,7 @@ type statements struct {
 	dropLanes, dropAttempts, drop *sql.Stmt
 	forgetLanes, forgetAttempts   *sql.Stmt
 	keepNotice, dropNotice        *sql.Stmt
+	keepNames, dropNames          *sql.Stmt
 }
 
 func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error) {
@@ -125,6 +133,9 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 		`INSERT INTO notice (account, at, content) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET content = excluded.content`: &s.keepNotice,
 		`DELETE FROM notice WHERE account = ?`: &s.dropNotice,
+		`INSERT INTO called (account, content) VALUES (?, ?)
+			ON CONFLICT DO UPDATE SET content = excluded.content`: &s.keepNames,
+		`DELETE FROM called WHERE account = ?`: &s.dropNames,
 	} {
 		if *statement, err = db.PrepareContext(ctx, text); err != nil {
 			return s, err

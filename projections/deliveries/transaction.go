@@ -63,7 +63,7 @@ func (s statements) in(tx *sql.Tx) statements {
 	for _, statement := range []**sql.Stmt{
 		&s.known, &s.reached, &s.reach, &s.position, &s.setPosition, &s.setLane, &s.beginAnew, &s.took, &s.insert, &s.bound, &s.expire,
 		&s.rewind, &s.dropLanes, &s.dropAttempts, &s.drop, &s.forgetLanes, &s.forgetAttempts,
-		&s.keepNotice, &s.dropNotice,
+		&s.keepNotice, &s.dropNotice, &s.keepNames, &s.dropNames,
 	} {
 		*statement = tx.Stmt(*statement)
 	}

@@ -47,11 +47,13 @@ type DeadLetter struct {
 
 // Bury copies a message of the facts' stream to the dead letters, and returns
 // once it is stored there. To bury one again is harmless. What was settled
-// before is left alone.
+// before is left alone. Of one that names an erased account only the reason is stored.
 func (i *Inbound) Bury(ctx context.Context, sequence uint64, reason string) error {
 	if err := i.Open(ctx); err != nil { // the letters' stream may be gone
 		return err
 	}
+	i.moving.Lock()
+	defer i.moving.Unlock()
 	stream, err := i.conn.js.Stream(ctx, factsStream)
 	if err != nil {
 		return unavailable("open the facts' stream", err)
@@ -62,6 +64,9 @@ func (i *Inbound) Bury(ctx context.Context, sequence uint64, reason string) erro
 	}
 	if err != nil {
 		return unavailable("read a fact", err)
+	}
+	if isAbout(raw, i.forgotten) {
+		raw.Data, raw.Header = nil, nil
 	}
 	if _, err := i.conn.js.PublishMsg(ctx, bury(raw, reason)); err != nil {
 		return unavailable("store a dead letter", err)
@@ -149,6 +154,8 @@ func (i *Inbound) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, err
 // wait, and removes it. Its errors match ErrNoDeadLetter, or tell why it cannot
 // be sent; then it is still there.
 func (i *Inbound) Retry(ctx context.Context, sequence uint64) error {
+	i.moving.Lock()
+	defer i.moving.Unlock()
 	stream, err := i.conn.js.Stream(ctx, deadStream)
 	if err != nil {
 		return unavailable("open the dead letters", err)
@@ -170,8 +177,7 @@ func (i *Inbound) Retry(ctx context.Context, sequence uint64) error {
 	if _, err := i.conn.js.PublishMsg(ctx, again); err != nil {
 		return unavailable("send a dead letter again", err)
 	}
-	// Secure: its bytes are somebody's data, and are recorded now.
-	if err := stream.SecureDeleteMsg(ctx, sequence); err != nil {
+	if err := overwrite(ctx, stream, sequence); err != nil {
 		return unavailable("remove a dead letter", err)
 	}
 	return nil

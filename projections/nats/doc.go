@@ -52,11 +52,14 @@
 // between is made up for. Publishing again gives nothing of such an account but its
 // AccountErased: its key is destroyed, and what nobody can read is not published.
 //
-// Facts that were recorded have left KONTO_INBOUND; those that wait when their
-// account is erased are refused in their turn. Dead letters that name the account
-// are removed with it when konto erases it while NATS is there (ForgetLetters). Others
-// are encrypted at rest, like all of JetStream's files, and go after 7 days: whose
-// they are is not known any more.
+// Dead letters and waiting facts that name the account are removed with it (Forget);
+// those that come later and name its id become letters without content. Facts that were
+// handled leave the files as soon as none waits: the server drops a file with nothing in it.
+//
+// An outside server that does not encrypt its files overwrites what is removed. The
+// embedded one encrypts them and, because of that, does not: what is removed stays in
+// its file, under JetStream's key, until the file goes, which is when all in it was removed
+// or is too old: 7 days unless configured otherwise.
 //
 // # Damaged files
 //

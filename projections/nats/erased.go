@@ -18,8 +18,8 @@ const (
 
 // forget removes what the stream holds of an account before the message that
 // says that it was erased, which stays: consumers are to hear of it. The messages
-// are overwritten one by one, because a purge leaves their bytes in the files, under a
-// key that is not the account's. It may be repeated.
+// are overwritten one by one (see overwrite): their bytes are in the files under a key
+// that is not the account's. It may be repeated.
 func forget(ctx context.Context, stream jetstream.Stream, erased string) error {
 	ofAccount := strings.TrimSuffix(erased, erasedSuffix) + ".>"
 	end, err := stream.GetLastMsgForSubject(ctx, erased)
@@ -37,7 +37,7 @@ func forget(ctx context.Context, stream jetstream.Stream, erased string) error {
 		if err != nil {
 			return unavailable("look for an erased account", err)
 		}
-		if err := stream.SecureDeleteMsg(ctx, m.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		if err := overwrite(ctx, stream, m.Sequence); err != nil {
 			return unavailable("remove what the stream holds of an erased account", err)
 		}
 		at = m.Sequence + 1

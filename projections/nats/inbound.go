@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -44,16 +45,23 @@ const FactsSubject = "konto.inbound.>"
 // Inbound is where facts of other systems arrive: the stream KONTO_INBOUND, and
 // for those that konto refuses KONTO_INBOUND_DEAD.
 type Inbound struct {
-	conn *Conn
-	log  *slog.Logger
+	conn      *Conn
+	forgotten func(text []byte) bool
+	log       *slog.Logger
+	moving    sync.Mutex // held while a message is copied from one stream to the other
 }
 
-// NewInbound makes it; log may be nil. It does not touch NATS yet.
-func NewInbound(conn *Conn, log *slog.Logger) *Inbound {
+// NewInbound makes it; log may be nil. It does not touch NATS yet. forgotten tells
+// whether a text names who was erased: of a message with one no letter is kept but
+// that there was one, and why it was refused. nil: nobody was.
+func NewInbound(conn *Conn, forgotten func(text []byte) bool, log *slog.Logger) *Inbound {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Inbound{conn: conn, log: log}
+	if forgotten == nil {
+		forgotten = func([]byte) bool { return false }
+	}
+	return &Inbound{conn: conn, forgotten: forgotten, log: log}
 }
 
 // Open makes both streams, or changes them to what konto needs. What an operator

@@ -18,7 +18,7 @@ func senderOf(token string) (string, bool) { return strings.CutPrefix(token, "in
 // open makes the streams of inbound facts.
 func (r *room) inbound() *Inbound {
 	r.t.Helper()
-	i := NewInbound(r.conn, quiet)
+	i := NewInbound(r.conn, nil, quiet)
 	must(r.t, i.Open(r.t.Context()))
 	return i
 }

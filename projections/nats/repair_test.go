@@ -73,7 +73,7 @@ func TestDamagedInboundStreamsAreSetAside(t *testing.T) {
 			folder := filepath.Join(newRepair(r.dir, quiet).streams, name)
 			must(t, os.WriteFile(filepath.Join(folder, "meta.inf"), []byte("xyz"), 0o600))
 			r.start()
-			must(t, NewInbound(r.conn, quiet).Open(t.Context()))
+			must(t, NewInbound(r.conn, nil, quiet).Open(t.Context()))
 			aside, err := filepath.Glob(filepath.Join(r.dir, "damaged", name+"-*", "msgs", "*"))
 			if err != nil || len(aside) == 0 {
 				t.Errorf("set aside %s, %v", aside, err)

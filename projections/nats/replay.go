@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -61,6 +62,9 @@ func NewReplay(ctx context.Context, cfg ReplayConfig) (*Replay, error) {
 	r.stream, err = cfg.Conn.js.StreamNameBySubject(ctx, subject)
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, unavailable("look for a stream", err)
+	}
+	if slices.Contains([]string{streamName, factsStream, deadStream}, r.stream) {
+		return nil, fmt.Errorf("%w: the stream %s keeps those subjects, which is konto's own", ErrReplayPrefix, r.stream)
 	}
 	return r, nil
 }
@@ -144,8 +148,9 @@ func replayPrefix(prefix string) (string, error) {
 	if strings.HasPrefix(prefix, "_") {
 		return "", fmt.Errorf("%w: subjects that begin with _ are NATS's own", ErrReplayPrefix)
 	}
-	if strings.HasPrefix(prefix, "konto.") && !strings.HasPrefix(prefix, replays) {
-		return "", fmt.Errorf("%w: of the subjects under konto. only those under %s are for replays", ErrReplayPrefix, replays)
+	// NATS tells case apart: who writes KONTO. means the stream, and nobody would hear it.
+	if first, _, _ := strings.Cut(prefix, "."); strings.EqualFold(first, "konto") && !strings.HasPrefix(prefix, replays) {
+		return "", fmt.Errorf("%w: of the subjects under konto. only those under %s, in lower case, are for replays", ErrReplayPrefix, replays)
 	}
 	return prefix, nil
 }

@@ -95,7 +95,8 @@ func TestReplayPrefixes(t *testing.T) {
 	for prefix, want := range map[string]string{
 		"": ReplayPrefix, "konto.replay.account": ReplayPrefix, "konto.replay.": "konto.replay.", "crm": "crm.", "a.b-c_d.": "a.b-c_d.",
 		"konto.account.": "", "konto.account": "", "konto.account.x": "", "konto": "", "konto.inbound.facts": "", "konto.replays": "",
-		"$JS.API": "", "_INBOX": "", "a..b": "", ".": "", "a.*": "", "a.>": "", "a b": "", "a.b..": "",
+		"KONTO": "", "Konto.account": "", "konto.Replay": "", "KONTO.replay": "", "kontor": "kontor.", "crm.konto": "crm.konto.", // NATS tells case apart, people do not
+		"$JS": "", "$JS.API": "", "$SYS": "", "_INBOX": "", "_INBOX.a": "", "a..b": "", ".": "", ".a": "", "*": "", ">": "", "a.*": "", "a.>": "", "a b": "", "a\tb": "", "å": "", "a.b..": "",
 	} {
 		got, err := replayPrefix(prefix)
 		if got != want || (want == "") != errors.Is(err, ErrReplayPrefix) {
@@ -134,6 +135,24 @@ func TestReplayIntoAStreamIsAcknowledged(t *testing.T) {
 	}
 	if err := p.Flush(t.Context()); !errors.Is(err, errUnavailable) || p.Stream() != "HISTORY" {
 		t.Errorf("%v, %s", err, p.Stream())
+	}
+}
+
+// TestNothingIsReplayedIntoAStreamOfKontos: an operator of an outside server may
+// have given it more subjects than it should have.
+func TestNothingIsReplayedIntoAStreamOfKontos(t *testing.T) {
+	r, _ := listening(t, "billing")
+	must(t, NewInbound(r.conn, nil, quiet).Open(t.Context()))
+	for _, name := range []string{streamName, factsStream, deadStream} {
+		stream, err := r.conn.js.Stream(t.Context(), name)
+		must(t, err)
+		cfg := stream.CachedInfo().Config
+		cfg.Subjects = append(cfg.Subjects, name+"-more.>")
+		_, err = r.conn.js.UpdateStream(t.Context(), cfg)
+		must(t, err)
+		if _, err := NewReplay(t.Context(), ReplayConfig{Conn: r.conn, Prefix: name + "-more"}); !errors.Is(err, ErrReplayPrefix) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ func (c *check) streams(ctx context.Context) error {
 	w := &walk{check: c, rows: rows{check: c}}
 	var after events.Stream
 	for version := uint64(0); ; {
-		c.Tell(c.report.Events, c.report.Head, "events")
+		c.Tell(c.folded, c.report.Position, "events")
 		page, err := c.Log.ByStream(ctx, after, version, c.Page)
 		if err != nil {
 			return c.trouble(ctx, Problem{}, err)
@@ -33,7 +33,7 @@ func (c *check) streams(ctx context.Context) error {
 	if err := w.end(ctx); err != nil {
 		return err
 	}
-	c.Tell(c.report.Events, c.report.Events, "events")
+	c.Tell(c.folded, c.folded, "events")
 	return w.rows.end(ctx)
 }
 
@@ -54,7 +54,7 @@ func (w *walk) take(ctx context.Context, r eventstore.Record) error {
 			return err
 		}
 	}
-	w.report.Events++
+	w.folded++
 	if w.subject == nil || w.subject.broken {
 		return nil
 	}

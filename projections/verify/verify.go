@@ -50,11 +50,13 @@ type Config struct {
 
 // Report is what Run found.
 type Report struct {
-	OK        bool   `json:"ok"`
-	Head      uint64 `json:"head"`      // the log's last position when it began
-	Events    uint64 `json:"events"`    // that were folded
-	Accounts  uint64 `json:"accounts"`  // that were folded, erased ones included
-	ReadModel uint64 `json:"readModel"` // its position in the end, 0 without one
+	OK bool `json:"ok"`
+	// Position is up to which all was checked: the log's last when Run began.
+	Position uint64 `json:"position"`
+	Accounts uint64 `json:"accounts"` // that were folded, erased ones included
+	// Behind is how many of the last positions the read model did not have yet, and
+	// so was not compared at.
+	Behind uint64 `json:"readModelBehind,omitzero"`
 	// Problems are the first ones, by position; those that belong to no position come first.
 	Problems []Problem `json:"problems"`
 	Found    int       `json:"found"` // how many there are in all
@@ -74,6 +76,7 @@ const MaxProblems = 100
 type check struct {
 	Config
 	report Report
+	folded uint64   // how many events
 	claims []uint64 // the beginnings of all claims that folds gave
 	closed *closings
 }
@@ -97,16 +100,18 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	c := &check{Config: cfg, report: Report{Head: head, Problems: []Problem{}}, closed: newClosings(cfg.Store, cfg.Log)}
+	c := &check{Config: cfg, report: Report{Position: head, Problems: []Problem{}}, closed: newClosings(cfg.Store, cfg.Log)}
 	for _, part := range []func(context.Context) error{c.files, c.chain, c.streams, c.heldClaims, c.receipts} {
 		if err := part(ctx); err != nil {
 			return c.report, err
 		}
 	}
 	if cfg.Model != nil {
-		if c.report.ReadModel, err = cfg.Model.Position(ctx); err != nil {
+		model, err := cfg.Model.Position(ctx)
+		if err != nil {
 			return c.report, c.trouble(ctx, Problem{}, err)
 		}
+		c.report.Behind = head - min(head, model)
 	}
 	c.report.OK = c.report.Found == 0
 	return c.report, nil

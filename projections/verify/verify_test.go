@@ -25,14 +25,14 @@ func clean(t *testing.T, h *house) Report {
 
 func TestSoundHouseIsFoundSound(t *testing.T) {
 	h := begin(t)
-	if report := clean(t, h); report.Events != 0 {
+	if report := clean(t, h); report.Position != 0 {
 		t.Errorf("an empty log: %+v", report)
 	}
 	h.populate(t, 12)
 	report := clean(t, h)
 	head, err := h.store.Head(t.Context())
 	must(t, err)
-	if report.Head != head || report.Events != head || report.Accounts != 14 || report.ReadModel != head {
+	if report.Position != head || report.Accounts != 14 || report.Behind != 0 {
 		t.Errorf("%+v, with the head at %d", report, head)
 	}
 }

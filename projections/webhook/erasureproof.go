@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,4 +43,25 @@ func (p ErasureProof) Sign(key ed25519.PrivateKey) (string, error) {
 		return "", fmt.Errorf("sign the proof of an erasure: %w", err)
 	}
 	return signed, nil
+}
+
+// CheckErasureProof tells whether a proof is of an account that was erased at a
+// time, to the second. The signature of another key than TokenKey's is not checked:
+// the keyring may be another one since, as after an import.
+func CheckErasureProof(proof string, account ulid.ULID, at time.Time, key ed25519.PrivateKey) error {
+	var said jwt.RegisteredClaims
+	t, _, err := jwt.NewParser().ParseUnverified(proof, &said)
+	switch {
+	case err != nil:
+		return errors.New("the proof of the erasure cannot be read")
+	case said.Subject != account.String() || said.IssuedAt == nil || !said.IssuedAt.Equal(at):
+		return errors.New("the proof is of another erasure")
+	case t.Header["kid"] != keyID(key):
+		return nil
+	}
+	public := func(*jwt.Token) (any, error) { return key.Public(), nil }
+	if _, err := jwt.Parse(proof, public, jwt.WithValidMethods([]string{"EdDSA"})); err != nil {
+		return errors.New("the proof of the erasure is not signed with konto's key")
+	}
+	return nil
 }

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"konto/projections/nats"
+)
+
+func TestLettersAreReadAsTheyAreMeant(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"account":"Anna@Example.com"}`:   `{"account":"anna@example.com"}`,
+		`{"account":"\u0061nna\u0040X.com`: `{"account":"anna@x.com`,
+		`"\u00C5sa\/b@example.com"`:        `"åsa/b@example.com"`,
+		`"\ud83d\ude00@example.com"`:       `"😀@example.com"`,
+		`"\\u0061nna"`:                     `"\u0061nna"`,
+		`\u`:                               `\u`, "": "",
+	} {
+		if got := string(spoken([]byte(text))); got != want {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+	}
+}
+
+// gossip serves an account, with letters about it and about another one, that
+// nobody could record.
+type gossip struct {
+	*leaving
+	server   *running
+	registry *sender
+}
+
+func newGossip(t *testing.T) *gossip {
+	t.Helper()
+	g := &gossip{leaving: newLeaving(t)}
+	var url string
+	g.server, _, url = serve(t, g.folder)
+	g.registry = newSender(t, g.folder, url, "registry")
+	for _, ref := range []string{`\u0061nna@example.com`, "new@example.com", clientPrefix + g.id.String(), "other@example.com"} {
+		g.registry.send(fmt.Sprintf(`{"account":"%s","unknown":1}`, ref))
+	}
+	g.untilLetters(4)
+	return g
+}
+
+func (g *gossip) untilLetters(n int) []map[string]any {
+	g.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if letters := mustLines(g.t, g.in("inbound", "dead-letters")...); len(letters) == n {
+			return letters
+		}
+	}
+	g.t.Fatalf("there never were %d letters", n)
+	return nil
+}
+
+func TestErasedAccountsLettersGo(t *testing.T) {
+	g := newGossip(t)
+	must(t, g.in("account", "erase", "anna@example.com", "--yes")...)
+	if left := mustLines(t, g.in("inbound", "dead-letters")...); len(left) != 1 || left[0]["body"] != `{"account":"other@example.com","unknown":1}` {
+		t.Errorf("left are %v", left)
+	}
+	for _, member := range []string{"verified", "unknown"} {
+		g.registry.send(fmt.Sprintf(`{"account":"acct_%s","%s":true}`, g.id, member), "Nats-Msg-Id", "about anna")
+	}
+	for _, letter := range g.untilLetters(3)[1:] {
+		if letter["body"] != nil && letter["body"] != "" || letter["messageId"] != nil || letter["reason"] == "" || letter["from"] != "registry" {
+			t.Errorf("a letter of later says %v", letter)
+		}
+	}
+}
+
+// Without a server, and with NATS away, the letters wait for the next one that has it.
+func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
+	erase := map[string]func(g *gossip){
+		"no server": func(g *gossip) { must(g.t, g.in("account", "erase", "anna@example.com", "--yes")...) },
+		"no NATS": func(g *gossip) {
+			h := g.house()
+			conn, err := nats.Dial("nats://127.0.0.1:1", nil)
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			h.inbound = nats.NewInbound(conn, nil, nil)
+			e := &erasure{house: h, account: g.id, meta: itself(), caughtUp: h.catchUpAlone}
+			if err := e.run(g.t.Context()); err == nil {
+				g.t.Error("it says that all is done")
+			}
+			if known, _ := h.erasures.of(g.id); known.Proof != "" {
+				g.t.Error("it has a proof")
+			}
+			conn.Close()
+			if err := h.Close(); err != nil {
+				g.t.Fatal(err)
+			}
+		},
+	}
+	for name, erase := range erase {
+		t.Run(name, func(t *testing.T) {
+			g := newGossip(t)
+			g.server.stop()
+			erase(g)
+			g.server, _, _ = serve(t, g.folder)
+			g.untilLetters(1)
+			must(t, g.in("account", "erase", g.id.String(), "--yes")...) // behind what removed them
+			g.server.stop()
+			h := g.house()
+			defer h.Close()
+			if names, err := h.ledger.Names(t.Context()); err != nil || len(names) > 0 {
+				t.Errorf("what they were found by is still kept, %v", err)
+			}
+		})
+	}
+}

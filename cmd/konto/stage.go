@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"konto/events"
+	"konto/eventstore"
+	"konto/eventstore/keyring"
+	"konto/eventstore/sqlite"
+	"konto/eventstore/sqlitefile"
+)
+
+// ofCopy tells an error about a copy of a file by the name that the caller knows.
+type ofCopy struct {
+	error
+	copy, file string
+}
+
+func (e *ofCopy) Error() string { return strings.ReplaceAll(e.error.Error(), e.copy, e.file) }
+func (e *ofCopy) Unwrap() error { return e.error }
+
+// stageFile copies a file that is about to take the place of another, and checks the copy.
+func stageFile(ctx context.Context, file, to string, check func() error) error {
+	if info, err := os.Stat(file + "-wal"); err == nil && info.Size() > 0 {
+		return fmt.Errorf("%s is a file in use, with a write-ahead log beside it, and no backup", file)
+	}
+	err := sqlitefile.CopyFile(ctx, file, to)
+	if err == nil {
+		if err = check(); err != nil {
+			err = fmt.Errorf("%s is not good: %w", file, err)
+		}
+	}
+	if err != nil {
+		return &ofCopy{err, to, file}
+	}
+	return nil
+}
+
+// stageLog takes a backup of the log in.
+func stageLog(ctx context.Context, file, to string, out *output) (found sqlite.Extent, err error) {
+	err = stageFile(ctx, file, to, func() (err error) {
+		found, err = sqlite.Inspect(ctx, to, out.events)
+		return err
+	})
+	return found, err
+}
+
+// stageKeys takes a copy of keys.db in.
+func stageKeys(ctx context.Context, master keyring.Master, file, to string) error {
+	return stageFile(ctx, file, to, func() error {
+		keys, err := master.OpenCopy(ctx, to)
+		if err != nil {
+			return err
+		}
+		return errors.Join(keys.Check(ctx), keys.Close())
+	})
+}
+
+// checkKeys tells whether the keys in a file are those of a log, and all of them.
+func checkKeys(ctx context.Context, master keyring.Master, path string, log *sqlite.Log) (err error) {
+	id, err := log.ID(ctx)
+	if err != nil {
+		return err
+	}
+	keys, err := master.OpenCopy(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	if err := keys.Bind(ctx, id, false); err != nil {
+		return err
+	}
+	for after := uint64(0); ; {
+		page, err := log.ReadAll(ctx, after, 1000)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, r := range page {
+			if err := checkKey(ctx, keys, r); err != nil {
+				return err
+			}
+			after = r.Position
+		}
+	}
+}
+
+// checkKey looks at the events that begin streams.
+func checkKey(ctx context.Context, keys *keyring.Keyring, r eventstore.Record) error {
+	if r.Version != 1 || !events.Sealed(r.Type) {
+		return nil
+	}
+	_, err := keys.Cipher(ctx, r.Stream)
+	switch {
+	case errors.Is(err, eventstore.ErrDestroyed):
+		return nil
+	case errors.Is(err, eventstore.ErrNoKey):
+		return fmt.Errorf("the keys are older than the log's position %d: %w", r.Position, err)
+	}
+	return err
+}
+
+// ahead tells how many events the log of a folder has that a backup of it does not
+// have, and the position of the first. It leaves the log without a write-ahead log, so
+// that it can be restored once it was set aside. It is nil for a log that cannot be
+// opened: that one is set aside as it is.
+func ahead(ctx context.Context, folder string, backup *sqlite.Log, found sqlite.Extent) (n *uint64, from uint64, err error) {
+	path := filepath.Join(folder, "log.db")
+	if missing(path) {
+		return new(uint64), 0, nil
+	}
+	if !sqlitefile.HasHeader(path) {
+		return nil, 0, nil
+	}
+	live, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return nil, 0, ctx.Err()
+	}
+	defer func() { err = errors.Join(err, live.Close()) }()
+	head, err := live.Head(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	// A hash stands for all records up to it, so that those in common can be searched.
+	common := sort.Search(int(min(head, found.Position)), func(i int) bool {
+		was, err := live.Extent(ctx, uint64(i)+1)
+		is, err2 := backup.Extent(ctx, uint64(i)+1)
+		return err != nil || err2 != nil || was.Chain != is.Chain
+	})
+	more := head - uint64(common)
+	return &more, uint64(common) + 1, ctx.Err()
+}
