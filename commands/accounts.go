@@ -33,7 +33,7 @@ type Accounts struct {
 	now   Clock
 	ids   *idSource
 	lanes lanes
-	cache *lru.Cache[ulid.ULID, events.Account]
+	cache *lru.Cache[ulid.ULID, *events.Account] // shared: nobody changes what is in it
 
 	guesses *guesses
 
@@ -49,7 +49,7 @@ func NewAccounts(cfg Config) *Accounts {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	cache, err := lru.New[ulid.ULID, events.Account](cfg.CachedAccounts)
+	cache, err := lru.New[ulid.ULID, *events.Account](cfg.CachedAccounts)
 	if err != nil {
 		panic(err) // only a size below 1 is refused
 	}
@@ -117,7 +117,7 @@ func (h *Accounts) Load(ctx context.Context, id ulid.ULID) (events.Account, erro
 	if !state.Exists() {
 		return events.Account{}, ErrNotFound
 	}
-	return state, nil
+	return *state, nil
 }
 
 // Find returns the account that holds a claim, or ErrNotFound.

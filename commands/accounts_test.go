@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -98,11 +99,11 @@ func (n *node) history(t testing.TB, id ulid.ULID) []events.Event {
 	return evs
 }
 
-func alias(value string) Update {
-	return Update{Profile: events.ProfileUpdated{Alias: events.Set(value)}}
+func alias(value string) *Update {
+	return &Update{Profile: events.ProfileUpdated{Alias: events.Set(value)}}
 }
 
-func email(value string) Update { return Update{Email: events.Set(value)} }
+func email(value string) *Update { return &Update{Email: events.Set(value)} }
 
 // all runs n commands at once and returns their errors in order.
 func all(n int, run func(i int) error) []error {
@@ -119,7 +120,7 @@ func TestDoAppendsWhatWasDecided(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	meta := events.Metadata{RequestID: "req_1", Contract: "generic"}
-	update := Update{Email: events.Set("eva@example.se"), Profile: events.ProfileUpdated{FirstName: events.Set("Eva")}}
+	update := &Update{Email: events.Set("eva@example.se"), Profile: events.ProfileUpdated{FirstName: events.Set("Eva")}}
 	outcome, err := n.Do(t.Context(), id, meta, update)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +175,7 @@ func TestUnknownAccount(t *testing.T) {
 func TestClaimsFollowTheState(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
-	n.do(t, id, Update{Email: events.Set("EVA@example.se"), FormatsDecided: true, Profile: events.ProfileUpdated{SocialSecurityNumber: events.Set("850507-3412")}})
+	n.do(t, id, &Update{Email: events.Set("EVA@example.se"), FormatsDecided: true, Profile: events.ProfileUpdated{SocialSecurityNumber: events.Set("850507-3412")}})
 	for _, c := range []events.Claim{events.EmailClaim("eva@example.se"), events.SocialSecurityNumberClaim("850507-3412")} {
 		if holder, err := n.Find(t.Context(), c); err != nil || holder != id {
 			t.Errorf("%s is held by %v, %v", c.Kind, holder, err)
@@ -183,7 +184,7 @@ func TestClaimsFollowTheState(t *testing.T) {
 	if _, err := n.Find(t.Context(), events.EmailClaim("anna@example.se")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the old address is still held: %v", err)
 	}
-	n.do(t, id, Update{Profile: events.ProfileUpdated{SocialSecurityNumber: events.Clear[string]()}})
+	n.do(t, id, &Update{Profile: events.ProfileUpdated{SocialSecurityNumber: events.Clear[string]()}})
 	if _, err := n.Find(t.Context(), events.SocialSecurityNumberClaim("850507-3412")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the cleared number is still held: %v", err)
 	}
@@ -194,8 +195,8 @@ func TestTakenNamesTheField(t *testing.T) {
 	n := newNode(t)
 	anna, bo := n.open(t, "anna"), n.open(t, "bo")
 	state, _ := n.Load(t.Context(), anna)
-	number := Update{FormatsDecided: true, Profile: events.ProfileUpdated{SocialSecurityNumber: events.Set("850507-3412")}}
-	customer := Update{Profile: events.ProfileUpdated{CustomerNumber: events.Set("1002771")}}
+	number := &Update{FormatsDecided: true, Profile: events.ProfileUpdated{SocialSecurityNumber: events.Set("850507-3412")}}
+	customer := &Update{Profile: events.ProfileUpdated{CustomerNumber: events.Set("1002771")}}
 	n.do(t, anna, number)
 	n.do(t, anna, customer)
 	tests := []struct {
@@ -223,9 +224,9 @@ func TestTakenNamesTheField(t *testing.T) {
 func TestPartialUpdateLeavesOutWhatIsTaken(t *testing.T) {
 	n := newNode(t)
 	anna, bo := n.open(t, "anna"), n.open(t, "bo")
-	update := Update{Partial: true, FormatsDecided: true, Email: events.Set("anna@example.se"),
+	update := &Update{Partial: true, FormatsDecided: true, Email: events.Set("anna@example.se"),
 		Profile: events.ProfileUpdated{Alias: events.Set("b"), SocialSecurityNumber: events.Set("850507-3412"), CustomerNumber: events.Set("1002771")}}
-	n.do(t, anna, Update{FormatsDecided: true,
+	n.do(t, anna, &Update{FormatsDecided: true,
 		Profile: events.ProfileUpdated{SocialSecurityNumber: events.Set("850507-3412"), CustomerNumber: events.Set("1002771")}})
 	outcome := n.do(t, bo, update)
 	if !outcome.Changed || outcome.Account.Profile.Alias != "b" || outcome.Account.Email != "bo@example.se" || len(outcome.Rejected) != 3 {
@@ -317,5 +318,41 @@ func TestLongHistoriesAreFoldedInPages(t *testing.T) {
 	a, err := n.another().Load(t.Context(), id)
 	if err != nil || a.Version != updates+1 || a.Profile.Alias != fmt.Sprint(updates-1) {
 		t.Errorf("folded to version %d, alias %s, %v", a.Version, a.Profile.Alias, err)
+	}
+}
+
+// Outcomes share the states of the cache, so none of these is ever changed.
+func TestAnOutcomeIsNotChangedByWhatFollows(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	first := n.do(t, id, alias("a"))
+	before := *first.Account
+	same := n.do(t, id, alias("a"))
+	n.do(t, id, alias("b"))
+	n.do(t, id, Erase{})
+	if !reflect.DeepEqual(*first.Account, before) || !reflect.DeepEqual(*same.Account, before) {
+		t.Errorf("was %+v\nis  %+v\nand %+v", before, *first.Account, *same.Account)
+	}
+}
+
+// States are shared, so they are finished before anybody is answered: the race
+// detector sees a write that comes later.
+func TestAnsweredStatesAreFinished(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	for _, err := range all(200, func(i int) error {
+		c := &Update{} // nothing: its outcome is the state of others
+		if i%10 == 0 {
+			c = alias(fmt.Sprint(i))
+		}
+		out, err := n.Do(t.Context(), id, events.Metadata{}, c)
+		if err == nil && out.Account.Position != out.Account.Version {
+			t.Errorf("version %d at position %d", out.Account.Version, out.Account.Position)
+		}
+		return err
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -17,10 +17,11 @@ import (
 
 func BenchmarkDecide(b *testing.B) {
 	state := anna()
-	update := Update{
+	update := &Update{
 		Email:   events.Set("eva@example.se"),
 		Profile: events.ProfileUpdated{FirstName: events.Set("Eva"), PhoneNumber: events.Set("0734567890"), LanguageCode: events.Set("sv")},
 	}
+	b.ReportAllocs()
 	for b.Loop() {
 		if d, err := decide(state, update); err != nil || len(d.payloads) != 2 {
 			b.Fatal(d, err)

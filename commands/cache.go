@@ -15,19 +15,20 @@ const foldPage = 1000
 
 // recall returns the account's cached state, which may be behind the log, or
 // else folds it: then it is fresh. The zero state is that of an unknown account.
-func (h *Accounts) recall(ctx context.Context, id ulid.ULID) (state events.Account, fresh bool, err error) {
+// No state is changed once it is made: others may hold it.
+func (h *Accounts) recall(ctx context.Context, id ulid.ULID) (state *events.Account, fresh bool, err error) {
 	if state, ok := h.cache.Get(id); ok {
 		return state, false, nil
 	}
-	state, err = h.fold(ctx, id, events.Account{})
+	state, err = h.fold(ctx, id, &events.Account{})
 	return state, true, err
 }
 
 // refresh brings a state up to the log's.
-func (h *Accounts) refresh(ctx context.Context, id ulid.ULID, state events.Account) (events.Account, error) {
+func (h *Accounts) refresh(ctx context.Context, id ulid.ULID, state *events.Account) (*events.Account, error) {
 	head, err := h.store.StreamHead(ctx, events.AccountStream(id))
 	if err != nil {
-		return events.Account{}, fmt.Errorf("look up account %s: %w", id, err)
+		return nil, fmt.Errorf("look up account %s: %w", id, err)
 	}
 	if head.Version == state.Version {
 		return state, nil
@@ -35,23 +36,24 @@ func (h *Accounts) refresh(ctx context.Context, id ulid.ULID, state events.Accou
 	return h.fold(ctx, id, state)
 }
 
-// fold adds the events that follow a state.
-func (h *Accounts) fold(ctx context.Context, id ulid.ULID, state events.Account) (events.Account, error) {
+// fold gives the state that the events which follow a state lead to.
+func (h *Accounts) fold(ctx context.Context, id ulid.ULID, state *events.Account) (*events.Account, error) {
 	return h.foldTo(ctx, id, state, math.MaxUint64)
 }
 
-// foldTo adds the events that follow a state, up to a version.
-func (h *Accounts) foldTo(ctx context.Context, id ulid.ULID, state events.Account, version uint64) (events.Account, error) {
+// foldTo is fold up to a version.
+func (h *Accounts) foldTo(ctx context.Context, id ulid.ULID, from *events.Account, version uint64) (*events.Account, error) {
+	state := *from
 	for state.Version < version {
 		limit := int(min(foldPage, version-state.Version))
 		page, err := h.store.ReadStream(ctx, events.AccountStream(id), state.Version, limit)
 		if err != nil {
-			return events.Account{}, fmt.Errorf("read account %s: %w", id, err)
+			return nil, fmt.Errorf("read account %s: %w", id, err)
 		}
 		for _, e := range page {
 			p, err := e.Payload()
 			if err != nil {
-				return events.Account{}, fmt.Errorf("read account %s: %w", id, err)
+				return nil, fmt.Errorf("read account %s: %w", id, err)
 			}
 			state.Apply(e, p)
 		}
@@ -59,13 +61,13 @@ func (h *Accounts) foldTo(ctx context.Context, id ulid.ULID, state events.Accoun
 			break
 		}
 	}
-	return state, nil
+	return &state, nil
 }
 
 // remember caches a state unless a later one is there. Two goroutines may still
 // leave the older one, which costs a look at the log and nothing else.
 // Unknown accounts are not remembered: asking for them must not evict others.
-func (h *Accounts) remember(state events.Account) {
+func (h *Accounts) remember(state *events.Account) {
 	if state.Version == 0 {
 		return
 	}

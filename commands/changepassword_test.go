@@ -89,7 +89,7 @@ func TestProofHoldsForOneHash(t *testing.T) {
 		t.Errorf("on the state it was verified for: %v", err)
 	}
 	after := n.do(t, id, ChangePassword{CurrentPassword: goodPassword, NewPassword: betterPassword}).Account
-	if _, err := decide(after, stale); !errors.Is(err, ErrBusy) {
+	if _, err := decide(*after, stale); !errors.Is(err, ErrBusy) {
 		t.Errorf("on another: %v", err)
 	}
 }

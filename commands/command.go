@@ -6,7 +6,7 @@ import (
 	"konto/events"
 )
 
-// Command is something that a caller wants of an account: Open, Update,
+// Command is something that a caller wants of an account: Open, *Update,
 // RecordFacts, RequestEmailChange, ConfirmEmailChange, CancelEmailChange,
 // ChangePassword or Erase. Times and ids that it needs arrive inside it.
 type Command interface{ command() }
@@ -57,14 +57,14 @@ type Update struct {
 type RecordFacts struct{ Facts events.FactsRecorded }
 
 func (Open) command()        {}
-func (Update) command()      {}
+func (*Update) command()     {}
 func (RecordFacts) command() {}
 
 // Outcome is what became of a command.
 type Outcome struct {
-	Account  events.Account // after the command
-	Changed  bool           // whether any event was appended
-	Rejected []FieldError   // with Update.Partial: the fields that were not stored
+	Account  *events.Account // after the command, if that did not fail; not to be changed, it is the cache's too
+	Changed  bool            // whether any event was appended
+	Rejected []FieldError    // with Update.Partial: the fields that were not stored
 	// Replayed tells that the request was carried out before, and that all this is
 	// what it came to then. Changed is false: this time nothing happened.
 	Replayed bool

@@ -98,7 +98,7 @@ func (h *Accounts) attempt(ctx context.Context, id ulid.ULID, batch []*call) err
 			fresh = true
 		case errors.Is(err, eventstore.ErrDestroyed) && state.Exists():
 			// The state is of a time when the account still had its key.
-			if state, err = h.fold(ctx, id, events.Account{}); err != nil {
+			if state, err = h.fold(ctx, id, &events.Account{}); err != nil {
 				return err
 			}
 			fresh = true
@@ -114,7 +114,7 @@ func (h *Accounts) attempt(ctx context.Context, id ulid.ULID, batch []*call) err
 
 // drop takes a field that is taken out of a partial update.
 func (c *call) drop(field string) bool {
-	u, ok := c.command.(Update)
+	u, ok := c.command.(*Update)
 	if !ok || !u.Partial {
 		return false
 	}

@@ -23,8 +23,8 @@ func decide(state events.Account, c Command) (decision, error) {
 	switch c := c.(type) {
 	case Open:
 		return decideOpen(state, c)
-	case Update:
-		return decideUpdate(state, c)
+	case *Update:
+		return decideUpdate(state, *c)
 	case RecordFacts:
 		return decideFacts(state, c)
 	case RequestEmailChange:

@@ -64,6 +64,19 @@ func TestFiveWrongCodesEndARequestAlsoAtOnce(t *testing.T) {
 	}
 }
 
+// The event of a refusal is the account's last one until the next.
+func TestWhatFollowsAWrongCodeIsAtItsPosition(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+	if _, err := n.Do(t.Context(), id, events.Metadata{}, ConfirmEmailChange{Code: "wrong"}); !errors.Is(err, ErrInvalid) {
+		t.Fatal(err)
+	}
+	if a := n.do(t, id, &Update{}).Account; a.Version != 3 || a.Position != 3 {
+		t.Errorf("version %d at position %d", a.Version, a.Position)
+	}
+}
+
 // A refusal that is stored must not keep others of its batch from their verdict.
 func TestWrongCodeAmongOtherCommands(t *testing.T) {
 	n := newNode(t)
@@ -122,7 +135,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	id := n.open(t, "anna")
 	for name, command := range map[string]func(email string) Command{
 		"action": func(email string) Command { return RequestEmailChange{NewEmail: email} },
-		"update": func(email string) Command { return Update{VerifyEmail: true, Email: events.Set(email)} },
+		"update": func(email string) Command { return &Update{VerifyEmail: true, Email: events.Set(email)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := n.open(t, name)

@@ -76,7 +76,7 @@ func TestClosedLogIsAnError(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.log.Close()
-	for _, c := range []Command{alias("a"), Update{}} {
+	for _, c := range []Command{alias("a"), &Update{}} {
 		if _, err := n.Do(t.Context(), id, events.Metadata{}, c); !errors.Is(err, eventstore.ErrClosed) {
 			t.Errorf("got %v", err)
 		}

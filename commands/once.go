@@ -75,10 +75,10 @@ func (h *Accounts) replay(ctx context.Context, once Once) (out Outcome, ok bool,
 }
 
 // at is the account as it was at a version that it has reached.
-func (h *Accounts) at(ctx context.Context, id ulid.ULID, version uint64) (events.Account, error) {
+func (h *Accounts) at(ctx context.Context, id ulid.ULID, version uint64) (*events.Account, error) {
 	state, ok := h.cache.Peek(id)
 	if !ok || state.Version > version {
-		state = events.Account{}
+		state = &events.Account{}
 	}
 	return h.foldTo(ctx, id, state, version)
 }

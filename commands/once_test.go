@@ -51,7 +51,7 @@ func TestARequestIsCarriedOutOnce(t *testing.T) {
 		changed bool
 	}{
 		"a change":                     {alias("a"), true},
-		"two events":                   {Update{Email: events.Set("eva@example.se"), Profile: alias("a").Profile}, true},
+		"two events":                   {&Update{Email: events.Set("eva@example.se"), Profile: alias("a").Profile}, true},
 		"no change":                    {email("anna@example.se"), false},
 		"a part of what was asked":     {taken, true},
 		"at a version that is gone":    {at1, true},
@@ -153,7 +153,7 @@ func TestAddressesThatNoLetterCanReachAreRefused(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	for _, address := range []string{`a"b@c.se`, "a,b@c.se", "a<b@c.se", "a:b@c.se", ".a@b.se"} {
-		for _, c := range []Command{RequestEmailChange{NewEmail: address}, Update{VerifyEmail: true, Email: events.Set(address)}} {
+		for _, c := range []Command{RequestEmailChange{NewEmail: address}, &Update{VerifyEmail: true, Email: events.Set(address)}} {
 			if _, err := n.Do(t.Context(), id, events.Metadata{}, c); !errors.Is(err, ErrInvalid) {
 				t.Errorf("%T with %s: %v", c, address, err)
 			}
@@ -215,7 +215,7 @@ func TestARaceForOneRequest(t *testing.T) {
 	at1 := alias("a")
 	at1.IfMatch = []uint64{1}
 	for name, command := range map[string]Command{
-		"a change": alias("a"), "no change": Update{}, "at one version": at1,
+		"a change": alias("a"), "no change": &Update{}, "at one version": at1,
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t)

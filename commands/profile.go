@@ -1,6 +1,10 @@
 package commands
 
-import "konto/events"
+import (
+	"strings"
+
+	"konto/events"
+)
 
 // The fields whose values are unique over all accounts.
 const (
@@ -25,6 +29,9 @@ func (c *checker) profile(u *events.ProfileUpdated, p events.Profile, formatsDec
 	if formatsDecided {
 		phone, person, company = phoneNumberIfReadable(home), nil, nil
 	}
+	if strings.HasPrefix(p.PhoneNumber, "+") { // else the country decides how it is read
+		phone = unless(p.PhoneNumber, phone)
+	}
 	c.field("/firstName", &u.FirstName, nil)
 	c.field("/lastName", &u.LastName, nil)
 	c.field("/companyName", &u.CompanyName, nil)
@@ -32,9 +39,9 @@ func (c *checker) profile(u *events.ProfileUpdated, p events.Profile, formatsDec
 	c.field("/accountOrigin", &u.AccountOrigin, nil)
 	c.field("/birthDate", &u.BirthDate, date)
 	c.field("/phoneNumber", &u.PhoneNumber, phone)
-	c.field("/languageCode", &u.LanguageCode, languageTag)
+	c.field("/languageCode", &u.LanguageCode, unless(p.LanguageCode, languageTag))
 	c.field("/currencyCode", &u.CurrencyCode, currencyCode)
-	c.field("/timeZone", &u.TimeZone, timeZone)
+	c.field("/timeZone", &u.TimeZone, unless(p.TimeZone, timeZone))
 	c.field("/vatNumber", &u.VATNumber, vatNumber)
 	c.field("/invoiceReference", &u.InvoiceReference, nil)
 	c.field(fieldCustomerNumber, &u.CustomerNumber, nil)

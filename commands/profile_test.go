@@ -254,3 +254,21 @@ func TestCountriesAreThoseOfISO3166(t *testing.T) {
 		t.Errorf("%d countries, want 250", n)
 	}
 }
+
+// A form sends all its fields again: what the account has is not judged anew,
+// whatever let it in. Without a country's code a number depends on the country.
+func TestTheNumberThatTheAccountHasIsTaken(t *testing.T) {
+	for _, tt := range []struct{ present, sent, want string }{
+		{"+46701234567", " +46701234567 ", "+46701234567"},
+		{"+4670000", "+4670000", "+4670000"}, // let in by a contract whose format decided
+		{"+4670000", "+4670001", ""},
+		{"0401234567", "0401234567", "+46401234567"},
+	} {
+		u := events.ProfileUpdated{PhoneNumber: events.Set(tt.sent)}
+		var c checker
+		c.profile(&u, events.Profile{PhoneNumber: tt.present}, false)
+		if u.PhoneNumber.To != tt.want || (len(c.wrong) == 0) != (tt.want != "") {
+			t.Errorf("%s beside %s: %q, %+v", tt.sent, tt.present, u.PhoneNumber.To, c.wrong)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 type round struct {
 	stream   events.Stream
 	expected uint64
-	state    events.Account // after the commands decided so far
+	state    *events.Account // after the commands decided so far
 	events   []events.Event
 	claims   []eventstore.ClaimChange
 	receipts []eventstore.NamedReceipt
@@ -32,7 +32,7 @@ type verdict struct {
 
 // decideAll decides the calls in order, beginning at state; those that were
 // carried out before have their verdicts in known.
-func (h *Accounts) decideAll(id ulid.ULID, state events.Account, batch []*call, known map[*call]verdict) *round {
+func (h *Accounts) decideAll(id ulid.ULID, state *events.Account, batch []*call, known map[*call]verdict) *round {
 	r := &round{stream: events.AccountStream(id), expected: state.Version, state: state}
 	for _, c := range batch {
 		v, ok := known[c]
@@ -51,12 +51,16 @@ func (h *Accounts) decideAll(id ulid.ULID, state events.Account, batch []*call, 
 // decideNext adds one call's events to the round: none when it fails, unless
 // the failure itself is to be remembered.
 func (h *Accounts) decideNext(r *round, c *call) (Outcome, error) {
-	d, err := decide(r.state, c.command)
+	d, err := decide(*r.state, c.command)
 	if err != nil {
 		return Outcome{}, err
 	}
 	next := r.state
-	var evs []events.Event
+	if len(d.payloads) > 0 {
+		changed := *r.state
+		next = &changed
+	}
+	evs := r.events
 	for _, p := range d.payloads {
 		e, err := h.record(r.stream, next, c.meta, p)
 		if err != nil {
@@ -65,14 +69,14 @@ func (h *Accounts) decideNext(r *round, c *call) (Outcome, error) {
 		next.Apply(e, p)
 		evs = append(evs, e)
 	}
-	out := Outcome{Account: next, Changed: len(evs) > 0, Rejected: d.rejected, At: c.once.At}
+	out := Outcome{Account: next, Changed: len(d.payloads) > 0, Rejected: d.rejected, At: c.once.At}
 	if c.once.Name != "" {
 		if err := h.leave(r, c.once, out, d.refusal); err != nil {
 			return Outcome{}, err
 		}
 	}
-	r.claims = append(r.claims, claimChanges(&r.state, &next)...)
-	r.events = append(r.events, evs...)
+	r.claims = append(r.claims, claimChanges(r.state, next)...)
+	r.events = evs
 	r.state = next
 	if d.refusal != nil {
 		return out, d.refusal
@@ -82,7 +86,7 @@ func (h *Accounts) decideNext(r *round, c *call) (Outcome, error) {
 
 // record makes a payload the account's next event. Time never runs backwards
 // within an account, even if the machine's clock does or nodes disagree.
-func (h *Accounts) record(stream events.Stream, state events.Account, meta events.Metadata, p events.Payload) (events.Event, error) {
+func (h *Accounts) record(stream events.Stream, state *events.Account, meta events.Metadata, p events.Payload) (events.Event, error) {
 	at := h.now()
 	if at.Before(state.Updated) {
 		at = state.Updated
@@ -112,15 +116,21 @@ func (r *round) append(ctx context.Context, store *eventstore.Store) (last uint6
 
 // settle answers every call and returns the state after the round. The events
 // of one append have consecutive positions, of which last is the last.
-func (r *round) settle(last uint64) events.Account {
+func (r *round) settle(last uint64) *events.Account {
 	position := func(after int) uint64 { return last - uint64(len(r.events)-after) }
+	// All states are finished before anybody gets one: commands that changed
+	// nothing share theirs. Without events the state is the cache's.
+	if len(r.events) > 0 {
+		r.state.Position = last
+	}
 	for _, v := range r.verdicts {
 		if v.err == nil && v.after > 0 {
 			v.outcome.Account.Position = position(v.after)
 		}
+	}
+	for _, v := range r.verdicts {
 		v.call.answer(v.outcome, v.err)
 	}
-	r.state.Position = last
 	return r.state
 }
 

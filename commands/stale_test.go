@@ -28,7 +28,7 @@ func behind(t *testing.T) (stale, other *node, id ulid.ULID) {
 }
 
 func TestNoAnswerIsGivenFromAStaleState(t *testing.T) {
-	at := func(version uint64, u Update) Update {
+	at := func(version uint64, u *Update) *Update {
 		u.IfMatch = []uint64{version}
 		return u
 	}
@@ -51,7 +51,7 @@ func TestNoAnswerIsGivenFromAStaleState(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			stale, _, id := behind(t)
 			outcome, err := stale.Do(t.Context(), id, events.Metadata{}, tt.command)
-			if !errors.Is(err, tt.want) || outcome.Account.Version != tt.version || outcome.Changed != tt.changed {
+			if !errors.Is(err, tt.want) || err == nil && outcome.Account.Version != tt.version || outcome.Changed != tt.changed {
 				t.Errorf("got %+v, %v", outcome, err)
 			}
 			var mismatch *VersionMismatch

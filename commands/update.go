@@ -62,11 +62,13 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 }
 
 // prepare makes the ticket that an update to be verified needs.
-func (u Update) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Command, err error) {
-	if u.VerifyEmail && u.Email.Made {
-		u.ticket, err = h.newTicket(ctx, id, u.Email.To)
+func (u *Update) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Command, err error) {
+	if !u.VerifyEmail || !u.Email.Made {
+		return u, nil
 	}
-	return u, err
+	prepared := *u
+	prepared.ticket, err = h.newTicket(ctx, id, u.Email.To)
+	return &prepared, err
 }
 
 // check brings the update's values into their stored form and returns
@@ -91,7 +93,7 @@ func (u *Update) check(p events.Profile) []FieldError {
 
 // rejecting is the partial update without a field that turned out to be taken.
 // ok is false when the update does not change that field.
-func (u Update) rejecting(field string) (rest Update, ok bool) {
+func (u Update) rejecting(field string) (rest *Update, ok bool) {
 	var change *events.Change[string]
 	switch field {
 	case fieldEmail:
@@ -101,14 +103,14 @@ func (u Update) rejecting(field string) (rest Update, ok bool) {
 	case fieldCustomerNumber:
 		change = &u.Profile.CustomerNumber
 	default:
-		return u, false
+		return nil, false
 	}
 	if !change.Made {
-		return u, false
+		return nil, false
 	}
 	*change = events.Change[string]{}
 	u.Rejected = append(slices.Clip(u.Rejected), FieldError{field, CodeTaken, "The value is already in use by another account."})
-	return u, true
+	return &u, true
 }
 
 // changed is the value that a field has after the change.

@@ -28,27 +28,27 @@ func TestUpdateReducesToWhatChanges(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		update Update
+		update *Update
 		want   []events.Payload
 	}{
-		{"nothing asked", Update{}, nil},
-		{"the same again", Update{
+		{"nothing asked", &Update{}, nil},
+		{"the same again", &Update{
 			Email:   events.Set("anna@example.se"),
 			Name:    events.Set("Anna Svensson"),
 			Profile: events.ProfileUpdated{FirstName: events.Set("Anna"), PhoneNumber: events.Set("070-000 00 00"), CompanyName: events.Clear[string]()},
 		}, nil},
-		{"one of two is new", Update{
+		{"one of two is new", &Update{
 			Profile: events.ProfileUpdated{FirstName: events.Set("Anna"), LastName: events.Set("Berg")},
 		}, []events.Payload{events.ProfileUpdated{LastName: events.Set("Berg")}}},
-		{"clearing", Update{
+		{"clearing", &Update{
 			Profile: events.ProfileUpdated{VATNumber: events.Clear[string](), Address: events.AddressUpdated{City: events.Set("")}},
 		}, []events.Payload{events.ProfileUpdated{VATNumber: events.Clear[string](), Address: events.AddressUpdated{City: events.Clear[string]()}}}},
-		{"email alone", Update{Email: events.Set(" anna@example.com ")}, []events.Payload{direct("anna@example.com")}},
-		{"email in other letters", Update{Email: events.Set("Anna@Example.se")}, []events.Payload{direct("Anna@Example.se")}},
-		{"email and profile", Update{
+		{"email alone", &Update{Email: events.Set(" anna@example.com ")}, []events.Payload{direct("anna@example.com")}},
+		{"email in other letters", &Update{Email: events.Set("Anna@Example.se")}, []events.Payload{direct("Anna@Example.se")}},
+		{"email and profile", &Update{
 			Email: events.Set("anna@example.com"), Profile: events.ProfileUpdated{Alias: events.Set("ann")},
 		}, []events.Payload{events.ProfileUpdated{Alias: events.Set("ann")}, direct("anna@example.com")}},
-		{"at the caller's version", Update{
+		{"at the caller's version", &Update{
 			IfMatch: []uint64{2, 3}, Profile: events.ProfileUpdated{Alias: events.Set("ann")},
 		}, []events.Payload{events.ProfileUpdated{Alias: events.Set("ann")}}},
 	}
@@ -71,7 +71,7 @@ func TestNameIsParted(t *testing.T) {
 	}
 	for _, tt := range tests {
 		state := events.Account{Version: 1, Profile: events.Profile{FirstName: "F", LastName: "L", AccountType: tt.kind}}
-		d, err := decide(state, Update{Name: events.Set(tt.name)})
+		d, err := decide(state, &Update{Name: events.Set(tt.name)})
 		if err != nil || len(d.payloads) != 1 {
 			t.Fatalf("%q: %+v, %v", tt.name, d, err)
 		}
@@ -84,7 +84,7 @@ func TestNameIsParted(t *testing.T) {
 
 func TestUpdateReportsEveryWrongFieldAtOnce(t *testing.T) {
 	rejected := []FieldError{{"/nickname", CodeUnknownField, "x"}, {"/firstName", CodeInvalidType, "x"}}
-	_, err := decide(anna(), Update{
+	_, err := decide(anna(), &Update{
 		Rejected: rejected,
 		Email:    events.Clear[string](),
 		Name:     events.Set(""),
@@ -120,19 +120,19 @@ func TestUpdateChecksInTheContractsOrder(t *testing.T) {
 	tests := []struct {
 		name   string
 		state  events.Account
-		update Update
+		update *Update
 		want   error
 	}{
-		{"wrong before unknown", events.Account{}, Update{Profile: wrong, IfMatch: []uint64{9}}, ErrInvalid},
-		{"unknown", events.Account{}, Update{}, ErrNotFound},
-		{"erased", erased, Update{}, ErrNotFound},
-		{"unknown, in part", events.Account{}, Update{Profile: wrong, Partial: true}, ErrNotFound},
-		{"wrong before administrator", administrator, Update{Profile: wrong, Email: newEmail}, ErrInvalid},
-		{"administrator before version", administrator, Update{Email: newEmail, IfMatch: []uint64{9}}, ErrAdministratorEmail},
-		{"version, even if nothing would change", anna(), Update{IfMatch: []uint64{2, 4}}, ErrVersion},
-		{"no version fits", anna(), Update{IfMatch: []uint64{}}, ErrVersion},
-		{"administrator's own address again", administrator, Update{Email: events.Set("anna@example.se")}, nil},
-		{"administrator's address by who may", administrator, Update{Email: newEmail, AdministratorEmail: true}, nil},
+		{"wrong before unknown", events.Account{}, &Update{Profile: wrong, IfMatch: []uint64{9}}, ErrInvalid},
+		{"unknown", events.Account{}, &Update{}, ErrNotFound},
+		{"erased", erased, &Update{}, ErrNotFound},
+		{"unknown, in part", events.Account{}, &Update{Profile: wrong, Partial: true}, ErrNotFound},
+		{"wrong before administrator", administrator, &Update{Profile: wrong, Email: newEmail}, ErrInvalid},
+		{"administrator before version", administrator, &Update{Email: newEmail, IfMatch: []uint64{9}}, ErrAdministratorEmail},
+		{"version, even if nothing would change", anna(), &Update{IfMatch: []uint64{2, 4}}, ErrVersion},
+		{"no version fits", anna(), &Update{IfMatch: []uint64{}}, ErrVersion},
+		{"administrator's own address again", administrator, &Update{Email: events.Set("anna@example.se")}, nil},
+		{"administrator's address by who may", administrator, &Update{Email: newEmail, AdministratorEmail: true}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestUpdateChecksInTheContractsOrder(t *testing.T) {
 func TestPartialUpdateStoresWhatIsRight(t *testing.T) {
 	administrator := anna()
 	administrator.Administrator = true
-	update := Update{
+	update := &Update{
 		Partial:  true,
 		Rejected: []FieldError{{"/address/lastName", CodeMustBeSet, "x"}},
 		Email:    events.Set("new@example.com"),
@@ -182,7 +182,7 @@ func TestPartialUpdateStoresWhatIsRight(t *testing.T) {
 // change it: neither its values nor the array behind Rejected.
 func TestDecidingLeavesTheCommandAlone(t *testing.T) {
 	backing := append(make([]FieldError, 0, 8), FieldError{"/a", CodeUnknownField, "x"})
-	update := Update{Partial: true, Rejected: backing, Email: events.Set("no"), Profile: events.ProfileUpdated{PhoneNumber: events.Set("0734567890")}}
+	update := &Update{Partial: true, Rejected: backing, Email: events.Set("no"), Profile: events.ProfileUpdated{PhoneNumber: events.Set("0734567890")}}
 	first, _ := decide(anna(), update)
 	second, _ := decide(anna(), update)
 	if !reflect.DeepEqual(first, second) || len(first.rejected) != 2 {

@@ -64,11 +64,12 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 
 // Encode gives a payload's stored name and bytes.
 func Encode(p Payload) (name string, data []byte, err error) {
-	switch p.(type) {
+	switch p := p.(type) {
 	case AccountOpened:
 		name = TypeAccountOpened
 	case ProfileUpdated:
 		name = TypeProfileUpdated
+		data, err = p.encode()
 	case EmailChanged:
 		name = TypeEmailChanged
 	case EmailChangeRequested:
@@ -106,7 +107,10 @@ func Encode(p Payload) (name string, data []byte, err error) {
 	default:
 		return "", nil, fmt.Errorf("encode %T: %w", p, ErrUnknownType)
 	}
-	if data, err = json.Marshal(p); err != nil {
+	if data == nil && err == nil {
+		data, err = json.Marshal(p)
+	}
+	if err != nil {
 		return "", nil, fmt.Errorf("encode %s: %w", name, err)
 	}
 	return name, data, nil

@@ -6,7 +6,7 @@
 //
 //   - payloads: account.go, profile.go, credential.go, thirdparty.go
 //   - the envelope around a payload: event.go, stream.go
-//   - names and bytes: codec.go (stored bytes are a public format, see testdata)
+//   - names and bytes: codec.go, profileencode.go (stored bytes are a public format, see testdata)
 //   - the fold: state.go. Both the write side and the read models need it, and
 //     two folds would be two truths, so it lives here, below both. Those of credentials
 //     and third parties are beside their payloads, for the same reason.

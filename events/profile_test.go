@@ -146,3 +146,33 @@ func TestReducedForgetsWhatIsSoAlready(t *testing.T) {
 		t.Errorf("left: %+v", left)
 	}
 }
+
+// The bytes are a public format, and one of its two writers is not the library's.
+func TestAnUpdateIsEncodedAsTheLibraryWould(t *testing.T) {
+	every, _ := everyChange(t)
+	updates := []events.ProfileUpdated{
+		{}, every, clearAll(every),
+		{LastName: events.Set("\u2028 \"Å\\\n\x01</a>&😀")},
+		{RegistrationIdentifier: events.Clear[events.RegistrationIdentifier]()},
+		{FirstName: events.Clear[string](), Address: events.AddressUpdated{City: events.Set("Luleå"), State: events.Clear[string]()}},
+		{Address: events.AddressUpdated{CompanyVATNumber: events.Set("SE1")}},
+	}
+	for _, u := range updates {
+		want, err := json.Marshal(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, got, err := events.Encode(u)
+		if err != nil || name != events.TypeProfileUpdated || string(got) != string(want) {
+			t.Errorf("%s %s %v, want %s", name, got, err, want)
+		}
+	}
+	for _, bad := range []events.ProfileUpdated{
+		{FirstName: events.Set("a\xffb")}, {Address: events.AddressUpdated{City: events.Set("a\xffb")}},
+		{RegistrationIdentifier: events.Set(events.RegistrationIdentifier{Value: "a\xffb"})},
+	} {
+		if _, got, err := events.Encode(bad); err == nil {
+			t.Errorf("%q is no UTF-8", got)
+		}
+	}
+}

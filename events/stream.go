@@ -35,7 +35,7 @@ func (s Stream) Split() (category string, owner ulid.ULID, err error) {
 	if owner, err = ulid.ParseStrict(id); err != nil {
 		return "", ulid.ULID{}, fmt.Errorf("stream %q: %w", s, err)
 	}
-	if owner.String() != id {
+	if strings.ToUpper(id) != id {
 		return "", ulid.ULID{}, fmt.Errorf("stream %q has an id in lower case", s)
 	}
 	return string(s[:at]), owner, nil

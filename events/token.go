@@ -18,12 +18,28 @@ const SecretSize = 32
 
 const tokenPrefix = "konto_"
 
+// tokenSize is a token's length: the secret is 52 digits of five bits.
+const tokenSize = len(tokenPrefix) + ulid.EncodedSize + 1 + (SecretSize*8+4)/5
+
 var tokenEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // Token is what a credential's holder shows: konto_, the credential's ULID in
 // lower case, an underscore and the secret.
 func Token(id ulid.ULID, secret [SecretSize]byte) string {
-	return tokenPrefix + strings.ToLower(id.String()) + "_" + tokenEncoding.EncodeToString(secret[:])
+	return string(appendToken(make([]byte, 0, tokenSize), id, secret))
+}
+
+func appendToken(to []byte, id ulid.ULID, secret [SecretSize]byte) []byte {
+	var name [ulid.EncodedSize]byte
+	_ = id.MarshalTextTo(name[:]) // fails only for another size
+	to = append(to, tokenPrefix...)
+	for _, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		to = append(to, c)
+	}
+	return tokenEncoding.AppendEncode(append(to, '_'), secret[:])
 }
 
 // HashSecret is how a secret is kept.
@@ -35,7 +51,7 @@ func HashSecret(secret [SecretSize]byte) []byte {
 // ParseToken takes a token apart into the credential's id and its secret's hash.
 func ParseToken(token string) (id ulid.ULID, secretHash []byte, err error) {
 	rest, ok := strings.CutPrefix(token, tokenPrefix)
-	if !ok || len(rest) != ulid.EncodedSize+1+tokenEncoding.EncodedLen(SecretSize) {
+	if !ok || len(token) != tokenSize {
 		return id, nil, ErrMalformedToken
 	}
 	if id, err = ulid.ParseStrict(rest[:ulid.EncodedSize]); err != nil {
@@ -46,7 +62,8 @@ func ParseToken(token string) (id ulid.ULID, secretHash []byte, err error) {
 		return id, nil, ErrMalformedToken
 	}
 	// A token has one spelling: the decoders overlook case, line ends and spare bits.
-	if Token(id, secret) != token {
+	var spelled [tokenSize]byte // on the stack: each request comes by here
+	if string(appendToken(spelled[:0], id, secret)) != token {
 		return id, nil, ErrMalformedToken
 	}
 	return id, HashSecret(secret), nil

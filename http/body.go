@@ -15,7 +15,7 @@ import (
 // body is a request's JSON object, read strictly into what it asks for.
 type body struct {
 	dec    *jsontext.Decoder
-	asked  []string              // pointers to the known members that are not objects, in order
+	asked  []string              // pointers to the known members that are not objects, in order; nil: not collected
 	wrong  []commands.FieldError // in order, with pointers into the body
 	update commands.Update
 
@@ -116,7 +116,7 @@ func find(members []member, name string) int {
 
 // value reads the value of a known member.
 func (b *body) value(m *member, at string) error {
-	if m.members == nil {
+	if m.members == nil && b.asked != nil {
 		b.asked = append(b.asked, at+"/"+m.name)
 	}
 	switch kind := b.dec.PeekKind(); {

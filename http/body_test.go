@@ -85,10 +85,11 @@ func TestNoTableIsLargerThanItMayBe(t *testing.T) {
 // TestWhatHostUpShowsAndDoesNotTakeIsNotAllowed holds the table against
 // AccountMe: no member of the answer is unknown in a request.
 func TestWhatHostUpShowsAndDoesNotTakeIsNotAllowed(t *testing.T) {
-	data, err := json.Marshal(newAccountMe(&events.Account{}, &events.Credential{}, "", timeOfTest))
-	if err != nil {
+	var o object
+	if err := o.encode(accountMe{account: &events.Account{}, who: &events.Credential{}}); err != nil {
 		t.Fatal(err)
 	}
+	data := o.data
 	var b body
 	if err := b.read(data, hostupBody); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@
 //	          ──▶ do (commands, once for each key)           idempotency.go
 //	              or projections.Reader
 //	          ──▶ exchange.answer, or exchange.fail with the
-//	              contract's error table                     errors.go
+//	              contract's error table                     object.go, errors.go
 //
 // A contract is data: the members of its bodies, a table from error to answer
 // and the shape of an error. Handlers know nothing of the domain's rules.

@@ -3,6 +3,7 @@ package http
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"regexp"
@@ -11,7 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/oklog/ulid/v2"
 
 	"konto/commands"
@@ -35,26 +35,33 @@ type exchange struct {
 	body     []byte // as jsonBody read it
 }
 
+// usualHeader is every answer's. Its values are shared: they are replaced or
+// added to, never written into.
+var usualHeader = http.Header{
+	"X-Content-Type-Options":  {"nosniff"},
+	"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"}, // answers are data, not pages
+	"Referrer-Policy":         {"no-referrer"},
+	"Cache-Control":           {"private, no-store"}, // every answer holds one account's personal data
+	"Vary":                    {"Accept, Accept-Encoding"},
+}
+
 func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exchange {
 	x := &exchange{server: s, w: w, r: r, contract: c, id: publicID("req_", ulid.Make()), at: s.Now()}
 	h := w.Header()
+	maps.Copy(h, usualHeader)
 	h.Set("X-Request-Id", x.id)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // answers are data, not pages
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "private, no-store") // every answer holds one account's personal data
-	h.Set("Vary", "Accept, Accept-Encoding")
 	s.origins.share(w, r)
 	return x
 }
 
 // answer sends body as JSON. The endpoint is done afterwards.
 func (x *exchange) answer(status int, media string, body any) error {
-	data, err := json.Marshal(body)
-	if err != nil {
+	o := newObject()
+	defer o.free()
+	if err := o.encode(body); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	h := x.w.Header()
+	data, h := o.data, x.w.Header()
 	h.Set("Content-Type", media)
 	if len(data) >= minGzip && takesGzip(x.r.Header["Accept-Encoding"]) {
 		data = gzipped(data)

@@ -86,24 +86,24 @@ func (x *exchange) patchAccount() error {
 	if err != nil {
 		return err
 	}
-	return x.answerAt(out.Account.Version, newGenericAccount(&out.Account))
+	return x.answerAt(out.Account.Version, newGenericAccount(out.Account))
 }
 
 // genericUpdate reads the update that the request asks for. The contract has
 // no word against changing an administrator's own address.
-func (x *exchange) genericUpdate() (commands.Update, error) {
+func (x *exchange) genericUpdate() (*commands.Update, error) {
 	data, err := x.jsonBody()
 	if err != nil {
-		return commands.Update{}, err
+		return nil, err
 	}
 	var b body
 	if err := b.read(data, genericBody); err != nil {
-		return commands.Update{}, err
+		return nil, err
 	}
 	if len(b.wrong) > 0 {
-		return commands.Update{}, &rejection{b.wrong}
+		return nil, &rejection{b.wrong}
 	}
 	b.update.AdministratorEmail, b.update.IfMatch = true, ifMatch(x.r.Header)
 	b.update.VerifyEmail = x.EmailChangePolicy == EmailVerify
-	return b.update, nil
+	return &b.update, nil
 }

@@ -55,5 +55,5 @@ func (x *exchange) confirmEmail() error {
 	if err != nil {
 		return err
 	}
-	return x.answerAt(out.Account.Version, newGenericAccount(&out.Account))
+	return x.answerAt(out.Account.Version, newGenericAccount(out.Account))
 }

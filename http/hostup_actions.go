@@ -89,7 +89,7 @@ func (x *exchange) changePassword() error {
 	if err := x.Reader.Follower.WaitFor(ctx, out.Account.Position); err != nil {
 		return fmt.Errorf("wait until sessions are closed: %w", err)
 	}
-	return x.answerMe(&out.Account)
+	return x.answerMe(out.Account)
 }
 
 // action reads an action's body.
@@ -114,13 +114,13 @@ func (x *exchange) act(c commands.Command) error {
 	if err != nil {
 		return err
 	}
-	return x.answerMe(&out.Account)
+	return x.answerMe(out.Account)
 }
 
-// answerMe answers an update with the refreshed AccountMe.
+// answerMe answers an update with the refreshed AccountMe. Delegated sessions,
+// which would show a parent's address, are not let in.
 func (x *exchange) answerMe(a *events.Account) error {
-	const parent = "" // delegated sessions are not let in
-	return x.answerAt(a.Version, newAccountMe(a, &x.who, parent, x.at))
+	return x.answerAt(a.Version, accountMe{account: a, who: &x.who, now: x.at})
 }
 
 // actionRoutes are the actions of HostUp's account.

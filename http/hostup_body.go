@@ -62,14 +62,14 @@ func foreign(names ...string) []member {
 
 // hostupUpdate reads the update that the request asks for. Wrong members stay
 // in it as Rejected, so that commands tells of its own beside them.
-func (x *exchange) hostupUpdate() (commands.Update, error) {
+func (x *exchange) hostupUpdate() (*commands.Update, error) {
 	data, err := x.jsonBody()
 	if err != nil {
-		return commands.Update{}, err
+		return nil, err
 	}
 	var b body
 	if err := b.read(data, hostupBody); err != nil {
-		return commands.Update{}, err
+		return nil, err
 	}
 	if b.identifier.Made && !b.isWrong("/registrationIdentifier/countryCode") {
 		b.update.Profile.RegistrationIdentifier = events.Set(events.RegistrationIdentifier{
@@ -77,5 +77,5 @@ func (x *exchange) hostupUpdate() (commands.Update, error) {
 		})
 	}
 	b.update.Rejected, b.update.IfMatch = b.wrong, ifMatch(x.r.Header)
-	return b.update, nil
+	return &b.update, nil
 }

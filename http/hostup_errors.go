@@ -106,6 +106,6 @@ func renderProblem(x *exchange, row errorRow, err error) any {
 // milliseconds is a time in UTC as HostUp writes it: 2026-04-27T12:34:56.000Z.
 type milliseconds time.Time
 
-func (t milliseconds) MarshalText() ([]byte, error) {
-	return time.Time(t).UTC().AppendFormat(nil, "2006-01-02T15:04:05.000Z"), nil
-}
+func (t milliseconds) String() string { return time.Time(t).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+func (t milliseconds) MarshalText() ([]byte, error) { return []byte(t.String()), nil }

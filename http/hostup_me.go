@@ -16,7 +16,7 @@ func (x *exchange) getMe() error {
 	if err != nil {
 		return err
 	}
-	return x.answerRead(a.Version, func() any { return newAccountMe(&a, &x.who, parent, x.at) })
+	return x.answerRead(a.Version, func() any { return accountMe{&a, &x.who, parent, x.at} })
 }
 
 // patchMe is PATCH /api/v2/me.
@@ -29,7 +29,7 @@ func (x *exchange) patchMe() error {
 	if err != nil {
 		return err
 	}
-	return x.answerMe(&out.Account)
+	return x.answerMe(out.Account)
 }
 
 // parentEmail is the address of the account that delegated access to the

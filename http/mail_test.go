@@ -105,7 +105,7 @@ func TestNobodyIsToldOfADirectChange(t *testing.T) {
 		}
 	}
 	operator := events.Metadata{Actor: events.Actor{Kind: "operator"}, Contract: "cli"}
-	_, err := p.accounts.Do(t.Context(), anna, operator, commands.Update{Email: events.Set("four@example.com")})
+	_, err := p.accounts.Do(t.Context(), anna, operator, &commands.Update{Email: events.Set("four@example.com")})
 	p.must(err)
 	imported := ulid.Make()
 	_, err = p.accounts.Do(t.Context(), imported, operator, commands.Open{

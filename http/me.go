@@ -6,102 +6,93 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
 
-// accountMe is HostUp's AccountMe, in the order of the contract's example.
+// accountMe is HostUp's AccountMe: an account as it is shown to a caller.
 type accountMe struct {
-	ID                     string                         `json:"id"`
-	Name                   orNull                         `json:"name"`
-	Email                  orNull                         `json:"email"`
-	FirstName              orNull                         `json:"firstName"`
-	LastName               orNull                         `json:"lastName"`
-	CompanyName            orNull                         `json:"companyName"`
-	RegistrationIdentifier *events.RegistrationIdentifier `json:"registrationIdentifier"`
-	CountryCode            orNull                         `json:"countryCode"`
-	PhoneNumber            orNull                         `json:"phoneNumber"`
-	LanguageCode           orNull                         `json:"languageCode"`
-	CurrencyCode           orNull                         `json:"currencyCode"`
-	AccountType            string                         `json:"accountType"`
-	VATNumber              orNull                         `json:"vatNumber"`
-	InvoiceReference       orNull                         `json:"invoiceReference"`
-	ProfileRequirements    requirements                   `json:"profileRequirements"`
-	Address                addressMe                      `json:"address"`
-	Verified               bool                           `json:"verified"`
-	AdminID                orNull                         `json:"adminId"`
-	IsAdmin                bool                           `json:"isAdmin"`
-	IsContact              bool                           `json:"isContact"` // konto has no contacts
-	CanPlaceOrders         bool                           `json:"canPlaceOrders"`
-	Impersonating          bool                           `json:"impersonating"`
-	AuthType               string                         `json:"authType"`
-	ShouldMigrateMFA       bool                           `json:"shouldMigrateMFA"` // MFA is another service's
-	BankIDUserName         orNull                         `json:"bankidUserName"`
-	Scopes                 []string                       `json:"scopes"`
-	CanViewInvoices        bool                           `json:"canViewInvoices"`
-	CanViewTickets         bool                           `json:"canViewTickets"`
-	CanAccessCDN           bool                           `json:"canAccessCdn"`
-	CanRequestEPP          bool                           `json:"canRequestEpp"`
-	AdminUsername          orNull                         `json:"adminUsername"`
-	AdminRoles             []string                       `json:"adminRoles"`
-	AdminLanguage          orNull                         `json:"adminLanguage"` // sessions do not say
-	ParentClientID         orNull                         `json:"parentClientId"`
-	ParentEmail            orNull                         `json:"parentEmail"`
-	IsBillingSSO           bool                           `json:"isBillingSso"`
-	IsDelegatedAccess      bool                           `json:"isDelegatedAccess"`
-	HasDelegatedGrants     bool                           `json:"hasDelegatedGrants"` // grants are another service's,
-	HasOwnedAccounts       bool                           `json:"hasOwnedAccounts"`   // and so are the accounts they reach
-	DelegatedLabel         orNull                         `json:"delegatedLabel"`
-	DelegatedGrantID       orNull                         `json:"delegatedGrantId"`
-	UIBanners              banners                        `json:"uiBanners"`
-	EmailChangeState       emailChange                    `json:"emailChangeState"`
-	Actions                actions                        `json:"actions"`
+	account     *events.Account
+	who         *events.Credential
+	parentEmail string // of the account that delegated access to the caller, "" if none did
+	now         time.Time
 }
 
-type addressMe struct {
-	Street     orNull `json:"street"`
-	City       orNull `json:"city"`
-	PostalCode orNull `json:"postalCode"`
-	State      orNull `json:"state"`
+// write writes the members in the order of the contract's example.
+func (me accountMe) write(o *object) {
+	a, who, required := me.account, me.who, newRequirements(me.account)
+	o.text("id", publicID("client_", a.ID))
+	o.orNull("name", displayName(&a.Profile))
+	o.orNull("email", a.Email)
+	writeProfile(o, a, &required)
+	o.flag("verified", a.Facts.Verified)
+	o.orNull("adminId", who.Admin)
+	o.flag("isAdmin", who.Admin != "")
+	o.flag("isContact", false) // konto has no contacts
+	o.flag("canPlaceOrders", !isDelegated(who) && len(required.missing()) == 0)
+	o.flag("impersonating", who.Admin != "")
+	o.text("authType", who.AuthType)
+	o.flag("shouldMigrateMFA", false) // MFA is another service's
+	o.orNull("bankidUserName", a.Facts.BankIDName)
+	me.writeCaller(o)
+	writeBanners(o, a)
+	writeEmailChange(o, &a.EmailChange, me.now)
+	writeActions(o, a, who)
 }
 
-// newAccountMe shows an account to a caller. parentEmail is the address of the
-// account that delegated access to the caller, "" if none did.
-func newAccountMe(a *events.Account, who *events.Credential, parentEmail string, now time.Time) *accountMe {
-	p, delegated := &a.Profile, isDelegated(who)
-	me := &accountMe{
-		ID:    publicID("client_", a.ID),
-		Name:  orNull(displayName(p)),
-		Email: orNull(a.Email), FirstName: orNull(p.FirstName), LastName: orNull(p.LastName), CompanyName: orNull(p.CompanyName),
-		CountryCode: orNull(p.CountryCode), PhoneNumber: orNull(p.PhoneNumber),
-		LanguageCode: orNull(p.LanguageCode), CurrencyCode: orNull(p.CurrencyCode),
-		AccountType: accountType(p), VATNumber: orNull(p.VATNumber), InvoiceReference: orNull(p.InvoiceReference),
-		ProfileRequirements: newRequirements(a),
-		Address: addressMe{
-			Street: orNull(p.Address.Street), City: orNull(p.Address.City),
-			PostalCode: orNull(p.Address.PostalCode), State: orNull(p.Address.State),
-		},
-		Verified: a.Facts.Verified, BankIDUserName: orNull(a.Facts.BankIDName),
-		AdminID: orNull(who.Admin), AdminUsername: orNull(who.Admin), AdminRoles: who.Roles,
-		IsAdmin: who.Admin != "", Impersonating: who.Admin != "",
-		AuthType: who.AuthType, IsBillingSSO: who.AuthType == "billing-sso", Scopes: who.Scopes,
-		CanViewInvoices: slices.Contains(who.Scopes, "read:billing"),
-		CanViewTickets:  slices.Contains(who.Scopes, "read:support"),
-		CanAccessCDN:    !delegated, CanRequestEPP: !delegated,
-		IsDelegatedAccess: delegated, DelegatedLabel: orNull(who.Label), DelegatedGrantID: orNull(who.Grant),
-		ParentEmail: orNull(parentEmail),
-		UIBanners:   newBanners(a), EmailChangeState: newEmailChange(&a.EmailChange, now),
-		Actions: newActions(a, who),
+// writeProfile writes what an update may change, and what is missing of it.
+func writeProfile(o *object, a *events.Account, required *requirements) {
+	p := &a.Profile
+	o.orNull("firstName", p.FirstName)
+	o.orNull("lastName", p.LastName)
+	o.orNull("companyName", p.CompanyName)
+	if id := &p.RegistrationIdentifier; *id == (events.RegistrationIdentifier{}) {
+		o.null("registrationIdentifier")
+	} else {
+		o.begin("registrationIdentifier")
+		o.text("value", id.Value)
+		o.text("countryCode", id.CountryCode)
+		o.text("type", id.Type)
+		o.end()
 	}
-	me.CanPlaceOrders = !delegated && len(me.ProfileRequirements.MissingFields) == 0
-	if p.RegistrationIdentifier != (events.RegistrationIdentifier{}) {
-		me.RegistrationIdentifier = &p.RegistrationIdentifier
+	o.orNull("countryCode", p.CountryCode)
+	o.orNull("phoneNumber", p.PhoneNumber)
+	o.orNull("languageCode", p.LanguageCode)
+	o.orNull("currencyCode", p.CurrencyCode)
+	o.text("accountType", accountType(p))
+	o.orNull("vatNumber", p.VATNumber)
+	o.orNull("invoiceReference", p.InvoiceReference)
+	required.write(o)
+	o.begin("address")
+	o.orNull("street", p.Address.Street)
+	o.orNull("city", p.Address.City)
+	o.orNull("postalCode", p.Address.PostalCode)
+	o.orNull("state", p.Address.State)
+	o.end()
+}
+
+// writeCaller writes what the caller's credential makes of the account.
+func (me accountMe) writeCaller(o *object) {
+	who, delegated, parent := me.who, isDelegated(me.who), ""
+	if delegated {
+		parent = publicID("client_", who.Parent)
 	}
-	if who.Parent != (ulid.ULID{}) {
-		me.ParentClientID = orNull(publicID("client_", who.Parent))
-	}
-	return me
+	o.texts("scopes", who.Scopes)
+	o.flag("canViewInvoices", slices.Contains(who.Scopes, "read:billing"))
+	o.flag("canViewTickets", slices.Contains(who.Scopes, "read:support"))
+	o.flag("canAccessCdn", !delegated)
+	o.flag("canRequestEpp", !delegated)
+	o.orNull("adminUsername", who.Admin)
+	o.texts("adminRoles", who.Roles)
+	o.null("adminLanguage") // sessions do not say
+	o.orNull("parentClientId", parent)
+	o.orNull("parentEmail", me.parentEmail)
+	o.flag("isBillingSso", who.AuthType == "billing-sso")
+	o.flag("isDelegatedAccess", delegated)
+	o.flag("hasDelegatedGrants", false) // grants are another service's,
+	o.flag("hasOwnedAccounts", false)   // and so are the accounts they reach
+	o.orNull("delegatedLabel", who.Label)
+	o.orNull("delegatedGrantId", who.Grant)
 }
 
 // displayName is the person's name, the company's where there is none.

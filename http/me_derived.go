@@ -8,90 +8,111 @@ import (
 )
 
 // requirements tells which fields the account must still fill in.
-type requirements struct {
-	Fields struct {
-		PhoneNumber            requirement `json:"phoneNumber"`
-		RegistrationIdentifier requirement `json:"registrationIdentifier"`
-	} `json:"fields"`
-	MissingFields []string `json:"missingFields"`
-}
+type requirements struct{ phoneNumber, registrationIdentifier requirement }
 
 // requirement is one field's. What is not required has no reason and no source.
 type requirement struct {
-	Required    bool   `json:"required"`
-	Fulfilled   bool   `json:"fulfilled"`
-	Reason      orNull `json:"reason"`
-	Source      orNull `json:"source"`
-	DomainCount int    `json:"domainCount"`
+	required, fulfilled bool
+	reason, source      string
+	domainCount         int
 }
 
 func newRequirements(a *events.Account) requirements {
-	identifier := a.Profile.RegistrationIdentifier
-	kind := "A personal identity number"
+	identifier := &a.Profile.RegistrationIdentifier
+	reason := "A personal identity number is required because your account has active .se or .nu domains."
 	if identifier.Type == events.IdentifierOrganisation ||
 		identifier.Type == "" && a.Profile.AccountType == events.TypeOrganisation {
-		kind = "An organisation number"
+		reason = "An organisation number is required because your account has active .se or .nu domains."
 	}
-	var r requirements
-	r.Fields.PhoneNumber = newRequirement(a.Profile.PhoneNumber != "", a.Facts.ActiveDomains, "active_domains",
-		"A phone number is required because your account has active domains.")
-	r.Fields.RegistrationIdentifier = newRequirement(identifier.Value != "", a.Facts.SeNuDomains, "active_se_nu_domains",
-		kind+" is required because your account has active .se or .nu domains.")
-	if r.Fields.PhoneNumber.missing() {
-		r.MissingFields = append(r.MissingFields, "phoneNumber")
+	return requirements{
+		phoneNumber: newRequirement(a.Profile.PhoneNumber != "", a.Facts.ActiveDomains, "active_domains",
+			"A phone number is required because your account has active domains."),
+		registrationIdentifier: newRequirement(identifier.Value != "", a.Facts.SeNuDomains, "active_se_nu_domains", reason),
 	}
-	if r.Fields.RegistrationIdentifier.missing() {
-		r.MissingFields = append(r.MissingFields, "registrationIdentifier")
-	}
-	return r
 }
 
 func newRequirement(fulfilled bool, domains int, source, reason string) requirement {
 	if domains == 0 {
-		return requirement{Fulfilled: fulfilled}
+		return requirement{fulfilled: fulfilled}
 	}
-	return requirement{Required: true, Fulfilled: fulfilled, Reason: orNull(reason), Source: orNull(source), DomainCount: domains}
+	return requirement{required: true, fulfilled: fulfilled, reason: reason, source: source, domainCount: domains}
 }
 
-func (r requirement) missing() bool { return r.Required && !r.Fulfilled }
-
-// banners are the dashboard's.
-type banners struct {
-	EURCurrency  currencyBanner `json:"eurCurrency"`
-	PendingOrder orderBanner    `json:"pendingOrder"`
+// missing names the fields that are required and empty.
+func (r *requirements) missing() (fields []string) {
+	if r.phoneNumber.missing() {
+		fields = append(fields, "phoneNumber")
+	}
+	if r.registrationIdentifier.missing() {
+		fields = append(fields, "registrationIdentifier")
+	}
+	return fields
 }
 
-type currencyBanner struct {
-	Show   bool   `json:"show"`
-	Reason string `json:"reason"`
+func (r *requirement) missing() bool { return r.required && !r.fulfilled }
+
+func (r *requirements) write(o *object) {
+	o.begin("profileRequirements")
+	o.begin("fields")
+	r.phoneNumber.write(o, "phoneNumber")
+	r.registrationIdentifier.write(o, "registrationIdentifier")
+	o.end()
+	o.texts("missingFields", r.missing())
+	o.end()
 }
 
-type orderBanner struct {
-	Show   bool      `json:"show"`
-	Reason string    `json:"reason"`
-	Order  *orderRef `json:"order"`
+func (r *requirement) write(o *object, field string) {
+	o.begin(field)
+	o.flag("required", r.required)
+	o.flag("fulfilled", r.fulfilled)
+	o.orNull("reason", r.reason)
+	o.orNull("source", r.source)
+	o.number("domainCount", r.domainCount)
+	o.end()
 }
 
-type orderRef struct {
-	ID string `json:"id"`
+// banner is one of the dashboard's.
+type banner struct {
+	show   bool
+	reason string
 }
 
-func newBanners(a *events.Account) banners {
-	return banners{EURCurrency: newCurrencyBanner(&a.Profile), PendingOrder: newOrderBanner(&a.Facts)}
+// write begins the banner's object and leaves it open.
+func (b banner) write(o *object, name string) {
+	o.begin(name)
+	o.flag("show", b.show)
+	o.text("reason", b.reason)
+}
+
+func writeBanners(o *object, a *events.Account) {
+	o.begin("uiBanners")
+	newCurrencyBanner(&a.Profile).write(o, "eurCurrency")
+	o.end()
+	order := newOrderBanner(&a.Facts)
+	order.write(o, "pendingOrder")
+	if order.show {
+		o.begin("order")
+		o.text("id", a.Facts.PendingOrder)
+		o.end()
+	} else {
+		o.null("order")
+	}
+	o.end()
+	o.end()
 }
 
 // newCurrencyBanner offers euros to accounts of the euro area that pay in
 // something else.
-func newCurrencyBanner(p *events.Profile) currencyBanner {
+func newCurrencyBanner(p *events.Profile) banner {
 	switch {
 	case p.CountryCode == "":
-		return currencyBanner{Reason: "User country is not known - banner suppressed."}
+		return banner{reason: "User country is not known - banner suppressed."}
 	case !slices.Contains(euroArea, p.CountryCode):
-		return currencyBanner{Reason: "User country is " + p.CountryCode + " - banner suppressed."}
+		return banner{reason: "User country is " + p.CountryCode + " - banner suppressed."}
 	case p.CurrencyCode == "EUR":
-		return currencyBanner{Reason: "Account currency is EUR - banner suppressed."}
+		return banner{reason: "Account currency is EUR - banner suppressed."}
 	}
-	return currencyBanner{Show: true, Reason: "User country is " + p.CountryCode + " and the account currency is not EUR."}
+	return banner{show: true, reason: "User country is " + p.CountryCode + " and the account currency is not EUR."}
 }
 
 // euroArea holds the members as of 2026, and Åland, which has a code of its own.
@@ -100,58 +121,54 @@ var euroArea = []string{
 }
 
 // newOrderBanner asks for the BankID verification that an order waits for.
-func newOrderBanner(f *events.Facts) orderBanner {
+func newOrderBanner(f *events.Facts) banner {
 	switch {
 	case f.Verified:
-		return orderBanner{Reason: "BankID verification already completed."}
+		return banner{reason: "BankID verification already completed."}
 	case f.PendingOrder == "":
-		return orderBanner{Reason: "No order is waiting for verification."}
+		return banner{reason: "No order is waiting for verification."}
 	}
-	return orderBanner{Show: true, Reason: "An order is waiting for BankID verification.", Order: &orderRef{ID: f.PendingOrder}}
+	return banner{show: true, reason: "An order is waiting for BankID verification."}
 }
 
-// emailChange is where a change of address that the user asked for stands.
-type emailChange struct {
-	Status       string        `json:"status"` // none, pending or verified
-	PendingEmail orNull        `json:"pendingEmail"`
-	ExpiresAt    *milliseconds `json:"expiresAt"`
-}
-
-func newEmailChange(e *events.PendingEmail, now time.Time) emailChange {
+// writeEmailChange tells where a change of address that the user asked for
+// stands: none, pending or verified.
+func writeEmailChange(o *object, e *events.PendingEmail, now time.Time) {
+	status, email, expires := "none", "", ""
 	switch {
 	case e.Pending(now):
-		expires := milliseconds(e.ExpiresAt)
-		return emailChange{Status: "pending", PendingEmail: orNull(e.NewEmail), ExpiresAt: &expires}
+		status, email, expires = "pending", e.NewEmail, milliseconds(e.ExpiresAt).String()
 	case e.Verified:
-		return emailChange{Status: "verified"}
+		status = "verified"
 	}
-	return emailChange{Status: "none"}
+	o.begin("emailChangeState")
+	o.text("status", status)
+	o.orNull("pendingEmail", email)
+	o.orNull("expiresAt", expires)
+	o.end()
 }
 
-// actions tells what the caller may do beside updating the profile.
-type actions struct {
-	CanChangeEmail    action `json:"canChangeEmail"`
-	CanChangePassword action `json:"canChangePassword"`
-	CanSetupBankID    action `json:"canSetupBankID"`
+// writeActions tells what the caller may do beside updating the profile, as the
+// actions themselves would answer.
+func writeActions(o *object, a *events.Account, who *events.Credential) {
+	other := actionAccess.check(who)
+	o.begin("actions")
+	writeAction(o, "canChangeEmail", mayChangeEmail(a, who))
+	writeAction(o, "canChangePassword", other)
+	writeAction(o, "canSetupBankID", other)
+	o.end()
 }
 
-// action has a reason and a code only when it is blocked.
-type action struct {
-	Allowed bool   `json:"allowed"`
-	Reason  orNull `json:"reason"`
-	Code    string `json:"code,omitzero"`
-}
-
-func newActions(a *events.Account, who *events.Credential) actions {
-	other := newAction(actionAccess.check(who))
-	return actions{CanChangeEmail: newAction(mayChangeEmail(a, who)), CanChangePassword: other, CanSetupBankID: other}
-}
-
-// newAction shows what the action itself would answer.
-func newAction(refusal error) action {
+// writeAction gives a reason and a code only when the action is refused.
+func writeAction(o *object, name string, refusal error) {
+	o.begin(name)
+	o.flag("allowed", refusal == nil)
 	if refusal == nil {
-		return action{Allowed: true}
+		o.null("reason")
+	} else {
+		row := hostup.errors.find(refusal)
+		o.text("reason", row.text)
+		o.text("code", row.code)
 	}
-	row := hostup.errors.find(refusal)
-	return action{Reason: orNull(row.text), Code: row.code}
+	o.end()
 }

@@ -32,7 +32,7 @@ func putAccount(members []member) endpoint {
 		if err != nil {
 			return err
 		}
-		out, err := x.do(id, p.update)
+		out, err := x.do(id, &p.update)
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (x *exchange) readPayway(members []member) (*paywayRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &paywayRequest{}
+	p := &paywayRequest{body: body{asked: make([]string, 0, 8)}} // to be told which were updated
 	if err := p.read(data, members); err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (x *exchange) postAccount() error {
 	h := x.w.Header()
 	h.Set("Location", x.r.URL.Path+"?id="+out.Account.PaywayID)
 	h.Set("ETag", etag(out.Account.Version))
-	return x.answer(http.StatusCreated, mediaJSON, newPaywayAccount(&out.Account))
+	return x.answer(http.StatusCreated, mediaJSON, newPaywayAccount(out.Account))
 }
 
 // paywayPassword takes 6 to 1024 characters, whatever they are.

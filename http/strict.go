@@ -20,13 +20,17 @@ func (x *exchange) jsonBody() ([]byte, error) {
 	return x.readBody()
 }
 
+// maxAtOnce bounds the room that is made for a body before it comes, in bytes:
+// who only announces bodies must not cost much. It holds nearly every body.
+const maxAtOnce = 4 << 10
+
 // readBody reads up to maxBody.
 func (x *exchange) readBody() ([]byte, error) {
 	if x.r.ContentLength > maxBody {
 		x.w.Header().Set("Connection", "close") // else net/http waits for the body before it answers
 		return nil, errTooLarge
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
+	data, err := x.bodyBytes()
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -38,6 +42,15 @@ func (x *exchange) readBody() ([]byte, error) {
 	}
 	x.body = data
 	return data, nil
+}
+
+func (x *exchange) bodyBytes() ([]byte, error) {
+	if n := x.r.ContentLength; 0 <= n && n <= maxAtOnce {
+		data := make([]byte, n)
+		_, err := io.ReadFull(x.r.Body, data)
+		return data, err
+	}
+	return io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
 }
 
 // isMedia tells whether the header names the media type, in UTF-8.

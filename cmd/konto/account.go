@@ -100,7 +100,10 @@ func (h *house) open(ctx context.Context, open commands.Open) (events.Account, e
 		open.PaywayID = commands.NewPaywayID()
 	}
 	outcome, err := h.accounts.Do(ctx, id, meta, open)
-	return outcome.Account, err
+	if err != nil {
+		return events.Account{}, err
+	}
+	return *outcome.Account, nil
 }
 
 // given is a change to what a flag holds, none if it was left out.
@@ -157,7 +160,7 @@ func (c *accountFacts) Run(ctx context.Context, h *house, out *output) error {
 	if err != nil {
 		return notFound(err, c.Ref)
 	}
-	return out.object(identify(outcome.Account))
+	return out.object(identify(*outcome.Account))
 }
 
 // fact is a change to what a flag holds, where none stands for nothing.

@@ -37,9 +37,9 @@ func lived(t *testing.T, folder string) (id ulid.ULID) {
 		c    commands.Command
 	}{
 		{client, commands.Open{Email: "old@example.com", PaywayID: annaID, PasswordHash: hash, Profile: events.ProfileUpdated{Alias: events.Set("annika")}}},
-		{client, commands.Update{Email: events.Set("new@example.com"), Profile: events.ProfileUpdated{
+		{client, &commands.Update{Email: events.Set("new@example.com"), Profile: events.ProfileUpdated{
 			FirstName: events.Set("Anna"), Alias: events.Clear[string](), Address: events.AddressUpdated{City: events.Set("Umeå")}}}},
-		{session, commands.Update{Profile: events.ProfileUpdated{Address: events.AddressUpdated{City: events.Set("Luleå")}}}},
+		{session, &commands.Update{Profile: events.ProfileUpdated{Address: events.AddressUpdated{City: events.Set("Luleå")}}}},
 		{session, commands.RecordFacts{Facts: events.FactsRecorded{ActiveDomains: &domains}}},
 		{session, commands.RecordFacts{Facts: events.FactsRecorded{ActiveDomains: &none}}},
 		{session, commands.RequestEmailChange{NewEmail: "next@example.com", CurrentPassword: "correct horse"}},
