@@ -8,7 +8,8 @@
 // process leaks through it, so that a replicated engine can stand behind it.
 // Store is what the other rooms use: it turns events into records and back,
 // encrypts payloads and receipts with a key per stream, and hashes claims and
-// the names of receipts, so that no backend ever sees personal data.
+// the names of receipts, so that no backend ever sees personal data. What it just
+// appended it keeps in memory for those who follow the log.
 //
 //	eventstore/memory          a Log in memory, for tests
 //	eventstore/sqlite          a Log in one SQLite file

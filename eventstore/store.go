@@ -37,6 +37,7 @@ type Store struct {
 	keys       Keys
 	claimKey   []byte
 	receiptKey []byte
+	recent     recent
 }
 
 // ClaimChange takes or releases a claim.
@@ -56,7 +57,8 @@ func NewStore(log Log, keys Keys) *Store {
 // must be sealed for a stream whose key was destroyed.
 //
 // Events that end the stream take its receipts with them: what they tell of is
-// over, and none is left for them.
+// over, and none is left for them. What the events' Data hold is kept for
+// ReadNext, and must not be changed afterwards.
 func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint64, claims []ClaimChange, evs []events.Event, receipts ...NamedReceipt) (uint64, error) {
 	batch := Batch{Stream: stream, Expected: expected, DropReceipts: slices.ContainsFunc(evs, ends)}
 	var err error
@@ -72,6 +74,10 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint6
 		batch.Claims = append(batch.Claims, ClaimOp{Key: s.ClaimKey(c.Claim), Release: c.Release})
 	}
 	last, err := s.log.Append(ctx, batch)
+	if err == nil {
+		s.remember(ctx, stream, evs, last)
+		return last, nil
+	}
 	var taken *ClaimTaken
 	if errors.As(err, &taken) {
 		for i, op := range batch.Claims {
@@ -200,11 +206,23 @@ func (s *Store) open(ctx context.Context, records []Record) ([]events.Event, err
 	for i, r := range records {
 		e, err := s.openOne(ctx, r)
 		if err != nil {
-			return evs[:i], fmt.Errorf("event %s at position %d: %w", r.Type, r.Position, err)
+			return evs[:i], unreadable(r.Type, r.Position, err)
 		}
 		evs[i] = e
 	}
 	return evs, nil
+}
+
+func unreadable(name string, position uint64, err error) error {
+	return fmt.Errorf("event %s at position %d: %w", name, position, err)
+}
+
+// shredded is what is left of an event whose stream's key was destroyed.
+func shredded(e events.Event) events.Event {
+	return events.Event{
+		ID: e.ID, Stream: e.Stream, Version: e.Version, Position: e.Position,
+		Type: e.Type, Time: e.Time, Shredded: true,
+	}
 }
 
 func (s *Store) openOne(ctx context.Context, r Record) (events.Event, error) {
@@ -214,8 +232,7 @@ func (s *Store) openOne(ctx context.Context, r Record) (events.Event, error) {
 	}
 	meta, data, err := s.unseal(ctx, r)
 	if errors.Is(err, ErrDestroyed) {
-		e.Shredded = true
-		return e, nil
+		return shredded(e), nil
 	}
 	if err != nil {
 		return events.Event{}, err

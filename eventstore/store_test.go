@@ -20,7 +20,7 @@ import (
 	"konto/eventstore/memory"
 )
 
-func newKeys(t *testing.T) *keyring.Keyring {
+func newKeys(t testing.TB) *keyring.Keyring {
 	t.Helper()
 	keys, err := keyring.Open(t.Context(), filepath.Join(t.TempDir(), "keys.db"), bytes.Repeat([]byte{7}, 32))
 	if err != nil {

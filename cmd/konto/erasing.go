@@ -195,15 +195,21 @@ func (e *erasure) revoke(ctx context.Context) error {
 	}
 }
 
-func (e *erasure) destroy(ctx context.Context) error {
+// streams are those whose keys are destroyed.
+func (e *erasure) streams() []events.Stream {
 	streams := []events.Stream{e.stream()}
 	for _, id := range e.credentials {
 		streams = append(streams, events.CredentialStream(id))
 	}
-	return e.house.keys.Destroy(ctx, streams...)
+	return streams
+}
+
+func (e *erasure) destroy(ctx context.Context) error {
+	return e.house.keys.Destroy(ctx, e.streams()...)
 }
 
 func (e *erasure) forget(ctx context.Context) error {
+	e.house.store.Forget(e.streams()...)
 	e.house.model.Forget(e.account, e.credentials...)
 	e.house.past.Forget(e.account)
 	return e.house.ledger.ForgetAccount(ctx, e.account)

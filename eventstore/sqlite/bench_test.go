@@ -3,11 +3,13 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +20,7 @@ import (
 )
 
 // BenchmarkAppend appends one record of 400 bytes at a time to 10,000 streams,
-// by clients that each wait for their append.
+// by clients that each wait for their append. cpu-us/append counts the clients, too.
 func BenchmarkAppend(b *testing.B) {
 	for _, clients := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { benchmarkAppend(b, clients) })
@@ -31,10 +33,13 @@ func benchmarkAppend(b *testing.B, clients int) {
 		b.Fatal(err)
 	}
 	defer log.Close()
+	commits, commit := 0, log.writer.commit
+	log.writer.commit = func(tx *sql.Tx) error { commits++; return commit(tx) }
 	waits := make([]time.Duration, b.N)
 	var next atomic.Int64
 	var group sync.WaitGroup
 	b.ResetTimer()
+	used := processorTime(b)
 	for client := range clients {
 		group.Go(func() {
 			// Streams are the client's own, so no append conflicts.
@@ -58,8 +63,20 @@ func benchmarkAppend(b *testing.B, clients int) {
 	}
 	group.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
+	b.ReportMetric(float64((processorTime(b)-used).Microseconds())/float64(b.N), "cpu-us/append")
+	b.ReportMetric(float64(b.N)/float64(commits), "appends/commit")
 	slices.Sort(waits)
-	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, "p99-ms")
+	b.ReportMetric(milliseconds(waits[len(waits)*99/100]), "p99-ms")
+	b.ReportMetric(milliseconds(waits[len(waits)-1]), "max-ms")
+}
+
+// processorTime is what the process has used so far.
+func processorTime(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 func benchmarkBatch(stream events.Stream, version int) eventstore.Batch {
@@ -71,6 +88,29 @@ func benchmarkBatch(stream events.Stream, version int) eventstore.Batch {
 }
 
 var benchmarkData = bytes.Repeat([]byte("konto"), 80)
+
+// BenchmarkStreamHead asks for the end of one stream of many, known and not.
+func BenchmarkStreamHead(b *testing.B) {
+	log, err := Open(b.Context(), filepath.Join(b.TempDir(), "log.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	fill(b, log, 100_000)
+	for _, known := range []bool{true, false} {
+		b.Run(fmt.Sprintf("known=%t", known), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !known {
+					log.writer.heads.forget()
+				}
+				if head, err := log.StreamHead(b.Context(), events.AccountStream(ulid.ULID{0, 1})); err != nil || head.Version == 0 {
+					b.Fatal(head, err)
+				}
+			}
+		})
+	}
+}
 
 // BenchmarkReadAll reads 100,000 records of 400 bytes in pages of 1,000.
 func BenchmarkReadAll(b *testing.B) {

@@ -102,7 +102,7 @@ func TestCheckChainFindsWrongVersions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			forged := transaction{statements: log.writer.statements.in(tx), tip: log.writer.tip}
+			forged := log.writer.transaction(tx)
 			for i, version := range versions {
 				b.Records[i].Version = version
 				if err := forged.store(b.Records[i]); err != nil {

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -43,24 +42,18 @@ func (l *Log) checkMeta(ctx context.Context) error {
 	return nil
 }
 
-// readLong reads the file for longer than a moment. While one reads, no page can
-// leave the write-ahead log for good; see Copy, which has the same trouble.
-func (l *Log) readLong(ctx context.Context, read func() error) (err error) {
-	l.copying.Lock()
-	defer l.copying.Unlock()
-	checkpointer, err := sqlitefile.OpenCheckpointer(l.path)
-	if err != nil {
-		return l.failed("check", err)
-	}
-	defer checkpointer.Close()
-	if err := l.writer.leaveCheckpoints(); err != nil {
-		return l.failed("check", err)
-	}
-	defer func() { err = errors.Join(err, l.writer.takeCheckpoints()) }()
+// readLong reads the file for longer than a moment. Meanwhile no page can leave the
+// write-ahead log for good; they do at once afterwards.
+func (l *Log) readLong(ctx context.Context, read func() error) error {
+	l.checkpointer.mu.Lock() // one long read at a time
+	defer l.checkpointer.mu.Unlock()
 	if err := read(); err != nil {
 		return err
 	}
-	return l.checkpoint(ctx, checkpointer)
+	if err := l.checkpointer.move(ctx); err != nil {
+		return l.failed("checkpoint", err)
+	}
+	return nil
 }
 
 // ByStream returns up to limit records in the order of streams and, within each,

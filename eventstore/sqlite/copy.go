@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -19,38 +18,18 @@ type Extent struct {
 	Chain [sha256.Size]byte
 }
 
-// leftForWriter is how many pages the next commit may find in the write-ahead log
-// when it is to move them after a copy: a millisecond's work.
-const leftForWriter = 500
-
 // Copy writes the log as it is now into a new file, durably but for the file's
 // name, while it is read and appended to. What comes of it must be checked with
 // Inspect before anyone relies on it. Errors: fs.ErrExist, those of the file
 // system; after any of them the file is not there, unless it was there before.
 //
-// While a copy is read, no page can leave the write-ahead log for good. The commit
-// that finds too many there would move them, and make all appends wait, the
-// longer the copy took. So the writer leaves them alone meanwhile, and they are
-// moved afterwards, beside it.
+// While a copy is read, no page can leave the write-ahead log for good; see checkpointer.
 func (l *Log) Copy(ctx context.Context, to string) error {
 	if err := l.begin(ctx); err != nil {
 		return err
 	}
 	defer l.mu.RUnlock() // Close waits for a copy; ctx ends it
 	return l.readLong(ctx, func() error { return sqlitefile.Copy(ctx, l.path, to) })
-}
-
-// checkpoint moves the write-ahead log into the file until the writer can do the rest.
-func (l *Log) checkpoint(ctx context.Context, checkpointer *sql.DB) error {
-	for left, before := 0, -1; ; before = left {
-		left, err := sqlitefile.Checkpoint(ctx, checkpointer)
-		if err != nil {
-			return l.failed("copy", err)
-		}
-		if left <= leftForWriter || before >= 0 && left >= before {
-			return nil // what is left comes in faster than it goes
-		}
-	}
 }
 
 // Extent tells how far the log goes up to a position, which is in it.

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"konto/eventstore"
-	"konto/eventstore/sqlitefile"
 )
 
 func silent(uint64, uint64) {}
@@ -86,55 +85,6 @@ func newKey() (key eventstore.ClaimKey) {
 	id := newBatch(1).Records[0].ID
 	copy(key[:], id[:])
 	return key
-}
-
-// TestLongReadsKeepCheckpointsFromAppends: while a long read holds the write-ahead
-// log, no commit tries to move it, and none finds it all to be moved afterwards.
-func TestLongReadsKeepCheckpointsFromAppends(t *testing.T) {
-	log := open(t, filepath.Join(t.TempDir(), "log.db"))
-	setting := func() (pages int) {
-		if err := log.writer.db.QueryRow("PRAGMA wal_autocheckpoint").Scan(&pages); err != nil {
-			t.Fatal(err)
-		}
-		return pages
-	}
-	failure := errors.New("read in vain")
-	err := log.readLong(t.Context(), func() error {
-		if pages := setting(); pages != 0 {
-			t.Errorf("commits checkpoint from %d pages on", pages)
-		}
-		return failure
-	})
-	if !errors.Is(err, failure) {
-		t.Error(err)
-	}
-	if pages := setting(); pages != sqlitefile.CheckpointPages {
-		t.Errorf("after a read that failed, commits checkpoint from %d pages on", pages)
-	}
-	err = log.readLong(t.Context(), func() error {
-		for range 40 {
-			mustAppend(t, log, newBatch(200))
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if pages := setting(); pages != sqlitefile.CheckpointPages {
-		t.Errorf("afterwards commits checkpoint from %d pages on", pages)
-	}
-	// What was moved is in the file itself: a copy of it alone has the records.
-	alone := filepath.Join(t.TempDir(), "log.db")
-	data, err := os.ReadFile(log.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(alone, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if head, err := open(t, alone).Head(t.Context()); err != nil || head != 8000 {
-		t.Errorf("the file alone goes to %d, %v", head, err)
-	}
 }
 
 func TestCopiesThatFailLeaveNothing(t *testing.T) {

@@ -8,8 +8,8 @@
 //
 //	Append ──> queue ──> writer: BEGIN IMMEDIATE
 //	                       each batch: receipts? version? claims? then insert, chain hash
-//	                       sweep: some receipts that have expired
-//	                     COMMIT, synced
+//	                       sweep: some receipts, if any has expired
+//	                     COMMIT, synced; pages go to the file later, see checkpointer
 //	                     new head ──> Wait wakes
 //	Append <── verdict ──┘
 //
@@ -17,7 +17,8 @@
 // fails. When the commit itself fails, nobody knows whether it will be found
 // after a restart: a commit record may be in the WAL although its sync failed.
 // Those appends get eventstore.ErrOutcomeUnknown. In both cases the writer
-// reads its position and chain hash from the file again before it goes on.
+// reads its position and chain hash from the file again before it goes on, and
+// forgets where streams end.
 //
 // Positions are 1, 2, 3 and so on without gaps: only the writer gives them out,
 // one transaction at a time.

@@ -24,7 +24,7 @@ type Log struct {
 	readers *sql.DB
 	queries queries
 
-	copying sync.Mutex // one long read at a time; see readLong
+	checkpointer *checkpointer
 
 	mu     sync.RWMutex // held for reading during each read, so that Close waits for it
 	closed bool
@@ -46,10 +46,12 @@ func Open(ctx context.Context, path string) (*Log, error) {
 	if l.queries, err = prepareQueries(ctx, l.readers); err != nil {
 		return nil, errors.Join(l.failed("open", err), l.readers.Close(), w.close())
 	}
+	l.checkpointer = newCheckpointer(path, func() { w.finish.Store(true) })
+	go l.checkpointer.run()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		l.writer.run(l.queue, l.head)
+		l.writer.run(l.queue, l.head, l.checkpointer.look)
 	}()
 	l.close = sync.OnceValue(func() error { return l.shut(stopped) })
 	return l, nil
@@ -129,5 +131,5 @@ func (l *Log) shut(stopped <-chan struct{}) error {
 	l.closed = true
 	l.mu.Unlock()
 	// The writer goes last: the last connection moves the WAL into the file.
-	return errors.Join(l.readers.Close(), l.writer.close())
+	return errors.Join(l.checkpointer.close(), l.readers.Close(), l.writer.close())
 }

@@ -14,6 +14,10 @@ type pending struct {
 	decided chan struct{} // closed once verdict is set
 }
 
+// weight is how many records an append costs about as much as: one without any
+// costs as much as one, too, and so does each receipt.
+func (p *pending) weight() int { return max(1, len(p.batch.Records)+len(p.batch.Receipts)) }
+
 // verdict is what Append returns.
 type verdict struct {
 	last uint64
@@ -59,6 +63,15 @@ func (q *queue) pushAll(batches []eventstore.Batch) ([]*pending, error) {
 	return slices.Clone(q.waiting[begin:]), nil
 }
 
+// wait blocks until appends wait or the queue is closed.
+func (q *queue) wait() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) == 0 && !q.closed {
+		q.filled.Wait()
+	}
+}
+
 // take blocks until appends wait and removes those at the front that hold up
 // to limit records together, at least one append. It returns nil when the queue
 // is closed and empty.
@@ -73,9 +86,7 @@ func (q *queue) take(limit int) []*pending {
 	}
 	n, records := 0, 0
 	for n < len(q.waiting) {
-		// An append without records costs about one, too, and so does a receipt.
-		b := &q.waiting[n].batch
-		records += max(1, len(b.Records)+len(b.Receipts))
+		records += q.waiting[n].weight()
 		if n > 0 && records > limit {
 			break
 		}

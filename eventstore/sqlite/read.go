@@ -60,8 +60,18 @@ func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstor
 
 // StreamHead implements eventstore.Reader.
 func (l *Log) StreamHead(ctx context.Context, stream events.Stream) (eventstore.StreamHead, error) {
-	var head eventstore.StreamHead
-	err := l.one(ctx, l.queries.streamHead, []any{stream}, &head.Version, &head.Position)
+	seen, err := l.Head(ctx)
+	if err != nil {
+		return eventstore.StreamHead{}, err
+	}
+	head, ok := l.writer.heads.get(stream)
+	if ok {
+		return head, nil
+	}
+	err = l.one(ctx, l.queries.streamHead, []any{stream}, &head.Version, &head.Position)
+	if err == nil && head.Version > 0 { // streams that are not there must not displace others
+		l.writer.heads.learn(stream, head, seen)
+	}
 	return head, err
 }
 

@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"database/sql"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -108,5 +110,27 @@ func TestOlderFilesGetTheIndexOfReceipts(t *testing.T) {
 	var plan string
 	if !rows.Next() || rows.Scan(&id, &parent, &unused, &plan) != nil || !strings.Contains(plan, "receipts_by_stream") {
 		t.Errorf("receipts of one stream are found by %q", plan)
+	}
+}
+
+// TestReceiptsOfAFailedCommitExpireToo: what was stored after all counts.
+func TestReceiptsOfAFailedCommitExpireToo(t *testing.T) {
+	log := open(t, filepath.Join(t.TempDir(), "log.db"))
+	mustAppend(t, log, newBatch(1)) // which finds that nothing is due
+	log.writer.commit = func(tx *sql.Tx) error { return errors.Join(errors.New("the disk is gone"), tx.Commit()) }
+	lost := newBatch(1)
+	for i := range byte(sweepLimit + 5) {
+		lost.Receipts = append(lost.Receipts, eventstore.Receipt{Key: eventstore.ReceiptKey{i}, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)})
+	}
+	if _, err := log.Append(t.Context(), lost); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	log.writer.commit = (*sql.Tx).Commit
+	if err := raw(t, log.path, "UPDATE receipts SET expires = 1"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, log, newBatch(1))
+	if got := receipts(t, log); got != 5 {
+		t.Errorf("%d receipts are left, want 5", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 
 	"konto/events"
 	"konto/eventstore"
@@ -15,8 +16,8 @@ const sweepLimit = 16
 
 // statements are the writer's, prepared once. This file alone runs them.
 type statements struct {
-	version, insert, holder, take, release *sql.Stmt
-	repeated, leave, forget, drop          *sql.Stmt
+	version, insert, holder, take, release  *sql.Stmt
+	repeated, leave, forget, drop, earliest *sql.Stmt
 }
 
 func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error) {
@@ -32,6 +33,7 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 		`INSERT OR REPLACE INTO receipts (key, stream, data, expires) VALUES (?, ?, ?, ?)`:        &s.leave,
 		`DELETE FROM receipts WHERE stream = ?`:                                                   &s.drop,
 		`DELETE FROM receipts WHERE key IN (SELECT key FROM receipts WHERE expires <= ? LIMIT ?)`: &s.forget,
+		`SELECT coalesce(min(expires), ?) FROM receipts`:                                          &s.earliest,
 	} {
 		if *statement, err = db.PrepareContext(ctx, text); err != nil {
 			return s, err
@@ -46,6 +48,7 @@ func (s statements) in(tx *sql.Tx) statements {
 		version: tx.Stmt(s.version), insert: tx.Stmt(s.insert),
 		holder: tx.Stmt(s.holder), take: tx.Stmt(s.take), release: tx.Stmt(s.release),
 		repeated: tx.Stmt(s.repeated), leave: tx.Stmt(s.leave), forget: tx.Stmt(s.forget), drop: tx.Stmt(s.drop),
+		earliest: tx.Stmt(s.earliest),
 	}
 }
 
@@ -53,9 +56,12 @@ func (s statements) in(tx *sql.Tx) statements {
 // judged by what those before it in the group did.
 type transaction struct {
 	statements
-	tip  tip
-	now  int64 // milliseconds since 1970, one time for all that it decides
-	left int   // receipts so far
+	tip   tip
+	now   int64 // milliseconds since 1970, one time for all that it decides
+	left  int   // receipts so far
+	due   int64 // no receipt expires before that time
+	heads *heads
+	ends  map[events.Stream]eventstore.StreamHead // of the streams that it changed
 }
 
 // append stores a batch, or refuses it without a trace: a verdict with an
@@ -85,6 +91,7 @@ func (t *transaction) append(b eventstore.Batch) (verdict, error) {
 			return verdict{}, err
 		}
 		t.left++
+		t.due = min(t.due, r.Expires.UnixMilli())
 	}
 	if len(b.Records) == 0 {
 		return verdict{}, nil
@@ -103,8 +110,8 @@ func (t *transaction) refuse(b eventstore.Batch) (refusal, err error) {
 			return nil, err
 		}
 	}
-	var actual uint64
-	if err := t.version.QueryRow(b.Stream).Scan(&actual); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	actual, err := t.versionOf(b.Stream)
+	if err != nil {
 		return nil, err
 	}
 	if actual != b.Expected {
@@ -123,6 +130,21 @@ func (t *transaction) refuse(b eventstore.Batch) (refusal, err error) {
 		}
 	}
 	return nil, nil
+}
+
+// versionOf tells at which version a stream is, this transaction's changes included.
+func (t *transaction) versionOf(stream events.Stream) (version uint64, err error) {
+	if end, ok := t.ends[stream]; ok {
+		return end.Version, nil
+	}
+	if head, ok := t.heads.get(stream); ok {
+		return head.Version, nil
+	}
+	err = t.version.QueryRow(stream).Scan(&version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return version, err
 }
 
 // claim makes a change that refuse let pass.
@@ -149,10 +171,16 @@ func (t *transaction) holderOf(key eventstore.ClaimKey) (stream events.Stream, e
 }
 
 // sweep removes some receipts that have expired: more than were left, so that
-// they do not pile up, and few enough that no append waits for it.
+// they do not pile up, and few enough that no append waits for it. Most transactions
+// know that none has: asking the file was 5 % of an append's processor time.
 func (t *transaction) sweep() error {
-	_, err := t.forget.Exec(t.now, sweepLimit+2*t.left)
-	return err
+	if t.now < t.due {
+		return nil
+	}
+	if _, err := t.forget.Exec(t.now, sweepLimit+2*t.left); err != nil {
+		return err
+	}
+	return t.earliest.QueryRow(math.MaxInt64).Scan(&t.due)
 }
 
 // store inserts the record that follows the tip.
@@ -165,6 +193,7 @@ func (t *transaction) store(r eventstore.Record) error {
 		return err
 	}
 	t.tip = tip{position: r.Position, hash: hash}
+	t.ends[r.Stream] = eventstore.StreamHead{Version: r.Version, Position: r.Position}
 	return nil
 }
 

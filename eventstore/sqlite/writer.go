@@ -6,8 +6,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"time"
 
+	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
 )
@@ -23,13 +26,19 @@ type tip struct {
 }
 
 // writer is the only one who writes to the file. After run has begun, only its
-// goroutine uses it, but for leaveCheckpoints and takeCheckpoints.
+// goroutine uses it, but for heads and finish.
 type writer struct {
 	path       string
 	db         *sql.DB
 	statements statements
-	tip        tip  // as committed
-	stale      bool // tip may not be what the file holds
+	tip        tip   // as committed
+	stale      bool  // tip may not be what the file holds
+	due        int64 // no receipt expires before that time, milliseconds since 1970
+	heads      *heads
+	ends       map[events.Stream]eventstore.StreamHead // emptied for each transaction
+
+	// finish tells to move the rest of the write-ahead log; see checkpointer.
+	finish atomic.Bool
 
 	// commit is (*sql.Tx).Commit; tests make it fail.
 	commit func(*sql.Tx) error
@@ -41,7 +50,13 @@ func openWriter(ctx context.Context, path string) (*writer, error) {
 		return nil, err
 	}
 	w := &writer{path: path, db: db, stale: true, commit: (*sql.Tx).Commit}
+	w.heads, w.ends = newHeads(headCount), make(map[events.Stream]eventstore.StreamHead)
 	if err := prepare(ctx, db); err != nil {
+		return nil, errors.Join(w.failed("open", err), db.Close())
+	}
+	// Never by a commit: that is what the checkpointer is for. Should the pool ever
+	// make another connection, its commits do it again, and harm no more than that.
+	if err := sqlitefile.SetCheckpoints(db, 0); err != nil {
 		return nil, errors.Join(w.failed("open", err), db.Close())
 	}
 	if w.statements, err = prepareStatements(ctx, db); err != nil {
@@ -55,31 +70,47 @@ func openWriter(ctx context.Context, path string) (*writer, error) {
 
 func (w *writer) close() error { return w.db.Close() }
 
-// leaveCheckpoints has commits no longer move pages out of the write-ahead log,
-// takeCheckpoints has them do it again. Both come between two transactions.
-func (w *writer) leaveCheckpoints() error { return sqlitefile.SetCheckpoints(w.db, 0) }
-
-func (w *writer) takeCheckpoints() error {
-	return sqlitefile.SetCheckpoints(w.db, sqlitefile.CheckpointPages)
-}
-
-// run writes what comes through the queue until it is closed and empty.
-func (w *writer) run(q *queue, h *head) {
-	for group := q.take(groupLimit); group != nil; group = q.take(groupLimit) {
+// run writes what comes through the queue until it is closed and empty. Now and
+// then it has the checkpointer look.
+func (w *writer) run(q *queue, h *head, look func()) {
+	written := 0
+	for group := w.next(q); group != nil; group = w.next(q) {
+		if w.finish.Swap(false) {
+			// What fails is tried at the next look; the pages stay where they are.
+			_, _ = sqlitefile.Checkpoint(context.Background(), w.db)
+		}
 		w.write(group)
 		// Before the verdicts: whoever appended finds the head at its record.
 		h.advance(w.tip.position)
 		for _, p := range group {
+			written += p.weight()
 			close(p.decided)
+		}
+		if written >= lookEvery {
+			written = 0
+			look()
 		}
 	}
 }
 
+// next takes a group. It lets everyone go first who is ready to run, so that their
+// appends come along: a commit costs some 100 microseconds of processor time whatever
+// is in it. With 64 clients over HTTP (two runs each on a busy machine) that made groups
+// of 30 out of groups of 20, a third more requests, and a p99 of 38 ms out of 58 to 79.
+// Yielding thrice or waiting for a millisecond did not do better. When nobody is ready it
+// takes no time.
+func (w *writer) next(q *queue) []*pending {
+	q.wait()
+	runtime.Gosched()
+	return q.take(groupLimit)
+}
+
 // write sets the verdict of each append of the group.
 func (w *writer) write(group []*pending) {
-	next, err := w.attempt(group)
+	t, err := w.attempt(group)
 	if err == nil {
-		w.tip = next
+		w.tip, w.due = t.tip, t.due
+		w.heads.note(t.ends)
 		return
 	}
 	for _, p := range group {
@@ -91,37 +122,47 @@ func (w *writer) write(group []*pending) {
 			p.verdict.err = fmt.Errorf("append to %s: not stored, the append before it failed", w.path)
 		}
 	}
+	w.heads.forget()
 	// At once, so that followers see what may have been stored after all. If it
 	// fails, the next group tries again.
 	w.stale = true
 	_ = w.refresh()
 }
 
-// attempt writes the group in one transaction and returns the new tip. An error
-// that does not match ErrOutcomeUnknown says that nothing was stored.
-func (w *writer) attempt(group []*pending) (tip, error) {
+// attempt writes the group in one transaction and returns that. An error that does
+// not match ErrOutcomeUnknown says that nothing was stored.
+func (w *writer) attempt(group []*pending) (*transaction, error) {
 	if err := w.refresh(); err != nil {
-		return tip{}, err
+		return nil, err
 	}
 	// No context: a caller's must not end what others share.
 	tx, err := w.db.BeginTx(context.Background(), nil)
 	if err != nil {
-		return tip{}, err
+		return nil, err
 	}
 	defer tx.Rollback()
-	t := transaction{statements: w.statements.in(tx), tip: w.tip, now: time.Now().UnixMilli()}
+	t := w.transaction(tx)
 	for _, p := range group {
 		if p.verdict, err = t.append(p.batch); err != nil {
-			return tip{}, err
+			return nil, err
 		}
 	}
 	if err := t.sweep(); err != nil {
-		return tip{}, err
+		return nil, err
 	}
 	if err := w.commit(tx); err != nil {
-		return tip{}, fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
+		return nil, fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
 	}
-	return t.tip, nil
+	return t, nil
+}
+
+// transaction begins where the last one ended.
+func (w *writer) transaction(tx *sql.Tx) *transaction {
+	clear(w.ends)
+	return &transaction{
+		statements: w.statements.in(tx), tip: w.tip, now: time.Now().UnixMilli(),
+		due: w.due, heads: w.heads, ends: w.ends,
+	}
 }
 
 // refresh reads the tip from the file if what the writer knows may be wrong.
@@ -134,6 +175,8 @@ func (w *writer) refresh() error {
 		return fmt.Errorf("read the end of the log: %w", err)
 	}
 	w.tip, w.stale = found, false
+	w.due = 0 // unknown
+	w.heads.restart(found.position)
 	return nil
 }
 

@@ -202,9 +202,11 @@ func TestFailedCommits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log := open(t, filepath.Join(t.TempDir(), "log.db"))
 			first, key := newBatch(3), eventstore.ClaimKey{1}
+			begun := newBatch(1)
 			mustAppend(t, log, first)
+			mustAppend(t, log, begun)
 			log.writer.commit = func(tx *sql.Tx) error { return test.fail(tx) }
-			lost := newBatch(2, eventstore.ClaimOp{Key: key})
+			lost := following(begun.Stream, 1, 2, eventstore.ClaimOp{Key: key})
 			if _, err := log.Append(t.Context(), lost); !errors.Is(err, eventstore.ErrOutcomeUnknown) || !errors.Is(err, broken) {
 				t.Fatalf("append: %v, want that its outcome is unknown", err)
 			}
@@ -214,16 +216,21 @@ func TestFailedCommits(t *testing.T) {
 			}
 			log.writer.commit = (*sql.Tx).Commit
 			// Whatever became of it, the log goes on, and followers learn of it.
-			total := 3 + test.stored
+			total := 4 + test.stored
 			if err := log.Wait(t.Context(), uint64(total)-1); err != nil {
 				t.Error(err)
 			}
 			if last := mustAppend(t, log, following(first.Stream, 3, 1)); last != uint64(total)+1 {
 				t.Errorf("the next record is at %d, not %d", last, total+1)
 			}
+			want := eventstore.StreamHead{Version: uint64(1 + test.stored), Position: uint64(4 + test.stored)}
+			if got, err := log.StreamHead(t.Context(), lost.Stream); err != nil || got != want {
+				t.Errorf("the stream ends at %+v, %v, want %+v", got, err, want)
+			}
+			mustAppend(t, log, following(lost.Stream, want.Version, 1))
 			log = reopen(t, log)
-			if got := audit(t, log, total+1)[lost.Stream]; got != test.stored {
-				t.Errorf("%d records are stored, not %d", got, test.stored)
+			if got := audit(t, log, total+2)[lost.Stream]; got != test.stored+2 {
+				t.Errorf("%d records are stored, not %d", got, test.stored+2)
 			}
 			holder, err := log.Holder(t.Context(), key)
 			if err != nil || (holder == lost.Stream) != (test.stored > 0) {

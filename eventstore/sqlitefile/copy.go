@@ -99,6 +99,16 @@ func Checkpoint(ctx context.Context, db *sql.DB) (left int, err error) {
 	return frames - moved, nil
 }
 
+// LogPages returns how many pages the write-ahead log of a file holds since it was
+// begun anew, whether or not they were moved.
+func LogPages(ctx context.Context, db *sql.DB) (pages int, err error) {
+	var busy, moved int
+	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &pages, &moved); err != nil {
+		return 0, Explain(err)
+	}
+	return pages, nil
+}
+
 // OpenCheckpointer opens an existing file for Checkpoint, beside its writer.
 func OpenCheckpointer(path string) (*sql.DB, error) {
 	db, err := open(path, url.Values{"mode": {"rw"}}, checkpointerPragmas)
@@ -110,7 +120,8 @@ func OpenCheckpointer(path string) (*sql.DB, error) {
 }
 
 // CheckpointPages is the number of pages in the write-ahead log from which on a
-// commit of a writer moves them into the file, unless SetCheckpoints says otherwise.
+// commit of a writer moves them into the file, unless SetCheckpoints says otherwise,
+// and from which on it is worth it to move them beside the writer.
 const CheckpointPages = 20_000
 
 // SetCheckpoints sets that number for a writer; 0 is never.

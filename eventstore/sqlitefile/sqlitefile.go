@@ -32,6 +32,18 @@ const writerPragmas = `
 	PRAGMA secure_delete = ON;
 	PRAGMA wal_autocheckpoint = 20000;`
 
+// copyPragmas follow writerPragmas for a file that can be made again.
+//
+// synchronous: with NORMAL a commit is not synced, only a checkpoint is. What a
+// process committed outlives it; a power cut may take the last commits, whole ones
+// and the newest first, and never damages the file.
+const copyPragmas = `
+	PRAGMA synchronous = NORMAL;`
+
+// preparedStatements is how many statements the driver keeps prepared for a writer,
+// which runs the same few in each transaction: 20 microseconds of a small one.
+const preparedStatements = "16"
+
 // readerPragmas are set on each reader's connection. The journal mode is the
 // file's own; a reader never changes it.
 const readerPragmas = `
@@ -42,7 +54,13 @@ const readerPragmas = `
 // OpenWriter opens the file for its one writer: a pool of one connection, whose
 // transactions take the write lock when they begin. A missing file is made,
 // readable by its owner alone. Errors: ErrMalformed, and those of the file system.
-func OpenWriter(path string) (*sql.DB, error) {
+func OpenWriter(path string) (*sql.DB, error) { return openWriter(path, writerPragmas) }
+
+// OpenCopyWriter is OpenWriter for a file that only holds what can be found out
+// anew: a power cut may take it back to an earlier commit.
+func OpenCopyWriter(path string) (*sql.DB, error) { return openWriter(path, writerPragmas+copyPragmas) }
+
+func openWriter(path, pragmas string) (*sql.DB, error) {
 	// SQLite would make the file readable by everyone that the umask allows.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -51,7 +69,7 @@ func OpenWriter(path string) (*sql.DB, error) {
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	db, err := open(path, url.Values{"mode": {"rw"}, "_txlock": {"immediate"}}, writerPragmas)
+	db, err := open(path, url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_stmt_cache_size": {preparedStatements}}, pragmas)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,12 @@ func openBoth(t *testing.T, path string, n int) (writer, readers *sql.DB) {
 func TestSettingsAreInForceOnEveryConnection(t *testing.T) {
 	const n = 4
 	writer, readers := openBoth(t, filepath.Join(t.TempDir(), "test.db"), n)
-	const full, on = "2", "1" // as PRAGMA answers
+	copies, err := OpenCopyWriter(filepath.Join(t.TempDir(), "copy.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { copies.Close() })
+	const full, normal, on = "2", "1", "1" // as PRAGMA answers
 	tests := map[string]struct {
 		db     *sql.DB
 		n      int
@@ -60,6 +65,9 @@ func TestSettingsAreInForceOnEveryConnection(t *testing.T) {
 		"writer uses the WAL":       {writer, 1, "journal_mode", "wal"},
 		"writer overwrites":         {writer, 1, "secure_delete", on},
 		"writer checkpoints seldom": {writer, 1, "wal_autocheckpoint", "20000"},
+		"copies sync checkpoints":   {copies, 1, "synchronous", normal},
+		"copies use the WAL":        {copies, 1, "journal_mode", "wal"},
+		"copies overwrite":          {copies, 1, "secure_delete", on},
 		"readers sync":              {readers, n, "synchronous", full},
 		"readers use the WAL":       {readers, n, "journal_mode", "wal"},
 		"readers only query":        {readers, n, "query_only", on},

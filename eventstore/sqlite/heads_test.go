@@ -1,0 +1,73 @@
+package sqlite
+
+import (
+	"path/filepath"
+	"testing"
+
+	"konto/events"
+	"konto/eventstore"
+)
+
+// ends is one stream and where it ends.
+func ends(stream events.Stream, version, position uint64) map[events.Stream]eventstore.StreamHead {
+	return map[events.Stream]eventstore.StreamHead{stream: {Version: version, Position: position}}
+}
+
+func TestHeadsKeepNothingOlderThanTheLog(t *testing.T) {
+	old := eventstore.StreamHead{Version: 1, Position: 5}
+	tests := map[string]struct {
+		before func(h *heads) // after the reader looked at the log, which went to 10
+		want   eventstore.StreamHead
+	}{
+		"nothing happened":             {func(*heads) {}, old},
+		"it was appended to":           {func(h *heads) { h.note(ends("a", 2, 11)) }, eventstore.StreamHead{Version: 2, Position: 11}},
+		"appended to, and displaced":   {func(h *heads) { h.note(ends("a", 2, 11)); h.note(ends("b", 1, 12)); h.note(ends("c", 1, 13)) }, eventstore.StreamHead{}},
+		"others were displaced":        {func(h *heads) { h.note(ends("b", 1, 9)); h.note(ends("c", 1, 11)); h.note(ends("d", 1, 12)) }, old},
+		"a commit failed":              {func(h *heads) { h.forget() }, eventstore.StreamHead{}},
+		"failed, and was stored":       {func(h *heads) { h.forget(); h.restart(11) }, eventstore.StreamHead{}},
+		"failed, and was not":          {func(h *heads) { h.forget(); h.restart(10) }, old},
+		"noted, then a commit failed":  {func(h *heads) { h.note(ends("a", 2, 10)); h.forget(); h.restart(10) }, old},
+		"noted later than it was read": {func(h *heads) { h.note(ends("a", 1, 5)); h.note(ends("a", 2, 11)) }, eventstore.StreamHead{Version: 2, Position: 11}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := newHeads(2)
+			h.restart(10)
+			test.before(h)
+			h.learn("a", old, 10)
+			if got, _ := h.get("a"); got != test.want {
+				t.Errorf("%+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestStreamHeadsComeFromMemory: of streams that were appended to or asked for
+// before, and not of those that are not there.
+func TestStreamHeadsComeFromMemory(t *testing.T) {
+	log := open(t, filepath.Join(t.TempDir(), "log.db"))
+	b := newBatch(3)
+	last := mustAppend(t, log, b)
+	want := eventstore.StreamHead{Version: 3, Position: last}
+	if got, ok := log.writer.heads.get(b.Stream); !ok || got != want {
+		t.Errorf("after the append %+v, %t", got, ok)
+	}
+	log = reopen(t, log)
+	if _, ok := log.writer.heads.get(b.Stream); ok {
+		t.Error("a log that was just opened knows a stream")
+	}
+	for range 2 {
+		if got, err := log.StreamHead(t.Context(), b.Stream); err != nil || got != want {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if got, err := log.StreamHead(t.Context(), "none"); err != nil || got != (eventstore.StreamHead{}) {
+			t.Errorf("of no stream: %+v, %v", got, err)
+		}
+	}
+	if got, ok := log.writer.heads.get(b.Stream); !ok || got != want {
+		t.Errorf("after it was asked for %+v, %t", got, ok)
+	}
+	if _, ok := log.writer.heads.get("none"); ok {
+		t.Error("a stream that is not there takes up room")
+	}
+}
