@@ -2,7 +2,7 @@
 // feeds a Projection from the log, batch by batch; ReadModel is the projection
 // that answers requests; Reader hides that it lags.
 //
-//   - the loop and its errors: follower.go, failure.go
+//   - the loop and its errors: follower.go, waiting.go, failure.go
 //   - read.db, accounts, credentials and third parties: readmodel.go, schema.go, rows.go, fold.go, thirdparties.go
 //   - rows whose key is destroyed: remains.go
 //   - files that belong to one history of the log: logfile.go, logfilecheck.go

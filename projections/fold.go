@@ -16,9 +16,9 @@ import (
 type fold struct {
 	model       *ReadModel
 	tx          *sql.Tx
-	position    uint64    // of the last event taken in
-	event       ulid.ULID // its id
-	accounts    map[ulid.ULID]events.Account
+	position    uint64                        // of the last event taken in
+	event       ulid.ULID                     // its id
+	accounts    map[ulid.ULID]*events.Account // by pointer: an account is 1 kB, which copying would take longer than folding
 	credentials map[ulid.ULID]events.Credential
 
 	thirdParties map[ulid.ULID]events.ThirdParty
@@ -28,7 +28,7 @@ type fold struct {
 func newFold(model *ReadModel, tx *sql.Tx) *fold {
 	return &fold{
 		model: model, tx: tx,
-		accounts:     make(map[ulid.ULID]events.Account),
+		accounts:     make(map[ulid.ULID]*events.Account),
 		credentials:  make(map[ulid.ULID]events.Credential),
 		thirdParties: make(map[ulid.ULID]events.ThirdParty),
 	}
@@ -41,6 +41,12 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	defer m.applying.Unlock()
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// A batch is not given up half-way: the driver would start a goroutine for each
+	// statement that might be.
+	ctx = context.WithoutCancel(ctx)
 	tx, err := m.file.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return m.wrap("begin to write", err)
@@ -101,13 +107,10 @@ func (f *fold) add(ctx context.Context, e events.Event) error {
 func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
 	a, ok := f.accounts[id]
 	if !ok {
-		// In memory is what was committed last: nobody else commits meanwhile.
-		a, ok, _ = f.model.accounts.get(id)
-	}
-	if !ok {
-		if a, _, err = f.model.readAccount(ctx, f.tx.QueryRowContext(ctx, accountQuery, id[:])); err != nil {
+		if a, err = f.account(ctx, id); err != nil {
 			return err
 		}
+		f.accounts[id] = a
 	}
 	payload, err := next(e, a.Version)
 	if err != nil {
@@ -116,11 +119,21 @@ func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (
 	if a.Apply(e, payload); a.Version != e.Version {
 		return misplaced(e)
 	}
-	f.accounts[id] = a
 	if changed, ok := payload.(events.PasswordChanged); ok {
 		return f.closeSessions(ctx, id, changed.Session, e.Time)
 	}
 	return nil
+}
+
+// account is the one with that id as it was committed, to be changed.
+func (f *fold) account(ctx context.Context, id ulid.ULID) (*events.Account, error) {
+	// In memory is what was committed last: nobody else commits meanwhile.
+	if committed, ok, _ := f.model.accounts.get(id); ok {
+		a := *committed
+		return &a, nil
+	}
+	a, _, err := f.model.readAccount(ctx, f.tx.QueryRowContext(ctx, accountQuery, id[:]))
+	return &a, err
 }
 
 func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event) error {
@@ -191,20 +204,19 @@ func (f *fold) writeAccounts(ctx context.Context) error {
 	}
 	defer put.Close()
 	for id, a := range f.accounts {
-		a, content, err := f.model.sealAccount(ctx, id, a)
+		content, err := f.model.sealAccount(ctx, id, a)
 		if err != nil {
 			return err
 		}
 		if _, err := put.ExecContext(ctx, accountRow(id, a, content)...); err != nil {
 			return err
 		}
-		f.accounts[id] = a
 	}
 	return nil
 }
 
 // accountRow is what accountColumns hold of an account.
-func accountRow(id ulid.ULID, a events.Account, content []byte) []any {
+func accountRow(id ulid.ULID, a *events.Account, content []byte) []any {
 	return []any{
 		id[:], a.Erased && !a.Shredded, a.Version, a.Position, sqlitefile.Milliseconds(a.Opened), sqlitefile.Milliseconds(a.Updated), content,
 	}

@@ -45,9 +45,12 @@ type Follower struct {
 	// suspect is the last position of a batch that failed: up to there events
 	// are applied one by one. Only Run's goroutine uses it.
 	suspect uint64
+	began   time.Time     // when the last batch did; only Run's goroutine uses it
+	hurry   chan struct{} // has a token when somebody waits for a position
 
 	mu      sync.Mutex // guards what follows
 	status  Status
+	waiting int           // how many wait for a position
 	trouble error         // why the last step failed, nil when it did not
 	ended   error         // what WaitFor returns once Run has
 	changed chan struct{} // closed and replaced when any of these changes
@@ -61,7 +64,7 @@ func NewFollower(cfg FollowerConfig) *Follower {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Follower{cfg: cfg, status: Status{Name: cfg.Name, State: StateFollowing}, changed: make(chan struct{})}
+	return &Follower{cfg: cfg, status: Status{Name: cfg.Name, State: StateFollowing}, hurry: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // Run follows the log until ctx ends, when it returns nil, or until it came upon
@@ -120,8 +123,10 @@ func (f *Follower) advance(ctx context.Context) error {
 	limit := f.cfg.Batch
 	if after < f.suspect {
 		limit = 1
+	} else {
+		f.linger(ctx)
 	}
-	batch, err := f.cfg.Store.ReadAll(ctx, after, limit)
+	batch, err := f.cfg.Store.ReadNext(ctx, after, limit)
 	if len(batch) == 0 {
 		return err // says type and position
 	}
@@ -137,44 +142,6 @@ func (f *Follower) advance(ctx context.Context) error {
 	}
 	f.movedTo(last)
 	return nil
-}
-
-// WaitFor returns once the projection has taken in the event at a position, or
-// ctx's error, or the error that stopped the follower, or ErrStopped.
-func (f *Follower) WaitFor(ctx context.Context, position uint64) error {
-	return f.wait(ctx, position, func() error { return f.ended })
-}
-
-// WaitUnlessRetrying is WaitFor for callers who had better be told than wait: it
-// also returns the error of a follower that retries.
-func (f *Follower) WaitUnlessRetrying(ctx context.Context, position uint64) error {
-	return f.wait(ctx, position, func() error {
-		if f.trouble != nil {
-			return f.trouble
-		}
-		return f.ended
-	})
-}
-
-// wait waits for a position until giveUp, which is called with mu held, returns
-// an error.
-func (f *Follower) wait(ctx context.Context, position uint64, giveUp func() error) error {
-	for {
-		f.mu.Lock()
-		reached, err, changed := f.status.Position >= position, giveUp(), f.changed
-		f.mu.Unlock()
-		if reached {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // Status is how a follower is doing.

@@ -165,6 +165,7 @@ func TestFollowerRecoversWhenTheFaultPasses(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- follower.Run(ctx) }()
 
+		time.Sleep(lingering)
 		synctest.Wait() // it sleeps between two tries
 		if status := follower.Status(); status.Position != 5 || status.State != StateRetrying || !strings.Contains(status.Error, "position 6") {
 			t.Errorf("while it retries: %+v", status)

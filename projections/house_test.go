@@ -149,7 +149,7 @@ func (h *house) position() uint64 {
 
 // forgetMemory leaves the read model with its file alone.
 func (h *house) forgetMemory() {
-	h.model.accounts = newRecent[events.Account](recentAccounts)
+	h.model.accounts = newRecent[*events.Account](recentAccounts)
 	h.model.credentials = newRecent[events.Credential](recentCredentials)
 }
 

@@ -29,6 +29,9 @@ type LogFile struct {
 	// Keyring is a secret of the keyring that seals the rows, or of the one
 	// that seals the log: with other keys the file is another's.
 	Keyring []byte
+	// Copy tells that all of it follows from the log: a power cut may take the last
+	// commits, rows together with their position, and they are made again.
+	Copy bool
 }
 
 // progress is the table that binds a file. Whoever writes rows that follow from
@@ -57,13 +60,13 @@ const (
 // anew if need be. Errors: sqlitefile.ErrMalformed and others, with which the
 // file is left as it was.
 func (f LogFile) Open(ctx context.Context) (*sql.DB, error) {
-	db, err := sqlitefile.OpenWriter(f.Path)
+	db, err := f.openWriter()
 	if err != nil {
 		return nil, err
 	}
 	state, err := f.inspect(ctx, db)
 	if state == fileStale {
-		if db, err = recreate(db, f.Path); err != nil {
+		if db, err = f.recreate(db); err != nil {
 			return nil, err
 		}
 		state = fileEmpty
@@ -133,16 +136,24 @@ func holds(ctx context.Context, log eventstore.Feed, position uint64, event ulid
 	return len(next) == 1 && next[0].Position == position && next[0].ID == event, err
 }
 
+// openWriter opens the file as it is.
+func (f LogFile) openWriter() (*sql.DB, error) {
+	if f.Copy {
+		return sqlitefile.OpenCopyWriter(f.Path)
+	}
+	return sqlitefile.OpenWriter(f.Path)
+}
+
 // recreate deletes the file. Closing it first lets SQLite fold the write-ahead
 // log into it: a log left behind would be played into the new file.
-func recreate(db *sql.DB, path string) (*sql.DB, error) {
+func (f LogFile) recreate(db *sql.DB) (*sql.DB, error) {
 	if err := db.Close(); err != nil {
-		return nil, fmt.Errorf("close %s to make it anew: %w", path, err)
+		return nil, fmt.Errorf("close %s to make it anew: %w", f.Path, err)
 	}
-	if err := removeDatabase(path); err != nil {
-		return nil, fmt.Errorf("make %s anew: %w", path, err)
+	if err := removeDatabase(f.Path); err != nil {
+		return nil, fmt.Errorf("make %s anew: %w", f.Path, err)
 	}
-	return sqlitefile.OpenWriter(path)
+	return f.openWriter()
 }
 
 // removeDatabase deletes a SQLite file that nobody has open, the file itself last.

@@ -36,8 +36,8 @@ type ReadModel struct {
 	exchange sync.RWMutex
 	file     *modelFile
 
-	applying    sync.Mutex // Apply reads rows from memory that only it may change
-	accounts    *recent[events.Account]
+	applying    sync.Mutex               // Apply reads rows from memory that only it may change
+	accounts    *recent[*events.Account] // never changed
 	credentials *recent[events.Credential]
 
 	rebuilding sync.Mutex    // one rebuild at a time
@@ -61,7 +61,7 @@ func OpenReadModel(ctx context.Context, path string, log eventstore.Feed, keys e
 func newReadModel(path string, log eventstore.Feed, keys eventstore.Keys) *ReadModel {
 	return &ReadModel{
 		path: path, log: log, keys: keys,
-		accounts:    newRecent[events.Account](recentAccounts),
+		accounts:    newRecent[*events.Account](recentAccounts),
 		credentials: newRecent[events.Credential](recentCredentials),
 		closing:     make(chan struct{}),
 	}
@@ -111,21 +111,27 @@ func (m *ReadModel) Cursor(ctx context.Context, name string) (value []byte, err 
 	return value, m.wrap("read a cursor in", err)
 }
 
-// SetCursor sets the value under a name. Like all of the file it may be lost:
-// what it tells must be something that its owner can find out anew.
+// SetCursor sets the value under a name, durably. Like all of the file it may be
+// lost all the same: what it tells must be something that its owner can find out anew.
 func (m *ReadModel) SetCursor(ctx context.Context, name string, value []byte) error {
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
-	_, err := m.file.writer.ExecContext(ctx,
-		"INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+	_, err := m.file.writer.ExecContext(ctx, setCursor, name, value)
 	return m.wrap("set a cursor in", err)
 }
 
+// setCursor syncs its commit, unlike those of rows: a cursor does not follow from
+// the log, and its owner counts on never going back to an earlier one. Should it
+// fail half-way, commits are synced until the next one.
+const setCursor = `PRAGMA synchronous = FULL;
+	INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+	PRAGMA synchronous = NORMAL`
+
 // Account returns one account as of the read model's position.
 func (m *ReadModel) Account(ctx context.Context, id ulid.ULID) (a events.Account, ok bool, err error) {
-	a, ok, generation := m.accounts.get(id)
+	kept, ok, generation := m.accounts.get(id)
 	if ok {
-		return a, true, nil
+		return *kept, true, nil
 	}
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
@@ -134,7 +140,7 @@ func (m *ReadModel) Account(ctx context.Context, id ulid.ULID) (a events.Account
 		return a, false, m.wrap("read an account in", err)
 	}
 	if ok {
-		m.accounts.loaded(id, a, generation)
+		m.accounts.loaded(id, &a, generation)
 	}
 	return a, ok, nil
 }

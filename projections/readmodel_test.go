@@ -178,3 +178,17 @@ func TestConsumerNamesAreThoseOfUsableKeys(t *testing.T) {
 		t.Errorf("consumers %s", got)
 	}
 }
+
+func TestFailedBatchLeavesMemoryAsItWas(t *testing.T) {
+	h := newHouse(t)
+	id := h.openAccount("a@example.com")
+	h.must(h.model.Apply(t.Context(), h.all(0)))
+	h.append(events.AccountStream(id), 1, named("Two"))
+	h.append(events.AccountStream(ulid.Make()), 0, events.CredentialRevoked{}) // belongs in no account
+	if err := h.model.Apply(t.Context(), h.all(1)); !errors.Is(err, ErrOutOfStep) {
+		t.Fatalf("Apply returned %v", err)
+	}
+	if a := h.account(id); a.Version != 1 || a.Profile.FirstName != "" {
+		t.Errorf("version %d was never committed", a.Version)
+	}
+}

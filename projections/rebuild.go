@@ -125,7 +125,7 @@ func (b *rebuild) build(ctx context.Context, position uint64) error {
 	if err != nil {
 		return err
 	}
-	writer, err := sqlitefile.OpenWriter(b.next.path)
+	writer, err := b.next.logFile().openWriter()
 	if err != nil {
 		return err
 	}

@@ -176,7 +176,7 @@ func TestRowsThatAreWrongAreReportedAndMended(t *testing.T) {
 	}
 	other := h.account(ids[6])
 	other.Profile.FirstName = "nobody's"
-	_, content, err := h.model.sealAccount(t.Context(), ids[6], other)
+	content, err := h.model.sealAccount(t.Context(), ids[6], &other)
 	h.must(err)
 	_, err = h.model.file.writer.Exec("UPDATE account SET content = ? WHERE id = ?", content, ids[6][:])
 	h.must(err)

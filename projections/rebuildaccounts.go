@@ -142,7 +142,7 @@ func (b *rebuild) sendRows(ctx context.Context, accounts map[ulid.ULID]*folding,
 			if err != nil {
 				return err
 			}
-			sealed[i] = accountRow(id, accounts[id].account, content)
+			sealed[i] = accountRow(id, &accounts[id].account, content)
 			delete(accounts, id)
 		}
 		select {
@@ -159,7 +159,7 @@ func (a *folding) seal() ([]byte, error) {
 	if a.account.Erased {
 		return []byte{}, nil
 	}
-	clear, err := json.Marshal(a.account)
+	clear, err := json.Marshal(&a.account)
 	if err != nil {
 		return nil, fmt.Errorf("encode row: %w", err)
 	}

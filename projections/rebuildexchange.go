@@ -75,7 +75,7 @@ func (b *rebuild) exchange(ctx context.Context) (err error) {
 		err = os.Rename(b.next.path, m.path)
 	}
 	// Whichever file has the name now is opened.
-	writer, errOpen := sqlitefile.OpenWriter(m.path)
+	writer, errOpen := m.logFile().openWriter()
 	if errOpen == nil {
 		var file *modelFile
 		if file, errOpen = openModelFile(ctx, m.path, writer); errOpen == nil {

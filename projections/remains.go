@@ -71,15 +71,16 @@ func (m *ReadModel) scanThirdParty(ctx context.Context, scan scanner) (events.Th
 
 // sealAccount gives what an account's row holds: nothing of an erased one. One
 // whose key was destroyed since its events were read becomes what is left of it.
-func (m *ReadModel) sealAccount(ctx context.Context, id ulid.ULID, a events.Account) (events.Account, []byte, error) {
+func (m *ReadModel) sealAccount(ctx context.Context, id ulid.ULID, a *events.Account) ([]byte, error) {
 	if a.Erased {
-		return a, []byte{}, nil
+		return []byte{}, nil
 	}
 	content, err := m.seal(ctx, events.AccountStream(id), accountTable, a)
 	if errors.Is(err, eventstore.ErrDestroyed) {
-		return a.Remains(), []byte{}, nil
+		*a = a.Remains()
+		return []byte{}, nil
 	}
-	return a, content, err
+	return content, err
 }
 
 // sealCredential is sealAccount for a credential.

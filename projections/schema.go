@@ -50,6 +50,6 @@ CREATE INDEX credential_consumer ON credential (consumer) WHERE consumer IS NOT 
 func (m *ReadModel) logFile() LogFile {
 	return LogFile{
 		Path: m.path, Application: applicationID, Schema: schemaNumber, Tables: tables,
-		Log: m.log, Keyring: m.keys.Derive("read model"),
+		Log: m.log, Keyring: m.keys.Derive("read model"), Copy: true,
 	}
 }

@@ -74,8 +74,12 @@ func (l *lanes) readOn() (more bool) {
 // pass takes in one event and moves the position to it. It is false when the
 // event would open a lane too many: then reading waits, and the log keeps the rest.
 func (l *lanes) pass(m mark) bool {
+	if !l.party.Load().Wants(m.eventType) { // as of most
+		l.moveTo(m.position)
+		return true
+	}
 	category, account, err := m.stream.Split()
-	if err != nil || category != events.CategoryAccount || !l.party.Load().Wants(m.eventType) {
+	if err != nil || category != events.CategoryAccount {
 		l.moveTo(m.position)
 		return true
 	}

@@ -28,9 +28,10 @@ const (
 
 // Conn is konto's own connection.
 type Conn struct {
-	nc     *natsgo.Conn
-	js     jetstream.JetStream
-	closed chan struct{}
+	nc       *natsgo.Conn
+	js       jetstream.JetStream
+	embedded bool // to a server in this process
+	closed   chan struct{}
 }
 
 // Dial connects to an outside server, whose URL may carry user and password or

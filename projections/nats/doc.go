@@ -6,7 +6,8 @@
 // # Only a copy
 //
 // The log is the truth, the JetStream stream KONTO its copy. JetStream
-// acknowledges a message before it is synced, and after a power failure it may
+// acknowledges a message before it is synced, the embedded server even some
+// milliseconds before it is written, and after a power failure or a kill it may
 // hold less than it acknowledged. So nothing here relies on an acknowledgement
 // for longer than a stream can be read: deleting all of JetStream's files loses
 // nothing that the stream should still hold. Inbound facts are the exception.
@@ -15,7 +16,8 @@
 //
 // Every message names the sequence that it must follow. When one is lost, the
 // server refuses all after it, so the stream ends in a prefix of the log and
-// never has a hole. After any failure the publisher reads the stream's end and
+// never has a hole, and the acknowledgement of a batch's last message is one of
+// the whole batch. After any failure the publisher reads the stream's end and
 // goes on from there. Consumers see an event again only when the stream lost or
 // was robbed of messages; its id (ce-id, Nats-Msg-Id) is then the same.
 //

@@ -91,11 +91,18 @@ func TestErasureThatWasPublishedBeforeAKillIsMadeUpFor(t *testing.T) {
 // The bytes go, and do not only become invisible: seen in a server that does not
 // encrypt its files, where they can be looked for.
 func TestErasedBytesAreOverwritten(t *testing.T) {
+	for name, later := range map[string]bool{"written at once": false, "written later": true} {
+		t.Run(name, func(t *testing.T) { erasedBytes(t, later) })
+	}
+}
+
+func erasedBytes(t *testing.T, later bool) {
 	r := newRoom(t)
 	outside := outsideServer(t, "127.0.0.1:0", r.dir)
 	var err error
 	r.conn, err = Dial("nats://"+outside.Addr().String(), quiet)
 	must(t, err)
+	r.conn.embedded = later
 	gone, kept := r.account(0), r.account(0)
 	r.append(gone, events.AccountOpened{Email: "kanarie@example.com"})
 	r.append(kept, events.AccountOpened{Email: "control@example.com"})

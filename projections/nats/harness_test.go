@@ -231,13 +231,31 @@ func (r *room) saved() Cursor {
 // lossy is JetStream on a network that loses one message.
 type lossy struct {
 	jetstream.JetStream
+	send func(*natsgo.Msg) error
 	sent int
 	lose int // counts from 1
 }
 
-func (l *lossy) PublishMsgAsync(m *natsgo.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
+// lossy makes a publisher lose one message.
+func (p *Publisher) lossy(lose int) {
+	l := &lossy{JetStream: p.js, send: p.publishMsg, lose: lose}
+	p.js, p.publishMsg = l, l.publishMsg
+}
+
+func (l *lossy) loses() bool {
 	l.sent++
-	if l.sent == l.lose {
+	return l.sent == l.lose
+}
+
+func (l *lossy) publishMsg(m *natsgo.Msg) error {
+	if l.loses() {
+		return nil
+	}
+	return l.send(m)
+}
+
+func (l *lossy) PublishMsgAsync(m *natsgo.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
+	if l.loses() {
 		return lost{}, nil
 	}
 	return l.JetStream.PublishMsgAsync(m, opts...)

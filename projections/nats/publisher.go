@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"konto/events"
@@ -32,11 +33,13 @@ type PublisherConfig struct {
 // stream KONTO, in log order and without gaps. Its methods but State are called
 // by one goroutine.
 type Publisher struct {
-	js        jetstream.JetStream
-	cursors   Cursors
-	store     *eventstore.Store
-	retention time.Duration
-	log       *slog.Logger
+	js         jetstream.JetStream
+	publishMsg func(*natsgo.Msg) error // without an acknowledgement
+	embedded   bool
+	cursors    Cursors
+	store      *eventstore.Store
+	retention  time.Duration
+	log        *slog.Logger
 
 	cursor Cursor
 	synced bool // cursor is what the stream really held, and nothing failed since
@@ -54,7 +57,10 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Publisher{js: cfg.Conn.js, cursors: cfg.Cursors, store: cfg.Store, retention: cfg.Retention, log: cfg.Log}
+	return &Publisher{
+		js: cfg.Conn.js, publishMsg: cfg.Conn.nc.PublishMsg, embedded: cfg.Conn.embedded,
+		cursors: cfg.Cursors, store: cfg.Store, retention: cfg.Retention, log: cfg.Log,
+	}
 }
 
 // State is projections.StateFollowing, or StateWaiting while NATS is away.

@@ -3,7 +3,9 @@ package nats
 import (
 	"context"
 	"errors"
-	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,14 +73,74 @@ func TestServerStopsWhileEventsArePublished(t *testing.T) {
 	r.holds(r.published(0))
 }
 
+// The first and the last message of a batch are acknowledged, the others are not.
 func TestLostMessageLeavesNoHole(t *testing.T) {
+	for _, lose := range []int{1, 120, 299, 300} {
+		t.Run(strconv.Itoa(lose), func(t *testing.T) {
+			r := newRoom(t)
+			r.start()
+			r.account(300)
+			p := r.publisher()
+			p.lossy(lose)
+			r.follow(p)
+			r.holds(r.published(0))
+			if c := r.saved(); c.Sequence != 300 {
+				t.Errorf("cursor is %+v", c)
+			}
+		})
+	}
+}
+
+// When the server takes nothing, the last message of a batch is only out of sequence.
+func TestRefusedBatchSaysWhy(t *testing.T) {
 	r := newRoom(t)
 	r.start()
-	r.account(300)
 	p := r.publisher()
-	p.js = &lossy{JetStream: p.js, lose: 120}
-	r.follow(p)
-	r.holds(r.published(0))
+	_, err := p.Position(t.Context())
+	must(t, err)
+	cfg := r.stream().CachedInfo().Config
+	cfg.MaxMsgs, cfg.Discard = 1, jetstream.DiscardNew
+	_, err = r.conn.js.UpdateStream(t.Context(), cfg)
+	must(t, err)
+	r.account(5)
+	batch, err := r.store.ReadAll(t.Context(), 0, 5)
+	must(t, err)
+	msgs, err := messages(batch)
+	must(t, err)
+	must(t, p.send(t.Context(), msgs[:1]))
+	p.cursor.Sequence++
+	if err := p.send(t.Context(), msgs[1:]); !errors.Is(err, errUnavailable) || !strings.Contains(err.Error(), "maximum messages") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A stream that writes later can never have replicas, and what is acknowledged
+// there may be gone when the process is killed: inbound facts are nowhere else.
+func TestOnlyTheEmbeddedCopyIsWrittenLater(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	r.account(1)
+	r.follow(r.publisher())
+	r.inbound()
+	facts, err := r.conn.js.Stream(t.Context(), factsStream)
+	must(t, err)
+	outside := newRoom(t)
+	outside.account(1)
+	server := outsideServer(t, "127.0.0.1:0", outside.dir)
+	outside.conn, err = Dial(server.ClientURL(), quiet)
+	must(t, err)
+	defer outside.conn.Close()
+	outside.follow(outside.publisher())
+	for _, test := range []struct {
+		stream jetstream.Stream
+		want   jetstream.PersistModeType
+	}{
+		{r.stream(), jetstream.AsyncPersistMode}, {facts, jetstream.DefaultPersistMode}, {outside.stream(), jetstream.DefaultPersistMode},
+	} {
+		if cfg := test.stream.CachedInfo().Config; cfg.PersistMode != test.want {
+			t.Errorf("%s is persisted %v, want %v", cfg.Name, cfg.PersistMode, test.want)
+		}
+	}
 }
 
 func TestForeignMessagesDoNotStopThePublisher(t *testing.T) {
@@ -116,7 +178,8 @@ func TestMessageIsACloudEvent(t *testing.T) {
 	r.start()
 	id := ulid.Make()
 	r.append(events.AccountStream(id), events.AccountOpened{Email: "a@example.com"},
-		events.EmailChanged{PreviousEmail: "a@example.com", NewEmail: "å@example.com", How: events.EmailDirect})
+		events.EmailChanged{PreviousEmail: "a@example.com", NewEmail: "å@example.com", How: events.EmailDirect},
+		events.ProfileUpdated{FirstName: events.Set("Åsa")})
 	r.follow(r.publisher())
 	evs, err := r.store.ReadAll(t.Context(), 1, 1)
 	must(t, err)
@@ -197,27 +260,12 @@ func TestSettingsOfAnOperatorAreKept(t *testing.T) {
 	}
 }
 
-func BenchmarkPublish(b *testing.B) {
-	for _, size := range []int{1, 500, 2000} {
-		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
-			r := newRoom(b)
-			r.start()
-			r.account(size)
-			p := r.publisher()
-			_, err := p.Position(b.Context())
-			must(b, err)
-			batch, err := r.store.ReadAll(b.Context(), 0, size)
-			must(b, err)
-			var position uint64
-			b.ResetTimer()
-			for range b.N {
-				for i := range batch {
-					position++
-					batch[i].Position, batch[i].ID = position, ulid.Make()
-				}
-				must(b, p.Apply(b.Context(), batch))
-			}
-			b.ReportMetric(float64(position)/b.Elapsed().Seconds(), "msg/s")
-		})
+func TestEnvelopeKeepsNothingOfTheMessageBefore(t *testing.T) {
+	var e envelope
+	e.put(events.Message{Subject: "a", Headers: [][2]string{{"ce-id", "1"}, {"ce-source", "/konto"}}, Data: []byte("1")}, 6)
+	got := e.put(events.Message{Subject: "b", Headers: [][2]string{{"ce-id", "2"}}}, 7)
+	want := natsgo.Header{"ce-id": {"2"}, "Nats-Msg-Id": {"2"}, "Nats-Expected-Last-Sequence": {"7"}}
+	if got.Subject != "b" || got.Data != nil || !reflect.DeepEqual(got.Header, want) {
+		t.Errorf("got %s %s %v", got.Subject, got.Data, got.Header)
 	}
 }

@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -11,59 +12,101 @@ import (
 )
 
 // messages translates the account events among a batch.
-func messages(batch []events.Event) ([]*natsgo.Msg, error) {
-	msgs := make([]*natsgo.Msg, 0, len(batch))
+func messages(batch []events.Event) ([]events.Message, error) {
+	msgs := make([]events.Message, 0, len(batch))
 	for _, e := range batch {
 		m, ok, err := events.Publish(e)
 		if err != nil {
 			return nil, fmt.Errorf("publish event %s at position %d: %w", e.Type, e.Position, err)
 		}
-		if !ok {
-			continue
+		if ok {
+			msgs = append(msgs, m)
 		}
-		msg := &natsgo.Msg{Subject: m.Subject, Data: m.Data, Header: make(natsgo.Header, len(m.Headers)+2)}
-		for _, h := range m.Headers {
-			msg.Header[h[0]] = []string{h[1]}
-		}
-		msg.Header[jetstream.MsgIDHeader] = []string{e.ID.String()}
-		msgs = append(msgs, msg)
 	}
 	return msgs, nil
 }
 
-// send publishes messages without waiting for one another's acknowledgement.
-// Each names the sequence it must follow, so when one is lost or late the
-// server refuses all after it: the stream holds a prefix, never a hole, and
-// whatever was refused or left unanswered is settled by reading its end again.
-func (p *Publisher) send(ctx context.Context, msgs []*natsgo.Msg) error {
-	acks := make([]jetstream.PubAckFuture, 0, len(msgs))
+// envelope is a message on its way. One serves for all that are not acknowledged,
+// because the client copies what it sends: 14 allocations an event less.
+type envelope struct {
+	natsgo.Msg
+	values []string // of the headers, which are slices of it
+}
+
+// put puts a message into the envelope, that is to follow the one with a sequence.
+func (e *envelope) put(m events.Message, after uint64) *natsgo.Msg {
+	e.Subject, e.Data, e.values = m.Subject, m.Data, e.values[:0]
+	if e.Header == nil {
+		e.Header = natsgo.Header{}
+	}
+	clear(e.Header)
+	for _, h := range m.Headers {
+		e.set(h[0], h[1])
+		if h[0] == "ce-id" {
+			e.set(jetstream.MsgIDHeader, h[1])
+		}
+	}
+	e.set(jetstream.ExpectedLastSeqHeader, strconv.FormatUint(after, 10))
+	return &e.Msg
+}
+
+func (e *envelope) set(name, value string) {
+	e.values = append(e.values, value)
+	e.Header[name] = e.values[len(e.values)-1 : len(e.values) : len(e.values)]
+}
+
+// send publishes messages and returns when the server has them all. Each names the
+// sequence it must follow, so when one is lost or late the server refuses all
+// after it: the stream holds a prefix, never a hole, and the last one's
+// acknowledgement stands for all. (One for each costs a quarter more.) The first
+// is acknowledged too: it says why when the server takes nothing, where the last
+// would only be out of sequence. Whatever was refused or left unanswered is
+// settled by reading the stream's end again.
+func (p *Publisher) send(ctx context.Context, msgs []events.Message) error {
+	var reused envelope
+	var first, last jetstream.PubAckFuture
 	var failed error
-	for i, msg := range msgs {
-		ack, err := p.js.PublishMsgAsync(msg,
-			jetstream.WithExpectLastSequence(p.cursor.Sequence+uint64(i)),
-			jetstream.WithRetryAttempts(0)) // a retry would come after its successors
-		if err != nil {
-			failed = unavailable("publish", err)
+	for i, m := range msgs {
+		after := p.cursor.Sequence + uint64(i)
+		switch i {
+		case 0:
+			first, failed = p.publishAcked(m, after)
+		case len(msgs) - 1:
+			last, failed = p.publishAcked(m, after)
+		default:
+			failed = p.publishMsg(reused.put(m, after))
+		}
+		if failed != nil {
+			failed = unavailable("publish", failed)
 			break
 		}
-		acks = append(acks, ack)
 	}
-	for i, ack := range acks {
-		// All are awaited, so that nothing is under way when the stream's end is
-		// read; only the first failure says why.
-		if err := await(ctx, ack, p.cursor.Sequence+uint64(i)+1); err != nil && failed == nil {
-			failed = err
-		}
+	// Both are awaited, so that nothing is under way when the stream's end is
+	// read; only the first failure says why.
+	if err := await(ctx, first, p.cursor.Sequence+1); failed == nil {
+		failed = err
+	}
+	if err := await(ctx, last, p.cursor.Sequence+uint64(len(msgs))); failed == nil {
+		failed = err
 	}
 	return failed
+}
+
+// publishAcked publishes a message that is to be acknowledged, after the one with a
+// sequence. It is not tried again: that would come after its successors.
+func (p *Publisher) publishAcked(m events.Message, after uint64) (jetstream.PubAckFuture, error) {
+	return p.js.PublishMsgAsync(new(envelope).put(m, after), jetstream.WithRetryAttempts(0))
 }
 
 // await waits for a message's acknowledgement, which must say that it is stored
 // where it belongs. One server checks the expected sequence before the id, so
 // its "duplicate" means that the id was stored earlier, and perhaps purged
 // since; a cluster checks the id first, so there it may as well be the answer to
-// a message that is in its place.
+// a message that is in its place. There may be nothing to wait for.
 func await(ctx context.Context, ack jetstream.PubAckFuture, want uint64) error {
+	if ack == nil {
+		return nil
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -118,6 +118,9 @@ func options(cfg ServerConfig) (*server.Options, error) {
 		// truth, and the publisher sends again what a power failure took.
 		JetStreamKey:    string(cfg.Key),
 		JetStreamCipher: server.AES,
+		// Each account is a subject of its own: the cache of a thousand subjects
+		// would be filled and thrown away all the time (1 to 2 µs a message).
+		NoSublistCache: true,
 	}
 	if cfg.Listen == "off" {
 		opts.DontListen = true
@@ -168,12 +171,16 @@ func (s *Server) URL() string {
 
 // Dial opens konto's own connection, in process.
 func (s *Server) Dial() (*Conn, error) {
-	return connect("", s.log,
+	conn, err := connect("", s.log,
 		natsgo.InProcessServer(s.srv),
 		natsgo.Token(s.guard.secret),
 		// Nobody can subscribe to an inbox that nobody can name, so no consumer
 		// reads the replies to konto's requests.
 		natsgo.CustomInboxPrefix("_KONTO."+rand.Text()))
+	if err == nil {
+		conn.embedded = true
+	}
+	return conn, err
 }
 
 // Disconnect closes the connections of the named consumers and senders

@@ -54,9 +54,14 @@ type message struct {
 // openStream returns the stream, made or changed to what konto needs. What an
 // operator may have set on an outside server, such as replicas, is kept.
 func (p *Publisher) openStream(ctx context.Context) (jetstream.Stream, error) {
-	return openStream(ctx, p.js, jetstream.StreamConfig{
-		Name: streamName, Storage: jetstream.FileStorage, MaxConsumers: maxConsumers,
-	}, p.shape)
+	first := jetstream.StreamConfig{Name: streamName, Storage: jetstream.FileStorage, MaxConsumers: maxConsumers}
+	if p.embedded {
+		// Written within 8 ms, many messages at a time, instead of one by one: 2 µs
+		// of 16 less for each. What a killed process takes along is published again.
+		// Not on an outside server: a stream in this mode can never have replicas.
+		first.PersistMode = jetstream.AsyncPersistMode
+	}
+	return openStream(ctx, p.js, first, p.shape)
 }
 
 // openStream makes a stream that begins as first, or changes the one that is
