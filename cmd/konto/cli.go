@@ -73,6 +73,7 @@ type cli struct {
 		Tail eventsTail `cmd:"" help:"Show events as they happen, until interrupted."`
 	} `cmd:"" help:"The log of all events."`
 	Verify verifyCommand `cmd:"" help:"Check the log and all that follows from it."`
+	Bench  benchCommand  `cmd:"" help:"Measure a fresh or a running konto."`
 }
 
 const defaultData = "konto-data"

@@ -37,6 +37,7 @@ var livesIn = map[string]string{
 	"github.com/google/":            "events/schema",
 	"github.com/alecthomas/kong":    "cmd",
 	"github.com/schollz/":           "cmd",
+	"github.com/HdrHistogram/":      "cmd",
 	"golang.org/x/term":             "cmd",
 }
 

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"konto/cmd/konto/bench"
+)
+
+type benchCommand struct {
+	Accounts    int     `name:"accounts" default:"10000" placeholder:"N" help:"Accounts to spread the load over."`
+	Connections int     `name:"connections" default:"64" placeholder:"N" help:"Connections of the load, each with one request at a time."`
+	Seconds     float64 `name:"seconds" default:"5" placeholder:"N" help:"Length of each measurement."`
+
+	URL     string `name:"url" placeholder:"URL" help:"Measure this running konto over HTTP, and change the accounts of --targets."`
+	Targets string `name:"targets" placeholder:"FILE" help:"Lines of /api/v2/me, a tab and an account's key, for --url."`
+	Prepare string `name:"prepare" placeholder:"DIR" help:"Measure nothing; make DIR/data, with accounts, and DIR/targets for a load generator."`
+
+	Growth     bool  `name:"growth" help:"Measure how latency and memory grow with the log and with the accounts."`
+	Events     []int `name:"events" default:"10000,100000,1000000" placeholder:"N,..." help:"Lengths of the log for --growth."`
+	OfAccounts []int `name:"of-accounts" default:"1000,10000,100000" placeholder:"N,..." help:"Numbers of accounts for --growth."`
+}
+
+func (c *benchCommand) Help() string {
+	return `Makes a konto in a scratch folder beside the data folder, on whose disk it is thus measured, and removes it afterwards; the
+data folder is not touched. The server is a process of its own, on ports of its own; the load comes from this one, and
+takes a part of the same CPUs. With --growth up to the largest of --events is written, some 1 GB a million.
+
+Examples:
+
+    konto bench
+    konto bench --json --seconds 10 --data /var/lib/konto
+    konto bench --growth --events 10000,10000000 --of-accounts 1000,1000000
+    konto bench --url http://127.0.0.1:8080 --targets prepared/targets
+    konto bench --prepare prepared --accounts 10001`
+}
+
+// Validate is called by kong.
+func (c *benchCommand) Validate() error {
+	switch {
+	case c.Accounts < 1 || c.Accounts > 1_000_000:
+		return errors.New("--accounts is from 1 to 1000000")
+	case c.Connections < 1 || c.Connections > 10_000:
+		return errors.New("--connections is from 1 to 10000")
+	case !(c.Seconds >= 0.1 && c.Seconds <= 3600):
+		return errors.New("--seconds is from 0.1 to 3600")
+	case (c.URL == "") != (c.Targets == ""):
+		return errors.New("--url and --targets go together")
+	case c.URL != "" && c.Prepare != "", c.URL != "" && c.Growth, c.Prepare != "" && c.Growth:
+		return errors.New("--url, --prepare and --growth exclude each other")
+	}
+	if err := checkSizes("--events", c.Events, 100, 100_000_000); err != nil {
+		return err
+	}
+	if err := checkSizes("--of-accounts", c.OfAccounts, 1, 1_000_000); err != nil {
+		return err
+	}
+	if c.URL != "" {
+		if _, err := bench.ParseServer(c.URL); err != nil {
+			return fmt.Errorf("--url: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkSizes wants what grows.
+func checkSizes(flag string, sizes []int, least, most int) error {
+	for i, size := range sizes {
+		if size < least || size > most || i > 0 && size <= sizes[i-1] {
+			return fmt.Errorf("%s are from %d to %d, each greater than the one before", flag, least, most)
+		}
+	}
+	return nil
+}
+
+// benching is a bench under way.
+type benching struct {
+	*benchCommand
+	out    *output
+	report bench.Report
+	parts  uint64 // that were measured
+	of     uint64
+}
+
+func (c *benchCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
+	m := newMeter(stderr)
+	defer m.clear()
+	b := &benching{benchCommand: c, out: newMeteredOutput(stdout, l.json, m)}
+	b.report = bench.Report{Machine: bench.ThisMachine(), Connections: c.Connections, Seconds: c.Seconds}
+	if c.Prepare != "" {
+		return errors.Join(b.prepare(ctx), b.out.flush())
+	}
+	var err error
+	if c.URL != "" {
+		err = b.measureRunning(ctx)
+	} else {
+		measure := b.measureFresh
+		if c.Growth {
+			measure = b.measureGrowth
+		}
+		err = b.inScratch(l.folder(), func(folder string) error { return measure(ctx, folder) })
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // what else failed, failed because it was cut off
+	}
+	if err != nil {
+		return err
+	}
+	if b.out.json {
+		err = b.out.object(&b.report)
+	} else {
+		err = b.report.Print(b.out.to)
+	}
+	return errors.Join(err, b.out.flush())
+}
+
+// inScratch makes a folder beside the data folder: a place for temporary files is
+// often in memory, where a sync costs nothing.
+func (b *benching) inScratch(data string, do func(folder string) error) (err error) {
+	folder, err := os.MkdirTemp(filepath.Dir(filepath.Clean(data)), "konto-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	return do(folder)
+}
+
+// measured tells that one more of the parts is done.
+func (b *benching) measured() {
+	b.parts++
+	b.out.progress(uint64(float64(b.parts)*b.Seconds), uint64(float64(b.of)*b.Seconds), "seconds of measurements")
+}
+
+func (b *benching) measureRunning(ctx context.Context) error {
+	file, err := os.Open(b.Targets)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	targets, err := bench.ReadTargets(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", b.Targets, err)
+	}
+	server, err := bench.ParseServer(b.URL)
+	if err != nil {
+		return err
+	}
+	b.of, b.report.Accounts = 4, len(targets)
+	b.report.HTTP, err = b.subject(server, 0, targets).HTTP(ctx, b.measured)
+	return err
+}
+
+func (b *benching) subject(server bench.Server, process bench.Process, targets []bench.Target) bench.Subject {
+	return bench.Subject{Server: server, Process: process, Targets: targets, Connections: b.Connections, Length: b.length()}
+}
+
+func (b *benching) length() time.Duration { return time.Duration(b.Seconds * float64(time.Second)) }
+
+// prepare furnishes a data folder and stops there.
+func (b *benching) prepare(ctx context.Context) error {
+	data, targets := filepath.Join(b.Prepare, "data"), filepath.Join(b.Prepare, "targets")
+	if !missing(data) || !missing(targets) {
+		return fmt.Errorf("%s is prepared already", b.Prepare)
+	}
+	f, err := b.furnish(ctx, data)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(data))
+	}
+	file, err := os.OpenFile(targets, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(bench.WriteTargets(file, f.targets()), file.Close()); err != nil {
+		return err
+	}
+	return b.out.row(struct {
+		Data    string `json:"data"`
+		Targets string `json:"targets"`
+	}{data, targets}, "konto serve --data %s --rate-limit off\nkonto bench --url http://127.0.0.1:8080 --targets %s", data, targets)
+}
+
+// furnish makes a house with accounts, and closes it.
+func (b *benching) furnish(ctx context.Context, folder string) (*filling, error) {
+	f, err := newFilling(ctx, folder, b.out.progress)
+	if err != nil {
+		return nil, err
+	}
+	if err = f.openAccounts(ctx, b.Accounts); err == nil {
+		err = f.caughtUp(ctx)
+	}
+	return f, errors.Join(err, f.close())
+}
