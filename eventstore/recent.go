@@ -82,16 +82,35 @@ func (r *recent) forget(streams ...events.Stream) {
 // this process has just appended. It may return fewer events than limit although
 // there are more, but at least one if there is any. What the events' Data hold is
 // shared and must not be changed.
-func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) ([]events.Event, error) {
-	evs, missing := s.recent.after(after, limit)
-	if missing > 0 {
-		return s.ReadAll(ctx, after, missing)
+func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) (all []events.Event, err error) {
+	for len(all) < limit {
+		kept, missing := s.recent.after(after, limit-len(all))
+		if missing == limit-len(all) && len(all) > 0 {
+			break // most often it is the end of the log
+		}
+		if missing > 0 {
+			kept, err = s.ReadAll(ctx, after, missing)
+		} else {
+			kept, err = s.shred(ctx, kept)
+		}
+		// Read on where other nodes' events are between those in memory: a page is
+		// a batch of the follower's, and has to be worth one.
+		all = append(all, kept...)
+		if err != nil || len(kept) == 0 {
+			break
+		}
+		after = kept[len(kept)-1].Position
 	}
+	return all, err
+}
+
+// shred makes events from memory what they would be if they were read from the log:
+// without its key an event cannot be. After an error, those before it are returned.
+func (s *Store) shred(ctx context.Context, evs []events.Event) ([]events.Event, error) {
 	for i, e := range evs {
 		if !events.Sealed(e.Type) {
 			continue
 		}
-		// As if it were read from the log: without its key an event cannot be.
 		if _, err := s.keys.Cipher(ctx, e.Stream); errors.Is(err, ErrDestroyed) {
 			evs[i] = shredded(e)
 		} else if err != nil {
