@@ -18,6 +18,11 @@ import (
 const (
 	defaultRetention = 7 * 24 * time.Hour
 	retryDelay       = 250 * time.Millisecond
+
+	// saveEvery is how often the cursor is saved while all goes well. What was
+	// published since is found in the stream itself, as after a crash; to save it with
+	// each batch is a sync, for which the read model waits too.
+	saveEvery = time.Second
 )
 
 // PublisherConfig configures the publisher.
@@ -42,8 +47,9 @@ type Publisher struct {
 	log        *slog.Logger
 
 	cursor Cursor
-	synced bool // cursor is what the stream really held, and nothing failed since
-	filled bool // the stream held messages then, or got some since
+	saved  time.Time // when the cursor was
+	synced bool      // cursor is what the stream really held, and nothing failed since
+	filled bool      // the stream held messages then, or got some since
 	away   atomic.Bool
 }
 
@@ -80,7 +86,7 @@ func (p *Publisher) Position(ctx context.Context) (uint64, error) {
 }
 
 // Apply publishes the account events of a batch and returns when all are
-// acknowledged and the cursor is saved. It waits for NATS until ctx ends. When
+// acknowledged; the cursor is saved every second. It waits for NATS until ctx ends. When
 // the stream lost messages meanwhile, they are published first.
 func (p *Publisher) Apply(ctx context.Context, batch []events.Event) error {
 	if len(batch) == 0 {
@@ -115,7 +121,8 @@ func (p *Publisher) persist(ctx context.Context, step func(context.Context) erro
 		if !errors.Is(err, errUnavailable) {
 			return err
 		}
-		if !p.away.Swap(true) {
+		// Of a batch that was cut off something was stored; the next try says why.
+		if !errors.Is(err, errCutOff) && !p.away.Swap(true) {
 			p.log.Warn("events wait for NATS in the log", "error", err)
 		}
 		select {
@@ -234,9 +241,13 @@ func (p *Publisher) publishPart(ctx context.Context, part []events.Event) error 
 	next := p.cursor
 	next.Position, next.Event = part[len(part)-1].Position, part[len(part)-1].ID
 	next.Sequence += uint64(len(msgs))
+	p.cursor, p.filled = next, p.filled || len(msgs) > 0
+	if time.Since(p.saved) < saveEvery {
+		return nil
+	}
 	if err := saveCursor(ctx, p.cursors, next); err != nil {
 		return err
 	}
-	p.cursor, p.filled = next, p.filled || len(msgs) > 0
+	p.saved = time.Now()
 	return nil
 }

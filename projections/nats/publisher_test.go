@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"reflect"
 	"strconv"
 	"strings"
@@ -37,8 +38,30 @@ func TestPublishesInOrderWithoutGapsOverARestart(t *testing.T) {
 		t.Fatalf("log has %d account events", len(want))
 	}
 	r.holds(want)
-	if c := r.saved(); c.Position != 10_000 || c.Sequence != 10_000 {
-		t.Fatalf("cursor is %+v", c)
+	if position, err := r.publisher().Position(t.Context()); err != nil || position != 10_000 {
+		t.Fatalf("the next one goes on after %d, %v", position, err)
+	}
+}
+
+func TestCursorIsSavedOnceASecond(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	p := r.publisher()
+	r.account(1)
+	r.follow(p)
+	r.account(1)
+	r.follow(p)
+	if c := r.saved(); c.Position != 1 {
+		t.Errorf("saved %+v although it was a moment ago", c)
+	}
+	if position, err := r.publisher().Position(t.Context()); err != nil || position != 2 {
+		t.Errorf("who begins with that cursor goes on after %d, %v", position, err)
+	}
+	p.saved = time.Now().Add(-saveEvery)
+	r.account(1)
+	r.follow(p)
+	if c := r.saved(); c.Position != 3 || c.Sequence != 3 {
+		t.Errorf("saved %+v a second later", c)
 	}
 }
 
@@ -112,6 +135,46 @@ func TestRefusedBatchSaysWhy(t *testing.T) {
 	if err := p.send(t.Context(), msgs[1:]); !errors.Is(err, errUnavailable) || !strings.Contains(err.Error(), "maximum messages") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A message amid a batch is not acknowledged, and what comes after it is only out of sequence.
+func TestRefusalAmidABatchIsLoggedWithItsReason(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	ctx, cancel := context.WithCancel(t.Context())
+	logged := &firstLine{written: cancel}
+	p := NewPublisher(PublisherConfig{Conn: r.conn, Cursors: r.cursors, Store: r.store, Log: slog.New(slog.NewTextHandler(logged, nil))})
+	_, err := p.Position(t.Context())
+	must(t, err)
+	cfg := r.stream().CachedInfo().Config
+	cfg.MaxMsgSize = 2000
+	_, err = r.conn.js.UpdateStream(t.Context(), cfg)
+	must(t, err)
+	r.account(3)
+	r.append(events.AccountStream(ulid.Make()), events.ProfileUpdated{FirstName: events.Set(strings.Repeat("x", 3000))})
+	r.account(3)
+	batch, err := r.store.ReadAll(t.Context(), 0, 7)
+	must(t, err)
+	if err := p.Apply(ctx, batch); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if !strings.Contains(logged.text, "message size exceeds maximum") {
+		t.Errorf("logged was %s", logged.text)
+	}
+}
+
+// firstLine keeps the first line of a log, and tells when it was written.
+type firstLine struct {
+	text    string
+	written func()
+}
+
+func (l *firstLine) Write(line []byte) (int, error) {
+	if l.text == "" {
+		l.text = string(line)
+		l.written()
+	}
+	return len(line), nil
 }
 
 // A stream that writes later can never have replicas, and what is acknowledged

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -88,8 +89,22 @@ func (p *Publisher) send(ctx context.Context, msgs []events.Message) error {
 	}
 	if err := await(ctx, last, p.cursor.Sequence+uint64(len(msgs))); failed == nil {
 		failed = err
+		if outOfSequence(err) {
+			failed = fmt.Errorf("%w: %w", errCutOff, err)
+		}
 	}
 	return failed
+}
+
+// errCutOff is matched when the first message of a batch was stored and the last was
+// out of sequence: one between them was lost or refused, and nobody was told why. It
+// is the first of the next batch, which is acknowledged.
+var errCutOff = errors.New("a message amid the batch was not stored")
+
+func outOfSequence(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) &&
+		(refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // publishAcked publishes a message that is to be acknowledged, after the one with a
