@@ -145,6 +145,10 @@ func replayPrefix(prefix string) (string, error) {
 			return "", fmt.Errorf("%w: each of its parts, between dots, is made of letters, digits, - and _", ErrReplayPrefix)
 		}
 	}
+	// A server closes the connection of who sends a line of 4 KiB, for good, and konto has no other.
+	if len(prefix) > 256 {
+		return "", fmt.Errorf("%w: it has %d bytes, more than 256", ErrReplayPrefix, len(prefix))
+	}
 	if strings.HasPrefix(prefix, "_") {
 		return "", fmt.Errorf("%w: subjects that begin with _ are NATS's own", ErrReplayPrefix)
 	}

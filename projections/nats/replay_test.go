@@ -97,6 +97,7 @@ func TestReplayPrefixes(t *testing.T) {
 		"konto.account.": "", "konto.account": "", "konto.account.x": "", "konto": "", "konto.inbound.facts": "", "konto.replays": "",
 		"KONTO": "", "Konto.account": "", "konto.Replay": "", "KONTO.replay": "", "kontor": "kontor.", "crm.konto": "crm.konto.", // NATS tells case apart, people do not
 		"$JS": "", "$JS.API": "", "$SYS": "", "_INBOX": "", "_INBOX.a": "", "a..b": "", ".": "", ".a": "", "*": "", ">": "", "a.*": "", "a.>": "", "a b": "", "a\tb": "", "å": "", "a.b..": "",
+		strings.Repeat("a", 5000): "", strings.Repeat("a", 255): strings.Repeat("a", 255) + ".",
 	} {
 		got, err := replayPrefix(prefix)
 		if got != want || (want == "") != errors.Is(err, ErrReplayPrefix) {
