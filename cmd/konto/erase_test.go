@@ -150,6 +150,28 @@ func TestInterruptedErasureIsFinishedAtTheNextStart(t *testing.T) {
 	}
 }
 
+// An erasure that has to be done again is not done because of its first proof: should
+// only the account's key be destroyed by then, its credentials' keys are still there.
+func TestErasureThatIsCutOffWhenDoneAgainIsFinished(t *testing.T) {
+	l := newLeaving(t)
+	first := mustJSON(t, l.in("account", "erase", "anna@example.com", "--yes")...)["proof"].(string)
+	h := l.house()
+	e := &erasure{house: h, account: l.id, meta: itself(), again: true, caughtUp: h.catchUpAlone}
+	if err := e.steps()[0](t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := h.isErased(t.Context(), l.id); done || err != nil {
+		t.Errorf("it is erased: %v, %v", done, err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.isGone()
+	if again := mustJSON(t, l.in("account", "erase", l.id.String(), "--yes")...)["proof"]; again == first {
+		t.Error("it has the proof of the erasure before")
+	}
+}
+
 // copied copies files of a data folder that nobody holds.
 func copied(t *testing.T, from, to string, names ...string) {
 	t.Helper()

@@ -53,7 +53,8 @@ func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp fu
 			continue
 		}
 		e := &erasure{house: h, account: id, meta: itself(), again: true, caughtUp: caughtUp}
-		if err := e.run(ctx); err != nil {
+		if err := e.runAgain(ctx); err != nil {
+			h.store.Forget(e.stream()) // whose clear events nobody is given once the key is gone
 			if err := h.keys.Destroy(ctx, e.stream()); err != nil {
 				return err
 			}
@@ -61,6 +62,19 @@ func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp fu
 		}
 	}
 	return nil
+}
+
+// runAgain is run in a house where older keys may have been put back: a read model that
+// was made since can tell neither what they read nor whose the credentials are.
+func (e *erasure) runAgain(ctx context.Context) error {
+	err := e.run(ctx)
+	if !errors.Is(err, eventstore.ErrSealBroken) {
+		return err
+	}
+	if _, rebuilt := e.house.model.Rebuild(ctx, projections.RebuildConfig{}); rebuilt != nil {
+		return errors.Join(err, rebuilt)
+	}
+	return e.run(ctx)
 }
 
 // isErased tells whether nothing is left to do: the erasure was proven, the log

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -57,7 +59,7 @@ func (h *house) forgetLetters(ctx context.Context) error {
 	}
 	err = h.inbound.Forget(ctx, func(text []byte) bool {
 		text = spoken(text)
-		return slices.ContainsFunc(names, func(name []byte) bool { return bytes.Contains(text, name) })
+		return slices.ContainsFunc(names, func(name []byte) bool { return isNamed(text, name) })
 	})
 	if err != nil {
 		return err
@@ -69,6 +71,30 @@ func (h *house) forgetLetters(ctx context.Context) error {
 	}
 	return nil
 }
+
+// isNamed tells whether a text has a name. An address that is part of a longer one is
+// somebody else's: what others sent of hanna@example.com stays when anna@example.com is
+// erased. A dash or the like joins nothing, since senders make ids of messages that way.
+func isNamed(text, name []byte) bool {
+	if !bytes.ContainsRune(name, '@') {
+		return bytes.Contains(text, name)
+	}
+	for from := 0; ; from++ {
+		at := bytes.Index(text[from:], name)
+		if at < 0 {
+			return false
+		}
+		from += at
+		before, size := utf8.DecodeLastRune(text[:from])
+		after, _ := utf8.DecodeRune(text[from+len(name):])
+		escape := bytes.HasSuffix(text[:from-size], []byte(`\`)) // as the n of \n
+		if (!isOfAName(before) || escape) && !isOfAName(after) {
+			return true
+		}
+	}
+}
+
+func isOfAName(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // forgetLetters does what erasures left to do while NATS was away or no server ran,
 // as soon as it can be done.

@@ -23,6 +23,21 @@ func TestLettersAreReadAsTheyAreMeant(t *testing.T) {
 	}
 }
 
+func TestNameInALongerOneIsAnothers(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"account":"anna@example.com"}`: true, "anna@example.com": true, "fact-anna@example.com-17": true, "åanna@example.com. anna@example.com.": true,
+		`"says:\nanna@example.com"`: true, "\xffanna@example.com\xff": true, "hanna@example.com": false, "åanna@example.com": false,
+		"7anna@example.com anna@example.community": false, "": false,
+	} {
+		if got := isNamed([]byte(text), []byte("anna@example.com")); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	if !isNamed([]byte("client01m80vsz7n2ybkra6h75aeezxp"), []byte("01m80vsz7n2ybkra6h75aeezxp")) {
+		t.Error("an id is nobody else's, whatever it is in")
+	}
+}
+
 // gossip serves an account, with letters about it and about another one, that
 // nobody could record.
 type gossip struct {
@@ -57,14 +72,17 @@ func (g *gossip) untilLetters(n int) []map[string]any {
 
 func TestErasedAccountsLettersGo(t *testing.T) {
 	g := newGossip(t)
+	g.registry.send(`{"account":"hanna@example.com","unknown":1}`)
+	g.untilLetters(5)
 	must(t, g.in("account", "erase", "anna@example.com", "--yes")...)
-	if left := mustLines(t, g.in("inbound", "dead-letters")...); len(left) != 1 || left[0]["body"] != `{"account":"other@example.com","unknown":1}` {
+	left := mustLines(t, g.in("inbound", "dead-letters")...)
+	if len(left) != 2 || left[0]["body"] != `{"account":"other@example.com","unknown":1}` || left[1]["body"] != `{"account":"hanna@example.com","unknown":1}` {
 		t.Errorf("left are %v", left)
 	}
 	for _, member := range []string{"verified", "unknown"} {
 		g.registry.send(fmt.Sprintf(`{"account":"acct_%s","%s":true}`, g.id, member), "Nats-Msg-Id", "about anna")
 	}
-	for _, letter := range g.untilLetters(3)[1:] {
+	for _, letter := range g.untilLetters(4)[2:] {
 		if letter["body"] != nil && letter["body"] != "" || letter["messageId"] != nil || letter["reason"] == "" || letter["from"] != "registry" {
 			t.Errorf("a letter of later says %v", letter)
 		}

@@ -82,8 +82,10 @@ func (e *erasure) mustBeKnown(ctx context.Context) error {
 	return err
 }
 
+// intend takes the proof back of an erasure that has to be done again: should this one
+// be cut off, what is left is found by that alone.
 func (e *erasure) intend(context.Context) error {
-	if _, known := e.house.erasures.of(e.account); known {
+	if known, ok := e.house.erasures.of(e.account); ok && (known.Proof == "" || !e.again) {
 		return nil
 	}
 	return e.house.erasures.add(erasureLine{Account: e.account, Intended: now()})

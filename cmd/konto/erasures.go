@@ -33,6 +33,9 @@ import (
 // nor spare one. It has no key, because a ledger may outlive its keyring, as at an
 // import, and who can write to the folder can do worse. verify checks the proofs too.
 //
+// The last line of an account counts: one that is intended again, since an older file was
+// put back, is not done, whatever the proof before it says.
+//
 // A line is durable before the next step, so one that a crash cut off at the end
 // is of an erasure that had not begun, or is done again: it is dropped. Any other
 // line that cannot be read is damage, and an error.
@@ -76,6 +79,9 @@ func (l erasureLine) text() ([]byte, error) {
 	text, err := json.Marshal(l)
 	return append(text, '\n'), err
 }
+
+// errShortLedger refuses to go on behind lines that were taken away meanwhile.
+var errShortLedger = errors.New("lines of it are gone; put the file back, or restart konto, which adds who the log knows to be erased")
 
 // readErasureLine reads a line that is, to the byte, as text makes it.
 func readErasureLine(text []byte) (l erasureLine, ok bool) {
@@ -125,7 +131,7 @@ func readErasures(path string, each func(number int, line erasureLine) error) (s
 // checkErasures checks the file as it is, and its proofs as those of this keyring.
 func (h *house) checkErasures(context.Context) error {
 	key := webhook.TokenKey(h.keys.Derive)
-	_, err := readErasures(h.file(erasuresName), func(number int, l erasureLine) error {
+	size, err := readErasures(h.file(erasuresName), func(number int, l erasureLine) error {
 		if l.Proof == "" {
 			return nil
 		}
@@ -134,20 +140,28 @@ func (h *house) checkErasures(context.Context) error {
 		}
 		return nil
 	})
+	if err == nil && h.erasures != nil && size < h.erasures.written() {
+		err = errShortLedger
+	}
 	return err
+}
+
+func (l *erasures) written() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.size
 }
 
 // take adds a line to what is known.
 func (l *erasures) take(line erasureLine) {
-	known, ok := l.known[line.Account]
-	if !ok {
+	if _, ok := l.known[line.Account]; !ok {
 		l.order = append(l.order, line.Account)
-		known.At = line.Intended
 	}
-	if line.Proof != "" {
-		known = erased{line.Erased, line.Proof}
+	if line.Proof == "" {
+		l.known[line.Account] = erased{At: line.Intended}
+		return
 	}
-	l.known[line.Account] = known
+	l.known[line.Account] = erased{line.Erased, line.Proof}
 }
 
 // of returns what is known of an account.
@@ -190,6 +204,9 @@ func (l *erasures) write(text []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	if info, err := file.Stat(); err != nil || info.Size() < l.size {
+		return errors.Join(errShortLedger, err)
+	}
 	if err := file.Truncate(l.size); err != nil {
 		return err
 	}

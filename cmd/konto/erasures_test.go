@@ -93,6 +93,19 @@ func TestTornEndOfTheLedgerIsOverwritten(t *testing.T) {
 	}
 }
 
+func TestLedgerThatGotShorterIsNotWrittenTo(t *testing.T) {
+	l := newLeaving(t)
+	must(t, l.in("account", "erase", "anna@example.com", "--yes")...)
+	serve(t, l.folder)
+	verifies(t, l.folder)
+	if err := os.Remove(filepath.Join(l.folder, erasuresName)); err != nil {
+		t.Fatal(err)
+	}
+	verifies(t, l.folder, erasuresName, "lines of it are gone")
+	refused(t, exitFailed, konto(t, l.in("account", "erase", "other@example.com", "--yes")...), "lines of it are gone")
+	must(t, l.in("account", "show", "other@example.com")...)
+}
+
 func TestDamagedLedgerOfErasuresKeepsKontoFromStarting(t *testing.T) {
 	folder := furnished(t)
 	whole := intended(t, ulid.Make())

@@ -74,7 +74,7 @@ func checkSettled(folder string) error {
 		return err
 	}
 	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), incomingPrefix) {
+		if _, ok := incomingStamp(entry.Name()); ok {
 			return errUnsettled
 		}
 	}
@@ -92,13 +92,21 @@ func settleIncoming(folder string) error {
 		return err
 	}
 	for _, entry := range entries {
-		if stamp, ok := strings.CutPrefix(entry.Name(), incomingPrefix); ok {
+		if stamp, ok := incomingStamp(entry.Name()); ok {
 			if err := settle(folder, stamp); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// incomingStamp reads the time in a name that commitIncoming gave; a folder that is
+// only called alike is somebody's, and stays.
+func incomingStamp(name string) (stamp string, ok bool) {
+	stamp, ok = strings.CutPrefix(name, incomingPrefix)
+	_, err := time.Parse(stampLayout, stamp)
+	return stamp, ok && err == nil
 }
 
 func settle(folder, stamp string) error {

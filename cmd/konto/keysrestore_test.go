@@ -91,6 +91,30 @@ func TestRestoredKeysBringNobodyBack(t *testing.T) {
 	l.isGone()
 }
 
+// A read model that was made since the erasure cannot tell whose the keys and sessions
+// are, and cannot read what can be read again.
+func TestRestoredKeysBringNobodyBackBesideANewerReadModel(t *testing.T) {
+	for name, again := range map[string]func(l *leaving, copied string){
+		"restored": func(l *leaving, copied string) { must(t, l.in("keys", "restore", copied)...) },
+		"by hand":  func(l *leaving, copied string) { overwritten(t, copied, filepath.Join(l.folder, "keys.db")) },
+		"ledger lost": func(l *leaving, copied string) {
+			if err := os.Remove(filepath.Join(l.folder, erasuresName)); err != nil {
+				t.Fatal(err)
+			}
+			must(t, l.in("keys", "restore", copied)...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLeaving(t)
+			copied := mustJSON(t, l.in("keys", "backup", t.TempDir())...)["file"].(string)
+			must(t, l.in("account", "erase", "anna@example.com", "--yes")...)
+			must(t, l.in("replay", "read-model")...)
+			again(l, copied)
+			l.isGone()
+		})
+	}
+}
+
 // What was there can be put back, should the copy be the wrong one.
 func TestKeysRestoreCanBeUndone(t *testing.T) {
 	folder, copied := crashedFolder(t)
@@ -121,17 +145,22 @@ func TestKeysThatDoNotFitAreRefused(t *testing.T) {
 	flipped[bytes.Index(good, []byte("account-"))+80] ^= 1 // in a wrapped key
 	inUse := write("use.db", good)
 	write("use.db-wal", []byte("not empty"))
+	linked := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(inUse, linked); err != nil {
+		t.Fatal(err)
+	}
 	elsewhere := furnished(t)
 	for name, test := range map[string]struct{ file, says string }{
-		"missing":            {filepath.Join(dir, "none.db"), "no such file"},
-		"empty":              {write("empty.db", nil), "not a SQLite database"},
-		"garbage":            {write("garbage.db", bytes.Repeat([]byte("garbage "), 4000)), "not a SQLite database"},
-		"half of it":         {write("half.db", good[:len(good)/2]), "is not good"},
-		"a flipped byte":     {write("flipped.db", flipped), "damaged"},
-		"a log":              {filepath.Join(folder, "log.db"), "is not good"},
-		"another master key": {filepath.Join(elsewhere, "keys.db"), "master key is not the one"},
-		"in use":             {inUse, "with a write-ahead log beside it"},
-		"older than the log": {older, "does not fit the log: the keys are older than the log's position 2"},
+		"missing":              {filepath.Join(dir, "none.db"), "no such file"},
+		"empty":                {write("empty.db", nil), "not a SQLite database"},
+		"garbage":              {write("garbage.db", bytes.Repeat([]byte("garbage "), 4000)), "not a SQLite database"},
+		"half of it":           {write("half.db", good[:len(good)/2]), "is not good"},
+		"a flipped byte":       {write("flipped.db", flipped), "damaged"},
+		"a log":                {filepath.Join(folder, "log.db"), "is not good"},
+		"another master key":   {filepath.Join(elsewhere, "keys.db"), "master key is not the one"},
+		"in use":               {inUse, "with a write-ahead log beside it"},
+		"a link to one in use": {linked, "with a write-ahead log beside it"},
+		"older than the log":   {older, "does not fit the log: the keys are older than the log's position 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := konto(t, "keys", "restore", test.file, "--data", folder)
@@ -205,13 +234,18 @@ func TestRestoreTakesKeysAlong(t *testing.T) {
 	}
 	refused(t, exitFailed, konto(t, "restore", backup, "--data", folder), "there is no keys.db", "--keys")
 	refused(t, exitFailed, konto(t, "keys", "restore", copied, "--data", folder), "the keys are older than the log's position 3")
-	must(t, "restore", backup, "--keys", copied, "--yes", "--data", folder)
+	if err := os.WriteFile(filepath.Join(folder, erasuresName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if done := mustJSON(t, "restore", backup, "--keys", copied, "--yes", "--data", folder); done["notice"] != nil {
+		t.Errorf("%v", done)
+	}
 	verifies(t, folder)
 
 	// After the loss of everything.
 	elsewhere := t.TempDir()
 	copyTo(t, folder, elsewhere, "master.key")
-	if done := mustJSON(t, "restore", backup, "--keys", copied, "--data", elsewhere); done["replaced"] != nil || done["lost"] != 0.0 {
+	if done := mustJSON(t, "restore", backup, "--keys", copied, "--data", elsewhere); done["replaced"] != nil || done["lost"] != 0.0 || done["notice"] != noLedger {
 		t.Errorf("%v", done)
 	}
 	verifies(t, elsewhere)

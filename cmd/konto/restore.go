@@ -41,7 +41,11 @@ type restored struct {
 	// a log that could not be opened.
 	Lost     *uint64 `json:"lost,omitzero"`
 	Replaced string  `json:"replaced,omitzero"` // where the files are that were there before
+	Notice   string  `json:"notice,omitzero"`
 }
+
+// noLedger is told to who puts keys in their place and no ledger beside them.
+const noLedger = "there is no erasures.ndjson: if accounts were erased after this copy of the keys was made, they can be read again until the ledger's copy is put there and konto started"
 
 func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
 	m := newMeter(stderr)
@@ -94,6 +98,9 @@ func (c *restoreCommand) restore(ctx context.Context, folder string, out *output
 	r, err := c.stage(ctx, folder, staged, out)
 	if err != nil {
 		return restored{}, errors.Join(err, os.RemoveAll(staged))
+	}
+	if c.Keys != "" && missing(filepath.Join(folder, erasuresName)) {
+		r.Notice = noLedger
 	}
 	r.Replaced, err = commitIncoming(folder, time.Now())
 	return r, err

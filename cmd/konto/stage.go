@@ -27,7 +27,10 @@ func (e *ofCopy) Unwrap() error { return e.error }
 
 // stageFile copies a file that is about to take the place of another, and checks the copy.
 func stageFile(ctx context.Context, file, to string, check func() error) error {
-	if info, err := os.Stat(file + "-wal"); err == nil && info.Size() > 0 {
+	// The write-ahead log is beside the file itself.
+	if path, err := filepath.EvalSymlinks(file); err != nil {
+		return err
+	} else if info, err := os.Stat(path + "-wal"); err == nil && info.Size() > 0 {
 		return fmt.Errorf("%s is a file in use, with a write-ahead log beside it, and no backup", file)
 	}
 	err := sqlitefile.CopyFile(ctx, file, to)

@@ -101,6 +101,20 @@ func TestVerifyFinishesNoRestore(t *testing.T) {
 	verifies(t, folder)
 }
 
+// A folder that is only called alike is somebody's.
+func TestFoldersThatNoRestoreMadeAreLeftAlone(t *testing.T) {
+	folder := furnished(t)
+	path := filepath.Join(folder, incomingPrefix+"letters")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	copyTo(t, folder, path, "log.db")
+	verifies(t, folder)
+	must(t, "account", "open", "--email", "bo@example.com", "--data", folder)
+	must(t, "account", "show", "bo@example.com", "--data", folder)
+	onlyFile(t, path, "log.db")
+}
+
 func TestVerifyNamesTheFirstPosition(t *testing.T) {
 	folder := t.TempDir()
 	for _, name := range []string{"anna", "bo", "eva"} {
