@@ -18,12 +18,22 @@ const defaultCachedAccounts = 20_000
 // Config configures the handler of account commands.
 type Config struct {
 	Store *eventstore.Store // required
+	// Snapshots are where the fold of an account that is not cached begins; nil: at
+	// its first event.
+	Snapshots Snapshots
 	// CachedAccounts bounds how many folded states are kept; 0 or less means 20,000.
 	CachedAccounts int
 	// EmailCodeLife is how long the code of a change of address can be used; 0
 	// means 30 minutes.
 	EmailCodeLife time.Duration
 	Now           Clock
+}
+
+// Snapshots keeps folded states of the log, such as projections.ReadModel. They may be
+// behind the log, and never of another.
+type Snapshots interface {
+	// Account returns a state of one account; ok is false when there is none.
+	Account(ctx context.Context, id ulid.ULID) (state events.Account, ok bool, err error)
 }
 
 // Accounts handles commands: load, fold, decide, append. Many goroutines may
@@ -34,6 +44,8 @@ type Accounts struct {
 	ids   *idSource
 	lanes lanes
 	cache *lru.Cache[ulid.ULID, *events.Account] // shared: nobody changes what is in it
+
+	snapshots Snapshots // nil: there are none
 
 	guesses *guesses
 
@@ -57,7 +69,7 @@ func NewAccounts(cfg Config) *Accounts {
 		cfg.EmailCodeLife = defaultEmailCodeLife
 	}
 	return &Accounts{
-		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache, guesses: newGuesses(),
+		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(),
 		codes: events.NewEmailCodes(cfg.Store.Derive), emailCodeLife: cfg.EmailCodeLife,
 	}
 }

@@ -20,8 +20,20 @@ func (h *Accounts) recall(ctx context.Context, id ulid.ULID) (state *events.Acco
 	if state, ok := h.cache.Get(id); ok {
 		return state, false, nil
 	}
-	state, err = h.fold(ctx, id, &events.Account{})
+	state, err = h.fold(ctx, id, h.snapshot(ctx, id, math.MaxUint64))
 	return state, true, err
+}
+
+// snapshot is a state at a version or an earlier one, to begin a fold with. Any
+// trouble with it is no reason to fail, since the log has all of it; of an erased
+// account only the log is asked.
+func (h *Accounts) snapshot(ctx context.Context, id ulid.ULID, version uint64) *events.Account {
+	if h.snapshots != nil {
+		if state, ok, err := h.snapshots.Account(ctx, id); err == nil && ok && !state.Erased && state.Version <= version {
+			return &state
+		}
+	}
+	return &events.Account{}
 }
 
 // refresh brings a state up to the log's.

@@ -6,7 +6,8 @@
 //	Accounts.Do     queues it in its account's lane          accounts.go, lane.go
 //	  prepare       what takes long or is not pure           prepare.go
 //	  lead          takes the lane's waiting commands        commit.go
-//	  recall        the account's state: cached or folded    cache.go
+//	  recall        the account's state: cached, or folded  cache.go
+//	                from a snapshot on
 //	  decide        the rules, pure: state and command in,   decide.go, open.go,
 //	                payloads or an error out                 update.go, facts.go,
 //	                                                         emailchange.go, changepassword.go,

@@ -78,7 +78,7 @@ func (h *Accounts) replay(ctx context.Context, once Once) (out Outcome, ok bool,
 func (h *Accounts) at(ctx context.Context, id ulid.ULID, version uint64) (*events.Account, error) {
 	state, ok := h.cache.Peek(id)
 	if !ok || state.Version > version {
-		state = &events.Account{}
+		state = h.snapshot(ctx, id, version)
 	}
 	return h.foldTo(ctx, id, state, version)
 }

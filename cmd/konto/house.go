@@ -140,7 +140,7 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	h.follower = projections.NewFollower(projections.FollowerConfig{
 		Name: "read-model", Store: h.store, Projection: h.model, Log: cfg.log,
 	})
-	h.accounts = commands.NewAccounts(commands.Config{Store: h.store})
+	h.accounts = commands.NewAccounts(commands.Config{Store: h.store, Snapshots: h.model})
 	h.credentials = commands.NewCredentials(h.store, nil)
 	h.thirdParties = commands.NewThirdParties(h.store, nil)
 	h.past = projections.NewPast(h.store)
