@@ -17,7 +17,9 @@
 //   - everything that follows from the log, compared with it: verify/
 //   - the publisher to NATS JetStream, and a subscriber for reactors: nats/
 //   - the reactor that mails codes: mail/
-//   - one attempt to tell a third party of an event: webhook/
+//   - telling third parties, in order and until they have it: deliveries/; one attempt: webhook/
+//   - facts that other systems send: inbound/
+//   - how all of them are doing, for Prometheus: metrics/
 //
 // A follower's states, as Status tells them:
 //

@@ -14,16 +14,22 @@ import (
 
 // Projection is what a Follower feeds.
 type Projection interface {
-	// Position returns the position of the last event that was applied, durably.
+	// Position returns the position to go on after: that of the last event that was
+	// applied, or an earlier one after a crash, if applying events again is harmless.
 	Position(ctx context.Context) (uint64, error)
 
 	// Apply takes in a batch of consecutive events, in log order, and moves the
 	// position to that of the last, in one step: after a crash either all of
-	// the batch was applied or Position still tells to begin with it. Events at
+	// the batch was applied or Position tells to begin with it or before. Events at
 	// or below the position are dropped. It may block until ctx ends, as when
 	// what it writes to is away. An error that incurable knows means that the
 	// batch is at fault; after any other the batch is applied again, for ever.
 	Apply(ctx context.Context, batch []events.Event) error
+}
+
+// resting is a Projection that has something to put down when it is called no more.
+type resting interface {
+	Rest(ctx context.Context) error
 }
 
 // ErrStopped is returned by WaitFor when the follower was asked to stop before
@@ -78,6 +84,11 @@ func (f *Follower) Run(ctx context.Context) error {
 	err := f.follow(ctx)
 	if ctx.Err() != nil {
 		err = nil // what failed, failed because it was cut off
+	}
+	if p, ok := f.cfg.Projection.(resting); ok {
+		if err := p.Rest(context.WithoutCancel(ctx)); err != nil {
+			f.cfg.Log.Warn("follower could not put down where it is", "follower", f.cfg.Name, "error", err)
+		}
 	}
 	f.stopped(err)
 	return err

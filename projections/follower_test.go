@@ -182,6 +182,34 @@ func TestFollowerRecoversWhenTheFaultPasses(t *testing.T) {
 	})
 }
 
+// rested is a projection that counts how often it was put to rest.
+type rested struct {
+	ledger
+	times int
+}
+
+func (r *rested) Rest(ctx context.Context) error {
+	r.times++
+	return ctx.Err() // that of the follower has ended by then
+}
+
+func TestFollowerPutsItsProjectionToRest(t *testing.T) {
+	h := newHouse(t)
+	h.openAccounts(3)
+	var logged bytes.Buffer
+	projection := &rested{}
+	follower := NewFollower(FollowerConfig{Store: h.store, Projection: projection, Log: slog.New(slog.NewTextHandler(&logged, nil))})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- follower.Run(ctx) }()
+	h.must(follower.WaitFor(t.Context(), 3))
+	stop()
+	h.must(<-done)
+	if projection.times != 1 || logged.Len() != 0 {
+		t.Errorf("rested %d times: %s", projection.times, logged.String())
+	}
+}
+
 func TestFollowerEndsWithItsContext(t *testing.T) {
 	tests := map[string]struct {
 		events int

@@ -28,7 +28,8 @@
 // publisher starts, before each batch (one request) and after a failure. The
 // cursor fits when the creation time is the same and the stream's last sequence
 // is not below the cursor's: sequences outlive purges and ageing, not the loss
-// of files.
+// of files. It is saved once a second and when konto stops; after a crash the
+// messages beyond it tell.
 //
 //	stream                 cursor    last message is                 go on after
 //	holds messages         fits      behind the cursor's sequence    the message's event

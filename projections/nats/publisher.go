@@ -47,10 +47,12 @@ type Publisher struct {
 	log        *slog.Logger
 
 	cursor Cursor
-	saved  time.Time // when the cursor was
-	synced bool      // cursor is what the stream really held, and nothing failed since
-	filled bool      // the stream held messages then, or got some since
-	away   atomic.Bool
+	saved  time.Time // when the cursor was last, amid batches
+	// unsaved tells that the cursor has moved since it was saved.
+	unsaved bool
+	synced  bool // cursor is what the stream really held, and nothing failed since
+	filled  bool // the stream held messages then, or got some since
+	away    atomic.Bool
 }
 
 var _ projections.Projection = (*Publisher)(nil)
@@ -86,7 +88,7 @@ func (p *Publisher) Position(ctx context.Context) (uint64, error) {
 }
 
 // Apply publishes the account events of a batch and returns when all are
-// acknowledged; the cursor is saved every second. It waits for NATS until ctx ends. When
+// acknowledged; the cursor is saved every second, and by Rest. It waits for NATS until ctx ends. When
 // the stream lost messages meanwhile, they are published first.
 func (p *Publisher) Apply(ctx context.Context, batch []events.Event) error {
 	if len(batch) == 0 {
@@ -174,7 +176,7 @@ func (p *Publisher) sync(ctx context.Context) error {
 	if err := saveCursor(ctx, p.cursors, next); err != nil {
 		return err
 	}
-	p.cursor, p.filled, p.synced = next, t.messages > 0, true
+	p.cursor, p.filled, p.synced, p.unsaved = next, t.messages > 0, true, false
 	return nil
 }
 
@@ -241,13 +243,23 @@ func (p *Publisher) publishPart(ctx context.Context, part []events.Event) error 
 	next := p.cursor
 	next.Position, next.Event = part[len(part)-1].Position, part[len(part)-1].ID
 	next.Sequence += uint64(len(msgs))
-	p.cursor, p.filled = next, p.filled || len(msgs) > 0
+	p.cursor, p.filled, p.unsaved = next, p.filled || len(msgs) > 0, true
 	if time.Since(p.saved) < saveEvery {
 		return nil
 	}
-	if err := saveCursor(ctx, p.cursors, next); err != nil {
+	p.saved = time.Now()
+	return p.Rest(ctx)
+}
+
+// Rest saves the cursor. The follower calls it when it ends: a cursor that stayed behind
+// would have events published once more that aged out of the stream since.
+func (p *Publisher) Rest(ctx context.Context) error {
+	if !p.unsaved {
+		return nil
+	}
+	if err := saveCursor(ctx, p.cursors, p.cursor); err != nil {
 		return err
 	}
-	p.saved = time.Now()
+	p.unsaved = false
 	return nil
 }

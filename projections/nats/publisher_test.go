@@ -57,6 +57,10 @@ func TestCursorIsSavedOnceASecond(t *testing.T) {
 	if position, err := r.publisher().Position(t.Context()); err != nil || position != 2 {
 		t.Errorf("who begins with that cursor goes on after %d, %v", position, err)
 	}
+	must(t, p.Rest(t.Context()))
+	if c := r.saved(); c.Position != 2 || c.Sequence != 2 {
+		t.Errorf("put down %+v", c)
+	}
 	p.saved = time.Now().Add(-saveEvery)
 	r.account(1)
 	r.follow(p)
