@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 
@@ -48,15 +47,11 @@ Examples:
 
 // readInput reads the file where the command was given.
 func (c *accountImport) readInput(stdin io.Reader) (err error) {
-	from := stdin
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		from = f
+	from, err := openInput(c.File, stdin)
+	if err != nil {
+		return err
 	}
+	defer from.Close()
 	c.Lines, err = io.ReadAll(io.LimitReader(from, maxImport+1))
 	if err == nil && len(c.Lines) > maxImport {
 		err = fmt.Errorf("the file is larger than %d MiB; split it", maxImport>>20)

@@ -78,15 +78,11 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 
 // read opens the file.
 func (c *importCommand) read(do func(r *transfer.Reader) error) error {
-	from := c.stdin
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		from = f
+	from, err := openInput(c.File, c.stdin)
+	if err != nil {
+		return err
 	}
+	defer from.Close()
 	r, err := transfer.NewReader(from)
 	if err != nil {
 		return err
@@ -196,4 +192,12 @@ func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *tran
 	return transfer.Import(ctx, from, transfer.Target{
 		Log: log, Store: eventstore.NewStore(log, keys), Keys: keys, Tell: out.events,
 	})
+}
+
+// openInput opens what a command reads: a file, or with - its standard input.
+func openInput(file string, stdin io.Reader) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(stdin), nil
+	}
+	return os.Open(file)
 }
