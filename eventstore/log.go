@@ -88,6 +88,10 @@ type Batch struct {
 	// Records have versions Expected+1, Expected+2 and so on; the log sets
 	// their positions. There may be none: then only claims and receipts change.
 	Records []Record
+	// Stored, if not nil, is called once b's records are durable, before Feed shows
+	// the first of them, with what Append returns. The log waits for it, so it is
+	// quick and asks nothing of the log. Without records it is not called.
+	Stored func(last uint64)
 }
 
 // Receipt tells, to whoever appends the same once more, what the append came to

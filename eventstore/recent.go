@@ -124,11 +124,9 @@ func (s *Store) shred(ctx context.Context, evs []events.Event) ([]events.Event, 
 // since. Nobody is given it any more in any case.
 func (s *Store) Forget(streams ...events.Stream) { s.recent.forget(streams...) }
 
-// remember keeps events that were appended to a stream for ReadNext.
-func (s *Store) remember(ctx context.Context, stream events.Stream, evs []events.Event, last uint64) {
-	s.recent.add(evs, last)
-	// The key may have been destroyed, and Forget called, since the append; who
-	// appended may have gone.
+// forgetDestroyed drops from memory what was just appended to a stream whose key was
+// destroyed, and Forget called, before it was kept. Who appended may have gone.
+func (s *Store) forgetDestroyed(ctx context.Context, stream events.Stream) {
 	if _, err := s.keys.Cipher(context.WithoutCancel(ctx), stream); errors.Is(err, ErrDestroyed) {
 		s.recent.forget(stream)
 	}

@@ -20,8 +20,11 @@ type watched struct {
 	eventstore.Log
 	read  int
 	asked int // how often
-	// appended, if not nil, is called after an append, whose error it may change.
-	appended func(error) error
+	// appending and appended, if not nil, are called before and after an append; appended
+	// may change its error.
+	appending func()
+	appended  func(error) error
+	unsure    bool // whether anything was stored
 }
 
 func (l *watched) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
@@ -32,9 +35,18 @@ func (l *watched) ReadAll(ctx context.Context, after uint64, limit int) ([]event
 }
 
 func (l *watched) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
+	if l.unsure {
+		b.Stored = nil
+	}
+	if l.appending != nil {
+		l.appending()
+	}
 	last, err := l.Log.Append(ctx, b)
 	if l.appended != nil {
 		err = l.appended(err)
+	}
+	if l.unsure {
+		err = eventstore.ErrOutcomeUnknown
 	}
 	return last, err
 }
@@ -89,6 +101,25 @@ func TestFollowersReadNothingThatWasJustAppended(t *testing.T) {
 	same(t, got, s)
 }
 
+// A follower is woken before who appended goes on.
+func TestFollowersReadNothingWhoseAppendHasNotReturned(t *testing.T) {
+	log := &watched{Log: memory.New()}
+	s := eventstore.NewStore(log, newKeys(t))
+	var got []events.Event
+	log.appended = func(err error) error {
+		page, failed := s.ReadNext(t.Context(), uint64(len(got)), 10)
+		got = append(got, page...)
+		return errors.Join(err, failed)
+	}
+	stream := newStream()
+	write(t, s, stream, 0, opening("anna@example.se"))
+	write(t, s, stream, 1, named("Anna"))
+	if log.asked != 0 {
+		t.Errorf("the log was asked %d times", log.asked)
+	}
+	same(t, got, s)
+}
+
 // What is not in memory comes from the log: what other nodes appended, what is
 // large, what was appended too long ago, and what may not have been stored.
 func TestFollowersMissNothingThatIsNotInMemory(t *testing.T) {
@@ -99,11 +130,11 @@ func TestFollowersMissNothingThatIsNotInMemory(t *testing.T) {
 	write(t, s, a, 0, opening("anna@example.se"))
 	write(t, other, b, 0, opening("bo@example.se"), named("Bo"))
 	write(t, s, a, 1, named(strings.Repeat("x", eventstore.RecentData)), named("Anna"))
-	log.appended = func(error) error { return eventstore.ErrOutcomeUnknown }
+	log.unsure = true
 	if _, err := s.Append(t.Context(), a, 3, nil, newEvents(t, a, 3, named("Anne"))); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
 		t.Fatal(err)
 	}
-	log.appended = nil
+	log.unsure = false
 	for _, limit := range []int{1, 2, 100} {
 		log.read = 0
 		got := follow(t, s, limit)
@@ -222,9 +253,13 @@ func TestNothingIsKeptThatWasAppendedWhileItsKeyWasDestroyed(t *testing.T) {
 	log := &watched{Log: memory.New()}
 	s := eventstore.NewStore(log, keys)
 	ctx, leave := context.WithCancel(t.Context())
-	log.appended = func(err error) error {
-		err = errors.Join(err, keys.Destroy(t.Context(), stream))
+	log.appending = func() {
+		if err := keys.Destroy(t.Context(), stream); err != nil {
+			t.Error(err)
+		}
 		s.Forget(stream)
+	}
+	log.appended = func(err error) error {
 		leave()
 		return err
 	}

@@ -73,9 +73,10 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint6
 	for _, c := range claims {
 		batch.Claims = append(batch.Claims, ClaimOp{Key: s.ClaimKey(c.Claim), Release: c.Release})
 	}
+	batch.Stored = func(last uint64) { s.recent.add(evs, last) }
 	last, err := s.log.Append(ctx, batch)
 	if err == nil {
-		s.remember(ctx, stream, evs, last)
+		s.forgetDestroyed(ctx, stream)
 		return last, nil
 	}
 	var taken *ClaimTaken

@@ -75,6 +75,9 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		l.records = append(l.records, r)
 		l.streams[b.Stream] = append(l.streams[b.Stream], r)
 	}
+	if b.Stored != nil {
+		b.Stored(uint64(len(l.records)))
+	}
 	l.wake()
 	return uint64(len(l.records)), nil
 }

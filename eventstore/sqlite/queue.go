@@ -18,6 +18,13 @@ type pending struct {
 // costs as much as one, too, and so does each receipt.
 func (p *pending) weight() int { return max(1, len(p.batch.Records)+len(p.batch.Receipts)) }
 
+// stored tells who wants to know of records that are durable.
+func (p *pending) stored() {
+	if p.batch.Stored != nil && p.verdict.err == nil && len(p.batch.Records) > 0 {
+		p.batch.Stored(p.verdict.last)
+	}
+}
+
 // verdict is what Append returns.
 type verdict struct {
 	last uint64

@@ -80,6 +80,9 @@ func (w *writer) run(q *queue, h *head, look func()) {
 			_, _ = sqlitefile.Checkpoint(context.Background(), w.db)
 		}
 		w.write(group)
+		for _, p := range group {
+			p.stored()
+		}
 		// Before the verdicts: whoever appended finds the head at its record.
 		h.advance(w.tip.position)
 		for _, p := range group {
