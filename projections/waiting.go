@@ -56,15 +56,9 @@ func (f *Follower) await(more int) {
 	f.waiting += more
 }
 
-const (
-	// lingering is the time from one batch to the next, in which events gather that
-	// then share its cost: a transaction, or a round trip.
-	lingering = 5 * time.Millisecond
-	// gathering is how long a batch waits in any case: those who append leave their
-	// events in memory (eventstore.Store.ReadNext) only after a follower was woken, and
-	// what it reads before is decrypted anew.
-	gathering = 2 * time.Millisecond
-)
+// lingering is the time from one batch to the next, in which events gather that
+// then share its cost: a transaction, or a round trip.
+const lingering = 5 * time.Millisecond
 
 // linger waits until a batch is due, or somebody waits for a position, or ctx ends.
 func (f *Follower) linger(ctx context.Context) {
@@ -75,8 +69,8 @@ func (f *Follower) linger(ctx context.Context) {
 	f.mu.Lock()
 	awaited := f.waiting > 0
 	f.mu.Unlock()
-	if !awaited {
-		due := time.NewTimer(max(lingering-time.Since(f.began), gathering))
+	if early := lingering - time.Since(f.began); early > 0 && !awaited {
+		due := time.NewTimer(early)
 		defer due.Stop()
 		select {
 		case <-due.C:

@@ -36,14 +36,13 @@ func TestEventsGatherWhileFollowerLingers(t *testing.T) {
 	})
 }
 
-func TestFirstEventAfterAQuietTimeIsDueAlmostAtOnce(t *testing.T) {
+func TestFirstEventAfterAQuietTimeIsDueAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		l := h.follow()
 		for n := 1; n <= 2; n++ {
 			time.Sleep(time.Minute)
 			h.openAccount("a@example.com")
-			time.Sleep(gathering)
 			synctest.Wait()
 			if len(l.applied) != n {
 				t.Errorf("%d events are applied, not %d", len(l.applied), n)
@@ -59,8 +58,7 @@ func TestWhoWaitsForAPositionCutsLingeringShort(t *testing.T) {
 				h := newHouse(t)
 				l := h.follow()
 				h.openAccount("a@example.com")
-				time.Sleep(lingering) // the first one is applied
-				synctest.Wait()
+				synctest.Wait() // the first one is applied
 				began, waited := time.Now(), make(chan error, 1)
 				wait := func() { waited <- h.follower.WaitFor(context.Background(), 2) }
 				if !lingers {
