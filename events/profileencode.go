@@ -1,54 +1,65 @@
 package events
 
-import (
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-)
-
-// encode gives the bytes that json.Marshal would give: to reflect over 40
-// members, nearly all of them unset, took 3 µs and 1 KB, and this 0.4 µs.
-func (u *ProfileUpdated) encode() (data []byte, err error) {
+// encode gives the update's stored bytes.
+func (u *ProfileUpdated) encode() ([]byte, error) {
 	texts := u.texts(&Profile{})
-	data = append(make([]byte, 0, 128), '{')
-	if data, err = appendChanges(data, texts[:addressTexts]); err != nil {
-		return nil, err
-	}
-	if u.RegistrationIdentifier.Made {
-		identifier, err := json.Marshal(u.RegistrationIdentifier)
-		if err != nil {
-			return nil, err
-		}
-		data = append(appendName(data, "registrationIdentifier"), identifier...)
+	o := newObject(128)
+	o.changes(texts[:addressTexts])
+	if id := u.RegistrationIdentifier; id.Made && id.To == (RegistrationIdentifier{}) {
+		o.null("registrationIdentifier")
+	} else if id.Made {
+		o.identifier(&id.To)
 	}
 	if u.Address != (AddressUpdated{}) {
-		data = append(appendName(data, "address"), '{')
-		if data, err = appendChanges(data, texts[addressTexts:]); err != nil {
-			return nil, err
-		}
-		data = append(data, '}')
+		o.begin("address")
+		o.changes(texts[addressTexts:])
+		o.end()
 	}
-	return append(data, '}'), nil
+	return o.close()
 }
 
-func appendChanges(data []byte, texts []textChange) (_ []byte, err error) {
+func (o *object) changes(texts []textChange) {
 	for _, f := range texts {
 		if !f.change.Made {
 			continue
 		}
-		data = appendName(data, f.name)
 		if f.change.To == "" {
-			data = append(data, "null"...)
-		} else if data, err = jsontext.AppendQuote(data, f.change.To); err != nil {
-			return nil, err
+			o.null(f.name)
+		} else {
+			o.text(f.name, f.change.To)
 		}
 	}
-	return data, nil
 }
 
-// appendName begins a member. The names need no escapes.
-func appendName(data []byte, name string) []byte {
-	if data[len(data)-1] != '{' {
-		data = append(data, ',')
+// profile writes what is set of a profile, if anything is.
+func (o *object) profile(p *Profile) {
+	if *p == (Profile{}) {
+		return
 	}
-	return append(append(append(data, '"'), name...), '"', ':')
+	texts := new(ProfileUpdated).texts(p)
+	o.begin("profile")
+	o.fields(texts[:addressTexts])
+	if p.RegistrationIdentifier != (RegistrationIdentifier{}) {
+		o.identifier(&p.RegistrationIdentifier)
+	}
+	if p.Address != (Address{}) {
+		o.begin("address")
+		o.fields(texts[addressTexts:])
+		o.end()
+	}
+	o.end()
+}
+
+func (o *object) fields(texts []textChange) {
+	for _, f := range texts {
+		o.set(f.name, *f.field)
+	}
+}
+
+func (o *object) identifier(id *RegistrationIdentifier) {
+	o.begin("registrationIdentifier")
+	o.text("value", id.Value)
+	o.text("countryCode", id.CountryCode)
+	o.text("type", id.Type)
+	o.end()
 }

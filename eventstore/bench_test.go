@@ -47,3 +47,25 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAppend appends one update each. The log is in memory: what is measured
+// is encryption.
+func BenchmarkAppend(b *testing.B) {
+	s := eventstore.NewStore(memory.New(), newKeys(b))
+	meta := events.Metadata{
+		RequestID: "req_" + ulid.Make().String(), Actor: events.Actor{Kind: "session", ID: ulid.Make().String()},
+		Contract: "hostup", Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	}
+	stream, version := newStream(), uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		e, err := events.New(stream, version+1, ulid.Make(), time.Now(), meta, named("Anna"))
+		if err == nil {
+			_, err = s.Append(b.Context(), stream, version, nil, []events.Event{e})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		version++
+	}
+}

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 )
 
 // ChainHash links a record to everything before it: SHA-256 over the hash of
@@ -11,7 +12,7 @@ import (
 // payload as stored, so the chain can be checked without keys and after an
 // erasure.
 func ChainHash(previous [sha256.Size]byte, r Record) [sha256.Size]byte {
-	buf := make([]byte, 0, 256+len(r.Metadata)+len(r.Data))
+	buf := slices.Grow(make([]byte, 0, 1024), 256+len(r.Metadata)+len(r.Data)) // on the stack, when a record is no larger than most
 	buf = append(buf, previous[:]...)
 	buf = binary.BigEndian.AppendUint64(buf, r.Position)
 	buf = binary.BigEndian.AppendUint64(buf, r.Version)

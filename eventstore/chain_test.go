@@ -59,3 +59,13 @@ func TestChainHashCoversEverything(t *testing.T) {
 		seen[hash] = name
 	}
 }
+
+func BenchmarkChainHash(b *testing.B) {
+	r := chained()
+	r.Metadata, r.Data = make([]byte, 250), make([]byte, 100)
+	b.ReportAllocs()
+	var hash [sha256.Size]byte
+	for b.Loop() {
+		hash = ChainHash(hash, r)
+	}
+}

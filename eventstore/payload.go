@@ -37,7 +37,7 @@ func OpenPayloadWith(aead cipher.AEAD, r Record, into []byte) (events.Event, err
 		e.Shredded = true
 	default:
 		var err error
-		if e.Data, err = aead.Open(into, nil, r.Data, binding(r, "data")); err != nil {
+		if e.Data, err = aead.Open(into, nil, r.Data, append(binding(&r), boundData...)); err != nil {
 			return events.Event{}, ErrSealBroken
 		}
 	}

@@ -187,7 +187,7 @@ func (s *Store) seal(ctx context.Context, stream events.Stream, expected uint64,
 }
 
 func sealOne(aead cipher.AEAD, e events.Event) (Record, error) {
-	meta, err := json.Marshal(e.Metadata)
+	meta, err := e.Metadata.Encode()
 	if err != nil {
 		return Record{}, fmt.Errorf("encode metadata: %w", err)
 	}
@@ -196,8 +196,9 @@ func sealOne(aead cipher.AEAD, e events.Event) (Record, error) {
 		Time: e.Time, Metadata: meta, Data: e.Data,
 	}
 	if events.Sealed(e.Type) {
-		r.Metadata = aead.Seal(nil, nil, meta, binding(r, "metadata"))
-		r.Data = aead.Seal(nil, nil, e.Data, binding(r, "data"))
+		place := binding(&r)
+		r.Metadata = aead.Seal(meta[:0], nil, meta, append(place, boundMetadata...)) // in the room that it was encoded in
+		r.Data = aead.Seal(nil, nil, e.Data, append(place, boundData...))
 	}
 	return r, nil
 }
@@ -253,23 +254,30 @@ func (s *Store) unseal(ctx context.Context, r Record) (meta, data []byte, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	meta, errMeta := aead.Open(nil, nil, r.Metadata, binding(r, "metadata"))
-	data, errData := aead.Open(nil, nil, r.Data, binding(r, "data"))
+	place := binding(&r)
+	meta, errMeta := aead.Open(nil, nil, r.Metadata, append(place, boundMetadata...))
+	data, errData := aead.Open(nil, nil, r.Data, append(place, boundData...))
 	if errMeta != nil || errData != nil {
 		return nil, nil, ErrSealBroken
 	}
 	return meta, data, nil
 }
 
-// binding ties a ciphertext to its place, so that what is stored cannot be
-// exchanged for one another. It is put together by hand because it is done twice
-// for every event that is read, and fmt would take as long as the decryption.
-func binding(r Record, member string) []byte {
+// The members of a record that are sealed.
+const (
+	boundMetadata = "metadata"
+	boundData     = "data"
+)
+
+// binding begins what ties a ciphertext to its place, so that what is stored cannot
+// be exchanged for one another; the member's name is appended, one after the other in
+// the same room. It is put together by hand because it is done for every event that
+// is read, and fmt would take as long as the decryption.
+func binding(r *Record) []byte {
 	b := make([]byte, 0, 160)
 	b = append(append(b, r.Stream...), '|')
 	b = append(strconv.AppendUint(b, r.Version, 10), '|')
 	b = append(append(b, r.ID.String()...), '|')
 	b = append(append(b, r.Type...), '|')
-	b = append(strconv.AppendInt(b, r.Time.UnixMilli(), 10), '|')
-	return append(b, member...)
+	return append(strconv.AppendInt(b, r.Time.UnixMilli(), 10), '|')
 }

@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/cipher"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync/atomic"
 
-	"github.com/go-json-experiment/json"
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
@@ -159,9 +157,5 @@ func (a *folding) seal() ([]byte, error) {
 	if a.account.Erased {
 		return []byte{}, nil
 	}
-	clear, err := json.Marshal(&a.account)
-	if err != nil {
-		return nil, fmt.Errorf("encode row: %w", err)
-	}
-	return a.aead.Seal(nil, nil, clear, binding(a.stream, accountTable)), nil
+	return sealWith(a.aead, a.stream, accountTable, &a.account)
 }

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"crypto/cipher"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -117,15 +118,24 @@ func (m *ReadModel) readCredential(ctx context.Context, row *sql.Row) (events.Cr
 
 // seal encrypts a row with its stream's key.
 func (m *ReadModel) seal(ctx context.Context, stream events.Stream, table string, row any) ([]byte, error) {
-	clear, err := json.Marshal(row)
-	if err != nil {
-		return nil, fmt.Errorf("encode row: %w", err)
-	}
 	aead, err := m.keys.Cipher(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
-	return aead.Seal(nil, nil, clear, binding(stream, table)), nil
+	return sealWith(aead, stream, table, row)
+}
+
+// sealWith is seal with the cipher at hand.
+func sealWith(aead cipher.AEAD, stream events.Stream, table string, row any) (clear []byte, err error) {
+	if a, ok := row.(*events.Account); ok {
+		clear, err = a.Encode()
+	} else {
+		clear, err = json.Marshal(row)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encode row: %w", err)
+	}
+	return aead.Seal(clear[:0], nil, clear, binding(stream, table)), nil // in the room that it was encoded in
 }
 
 func (m *ReadModel) unseal(ctx context.Context, stream events.Stream, table string, sealed []byte, row any) error {
