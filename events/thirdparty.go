@@ -1,6 +1,7 @@
 package events
 
 import (
+	"crypto/ed25519"
 	"slices"
 	"strings"
 	"time"
@@ -103,6 +104,9 @@ type ThirdParty struct {
 	Checkpoint uint64 `json:"checkpoint"`
 	Version    uint64 `json:"version"`
 	Position   uint64 `json:"position"` // of its last event
+
+	// signingKeys are by the seed, nil before KeepSigningKeys. They are never changed.
+	signingKeys map[string]func() ed25519.PrivateKey
 }
 
 // RetiredSecrets are secrets that were rotated out and sign a while longer.

@@ -48,6 +48,7 @@ type rewind struct {
 }
 
 func newKeeper(d *Deliveries, party events.ThirdParty) *keeper {
+	party.KeepSigningKeys()
 	return &keeper{
 		d: d, id: party.ID, party: party, changed: make(chan struct{}),
 		log: d.cfg.Log.With("third_party", party.Name), last: PartyStatus{Position: party.Checkpoint},
@@ -77,6 +78,7 @@ func (k *keeper) may() bool {
 }
 
 func (k *keeper) update(party events.ThirdParty) {
+	party.KeepSigningKeys()
 	k.change(func() { k.party = party })
 }
 

@@ -70,7 +70,6 @@ func (s *Sender) request(ctx context.Context, party *events.ThirdParty, m messag
 	if trace := continued(m.trace); trace != "" {
 		r.Header.Set("traceparent", trace)
 	}
-	now := s.Now()
-	sign(r.Header, m.id, now, m.body, party.Secrets(now))
+	sign(r.Header, party, m.id, s.Now(), m.body)
 	return r, nil
 }

@@ -29,13 +29,13 @@ var (
 
 // house is a log with an account in it, and what a sender needs.
 type house struct {
-	t     *testing.T
+	t     testing.TB
 	store *eventstore.Store
 	cfg   Config
 	last  events.Event
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	master := sha256.Sum256([]byte("a house for tests"))
 	keys, err := keyring.Open(t.Context(), filepath.Join(t.TempDir(), "keys.db"), master[:])

@@ -22,23 +22,23 @@ const (
 	headerSignature = "webhook-signature"
 )
 
-// sign sets the headers of an attempt. Each secret signs in both ways: v1 for
-// whoever has the shared secret, v1a for whoever has the public key. While
+// sign sets the headers of an attempt. Each secret of that time signs in both ways:
+// v1 for whoever has the shared secret, v1a for whoever has the public key. While
 // secrets are rotated there are two of each, and one that fits is enough.
 //
 // The id is the event's, however often it is sent, and the time is the
 // attempt's, so that what somebody recorded is too old to be sent again.
-func sign(h http.Header, id ulid.ULID, at time.Time, body []byte, secrets []events.WebhookSecrets) {
+func sign(h http.Header, party *events.ThirdParty, id ulid.ULID, at time.Time, body []byte) {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	signed := []byte(id.String() + "." + timestamp + ".") // neither part has a full stop
 	signed = append(signed, body...)
 	var signatures []string
-	for _, s := range secrets {
+	for _, s := range party.Secrets(at) {
 		mac := hmac.New(sha256.New, s.HMAC)
 		mac.Write(signed)
 		signatures = append(signatures,
 			"v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)),
-			"v1a,"+base64.StdEncoding.EncodeToString(ed25519.Sign(s.SigningKey(), signed)))
+			"v1a,"+base64.StdEncoding.EncodeToString(ed25519.Sign(party.SigningKey(s), signed)))
 	}
 	h.Set(headerID, id.String())
 	h.Set(headerTimestamp, timestamp)

@@ -19,7 +19,7 @@ import (
 func TestSignaturesOfAKnownMessage(t *testing.T) {
 	header := http.Header{}
 	secrets := events.WebhookSecrets{HMAC: []byte("a secret of 24 bytes, ok"), Ed25519Seed: []byte("TESTSIGNINGKEYDONOTUSETHISFORANY")}
-	sign(header, testID, time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`), []events.WebhookSecrets{secrets})
+	sign(header, &events.ThirdParty{Secret: secrets}, testID, time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
 	want := "v1,wdMgoH9rQNZLrGkxP5f/lwWsOYJXSrWSCnhXeGMoYX8=" +
 		" v1a,P8W6YTIWXq6IV2jB19GpdHMAj4+IIEU7pavAUgb9VsDc+5xI3pQ+b7Bf/E5801Avb9kd871nH1m8/WfCY16CBg=="
 	if got := header.Get("webhook-signature"); got != want || header.Get("webhook-timestamp") != "1614265330" {
