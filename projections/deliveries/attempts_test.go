@@ -96,17 +96,13 @@ func TestOldAttemptsAreNotShownAndThenRemoved(t *testing.T) {
 	if got := b.attempts(Filter{}); len(got) != 0 {
 		t.Errorf("%d attempts are shown that are too old", len(got))
 	}
-	stored := func() (n int) {
-		b.must(b.writer.QueryRow("SELECT count(*) FROM attempt").Scan(&n))
-		return n
-	}
-	if stored() != old {
-		t.Fatalf("%d attempts are stored", stored())
+	if b.stored() != old {
+		t.Fatalf("%d attempts are stored", b.stored())
 	}
 	for range 4 {
 		b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
 	}
-	if n := stored(); n != 4 {
+	if n := b.stored(); n != 4 {
 		t.Errorf("%d attempts are stored, 4 are not too old", n)
 	}
 	if b.lane(party, account(forgotten[0])).Delivered != forgotten[0].Position {

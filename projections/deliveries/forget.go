@@ -66,7 +66,7 @@ func (l *Ledger) ForgetParty(ctx context.Context, party ulid.ULID) error {
 			}
 			// The row goes last: by it the others are found.
 			_, err = t.drop.Exec(party[:])
-			delete(t.ledger.unbounded, party)
+			delete(t.ledger.knows.unbounded, party)
 			return err
 		})
 		if err != nil {

@@ -33,10 +33,7 @@ type Ledger struct {
 	statements
 	selectPosition, selectWaiting, selectLane *sql.Stmt
 
-	// unbounded counts, for each third party of which this process wrote
-	// anything, the attempts since its delivery log was last cut to its bound.
-	// Only the transaction under way touches it.
-	unbounded map[ulid.ULID]int
+	knows knowledge // only the transaction under way touches it
 }
 
 // LedgerConfig configures OpenLedger.
@@ -81,7 +78,7 @@ func OpenLedger(ctx context.Context, cfg LedgerConfig) (*Ledger, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	l := &Ledger{cfg: cfg, unbounded: make(map[ulid.ULID]int)}
+	l := &Ledger{cfg: cfg, knows: newKnowledge()}
 	l.changes = sqlitefile.NewGroup(l.commit)
 	if err := l.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("ledger of deliveries: %w", advise(err)), l.Close())

@@ -94,7 +94,7 @@ type statements struct {
 	known, reached, reach         *sql.Stmt
 	position, setPosition         *sql.Stmt
 	setLane, beginAnew, took      *sql.Stmt
-	insert, bound, expire         *sql.Stmt
+	insert, bound, expire, oldest *sql.Stmt
 	rewind                        *sql.Stmt
 	dropLanes, dropAttempts, drop *sql.Stmt
 	forgetLanes, forgetAttempts   *sql.Stmt
@@ -122,7 +122,9 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 		`DELETE FROM attempt WHERE party = ?1 AND id <=
 			(SELECT id FROM attempt WHERE party = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`: &s.bound,
 		`DELETE FROM attempt WHERE id IN (SELECT id FROM attempt ORDER BY id LIMIT ?) AND at < ?`: &s.expire,
-		`DELETE FROM lane WHERE party = ? AND position > ?`:                                       &s.rewind,
+		// Of those that are next to expire: ids count up with time.
+		`SELECT coalesce(min(at), ?2) FROM (SELECT at FROM attempt ORDER BY id LIMIT ?1)`: &s.oldest,
+		`DELETE FROM lane WHERE party = ? AND position > ?`:                               &s.rewind,
 		`DELETE FROM lane WHERE party = ? AND account IN
 			(SELECT account FROM lane WHERE party = ? LIMIT ?)`: &s.dropLanes,
 		`DELETE FROM attempt WHERE id IN (SELECT id FROM attempt WHERE party = ? LIMIT ?)`: &s.dropAttempts,

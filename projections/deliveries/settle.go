@@ -89,6 +89,7 @@ func (t *transaction) log(a Attempt, excerpt []byte) error {
 	if err != nil {
 		return err
 	}
+	t.ledger.knows.oldest = min(t.ledger.knows.oldest, sqlitefile.Milliseconds(a.At))
 	return t.count(a.Party)
 }
 

@@ -15,6 +15,18 @@ type change func(*transaction) error
 // change stores one change together with those of others who wait for it.
 func (l *Ledger) change(c change) error { return l.failed("write to", l.changes.Add(c)) }
 
+// knowledge is what the file need not be asked. None outlives a transaction that
+// failed: it may be of what was not stored, or was stored after all.
+type knowledge struct {
+	reached uint64 // the position that the file is bound at; 0: to be asked
+	oldest  int64  // no attempt began before it, milliseconds since 1970; 0: to be asked
+	// unbounded counts, for each third party of which this process wrote
+	// anything, the attempts since its delivery log was last cut to its bound.
+	unbounded map[ulid.ULID]int
+}
+
+func newKnowledge() knowledge { return knowledge{unbounded: make(map[ulid.ULID]int)} }
+
 // transaction is one that is under way.
 type transaction struct {
 	statements
@@ -32,7 +44,7 @@ type transaction struct {
 func (l *Ledger) commit(group []change) error {
 	err := l.attempt(group)
 	if err != nil {
-		clear(l.unbounded) // it may count what was not stored
+		l.knows = newKnowledge()
 	}
 	return err
 }
@@ -62,7 +74,7 @@ func (l *Ledger) attempt(group []change) error {
 func (s statements) in(tx *sql.Tx) statements {
 	for _, statement := range []**sql.Stmt{
 		&s.known, &s.reached, &s.reach, &s.position, &s.setPosition, &s.setLane, &s.beginAnew, &s.took, &s.insert, &s.bound, &s.expire,
-		&s.rewind, &s.dropLanes, &s.dropAttempts, &s.drop, &s.forgetLanes, &s.forgetAttempts,
+		&s.oldest, &s.rewind, &s.dropLanes, &s.dropAttempts, &s.drop, &s.forgetLanes, &s.forgetAttempts,
 		&s.keepNotice, &s.dropNotice, &s.keepNames, &s.dropNames,
 	} {
 		*statement = tx.Stmt(*statement)
@@ -84,9 +96,14 @@ func (t *transaction) mention(position uint64, event ulid.ULID) {
 // bind ties the file to the log's history by the event at the highest position
 // that any row names: in another history there is another one, or none.
 func (t *transaction) bind() error {
-	var reached uint64
-	if err := t.reached.QueryRow().Scan(&reached); err != nil || t.highest <= reached {
-		return err
+	knows := &t.ledger.knows
+	if knows.reached == 0 {
+		if err := t.reached.QueryRow().Scan(&knows.reached); err != nil {
+			return err
+		}
+	}
+	if t.highest <= knows.reached {
+		return nil
 	}
 	if t.event == ulid.Zero {
 		found, err := t.ledger.cfg.Log.ReadAll(context.Background(), t.highest-1, 1)
@@ -99,18 +116,19 @@ func (t *transaction) bind() error {
 		t.event = found[0].ID
 	}
 	_, err := t.reach.Exec(t.highest, t.event[:])
+	knows.reached = t.highest
 	return err
 }
 
 // know gives the third party a row, so that all of its rows can be found.
 func (t *transaction) know(party ulid.ULID) error {
-	if _, known := t.ledger.unbounded[party]; known {
+	if _, known := t.ledger.knows.unbounded[party]; known {
 		return nil
 	}
 	if _, err := t.known.Exec(party[:]); err != nil {
 		return err
 	}
 	// Nobody knows how many attempts the file has: its bound is due with the next.
-	t.ledger.unbounded[party] = t.ledger.slack()
+	t.ledger.knows.unbounded[party] = t.ledger.slack()
 	return nil
 }
