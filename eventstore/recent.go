@@ -95,7 +95,11 @@ func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) (all []ev
 		}
 		// Read on where other nodes' events are between those in memory: a page is
 		// a batch of the follower's, and has to be worth one.
-		all = append(all, kept...)
+		if all == nil {
+			all = kept // most often all there is
+		} else {
+			all = append(all, kept...)
+		}
 		if err != nil || len(kept) == 0 {
 			break
 		}
