@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"math"
+	"os"
 	"sync"
 
 	"konto/eventstore/sqlitefile"
@@ -22,7 +24,9 @@ const leftForWriter = 500
 //
 // SQLite begins the write-ahead log anew only when all of it was moved, and under
 // load there is always another commit. So the writer moves the last few
-// pages itself, between two transactions, once the checkpointer has told it to.
+// pages itself, between two transactions, once the checkpointer has told it to. SQLite
+// syncs the file only then, so the checkpointer syncs it before: of ten million
+// records, whose pages are far apart, the writer waited for 80 to 100 ms.
 type checkpointer struct {
 	path  string
 	tell  func() // has the writer move the rest
@@ -32,6 +36,9 @@ type checkpointer struct {
 
 	mu sync.Mutex // held while pages are moved, and while they cannot be: see readLong
 	db *sql.DB    // nil until it is needed
+	// file is what is synced. To close any descriptor of a file gives up the locks that
+	// the process has on it, SQLite's among them, so it is closed after all connections.
+	file *os.File
 }
 
 func newCheckpointer(path string, tell func()) *checkpointer {
@@ -68,26 +75,38 @@ func (c *checkpointer) pages() (int, error) {
 
 // move moves pages until the writer can do the rest, and tells it. mu is held.
 func (c *checkpointer) move(ctx context.Context) error {
-	if err := c.open(); err != nil {
+	before, err := c.pages()
+	if err != nil {
 		return err
 	}
-	for before := -1; ; {
-		left, err := sqlitefile.Checkpoint(ctx, c.db)
+	for grew := math.MaxInt; ; {
+		if _, err := sqlitefile.Checkpoint(ctx, c.db); err != nil {
+			return err
+		}
+		if err := c.file.Sync(); err != nil {
+			return err
+		}
+		after, err := c.pages()
 		if err != nil {
 			return err
 		}
-		// Or what is left comes in faster than it goes.
-		if left <= leftForWriter || before >= 0 && left >= before {
+		// What came meanwhile is left; or it comes in faster than it goes.
+		if after-before <= leftForWriter || after-before >= grew {
 			c.tell()
 			return nil
 		}
-		before = left
+		before, grew = after, after-before
 	}
 }
 
 func (c *checkpointer) open() (err error) {
 	if c.db == nil {
-		c.db, err = sqlitefile.OpenCheckpointer(c.path)
+		if c.db, err = sqlitefile.OpenCheckpointer(c.path); err != nil {
+			return err
+		}
+	}
+	if c.file == nil {
+		c.file, err = os.Open(c.path)
 	}
 	return err
 }
@@ -100,4 +119,12 @@ func (c *checkpointer) close() error {
 		return nil
 	}
 	return c.db.Close()
+}
+
+// closeFile follows close once no connection to the file is left.
+func (c *checkpointer) closeFile() error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.Close()
 }

@@ -165,3 +165,33 @@ func TestCheckpointsThatFailAreTriedAgain(t *testing.T) {
 		t.Errorf("the file alone goes to %d", head)
 	}
 }
+
+// TestFileIsSyncedBeforeTheWriterMovesTheRest: else the writer would sync what the
+// checkpointer moved, and all who append would wait for it.
+func TestFileIsSyncedBeforeTheWriterMovesTheRest(t *testing.T) {
+	log := limited(t, 1)
+	log.checkpointer.mu.Lock()
+	if err := log.checkpointer.open(); err != nil {
+		t.Fatal(err)
+	}
+	good := log.checkpointer.file
+	broken, err := os.Create(filepath.Join(t.TempDir(), "closed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken.Close()
+	log.checkpointer.file = broken
+	log.checkpointer.mu.Unlock()
+	mustAppend(t, log, newBatch(lookEvery))
+	if err := log.readLong(t.Context(), func() error { return nil }); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a file that cannot be synced: %v", err)
+	}
+	if log.writer.finish.Load() {
+		t.Error("the writer was told of pages that are not synced")
+	}
+	log.checkpointer.mu.Lock()
+	log.checkpointer.file = good
+	log.checkpointer.mu.Unlock()
+	mustAppend(t, log, newBatch(lookEvery))
+	told(log)
+}

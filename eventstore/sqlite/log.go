@@ -131,5 +131,5 @@ func (l *Log) shut(stopped <-chan struct{}) error {
 	l.closed = true
 	l.mu.Unlock()
 	// The writer goes last: the last connection moves the WAL into the file.
-	return errors.Join(l.checkpointer.close(), l.readers.Close(), l.writer.close())
+	return errors.Join(l.checkpointer.close(), l.readers.Close(), l.writer.close(), l.checkpointer.closeFile())
 }
