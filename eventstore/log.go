@@ -88,9 +88,10 @@ type Batch struct {
 	// Records have versions Expected+1, Expected+2 and so on; the log sets
 	// their positions. There may be none: then only claims and receipts change.
 	Records []Record
-	// Stored, if not nil, is called once b's records are durable, before Feed shows
-	// the first of them, with what Append returns. The log waits for it, so it is
-	// quick and asks nothing of the log. Without records it is not called.
+	// Stored, if not nil, is called once b's records are durable, with what Append is
+	// about to return, before Wait and Head tell of the first of them; never when Append returns
+	// an error, nor without records. The log waits for it, so it is quick and asks
+	// nothing of the log.
 	Stored func(last uint64)
 }
 

@@ -8,10 +8,11 @@ import (
 )
 
 var telling = []Check{
-	{"who asked is told of what was stored, once, before it can be read", func(ctx context.Context, t T, log eventstore.Log) {
+	{"who asked is told of what was stored, once, before Wait tells of it", func(ctx context.Context, t T, log eventstore.Log) {
 		const rounds, waiters = 20, 8
 		last, stream := uint64(0), newStream()
 		for round := range rounds {
+			after := last
 			var told, calls atomic.Uint64
 			b := batch(stream, uint64(round)*2, 2)
 			b.Stored = func(last uint64) { told.Store(last); calls.Add(1) }
@@ -19,7 +20,7 @@ var telling = []Check{
 			for range waiters {
 				go func() {
 					ready <- struct{}{}
-					err := log.Wait(ctx, last)
+					err := log.Wait(ctx, after)
 					early <- err == nil && told.Load() == 0
 				}()
 			}
@@ -29,7 +30,7 @@ var telling = []Check{
 			last = mustAppend(ctx, t, log, b)
 			for range waiters {
 				if <-early {
-					t.Fatalf("a record could be read of which nobody had been told")
+					t.Fatalf("Wait told of a record of which nobody else had been")
 				}
 			}
 			if told.Load() != last || calls.Load() != 1 {

@@ -9,7 +9,7 @@ import (
 
 // tellingFaults are faults as well, in who is told of what was stored; see faults.
 var tellingFaults = map[string]fault{
-	"tells of records that can be read already": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	"tells of records late": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		tell := b.Stored
 		b.Stored = nil
 		last, err := log.Append(ctx, b)
@@ -20,13 +20,13 @@ var tellingFaults = map[string]fault{
 			tell(last)
 		}
 		return last, err
-	}), "who asked is told of what was stored, once, before it can be read"},
+	}), "who asked is told of what was stored, once, before Wait tells of it"},
 	"tells twice": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		if tell := b.Stored; tell != nil {
 			b.Stored = func(last uint64) { tell(last); tell(last) }
 		}
 		return log.Append(ctx, b)
-	}), "who asked is told of what was stored, once, before it can be read"},
+	}), "who asked is told of what was stored, once, before Wait tells of it"},
 	"tells of what it refuses": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		if err != nil && b.Stored != nil {

@@ -207,6 +207,7 @@ func TestFailedCommits(t *testing.T) {
 			mustAppend(t, log, begun)
 			log.writer.commit = func(tx *sql.Tx) error { return test.fail(tx) }
 			lost := following(begun.Stream, 1, 2, eventstore.ClaimOp{Key: key})
+			lost.Stored = func(last uint64) { t.Errorf("position %d is told of as stored", last) }
 			if _, err := log.Append(t.Context(), lost); !errors.Is(err, eventstore.ErrOutcomeUnknown) || !errors.Is(err, broken) {
 				t.Fatalf("append: %v, want that its outcome is unknown", err)
 			}

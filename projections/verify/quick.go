@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"konto/eventstore"
 	"konto/projections"
@@ -58,7 +59,7 @@ func Quick(ctx context.Context, cfg QuickConfig) (QuickReport, error) {
 			}
 		}
 	}
-	if r.Head, err = cfg.Log.Head(ctx); err != nil {
+	if r.Head, err = headFrom(ctx, cfg.Log, r.ReadModel); err != nil {
 		return r, err
 	}
 	if r.Lag = r.Head - min(r.Head, r.ReadModel); r.ReadModel > r.Head {
@@ -76,4 +77,19 @@ func Quick(ctx context.Context, cfg QuickConfig) (QuickReport, error) {
 	r.Problems = append([]Problem{}, c.report.Problems...)
 	r.OK = len(r.Problems) == 0
 	return r, nil
+}
+
+// headPatience is for the moment in which a follower knows of a record of which Head
+// does not tell yet.
+const headPatience = time.Second
+
+// headFrom returns the log's head, which may be about to come to a position.
+func headFrom(ctx context.Context, log eventstore.Feed, position uint64) (uint64, error) {
+	if position > 0 {
+		patience, cancel := context.WithTimeout(ctx, headPatience)
+		defer cancel()
+		// What it comes to, Head tells.
+		_ = log.Wait(patience, position-1)
+	}
+	return log.Head(ctx)
 }

@@ -48,3 +48,30 @@ func TestQuick(t *testing.T) {
 	cfg.Log, cfg.Model = h.log, h.model
 	quick("the hash does not fit")
 }
+
+// late is a log whose head is one behind until somebody waits for it.
+type late struct {
+	End
+	awaited bool
+}
+
+func (l *late) Head(ctx context.Context) (uint64, error) {
+	head, err := l.End.Head(ctx)
+	if !l.awaited {
+		head--
+	}
+	return head, err
+}
+
+func (l *late) Wait(ctx context.Context, after uint64) error {
+	l.awaited = true
+	return l.End.Wait(ctx, after)
+}
+
+func TestHeadThatIsAboutToComeIsNoProblem(t *testing.T) {
+	h := begin(t)
+	h.populate(t, 3)
+	if r, err := Quick(t.Context(), QuickConfig{Log: &late{End: h.log}, Model: h.model}); err != nil || !r.OK || r.Head != r.ReadModel {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
