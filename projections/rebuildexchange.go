@@ -43,7 +43,7 @@ func (b *rebuild) takeOver(ctx context.Context) error {
 		return err
 	}
 	// What takes long of closing the old file is done while it still answers.
-	if _, err := sqlitefile.Checkpoint(ctx, b.live.file.writer); err != nil {
+	if err := sqlitefile.Checkpoint(ctx, b.live.file.writer); err != nil {
 		return err
 	}
 	return b.exchange(ctx)

@@ -80,7 +80,7 @@ func (c *checkpointer) move(ctx context.Context) error {
 		return err
 	}
 	for grew := math.MaxInt; ; {
-		if _, err := sqlitefile.Checkpoint(ctx, c.db); err != nil {
+		if err := sqlitefile.Checkpoint(ctx, c.db); err != nil {
 			return err
 		}
 		if err := c.file.Sync(); err != nil {

@@ -77,7 +77,7 @@ func (w *writer) run(q *queue, h *head, look func()) {
 	for group := w.next(q); group != nil; group = w.next(q) {
 		if w.finish.Swap(false) {
 			// What fails is tried at the next look; the pages stay where they are.
-			_, _ = sqlitefile.Checkpoint(context.Background(), w.db)
+			_ = sqlitefile.Checkpoint(context.Background(), w.db)
 		}
 		w.write(group)
 		for _, p := range group {

@@ -89,14 +89,11 @@ func syncGrowing(f *os.File) (stop func() error) {
 	}
 }
 
-// Checkpoint moves what it can of the write-ahead log of a file into the file, and
-// returns how many pages of it were left. It waits for nobody, and nobody who commits waits for it.
-func Checkpoint(ctx context.Context, db *sql.DB) (left int, err error) {
-	var busy, frames, moved int
-	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &moved); err != nil {
-		return 0, Explain(err)
-	}
-	return frames - moved, nil
+// Checkpoint moves what it can of the write-ahead log of a file into the file. It
+// waits for nobody, and nobody who commits waits for it.
+func Checkpoint(ctx context.Context, db *sql.DB) error {
+	_, err := db.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	return Explain(err)
 }
 
 // LogPages returns how many pages the write-ahead log of a file holds since it was
