@@ -41,7 +41,7 @@ type Actor struct {
 	ID   string `json:"id,omitzero"`
 }
 
-// Encode gives the bytes that json.Marshal would give, in a third of the time. There
+// Encode gives the bytes that json.Marshal would give, in less than half the time. There
 // is room behind them for a seal, unless there is a lot to say.
 func (m *Metadata) Encode() ([]byte, error) {
 	o := newObject(320)
