@@ -15,7 +15,7 @@ type ChangePassword struct {
 	CurrentPassword string // must be the account's, if it has one
 	NewPassword     string
 	Session         ulid.ULID // that goes on: the caller's own; zero for none
-	IfMatch         []uint64  // as Update's
+	If              Condition
 
 	proof proof
 	weak  bool
@@ -61,7 +61,7 @@ func decideChangePassword(state events.Account, p ChangePassword) (decision, err
 	if len(c.wrong) > 0 {
 		return decision{}, &Invalid{Fields: c.wrong}
 	}
-	if err := existsAt(state, p.IfMatch); err != nil {
+	if err := existsAt(state, p.If); err != nil {
 		return decision{}, err
 	}
 	return decision{payloads: []events.Payload{events.PasswordChanged{Hash: p.hash, Session: p.Session}}}, nil

@@ -85,7 +85,7 @@ func testEachCommandOfABatchHasItsOwnVerdict(t *testing.T) {
 	partial.Partial = true
 	partial.Profile.FirstName = events.Set("Eva")
 	match := alias("c")
-	match.IfMatch = []uint64{1}
+	match.If.Match = &Versions{List: []uint64{1}}
 	outcomes, errs, _ := n.queued(t, id, []Command{
 		alias("a"),
 		email("taken@example.se"),
@@ -144,7 +144,7 @@ func TestOneOfManyWithOneVersionWins(t *testing.T) {
 	won := 0
 	for _, err := range all(500, func(i int) error {
 		update := alias(fmt.Sprint(i))
-		update.IfMatch = []uint64{1}
+		update.If.Match = &Versions{List: []uint64{1}}
 		_, err := n.Do(t.Context(), id, events.Metadata{}, update)
 		return err
 	}) {

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"slices"
 	"time"
 
 	"konto/events"
@@ -21,6 +22,7 @@ type Open struct {
 	Facts         events.FactsRecorded  // what other systems know of it already
 	// FormatsDecided is Update's.
 	FormatsDecided bool
+	If             Condition
 }
 
 // Update changes profile fields and the email address, all in one append.
@@ -47,8 +49,7 @@ type Update struct {
 	// VerifyEmail turns a new address into a request, as RequestEmailChange
 	// does: the address stays until the code mailed to the new one is confirmed.
 	VerifyEmail bool
-	// IfMatch lists the versions at which the update may happen; nil: any.
-	IfMatch []uint64
+	If          Condition
 
 	ticket ticket // with VerifyEmail
 }
@@ -59,6 +60,34 @@ type RecordFacts struct{ Facts events.FactsRecorded }
 func (Open) command()        {}
 func (*Update) command()     {}
 func (RecordFacts) command() {}
+
+// Condition is what the caller demands of the account's version before a
+// command may happen (RFC 9110, sections 13.1.1 and 13.1.2). The zero Condition
+// demands nothing. A command whose condition does not hold is refused with
+// *VersionMismatch, even when it would change nothing.
+type Condition struct {
+	Match     *Versions // the account must be at one of these; nil: no such demand
+	NoneMatch *Versions // the account must be at none of these; nil: no such demand
+}
+
+// Versions names versions of an account. It never includes version 0, which an
+// account has before it is opened.
+type Versions struct {
+	Any  bool // every version, whatever List holds
+	List []uint64
+}
+
+func (v *Versions) include(version uint64) bool {
+	return version > 0 && (v.Any || slices.Contains(v.List, version))
+}
+
+// Check returns a *VersionMismatch if the condition does not hold at the version.
+func (c Condition) Check(version uint64) error {
+	if c.Match != nil && !c.Match.include(version) || c.NoneMatch != nil && c.NoneMatch.include(version) {
+		return &VersionMismatch{Actual: version}
+	}
+	return nil
+}
 
 // Outcome is what became of a command.
 type Outcome struct {

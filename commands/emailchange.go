@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -52,8 +51,8 @@ func untilTriesEnd(recent events.EmailTries, at time.Time) error {
 // the account has one.
 type RequestEmailChange struct {
 	NewEmail        string
-	CurrentPassword string   // must be the account's, if it has one
-	IfMatch         []uint64 // as Update's
+	CurrentPassword string // must be the account's, if it has one
+	If              Condition
 
 	proof  proof
 	ticket ticket
@@ -64,8 +63,8 @@ type RequestEmailChange struct {
 // *Invalid although events were stored. Errors beside those of Do:
 // ErrPendingOrder, ErrNoEmailChange, *TooMany.
 type ConfirmEmailChange struct {
-	Code    string
-	IfMatch []uint64
+	Code string
+	If   Condition
 
 	at    time.Time
 	codes events.EmailCodes
@@ -73,7 +72,7 @@ type ConfirmEmailChange struct {
 
 // CancelEmailChange withdraws the pending request. Without one nothing changes.
 type CancelEmailChange struct {
-	IfMatch []uint64
+	If Condition
 
 	at time.Time
 }
@@ -154,7 +153,7 @@ func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decis
 	if len(c.wrong) > 0 {
 		return decision{}, &Invalid{Fields: c.wrong}
 	}
-	if err := mayChangeEmailAt(state, r.IfMatch); err != nil {
+	if err := mayChangeEmailAt(state, r.If); err != nil {
 		return decision{}, err
 	}
 	if err := mayAskForCode(&state, r.ticket.at); err != nil {
@@ -167,7 +166,7 @@ func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decis
 }
 
 func decideConfirmEmailChange(state events.Account, c ConfirmEmailChange) (decision, error) {
-	if err := mayChangeEmailAt(state, c.IfMatch); err != nil {
+	if err := mayChangeEmailAt(state, c.If); err != nil {
 		return decision{}, err
 	}
 	pending := &state.EmailChange
@@ -193,7 +192,7 @@ func decideConfirmEmailChange(state events.Account, c ConfirmEmailChange) (decis
 }
 
 func decideCancelEmailChange(state events.Account, c CancelEmailChange) (decision, error) {
-	if err := existsAt(state, c.IfMatch); err != nil {
+	if err := existsAt(state, c.If); err != nil {
 		return decision{}, err
 	}
 	if !state.EmailChange.Pending(c.at) {
@@ -202,23 +201,21 @@ func decideCancelEmailChange(state events.Account, c CancelEmailChange) (decisio
 	return decision{payloads: []events.Payload{events.EmailChangeCancelled{NewEmail: state.EmailChange.NewEmail}}}, nil
 }
 
-func mayChangeEmailAt(state events.Account, ifMatch []uint64) error {
+func mayChangeEmailAt(state events.Account, condition Condition) error {
 	if !state.Exists() {
 		return ErrNotFound
 	}
 	if err := MayChangeEmail(&state); err != nil {
 		return err
 	}
-	return existsAt(state, ifMatch)
+	return existsAt(state, condition)
 }
 
-// existsAt refuses an account that is unknown or not at one of the versions.
-func existsAt(state events.Account, ifMatch []uint64) error {
+// existsAt refuses an account that is unknown or whose version does not meet the
+// condition.
+func existsAt(state events.Account, condition Condition) error {
 	if !state.Exists() {
 		return ErrNotFound
 	}
-	if ifMatch != nil && !slices.Contains(ifMatch, state.Version) {
-		return &VersionMismatch{Actual: state.Version}
-	}
-	return nil
+	return condition.Check(state.Version)
 }

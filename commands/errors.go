@@ -53,8 +53,8 @@ func (e *TooMany) Error() string { return fmt.Sprintf("tried too often, again in
 // Is matches ErrTooMany.
 func (e *TooMany) Is(target error) bool { return target == ErrTooMany }
 
-// VersionMismatch tells that the account is not at a version that the caller's
-// If-Match names. Nothing was stored; the caller reads again and decides.
+// VersionMismatch tells that the account's version does not meet the command's
+// Condition. Nothing was stored; the caller reads again and decides.
 type VersionMismatch struct{ Actual uint64 }
 
 func (e *VersionMismatch) Error() string { return fmt.Sprintf("account is at version %d", e.Actual) }

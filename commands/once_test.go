@@ -45,7 +45,7 @@ func TestARequestIsCarriedOutOnce(t *testing.T) {
 	taken := email("taken@example.se")
 	taken.Partial, taken.Profile.Alias = true, events.Set("a")
 	at1 := alias("a")
-	at1.IfMatch = []uint64{1}
+	at1.If.Match = &Versions{List: []uint64{1}}
 	for name, test := range map[string]struct {
 		command Command
 		changed bool
@@ -213,7 +213,7 @@ func testRepeatsWithinABatch(t *testing.T) {
 // Another node is faster with the same request, between the look-up and the append.
 func TestARaceForOneRequest(t *testing.T) {
 	at1 := alias("a")
-	at1.IfMatch = []uint64{1}
+	at1.If.Match = &Versions{List: []uint64{1}}
 	for name, command := range map[string]Command{
 		"a change": alias("a"), "no change": &Update{}, "at one version": at1,
 	} {

@@ -38,7 +38,8 @@ func (o Open) WithDefaults() Open {
 	return o
 }
 
-// Check returns the *Invalid that Do would, if any. It is for callers who have
+// Check returns the *Invalid or *VersionMismatch that Do would for an account
+// that does not exist yet, if any. It is for callers who have
 // something costly to do before, such as hashing a password.
 func (o Open) Check() error {
 	_, err := decideOpen(events.Account{}, o)
@@ -61,6 +62,9 @@ func decideOpen(state events.Account, o Open) (decision, error) {
 	}
 	if state.Version > 0 {
 		return decision{}, &VersionMismatch{Actual: state.Version}
+	}
+	if err := o.If.Check(state.Version); err != nil {
+		return decision{}, err
 	}
 	d := decision{payloads: []events.Payload{events.AccountOpened{
 		Email: o.Email, PaywayID: o.PaywayID, Administrator: o.Administrator,

@@ -29,7 +29,11 @@ func behind(t *testing.T) (stale, other *node, id ulid.ULID) {
 
 func TestNoAnswerIsGivenFromAStaleState(t *testing.T) {
 	at := func(version uint64, u *Update) *Update {
-		u.IfMatch = []uint64{version}
+		u.If.Match = &Versions{List: []uint64{version}}
+		return u
+	}
+	notAt := func(version uint64, u *Update) *Update {
+		u.If.NoneMatch = &Versions{List: []uint64{version}}
 		return u
 	}
 	tests := []struct {
@@ -46,6 +50,9 @@ func TestNoAnswerIsGivenFromAStaleState(t *testing.T) {
 		{"the version of old, without a change", at(2, alias("a")), ErrVersion, 0, false},
 		{"the present version", at(3, alias("c")), nil, 4, true},
 		{"the present version, without a change", at(3, alias("b")), nil, 3, false},
+		{"not the version of old", notAt(2, alias("c")), nil, 4, true},
+		{"not the present version", notAt(3, alias("c")), ErrVersion, 0, false},
+		{"not the present version, without a change", notAt(3, alias("b")), ErrVersion, 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -94,7 +101,7 @@ func TestTakenIsNotAnsweredFromAStaleState(t *testing.T) {
 		return log.Append(ctx, b)
 	})
 	update := email("taken@example.se")
-	update.IfMatch = []uint64{2}
+	update.If.Match = &Versions{List: []uint64{2}}
 	if _, err := stale.Do(t.Context(), id, events.Metadata{}, update); !errors.Is(err, ErrVersion) {
 		t.Errorf("got %v, want %v", err, ErrVersion)
 	}

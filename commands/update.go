@@ -35,7 +35,7 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 			return decision{}, err
 		}
 	}
-	if err := existsAt(state, u.IfMatch); err != nil {
+	if err := existsAt(state, u.If); err != nil {
 		return decision{}, err
 	}
 	d := decision{rejected: wrong}

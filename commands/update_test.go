@@ -49,7 +49,7 @@ func TestUpdateReducesToWhatChanges(t *testing.T) {
 			Email: events.Set("anna@example.com"), Profile: events.ProfileUpdated{Alias: events.Set("ann")},
 		}, []events.Payload{events.ProfileUpdated{Alias: events.Set("ann")}, direct("anna@example.com")}},
 		{"at the caller's version", &Update{
-			IfMatch: []uint64{2, 3}, Profile: events.ProfileUpdated{Alias: events.Set("ann")},
+			If: Condition{Match: &Versions{List: []uint64{2, 3}}}, Profile: events.ProfileUpdated{Alias: events.Set("ann")},
 		}, []events.Payload{events.ProfileUpdated{Alias: events.Set("ann")}}},
 	}
 	for _, tt := range tests {
@@ -123,14 +123,14 @@ func TestUpdateChecksInTheContractsOrder(t *testing.T) {
 		update *Update
 		want   error
 	}{
-		{"wrong before unknown", events.Account{}, &Update{Profile: wrong, IfMatch: []uint64{9}}, ErrInvalid},
+		{"wrong before unknown", events.Account{}, &Update{Profile: wrong, If: Condition{Match: &Versions{List: []uint64{9}}}}, ErrInvalid},
 		{"unknown", events.Account{}, &Update{}, ErrNotFound},
 		{"erased", erased, &Update{}, ErrNotFound},
 		{"unknown, in part", events.Account{}, &Update{Profile: wrong, Partial: true}, ErrNotFound},
 		{"wrong before administrator", administrator, &Update{Profile: wrong, Email: newEmail}, ErrInvalid},
-		{"administrator before version", administrator, &Update{Email: newEmail, IfMatch: []uint64{9}}, ErrAdministratorEmail},
-		{"version, even if nothing would change", anna(), &Update{IfMatch: []uint64{2, 4}}, ErrVersion},
-		{"no version fits", anna(), &Update{IfMatch: []uint64{}}, ErrVersion},
+		{"administrator before version", administrator, &Update{Email: newEmail, If: Condition{Match: &Versions{List: []uint64{9}}}}, ErrAdministratorEmail},
+		{"version, even if nothing would change", anna(), &Update{If: Condition{Match: &Versions{List: []uint64{2, 4}}}}, ErrVersion},
+		{"no version fits", anna(), &Update{If: Condition{Match: &Versions{List: []uint64{}}}}, ErrVersion},
 		{"administrator's own address again", administrator, &Update{Email: events.Set("anna@example.se")}, nil},
 		{"administrator's address by who may", administrator, &Update{Email: newEmail, AdministratorEmail: true}, nil},
 	}

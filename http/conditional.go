@@ -5,30 +5,52 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"konto/commands"
 )
 
 // etag is the strong entity tag of an account's version.
 func etag(version uint64) string { return `"` + strconv.FormatUint(version, 10) + `"` }
 
-// ifMatch lists the versions that the request's If-Match names; nil when there
-// is no such header or it is "*", which every account that exists matches
-// (RFC 9110, section 13.1.1). Weak tags and tags that konto never gave match
-// nothing; a header of only such gives a list that no account's version is in.
-func ifMatch(h http.Header) []uint64 {
-	values := h["If-Match"]
+// condition is what the request's If-Match and If-None-Match demand of the
+// account's version. A command is refused when they do not hold; reads have an
+// answer of their own to If-None-Match (answerRead).
+func condition(h http.Header) commands.Condition {
+	return commands.Condition{Match: ifMatch(h["If-Match"]), NoneMatch: ifNoneMatch(h["If-None-Match"])}
+}
+
+// ifMatch gives the versions that If-Match names (RFC 9110, section 13.1.1). The
+// comparison is strong, so weak tags name no version, and neither do tags that
+// konto never gave or what is no tag.
+func ifMatch(values []string) *commands.Versions {
 	if len(values) == 0 {
 		return nil
 	}
-	versions := []uint64{0} // the version of no account: the list is never empty
+	named := &commands.Versions{}
 	for _, tag := range tags(values) {
-		if tag == "*" {
-			return nil
-		}
 		if v, ok := versionOf(tag); ok {
-			versions = append(versions, v)
+			named.List = append(named.List, v)
 		}
+		named.Any = named.Any || tag == "*"
 	}
-	return versions
+	return named
+}
+
+// ifNoneMatch gives the versions that If-None-Match names (RFC 9110, section
+// 13.1.2). The comparison is weak. What is no tag, such as 7 for "7", may mean any
+// version: the caller wants something not to happen, so it does not happen.
+func ifNoneMatch(values []string) *commands.Versions {
+	if len(values) == 0 {
+		return nil
+	}
+	named := &commands.Versions{}
+	for _, tag := range tags(values) {
+		if v, ok := versionOf(strings.TrimPrefix(tag, "W/")); ok {
+			named.List = append(named.List, v)
+		}
+		named.Any = named.Any || !isTag(tag)
+	}
+	return named
 }
 
 // unchanged tells whether If-None-Match names the entity tag; whether either is
@@ -39,16 +61,32 @@ func unchanged(h http.Header, current string) bool {
 	})
 }
 
-// tags splits the header's lists. konto's own tags hold no comma, so a foreign
-// tag that does falls apart into pieces that match nothing.
+// tags splits the header's lists at the commas that are not inside a tag.
 func tags(values []string) []string {
 	var all []string
 	for _, value := range values {
-		for tag := range strings.SplitSeq(value, ",") {
-			all = append(all, strings.Trim(tag, " \t"))
+		begin, quoted := 0, false
+		for i := range len(value) + 1 {
+			if i < len(value) && value[i] == '"' {
+				quoted = !quoted
+			}
+			if i < len(value) && (quoted || value[i] != ',') {
+				continue
+			}
+			if tag := strings.Trim(value[begin:i], " \t"); tag != "" {
+				all = append(all, tag)
+			}
+			begin = i + 1
 		}
 	}
 	return all
+}
+
+// isTag tells whether the text is an entity tag (RFC 9110, section 8.8.3).
+func isTag(text string) bool {
+	text = strings.TrimPrefix(text, "W/")
+	inside := strings.TrimSuffix(strings.TrimPrefix(text, `"`), `"`)
+	return len(text) == len(inside)+2 && !strings.ContainsFunc(inside, func(c rune) bool { return c <= ' ' || c == '"' || c == 0x7f })
 }
 
 func versionOf(tag string) (uint64, bool) {
@@ -62,11 +100,12 @@ func (x *exchange) answerAt(version uint64, body any) error {
 	return x.answer(http.StatusOK, mediaJSON, body)
 }
 
-// answerRead is answerAt for a conditional read: 304 when the caller has the
-// version already, errPrecondition when If-Match names others.
+// answerRead is answerAt for a conditional read: *commands.VersionMismatch when
+// If-Match does not name the version, else 304 when the caller has it already
+// (RFC 9110, section 13.2.2, gives the order).
 func (x *exchange) answerRead(version uint64, body func() any) error {
-	if wanted := ifMatch(x.r.Header); wanted != nil && !slices.Contains(wanted, version) {
-		return errPrecondition
+	if err := (commands.Condition{Match: ifMatch(x.r.Header["If-Match"])}).Check(version); err != nil {
+		return err
 	}
 	if unchanged(x.r.Header, etag(version)) {
 		x.w.Header().Set("ETag", etag(version))

@@ -18,7 +18,6 @@ var (
 	errContentType  = errors.New("content type is not application/json")
 	errMalformed    = errors.New("body is not one JSON object")
 	errTooLarge     = errors.New("body is too large")
-	errPrecondition = errors.New("precondition failed")
 
 	errRateLimited   = errors.New("too many requests")
 	errCrossSite     = errors.New("another site's page asks with a cookie")

@@ -18,7 +18,7 @@ import (
 var answered = map[string]error{
 	"errNoRoute": errNoRoute, "errMethod": errMethod, "errNoCredential": errNoCredential, "errForbidden": errForbidden, "errDelegated": errDelegated,
 	"errScope": errScope, "errContentType": errContentType, "errMalformed": errMalformed, "errTooLarge": errTooLarge,
-	"errPrecondition": errPrecondition, "errRejected": errRejected, "errIssuerAway": errIssuerAway, "errRateLimited": errRateLimited,
+	"errRejected": errRejected, "errIssuerAway": errIssuerAway, "errRateLimited": errRateLimited,
 	"errCrossSite": errCrossSite, "errNotAcceptable": errNotAcceptable, "errTooSlow": errTooSlow,
 
 	"errIdempotencyKey": errIdempotencyKey, "commands.ErrReused": commands.ErrReused,

@@ -103,7 +103,7 @@ func (x *exchange) genericUpdate() (*commands.Update, error) {
 	if len(b.wrong) > 0 {
 		return nil, &rejection{b.wrong}
 	}
-	b.update.AdministratorEmail, b.update.IfMatch = true, ifMatch(x.r.Header)
+	b.update.AdministratorEmail, b.update.If = true, condition(x.r.Header)
 	b.update.VerifyEmail = x.EmailChangePolicy == EmailVerify
 	return &b.update, nil
 }

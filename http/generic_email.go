@@ -51,7 +51,7 @@ func (x *exchange) confirmEmail() error {
 	if err != nil {
 		return err
 	}
-	out, err := x.do(x.who.Account, commands.ConfirmEmailChange{Code: b.code.To, IfMatch: ifMatch(x.r.Header)})
+	out, err := x.do(x.who.Account, commands.ConfirmEmailChange{Code: b.code.To, If: condition(x.r.Header)})
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (x *exchange) changeEmail() error {
 		return err
 	}
 	return x.act(commands.RequestEmailChange{
-		NewEmail: b.newEmail.To, CurrentPassword: b.currentPassword.To, IfMatch: ifMatch(x.r.Header),
+		NewEmail: b.newEmail.To, CurrentPassword: b.currentPassword.To, If: condition(x.r.Header),
 	})
 }
 
@@ -55,7 +55,7 @@ func (x *exchange) confirmEmailChange() error {
 	if err != nil {
 		return err
 	}
-	return x.act(commands.ConfirmEmailChange{Code: b.code.To, IfMatch: ifMatch(x.r.Header)})
+	return x.act(commands.ConfirmEmailChange{Code: b.code.To, If: condition(x.r.Header)})
 }
 
 // cancelEmailChange needs no body.
@@ -65,7 +65,7 @@ func (x *exchange) cancelEmailChange() error {
 			return err
 		}
 	}
-	return x.act(commands.CancelEmailChange{IfMatch: ifMatch(x.r.Header)})
+	return x.act(commands.CancelEmailChange{If: condition(x.r.Header)})
 }
 
 // changePassword answers once the other sessions are closed.
@@ -75,7 +75,7 @@ func (x *exchange) changePassword() error {
 		return err
 	}
 	c := commands.ChangePassword{
-		CurrentPassword: b.currentPassword.To, NewPassword: b.password.To, IfMatch: ifMatch(x.r.Header),
+		CurrentPassword: b.currentPassword.To, NewPassword: b.password.To, If: condition(x.r.Header),
 	}
 	if x.who.Kind == events.KindSession {
 		c.Session = x.who.ID

@@ -76,6 +76,6 @@ func (x *exchange) hostupUpdate() (*commands.Update, error) {
 			Value: b.identifier.To, CountryCode: b.identifierLand.To,
 		})
 	}
-	b.update.Rejected, b.update.IfMatch = b.wrong, ifMatch(x.r.Header)
+	b.update.Rejected, b.update.If = b.wrong, condition(x.r.Header)
 	return &b.update, nil
 }

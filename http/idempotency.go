@@ -50,7 +50,13 @@ func (x *exchange) once() (commands.Once, error) {
 // same JSON in other white space is another request.
 func (x *exchange) fingerprint() (sum [sha256.Size]byte) {
 	h := sha256.New()
-	for _, part := range []string{x.r.Method, x.r.URL.RequestURI(), strings.Join(x.r.Header["If-Match"], ",")} {
+	conditions := strings.Join(x.r.Header["If-Match"], ",")
+	// Without the header nothing is added, because receipts of earlier builds, which
+	// did not look at it, must still be found.
+	if values := x.r.Header["If-None-Match"]; len(values) > 0 {
+		conditions += "\n" + strings.Join(values, ",")
+	}
+	for _, part := range []string{x.r.Method, x.r.URL.RequestURI(), conditions} {
 		h.Write([]byte(part))
 		h.Write([]byte{0}) // none of them can contain it
 	}

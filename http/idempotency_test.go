@@ -1,6 +1,7 @@
 package http
 
 import (
+	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -239,6 +240,16 @@ func TestAReplayTellsTheTimeOfTheFirstAnswer(t *testing.T) {
 	again, header := send()
 	if again != first || header.Get("Idempotent-Replayed") != "true" || !strings.Contains(first.body, `"eva@example.com"`) {
 		t.Errorf("%+v\n%+v", again, first)
+	}
+}
+
+// A request that was carried out before an upgrade must be found after it.
+func TestFingerprintsStayAsEarlierBuildsMadeThem(t *testing.T) {
+	r := httptest.NewRequestWithContext(t.Context(), "PATCH", "/v1/account?a=b", nil)
+	r.Header["If-Match"] = []string{`"1"`, `"2"`}
+	x := &exchange{r: r, body: []byte("{}")}
+	if got, want := x.fingerprint(), sha256.Sum256([]byte("PATCH\x00/v1/account?a=b\x00\"1\",\"2\"\x00{}")); got != want {
+		t.Errorf("got %x, want %x", got, want)
 	}
 }
 

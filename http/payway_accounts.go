@@ -70,7 +70,7 @@ func (x *exchange) readPayway(members []member) (*paywayRequest, error) {
 	if p.noAddress {
 		p.update.Profile.Address = events.AddressUpdated{}
 	}
-	p.update.FormatsDecided, p.update.IfMatch = true, ifMatch(x.r.Header)
+	p.update.FormatsDecided, p.update.If = true, condition(x.r.Header)
 	return p, nil
 }
 

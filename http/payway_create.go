@@ -37,6 +37,7 @@ func (x *exchange) postAccount() error {
 	}
 	account := commands.Open{
 		Email: p.update.Email.To, PaywayID: commands.NewPaywayID(), Profile: p.update.Profile, FormatsDecided: true,
+		If: p.update.If,
 	}.WithDefaults()
 	// What is wrong is told before the password is hashed, which costs far more
 	// than all the rest. Whether the address is taken cannot be: when this is a
