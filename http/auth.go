@@ -99,10 +99,12 @@ func isDelegated(who *events.Credential) bool { return who.Parent != (ulid.ULID{
 func (x *exchange) token() (token string, cookie bool, err error) {
 	if values := x.r.Header["Authorization"]; len(values) > 0 {
 		scheme, token, _ := strings.Cut(values[0], " ")
-		if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") {
-			return "", false, projections.ErrUnauthenticated
+		token = strings.TrimLeft(token, " ")
+		// A token holds no space: one is there when the scheme was written twice.
+		if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.Contains(token, " ") {
+			return "", false, errScheme
 		}
-		return strings.TrimLeft(token, " "), false, nil
+		return token, false, nil
 	}
 	if x.contract.cookie {
 		if c, err := x.r.Cookie(sessionCookie); err == nil {
@@ -116,12 +118,12 @@ func (x *exchange) token() (token string, cookie bool, err error) {
 }
 
 // challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3, and RFC 6749,
-// section 5.2): a caller who sent no credential is not told of an error.
+// section 5.2). It names no error for a caller who sent no bearer token.
 func (c *contract) challenge(err error) string {
 	if c.basic {
 		return `Basic realm="konto"`
 	}
-	if errors.Is(err, errNoCredential) {
+	if errors.Is(err, errNoCredential) || errors.Is(err, errScheme) {
 		return `Bearer realm="konto"`
 	}
 	return `Bearer realm="konto", error="invalid_token"`

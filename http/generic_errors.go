@@ -16,6 +16,7 @@ var generic = contract{
 	errors: errorTable{
 		{errNoCredential, http.StatusUnauthorized, "unauthorized", "An access token is required."},
 		{projections.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", "The access token is unknown, expired or revoked."},
+		{errScheme, http.StatusUnauthorized, "unauthorized", "The Authorization header must be Bearer, a space and the token, once. A token alone and other schemes, such as Basic, do not count."},
 		{errForbidden, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
 		{errDelegated, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
 		{errScope, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},

@@ -15,6 +15,7 @@ var hostup = contract{
 	errors: errorTable{
 		{errNoCredential, http.StatusUnauthorized, "unauthorized", "Authentication is required."},
 		{projections.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", "The token is unknown, expired or revoked."},
+		{errScheme, http.StatusUnauthorized, "unauthorized", "The Authorization header must be Bearer, a space and the token, once. A token alone and other schemes, such as Basic, do not count."},
 		{errForbidden, http.StatusForbidden, "forbidden", "The current session is not allowed to use this account profile."},
 		{errDelegated, http.StatusForbidden, "delegated_access", "Delegated access cannot change the account or how it is signed in to."},
 		{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this route requires."},

@@ -28,6 +28,7 @@ var oauthErrors = errorTable{
 	{errMalformed, http.StatusBadRequest, "invalid_request", "A parameter is missing, repeated or not readable, or two ways of authentication are used."},
 	{errNoCredential, http.StatusUnauthorized, "invalid_client", "The client must authenticate."},
 	{projections.ErrUnauthenticated, http.StatusUnauthorized, "invalid_client", "The client is unknown or revoked, or its secret is another."},
+	{errScheme, http.StatusUnauthorized, "invalid_client", "The client must authenticate by Basic, with its id and secret, or by client_id and client_secret in the body. Bearer does not count here."},
 	{errForbidden, http.StatusBadRequest, "unauthorized_client", "This credential is not a client's."},
 	{errGrantType, http.StatusBadRequest, "unsupported_grant_type", "The grant type must be client_credentials."},
 	{errScope, http.StatusBadRequest, "invalid_scope", "The client does not have a scope that it asks for."},
@@ -88,8 +89,9 @@ func (x *exchange) postToken() error {
 	return x.answer(http.StatusOK, mediaJSON, oauthToken{token, "Bearer", int(x.tokens.ttl.Seconds()), strings.Join(scopes, " ")})
 }
 
-// formBody reads the request's parameters, each of which may be there once
-// (section 3.2). Unknown ones are ignored, as that section wants it.
+// formBody reads the request's parameters, each of which may be there once. One
+// without a value counts as left out. Unknown ones are ignored. All of that is
+// said in section 3.2.
 func (x *exchange) formBody() (url.Values, error) {
 	if !isMedia(x.r.Header["Content-Type"], "application/x-www-form-urlencoded") {
 		return nil, errContentType
@@ -102,9 +104,12 @@ func (x *exchange) formBody() (url.Values, error) {
 	if err != nil {
 		return nil, errMalformed
 	}
-	for _, values := range form {
+	for name, values := range form {
 		if len(values) > 1 {
 			return nil, errMalformed
+		}
+		if values[0] == "" {
+			delete(form, name)
 		}
 	}
 	return form, nil
@@ -153,8 +158,11 @@ func (x *exchange) clientCredentials(form url.Values) (id, secret string, err er
 // own, OAuth's id and secret are form-encoded in it (section 2.3.1).
 func basicCredentials(header string) (id, secret string, err error) {
 	scheme, encoded, _ := strings.Cut(header, " ")
-	pair, malformed := base64.StdEncoding.DecodeString(strings.TrimLeft(encoded, " "))
-	if !strings.EqualFold(scheme, "Basic") || malformed != nil {
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", errScheme
+	}
+	pair, err := base64.StdEncoding.DecodeString(strings.TrimLeft(encoded, " "))
+	if err != nil {
 		return "", "", projections.ErrUnauthenticated
 	}
 	id, secret, _ = strings.Cut(string(pair), ":")

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
+	"konto/projections"
 )
 
 func TestTheTokenEndpointAnswersEachErrorOnce(t *testing.T) {
@@ -21,13 +23,29 @@ func TestTheTokenEndpointAnswersEachErrorOnce(t *testing.T) {
 			t.Errorf("row %d for %q is never found", i, row.err)
 		}
 	}
-	for _, err := range []error{errContentType, errMalformed, errTooLarge, errTooSlow, errRateLimited, errNoCredential, errForbidden, errScope, errGrantType, errMethod, errNoRoute} {
+	for _, err := range []error{errContentType, errMalformed, errTooLarge, errTooSlow, errRateLimited, errNoCredential, errScheme, errForbidden, errScope, errGrantType, errMethod, errNoRoute} {
 		if row := oauthErrors.find(err); row.err == nil || row.status >= 500 {
 			t.Errorf("%q is answered with %+v", err, row)
 		}
 	}
 	if row := oauthErrors.find(eventstore.ErrClosed); row.err != nil || row.status != http.StatusInternalServerError {
 		t.Errorf("another error is answered with %+v", row)
+	}
+}
+
+func TestBasicCredentialsAreFormEncoded(t *testing.T) {
+	encode := base64.StdEncoding.EncodeToString
+	id, secret, err := basicCredentials("basic  " + encode([]byte("a%3Ab:c%2Bd+e:f")))
+	if id != "a:b" || secret != "c+d e:f" || err != nil {
+		t.Errorf("got %q and %q, %v", id, secret, err)
+	}
+	for header, want := range map[string]error{
+		"Basic " + encode([]byte("a%:b")): projections.ErrUnauthenticated, "Basic ?": projections.ErrUnauthenticated,
+		"": errScheme, "Bearer x": errScheme, encode([]byte("a:b")): errScheme,
+	} {
+		if _, _, err := basicCredentials(header); !errors.Is(err, want) {
+			t.Errorf("%q: got %v, want %v", header, err, want)
+		}
 	}
 }
 

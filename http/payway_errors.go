@@ -25,6 +25,7 @@ var (
 var paywayErrors = errorTable{
 	{errNoCredential, http.StatusUnauthorized, "unauthorized", "A bearer token is required"},
 	{projections.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", "The token is unknown, expired or revoked"},
+	{errScheme, http.StatusUnauthorized, "unauthorized", "The Authorization header must be Bearer, a space and the token, once. A token alone does not count, and a client's id and secret by Basic count at POST /oauth/token alone"},
 	{errForbidden, http.StatusForbidden, "forbidden", "A client's token is required"},
 	{errDelegated, http.StatusForbidden, "forbidden", "A client's token is required"},
 	{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this endpoint requires"},

@@ -126,6 +126,10 @@ func TestJSONShapes(t *testing.T) {
 	opened := mustJSON(t, in("account", "open", "--email", "anna@example.com")...)
 	id := opened["id"].(string)
 	key := mustJSON(t, in("key", "issue", "--account", id, "--scope", "read:account")...)
+	client := mustJSON(t, in("key", "issue", "--client", "crm", "--scope", "/external/account/r")...)
+	if client["clientId"] != client["id"] || client["clientSecret"] != client["token"] {
+		t.Errorf("a client's id and secret are not its key's id and token: %v", slices.Sorted(maps.Keys(client)))
+	}
 	session := mustJSON(t, in("session", "open", "--account", opened["accountId"].(string))...)
 	party := mustJSON(t, in("third-party", "add", "crm", "--url", "https://crm.example.com/")...)
 	shape := func(v map[string]any) string {
@@ -147,6 +151,7 @@ func TestJSONShapes(t *testing.T) {
 		"account list":      {first(mustLines(t, in("account", "list")...)), "accountId administrator clientId email facts hasPassword id opened paywayId position profile updated version"},
 		"account history":   {first(mustLines(t, in("account", "history", opened["paywayId"].(string))...)), "actor changes contract data id position requestId time type version"},
 		"key issue":         {key, "id token"},
+		"key issue, client": {client, "clientId clientSecret id token"},
 		"key list":          {first(mustLines(t, in("key", "list")...)), "account authType id issued kind scopes"},
 		"key revoke":        {mustJSON(t, in("key", "revoke", key["token"].(string))...), "id revoked"},
 		"session open":      {session, "cookie id"},

@@ -23,6 +23,9 @@ func (c *keyIssue) Help() string {
 	return `The token is printed once and kept nowhere. It can be used at once. On a NATS server of its own (konto serve --nats-url)
 the tokens of consumers and of systems that send facts mean nothing: there its operator gives out the rights.
 
+A client sends its token as "Authorization: Bearer TOKEN". Or it gets access tokens at POST /oauth/token. There it
+authenticates with clientId, which is the key's id, and clientSecret, which is the token.
+
 Examples:
 
     konto key issue --account anna@example.com --scope read:account --scope write:account
@@ -58,10 +61,16 @@ func (c *keyIssue) Run(ctx context.Context, h *house, out *output) error {
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
-		ID    string `json:"id"`
-		Token string `json:"token"`
-	}{id.String(), token})
+	issued := struct {
+		ID           string `json:"id"`
+		Token        string `json:"token"`
+		ClientID     string `json:"clientId,omitempty"`
+		ClientSecret string `json:"clientSecret,omitempty"`
+	}{ID: id.String(), Token: token}
+	if c.Client != "" {
+		issued.ClientID, issued.ClientSecret = issued.ID, issued.Token
+	}
+	return out.object(issued)
 }
 
 // issueKey returns when the key can be used.
