@@ -37,7 +37,7 @@ type call struct {
 // Headers of HTTP itself, which the documents leave out, and one that is ignored.
 var (
 	requestHeaders = []string{
-		"Accept", "Accept-Encoding", "Authorization", "Content-Type", "Cookie", "Origin", "Sec-Fetch-Site", "X-Request-Id",
+		"Accept", "Accept-Encoding", "Authorization", "Content-Encoding", "Content-Type", "Cookie", "Origin", "Sec-Fetch-Site", "X-Request-Id",
 		"Access-Control-Request-Method", "Access-Control-Request-Headers",
 	}
 	answerHeaders = []string{

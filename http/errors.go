@@ -9,16 +9,17 @@ import (
 // What goes wrong in this room. The other errors that the tables answer are
 // those of commands and projections.
 var (
-	errNoRoute      = errors.New("no such path")
-	errMethod       = errors.New("path does not take this method")
-	errNoCredential = errors.New("no credential was given")
-	errScheme       = errors.New("Authorization header is of another scheme")
-	errForbidden    = errors.New("this kind of credential is not let in")
-	errDelegated    = errors.New("session by delegated access is not let in")
-	errScope        = errors.New("credential lacks the scope")
-	errContentType  = errors.New("content type is not application/json")
-	errMalformed    = errors.New("body is not one JSON object")
-	errTooLarge     = errors.New("body is too large")
+	errNoRoute       = errors.New("no such path")
+	errMethod        = errors.New("path does not take this method")
+	errNoCredential  = errors.New("no credential was given")
+	errScheme        = errors.New("Authorization header is of another scheme")
+	errForbidden     = errors.New("this kind of credential is not let in")
+	errDelegated     = errors.New("session by delegated access is not let in")
+	errScope         = errors.New("credential lacks the scope")
+	errContentType   = errors.New("content type is not application/json")
+	errContentCoding = errors.New("body has a content coding")
+	errMalformed     = errors.New("body is not one JSON object")
+	errTooLarge      = errors.New("body is too large")
 
 	errRateLimited   = errors.New("too many requests")
 	errCrossSite     = errors.New("another site's page asks with a cookie")

@@ -17,7 +17,7 @@ import (
 // answered is every error that a contract's table must have a row for.
 var answered = map[string]error{
 	"errNoRoute": errNoRoute, "errMethod": errMethod, "errNoCredential": errNoCredential, "errScheme": errScheme, "errForbidden": errForbidden, "errDelegated": errDelegated,
-	"errScope": errScope, "errContentType": errContentType, "errMalformed": errMalformed, "errTooLarge": errTooLarge,
+	"errScope": errScope, "errContentType": errContentType, "errContentCoding": errContentCoding, "errMalformed": errMalformed, "errTooLarge": errTooLarge,
 	"errRejected": errRejected, "errIssuerAway": errIssuerAway, "errRateLimited": errRateLimited,
 	"errCrossSite": errCrossSite, "errNotAcceptable": errNotAcceptable, "errTooSlow": errTooSlow,
 

@@ -21,6 +21,10 @@ import (
 const (
 	mediaJSON    = "application/json"
 	mediaProblem = "application/problem+json"
+	// mediaMergePatch is RFC 7396's. PATCH takes it as it takes plain JSON.
+	mediaMergePatch = "application/merge-patch+json"
+	// acceptPatch is the Accept-Patch of all that takes PATCH (RFC 5789, section 3.1).
+	acceptPatch = mediaMergePatch + ", " + mediaJSON
 )
 
 // exchange is one request and its answer.

@@ -25,6 +25,7 @@ var oauth = contract{name: "oauth", basic: true, media: mediaJSON, errors: oauth
 
 var oauthErrors = errorTable{
 	{errContentType, http.StatusBadRequest, "invalid_request", "The content type must be application/x-www-form-urlencoded."},
+	{errContentCoding, http.StatusUnsupportedMediaType, "invalid_request", "The request body must come without a Content-Encoding."},
 	{errMalformed, http.StatusBadRequest, "invalid_request", "A parameter is missing, repeated or not readable, or two ways of authentication are used."},
 	{errNoCredential, http.StatusUnauthorized, "invalid_client", "The client must authenticate."},
 	{projections.ErrUnauthenticated, http.StatusUnauthorized, "invalid_client", "The client is unknown or revoked, or its secret is another."},

@@ -23,7 +23,7 @@ func TestTheTokenEndpointAnswersEachErrorOnce(t *testing.T) {
 			t.Errorf("row %d for %q is never found", i, row.err)
 		}
 	}
-	for _, err := range []error{errContentType, errMalformed, errTooLarge, errTooSlow, errRateLimited, errNoCredential, errScheme, errForbidden, errScope, errGrantType, errMethod, errNoRoute} {
+	for _, err := range []error{errContentType, errContentCoding, errMalformed, errTooLarge, errTooSlow, errRateLimited, errNoCredential, errScheme, errForbidden, errScope, errGrantType, errMethod, errNoRoute} {
 		if row := oauthErrors.find(err); row.err == nil || row.status >= 500 {
 			t.Errorf("%q is answered with %+v", err, row)
 		}

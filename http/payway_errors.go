@@ -30,6 +30,7 @@ var paywayErrors = errorTable{
 	{errDelegated, http.StatusForbidden, "forbidden", "A client's token is required"},
 	{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this endpoint requires"},
 	{errContentType, http.StatusBadRequest, "invalid_content_type_error", "The requests Content-Type header isn't set to application/json"},
+	{errContentCoding, http.StatusUnsupportedMediaType, "unsupported_media_type", "The request body must come without a Content-Encoding"},
 	{errMalformed, http.StatusBadRequest, "json_parser_error", "The request body could not be parsed as valid json"},
 	{errRejected, http.StatusBadRequest, "invalid_parameter", ""}, // the text is the first wrong field's
 	{commands.ErrInvalid, http.StatusBadRequest, "invalid_parameter", ""},

@@ -139,7 +139,7 @@ func (s *server) serve(c *contract, e endpoint) http.HandlerFunc {
 
 // stray answers what no route takes, in the shape of the contract that the
 // path belongs to: 204 to OPTIONS and 405 to another method, both with Allow,
-// when the path takes any, else 404.
+// when the path takes any, else 404. OPTIONS also tells what PATCH takes.
 func (s *server) stray(w http.ResponseWriter, r *http.Request) {
 	s.serve(contractOf(r.URL.Path), func(x *exchange) error {
 		allowed := s.allowed(r.URL.Path)
@@ -148,6 +148,9 @@ func (s *server) stray(w http.ResponseWriter, r *http.Request) {
 		}
 		x.w.Header().Set("Allow", strings.Join(allowed, ", "))
 		if r.Method == http.MethodOptions {
+			if slices.Contains(allowed, http.MethodPatch) {
+				x.w.Header().Set("Accept-Patch", acceptPatch)
+			}
 			x.w.WriteHeader(http.StatusNoContent)
 			return nil
 		}
