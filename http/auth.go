@@ -11,8 +11,13 @@ import (
 	"konto/projections"
 )
 
-// sessionCookie holds a dashboard session's token (HostUp).
-const sessionCookie = "hostup_session"
+const (
+	// sessionCookie holds a dashboard session's token (HostUp).
+	sessionCookie = "hostup_session"
+	// maxSessionCookies bounds how many cookies of that name are looked at. A
+	// browser sends several when they were set for different paths or domains.
+	maxSessionCookies = 10
+)
 
 // access is what an endpoint asks of the caller's credential.
 type access struct {
@@ -43,14 +48,38 @@ func (a access) admit(e endpoint) endpoint {
 
 // authenticate finds out who calls, and counts the request.
 func (x *exchange) authenticate() error {
-	token, cookie, err := x.token()
-	if err == nil {
+	token, err := x.token()
+	switch {
+	case err == nil:
 		x.who, err = x.identify(token)
-	}
-	if err == nil && cookie && x.who.Kind != events.KindSession {
-		err = projections.ErrUnauthenticated
+	case errors.Is(err, errNoCredential) && x.contract.cookie:
+		err = x.identifyCookie()
 	}
 	return x.counted(err)
+}
+
+// identifyCookie finds out whose session a cookie names. The first cookie that
+// names a session which is open counts. Browsers send cookies for any site's
+// page, so an update by cookie must come from the same origin or an allowed one.
+func (x *exchange) identifyCookie() error {
+	cookies := x.r.CookiesNamed(sessionCookie)
+	if len(cookies) == 0 {
+		return errNoCredential
+	}
+	if x.origins.crossSite.Check(x.r) != nil {
+		return errCrossSite
+	}
+	for _, cookie := range cookies[:min(len(cookies), maxSessionCookies)] {
+		who, err := x.Access.Authenticate(x.r.Context(), cookie.Value, x.at)
+		if err == nil && who.Kind == events.KindSession {
+			x.who = who
+			return nil
+		}
+		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
+			return err
+		}
+	}
+	return projections.ErrUnauthenticated
 }
 
 // counted counts the request against the caller, or against the address when
@@ -92,29 +121,20 @@ func (a access) check(who *events.Credential) error {
 
 func isDelegated(who *events.Credential) bool { return who.Parent != (ulid.ULID{}) }
 
-// token returns the bearer token, or the session cookie's where the contract
-// takes one. A cookie never makes up for a wrong Authorization header. Browsers
-// send cookies for any site's page, so an update by cookie must come from the
-// same origin or an allowed one.
-func (x *exchange) token() (token string, cookie bool, err error) {
-	if values := x.r.Header["Authorization"]; len(values) > 0 {
-		scheme, token, _ := strings.Cut(values[0], " ")
-		token = strings.TrimLeft(token, " ")
-		// A token holds no space: one is there when the scheme was written twice.
-		if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.Contains(token, " ") {
-			return "", false, errScheme
-		}
-		return token, false, nil
+// token returns the bearer token. Its error is errNoCredential only when there is
+// no Authorization header at all: a cookie never makes up for a wrong one.
+func (x *exchange) token() (string, error) {
+	values := x.r.Header["Authorization"]
+	if len(values) == 0 {
+		return "", errNoCredential
 	}
-	if x.contract.cookie {
-		if c, err := x.r.Cookie(sessionCookie); err == nil {
-			if x.origins.crossSite.Check(x.r) != nil {
-				return "", true, errCrossSite
-			}
-			return c.Value, true, nil
-		}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	token = strings.TrimLeft(token, " ")
+	// A token holds no space: one is there when the scheme was written twice.
+	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.Contains(token, " ") {
+		return "", errScheme
 	}
-	return "", false, errNoCredential
+	return token, nil
 }
 
 // challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3, and RFC 6749,

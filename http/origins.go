@@ -43,10 +43,15 @@ func newOrigins(allowed []string) origins {
 	o.cors = cors.New(cors.Options{
 		AllowedOrigins: allowed,
 		AllowedMethods: methods,
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Traceparent"},
+		// All that konto reads or answers to, and what tracing libraries send with
+		// traceparent: a browser asks about all of a request's headers at once.
+		AllowedHeaders: []string{
+			"Accept", "Authorization", "Baggage", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
+			"Traceparent", "Tracestate",
+		},
 		ExposedHeaders: []string{
-			"ETag", "Idempotent-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-RateLimit-Limit",
-			"X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-Id",
+			"Accept-Encoding", "Accept-Patch", "Allow", "ETag", "Idempotent-Replayed", "Location", "RateLimit", "RateLimit-Policy",
+			"Retry-After", "WWW-Authenticate", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-Id",
 		},
 		AllowCredentials:   true,
 		MaxAge:             600,
