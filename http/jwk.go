@@ -39,7 +39,7 @@ type jwk struct {
 // that konto has no use for, such as one for encryption.
 func (k *jwk) public() (alg string, key any, ok bool) {
 	switch {
-	case k.ID == "" || k.Use != "" && k.Use != "sig":
+	case k.Use != "" && k.Use != "sig":
 		return "", nil, false
 	case k.Type == "RSA":
 		alg, key = algRSA, k.rsa()

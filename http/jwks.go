@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 const (
@@ -46,15 +48,16 @@ type keySet struct {
 	client http.Client
 
 	mu       sync.Mutex
-	keys     map[keyName]any
+	keys     map[keyName]jwt.VerificationKeySet
 	fetched  time.Time     // when the fetch of keys began
 	tried    time.Time     // when the last fetch began
 	failed   bool          // whether it failed
 	fetching chan struct{} // closed when the fetch under way ends; nil when there is none
 }
 
-// keyName tells keys apart: each is for one algorithm only, so that a token
-// cannot choose how its signature is read.
+// keyName is what a token says of the key that it is signed with. The kid is ""
+// in tokens and keys that have none. Each key is for one algorithm only, so that a
+// token cannot choose how its signature is read.
 type keyName struct{ kid, alg string }
 
 func newKeySet(cfg *Config) *keySet {
@@ -64,29 +67,30 @@ func newKeySet(cfg *Config) *keySet {
 	}
 }
 
-// find returns a public key. Errors: errUnknownKey; errIssuerAway when the
-// keys could not be fetched, so that nobody can tell; ctx's own.
-func (s *keySet) find(ctx context.Context, name keyName) (any, error) {
+// find returns the public keys of a name: one, unless the issuer gave several keys
+// one kid or none. Errors: errUnknownKey; errIssuerAway when the keys could not be
+// fetched, so that nobody can tell; ctx's own.
+func (s *keySet) find(ctx context.Context, name keyName) (jwt.VerificationKeySet, error) {
 	for {
-		key, wait, err := s.look(name)
+		keys, wait, err := s.look(name)
 		if wait == nil {
-			return key, err
+			return keys, err
 		}
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return keys, ctx.Err()
 		}
 	}
 }
 
-// look returns a key, or the end of a fetch to wait for before looking again.
-func (s *keySet) look(name keyName) (key any, wait <-chan struct{}, err error) {
+// look returns keys, or the end of a fetch to wait for before looking again.
+func (s *keySet) look(name keyName) (keys jwt.VerificationKeySet, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	age := now.Sub(s.fetched)
-	key, known := s.keys[name]
+	keys, known := s.keys[name]
 	known = known && age < keysUsable
 	if (!known || age >= keysFresh) && s.fetching == nil && now.Sub(s.tried) >= fetchPause {
 		s.tried, s.fetching = now, make(chan struct{})
@@ -94,13 +98,13 @@ func (s *keySet) look(name keyName) (key any, wait <-chan struct{}, err error) {
 	}
 	switch {
 	case known:
-		return key, nil, nil
+		return keys, nil, nil
 	case s.fetching != nil:
-		return nil, s.fetching, nil
+		return keys, s.fetching, nil
 	case s.failed:
-		return nil, nil, errIssuerAway
+		return keys, nil, errIssuerAway
 	}
-	return nil, nil, errUnknownKey
+	return keys, nil, errUnknownKey
 }
 
 // fetch replaces the keys, so that those which the issuer has withdrawn are
@@ -119,7 +123,7 @@ func (s *keySet) fetch(began time.Time) {
 	s.fetching = nil
 }
 
-func (s *keySet) download(ctx context.Context) (map[keyName]any, error) {
+func (s *keySet) download(ctx context.Context) (map[keyName]jwt.VerificationKeySet, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	url := s.url
@@ -130,18 +134,32 @@ func (s *keySet) download(ctx context.Context) (map[keyName]any, error) {
 		}
 	}
 	var set struct {
-		Keys []jwk `json:"keys"`
+		Keys []jsontext.Value `json:"keys"`
 	}
 	if err := s.get(ctx, url, &set); err != nil {
 		return nil, err
 	}
-	keys := map[keyName]any{}
-	for _, k := range set.Keys {
+	if set.Keys == nil {
+		return nil, fmt.Errorf("%s shows no set of keys", url)
+	}
+	return usableKeys(set.Keys), nil
+}
+
+// usableKeys reads a set of keys one by one. A key that cannot be read, or that
+// konto has no use for, does not keep the others from being used.
+func usableKeys(set []jsontext.Value) map[keyName]jwt.VerificationKeySet {
+	usable := map[keyName]jwt.VerificationKeySet{}
+	for _, text := range set {
+		var k jwk
+		if err := json.Unmarshal(text, &k); err != nil {
+			continue
+		}
 		if alg, key, ok := k.public(); ok {
-			keys[keyName{k.ID, alg}] = key
+			name := keyName{k.ID, alg}
+			usable[name] = jwt.VerificationKeySet{Keys: append(usable[name].Keys, key)}
 		}
 	}
-	return keys, nil
+	return usable
 }
 
 // discover reads where the keys are in the issuer's metadata (OpenID Connect
@@ -174,7 +192,9 @@ func (s *keySet) get(ctx context.Context, url string, into any) error {
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answers %s", url, answer.Status)
 	}
-	if err := json.UnmarshalRead(io.LimitReader(answer.Body, maxDocument), into); err != nil {
+	// Lenient, so that what is wrong inside one key is found when that key is read.
+	lenient := []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+	if err := json.UnmarshalRead(io.LimitReader(answer.Body, maxDocument), into, lenient...); err != nil {
 		return fmt.Errorf("%s: %w", url, err)
 	}
 	return nil

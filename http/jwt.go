@@ -83,7 +83,10 @@ func (o *outsideIssuer) key(ctx context.Context, t *jwt.Token) (any, error) {
 	if _, critical := t.Header["crit"]; critical {
 		return nil, errUnreadableHeader
 	}
-	kid, _ := t.Header["kid"].(string)
+	kid, isText := t.Header["kid"].(string)
+	if _, given := t.Header["kid"]; given && !isText {
+		return nil, errUnreadableHeader
+	}
 	return o.keys.find(ctx, keyName{kid: kid, alg: t.Method.Alg()})
 }
 

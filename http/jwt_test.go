@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
 
 	"konto/commands"
@@ -31,7 +33,7 @@ type issuer struct {
 	asked   chan struct{} // a value for each fetch
 	away    atomic.Bool
 	mu      sync.Mutex
-	keys    []map[string]string
+	keys    any
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -54,11 +56,18 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	i.asked <- struct{}{}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	_ = json.MarshalWrite(w, map[string]any{"keys": i.keys})
+	text, _ := json.Marshal(map[string]any{"keys": i.keys}, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	_, _ = w.Write(bytes.ReplaceAll(text, []byte("\ufffd"), []byte{0xff})) // Marshal replaced what is not UTF-8
 }
 
-// publish makes a set of these the issuer's keys.
-func (i *issuer) publish(keys ...map[string]string) {
+// publish makes a set of these the issuer's keys. Each is what shown returns, or
+// a jsontext.Value.
+func (i *issuer) publish(keys ...any) {
+	i.show(keys)
+}
+
+// show makes this what the issuer shows as its keys.
+func (i *issuer) show(keys any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = keys
@@ -191,6 +200,107 @@ func TestWhichJWTsOfTheOutsideIssuerAreTaken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// without is a published key without one of its members.
+func without(member string, key map[string]string) map[string]string {
+	delete(key, member)
+	return key
+}
+
+// Each of these keys is published before and after a good one, and some of them
+// have its kid.
+func TestOneOddKeyDoesNotLoseTheOthers(t *testing.T) {
+	for name, odd := range map[string]string{
+		"an unknown type":              `{"kid":"rsa","kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`,
+		"an unknown curve":             `{"kid":"rsa","kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`,
+		"a curve that is not pinned":   `{"kid":"rsa","kty":"OKP","crv":"X25519","x":"AA"}`,
+		"a shared secret":              `{"kid":"rsa","kty":"oct","k":"c2VjcmV0"}`,
+		"a kid that is a number":       `{"kid":5,"kty":"RSA","n":"AQAB","e":"AQAB"}`,
+		"a type that is a number":      `{"kid":"rsa","kty":5}`,
+		"a use that is a list":         `{"kid":"rsa","kty":"RSA","use":["sig"],"n":"AQAB","e":"AQAB"}`,
+		"a modulus that is a number":   `{"kid":"rsa","kty":"RSA","n":65537,"e":"AQAB"}`,
+		"an exponent that is a number": `{"kid":"rsa","kty":"RSA","n":"AQAB","e":65537}`,
+		"a modulus that is no base64":  `{"kid":"rsa","kty":"RSA","n":"!","e":"AQAB"}`,
+		"a modulus that is too short":  `{"kid":"rsa","kty":"RSA","n":"AQAB","e":"AQAB"}`,
+		"a point off the curve":        `{"kid":"rsa","kty":"EC","crv":"P-256","x":"AA","y":"AA"}`,
+		"a certificate alone":          `{"kid":"rsa","kty":"RSA","x5c":["MIIB"],"x5t":"AA"}`,
+		"a certificate that is a text": `{"kid":"rsa","kty":"RSA","x5c":"MIIB"}`,
+		"for encryption":               `{"kid":"rsa","kty":"RSA","use":"enc","n":"AQAB","e":"AQAB"}`,
+		"a member twice":               `{"kid":"rsa","kid":"rsa","kty":"RSA"}`,
+		"a text that is not UTF-8":     "{\"kid\":\"\xff\",\"kty\":\"RSA\"}",
+		"an empty object":              `{}`,
+		"null":                         `null`,
+		"a list":                       `[]`,
+		"a text":                       `"rsa"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newJWTHouse(t)
+			h.issuer.publish(jsontext.Value(odd), shown("rsa", rsaKey().Public()), jsontext.Value(odd))
+			h.require(t, h.byRSA(t, "rsa"), 200)
+		})
+	}
+}
+
+func TestAKeyNeedsNoAlgAndNoUse(t *testing.T) {
+	h := newJWTHouse(t)
+	h.issuer.publish(without("use", shown("rsa", rsaKey().Public())), without("alg", shown("ec", ecKey().Public())))
+	h.require(t, h.byRSA(t, "rsa"), 200)
+	h.require(t, signed(t, jwt.SigningMethodES256, ecKey(), map[string]any{"kid": "ec"}, h.claims(nil)), 200)
+}
+
+// A token without a kid is for the keys without a kid, and a token with a kid for
+// those of its kid.
+func TestKeysWithoutAKidServeTokensWithoutOne(t *testing.T) {
+	first, second := rsaKey(), otherRSA()
+	kidless := func(key *rsa.PrivateKey) map[string]string { return without("kid", shown("", key.Public())) }
+	none := map[string]any{}
+	for name, test := range map[string]struct {
+		published []any
+		header    map[string]any
+		want      int
+	}{
+		"a lone key":                        {[]any{kidless(first)}, none, 200},
+		"a kid that is null":                {[]any{jsontext.Value(`{"kid":null,"kty":"RSA"}`), kidless(first)}, none, 200},
+		"a lone key among odd ones":         {[]any{jsontext.Value(`{"kty":"oct","k":"AA"}`), kidless(first), jsontext.Value(`{"kid":5}`)}, none, 200},
+		"beside keys with a kid":            {[]any{shown("ec", ecKey().Public()), kidless(first)}, none, 200},
+		"another key without a kid":         {[]any{kidless(second), kidless(first)}, none, 200},
+		"not the key that signed it":        {[]any{kidless(second)}, none, 401},
+		"a token with a kid":                {[]any{kidless(first)}, map[string]any{"kid": "rsa"}, 401},
+		"a token whose kid is a number":     {[]any{kidless(first)}, map[string]any{"kid": 5}, 401},
+		"a token whose kid is null":         {[]any{kidless(first)}, map[string]any{"kid": nil}, 401},
+		"a lone key with a kid, token none": {[]any{shown("rsa", first.Public())}, none, 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newJWTHouse(t)
+			h.issuer.publish(test.published...)
+			h.require(t, signed(t, jwt.SigningMethodRS256, first, test.header, h.claims(nil)), test.want)
+		})
+	}
+}
+
+func TestKeysOfOneKidAllCount(t *testing.T) {
+	h := newJWTHouse(t)
+	h.issuer.publish(shown("rsa", rsaKey().Public()), shown("rsa", otherRSA().Public()), shown("rsa", ecKey().Public()))
+	header := map[string]any{"kid": "rsa"}
+	h.require(t, h.byRSA(t, "rsa"), 200)
+	h.require(t, signed(t, jwt.SigningMethodRS256, otherRSA(), header, h.claims(nil)), 200)
+	h.require(t, signed(t, jwt.SigningMethodES256, ecKey(), header, h.claims(nil)), 200)
+}
+
+func TestAnAnswerThatIsNoSetOfKeysIsAFailedFetch(t *testing.T) {
+	h := newJWTHouse(t)
+	h.require(t, h.byRSA(t, "rsa"), 200)
+	for _, answer := range []any{nil, "sorry", map[string]string{}} {
+		h.issuer.show(answer)
+		h.later.Add(int64(fetchPause))
+		h.require(t, h.byRSA(t, "unknown"), 503)
+		h.require(t, h.byRSA(t, "rsa"), 200)
+	}
+	h.issuer.publish()
+	h.later.Add(int64(fetchPause))
+	h.require(t, h.byRSA(t, "unknown"), 401)
+	h.require(t, h.byRSA(t, "rsa"), 401)
 }
 
 func (h *jwtHouse) byRSA(t *testing.T, kid string) string {
