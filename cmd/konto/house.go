@@ -37,9 +37,8 @@ type house struct {
 	credentials *commands.Credentials
 
 	thirdParties *commands.ThirdParties
-	// disconnect ends the connections of consumers and senders (nats.SenderUser);
-	// nil where there is no NATS server. Without names it ends those of all consumers.
-	disconnect func(consumers ...string)
+	// broker is the server's embedded NATS server; nil where none runs.
+	broker *nats.Server
 	// deliveries and sender are the server's; nil where none runs.
 	deliveries *deliveries.Deliveries
 	sender     *webhook.Sender

@@ -8,7 +8,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
-	"konto/projections/nats"
 )
 
 type keyIssue struct {
@@ -90,8 +89,10 @@ func (h *house) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.UL
 	if err := h.reached(ctx, issued.Position); err != nil {
 		return id, "", err
 	}
-	if spec.Consumer != "" && h.disconnect != nil && !slices.Contains(known, spec.Consumer) {
-		h.disconnect() // they come back without a right to the new name
+	if spec.Consumer != "" && h.broker != nil && !slices.Contains(known, spec.Consumer) {
+		if err := h.broker.Reserve(spec.Consumer); err != nil {
+			return id, "", err
+		}
 	}
 	return issued.ID, issued.Token, nil
 }
@@ -114,7 +115,7 @@ type keyRevoke struct {
 }
 
 func (c *keyRevoke) Help() string {
-	return `The connections of a consumer, or of a system that sends facts, are closed.
+	return `The connections that a consumer, or a system that sends facts, made with the key are closed; those made with its other keys stay.
 
 Example:
 
@@ -126,12 +127,8 @@ func (c *keyRevoke) Run(ctx context.Context, h *house, out *output) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case h.disconnect == nil:
-	case key.Kind == events.KindConsumer:
-		h.disconnect(key.Name)
-	case key.Kind == events.KindInbound:
-		h.disconnect(nats.SenderUser(key.Name))
+	if h.broker != nil {
+		h.broker.Disconnect(key.ID.String())
 	}
 	return printRevoked(out, key)
 }

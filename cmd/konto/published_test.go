@@ -52,7 +52,7 @@ func streamIDs(t *testing.T, h *house) []string {
 	t.Helper()
 	broker, err := nats.StartServer(nats.ServerConfig{
 		Dir: filepath.Join(h.folder, "jetstream"), Key: h.keys.Derive("jetstream"), Listen: "127.0.0.1:0",
-		Authenticate: func(token string) (string, bool) { return "test", token == "test" },
+		Authenticate: func(token string) (nats.Holder, bool) { return nats.Holder{Name: "test"}, token == "test" },
 		Consumers:    func() []string { return []string{"test"} },
 		Log:          slog.New(slog.DiscardHandler),
 	})

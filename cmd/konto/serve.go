@@ -159,19 +159,19 @@ func (s *server) connect() (err error) {
 	if err != nil {
 		return err
 	}
-	s.house.disconnect = s.broker.Disconnect
+	s.house.broker = s.broker
 	s.conn, err = s.broker.Dial()
 	return err
 }
 
 // holder names those who hold a key of a kind.
-func (s *server) holder(kind string) func(token string) (name string, ok bool) {
-	return func(token string) (string, bool) {
+func (s *server) holder(kind string) func(token string) (nats.Holder, bool) {
+	return func(token string) (nats.Holder, bool) {
 		c, err := s.house.model.Authenticate(context.Background(), token, time.Now())
 		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
 			s.log.Error("cannot authenticate a NATS client", "error", err)
 		}
-		return c.Name, err == nil && c.Kind == kind
+		return nats.Holder{Name: c.Name, Key: c.ID.String()}, err == nil && c.Kind == kind
 	}
 }
 

@@ -154,6 +154,42 @@ func TestRevokedConsumerIsCutOff(t *testing.T) {
 	}
 }
 
+func TestKeyOfOneConsumerEndsNoOthersConnection(t *testing.T) {
+	folder := t.TempDir()
+	_, _, nats := serve(t, folder)
+	lost := make(chan string, 9)
+	connect := func(kind, name string) (id string, nc *natsgo.Conn) {
+		key := mustJSON(t, "key", "issue", "--data", folder, kind, name)
+		nc, err := natsgo.Connect(nats, natsgo.Token(key["token"].(string)), natsgo.NoReconnect(),
+			natsgo.DisconnectErrHandler(func(*natsgo.Conn, error) { lost <- name }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return key["id"].(string), nc
+	}
+	revoked, _ := connect("--consumer", "billing")
+	_, rotated := connect("--consumer", "billing")
+	_, crm := connect("--consumer", "crm")
+	sender, _ := connect("--inbound", "billing")
+	for _, id := range []string{revoked, sender} {
+		must(t, "key", "revoke", "--data", folder, id)
+		select {
+		case <-lost:
+		case <-time.After(patience):
+			t.Fatal("is still connected")
+		}
+	}
+	for _, nc := range []*natsgo.Conn{rotated, crm} {
+		if err := nc.FlushTimeout(patience); err != nil {
+			t.Errorf("another connection: %v", err)
+		}
+	}
+	if n := len(lost); n > 0 {
+		t.Errorf("%d other connections were lost", n)
+	}
+}
+
 // Commands and a server that start at the same moment wait for one another.
 func TestCommandsAroundAStart(t *testing.T) {
 	folder := furnished(t)

@@ -14,22 +14,35 @@ const (
 	senderAccountPrefix = "konto-inbound-"
 )
 
-// creations is where requests to create a consumer on the stream arrive, with
-// the name of the one who asks as the next token. The import puts it there, so
-// it can be trusted.
-const creations = "$JS.KONTO.CREATE."
+// asked is where the gate gets requests to JetStream's API, with the name of the
+// consumer who asks as the next token. The import puts it there, so it can be
+// trusted. What is after it is the API's subject without apiPrefix.
+const asked = "$JS.KONTO."
 
-// shared is what an account imports under the subject's own name. Creating is
-// not among it: see gate.
-var shared = []string{
-	"$JS.API.INFO",
-	"$JS.API.STREAM.NAMES",
-	"$JS.API.STREAM.INFO.KONTO",
-	"$JS.API.STREAM.MSG.GET.KONTO",
-	"$JS.API.CONSUMER.INFO.KONTO.*",
-	"$JS.API.CONSUMER.MSG.NEXT.KONTO.*",
-	"$JS.API.CONSUMER.DELETE.KONTO.*", // ordered consumers remove their predecessors
-	"$JS.ACK.KONTO.>",
+// direct is what an account imports under the subject's own name, past the gate.
+var direct = []string{
+	pullPrefix + "*",
+	ackPrefix + ">",
+}
+
+const (
+	pullPrefix = "$JS.API.CONSUMER.MSG.NEXT.KONTO."
+	ackPrefix  = "$JS.ACK.KONTO."
+)
+
+// refusedPrefix begins subjects that nobody may publish to. See Server.Reserve.
+const refusedPrefix = "$JS.KONTO_REFUSED."
+
+// subjectsOf are those with which a consumer on the stream is used or changed.
+func subjectsOf(name string) []string {
+	return []string{
+		apiPrefix + createPrefix + name,
+		apiPrefix + createPrefix + name + ".>",
+		apiPrefix + infoPrefix + name,
+		apiPrefix + deletePrefix + name,
+		pullPrefix + name,
+		ackPrefix + name + ".>",
+	}
 }
 
 // share exports what consumers' accounts import.
@@ -82,13 +95,15 @@ func accountOf(srv *server.Server, consumer string) (*server.Account, error) {
 		return account, nil
 	}
 	own := srv.GlobalAccount()
-	for _, subject := range shared {
+	for _, subject := range direct {
 		if err := account.AddServiceImport(own, subject, subject); err != nil {
 			return nil, fmt.Errorf("import %s: %w", subject, err)
 		}
 	}
-	if err := account.AddServiceImport(own, "$JS.API.CONSUMER.CREATE.KONTO.>", creations+consumer+".>"); err != nil {
-		return nil, fmt.Errorf("import the creation of consumers: %w", err)
+	for _, r := range apiRequests {
+		if err := account.AddServiceImport(own, apiPrefix+r.subject, asked+consumer+"."+r.subject); err != nil {
+			return nil, fmt.Errorf("import %s: %w", r.subject, err)
+		}
 	}
 	for _, heard := range []string{subjects, replaySubjects} {
 		if err := account.AddStreamImport(own, heard, ""); err != nil {

@@ -13,7 +13,10 @@ import (
 )
 
 // senderOf knows every sender NAME by its token "inbound-NAME".
-func senderOf(token string) (string, bool) { return strings.CutPrefix(token, "inbound-") }
+func senderOf(token string) (Holder, bool) {
+	name, ok := strings.CutPrefix(token, "inbound-")
+	return Holder{Name: name, Key: "key-inbound-" + name}, ok
+}
 
 // open makes the streams of inbound facts.
 func (r *room) inbound() *Inbound {

@@ -33,7 +33,7 @@ func TestAnswersAndDeliveriesStayInTheConsumersAccount(t *testing.T) {
 		"$JS.API.CONSUMER.MSG.NEXT.KONTO.crm",
 		"$JS.API.CONSUMER.CREATE.KONTO.crm",
 		"$JS.ACK.KONTO.crm.1.1.1.1.0",
-		creations + "crm.crm",
+		asked + "crm.CONSUMER.CREATE.KONTO.crm",
 	}
 	r, _ := listening(t, "billing", "crm")
 	crm := r.consumer(t, "crm")
@@ -147,7 +147,7 @@ func TestNameIsFreeForItsFirstKey(t *testing.T) {
 	_, err := c.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Name: "future", InactiveThreshold: maxIdle, DeliverPolicy: jetstream.DeliverNewPolicy})
 	must(t, err)
 	a.set("billing", "future")
-	r.server.Disconnect()
+	must(t, r.server.Reserve("future"))
 	future := r.consumer(t, "future")
 	d := future.unread("future", 20)
 	if info, err := d.Info(t.Context()); err != nil || info.Config.Durable != "future" {
@@ -159,7 +159,7 @@ func TestDurableOfARevokedKeyIsClosedToOthers(t *testing.T) {
 	r, a := listening(t, "billing", "crm")
 	r.consumer(t, "crm").unread("crm", 1)
 	a.set("billing")
-	r.server.Disconnect("crm")
+	r.server.Disconnect("key-crm")
 	c := r.consumer(t, "billing")
 	for _, verb := range []string{"MSG.NEXT", "INFO", "DELETE", "CREATE"} {
 		c.refuses("$JS.API.CONSUMER."+verb+".KONTO.crm", "{}")

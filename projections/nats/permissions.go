@@ -3,9 +3,9 @@ package nats
 import (
 	"crypto/rand"
 	"crypto/subtle"
+	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -20,19 +20,37 @@ var reserved = []string{"konto-deliveries", "konto-mailer", factsDurable}
 // guard decides who may connect, and what they may do.
 type guard struct {
 	secret       string // of konto's own connection; made at start, never leaves the process
-	authenticate func(token string) (string, bool)
+	authenticate func(token string) (Holder, bool)
 	consumers    func() []string
-	senders      func(token string) (string, bool)
+	senders      func(token string) (Holder, bool)
 	log          *slog.Logger
 	srv          *server.Server // set before it starts
 
 	// mu makes the reading of a client's rights and its registration one step.
-	mu sync.Mutex
+	mu       sync.Mutex
+	accounts map[string]*server.Account // by consumer
 }
 
+// Holder is whom a token belongs to.
+type Holder struct {
+	Name string // of the consumer, or of the sender of facts
+	Key  string // the key's id, for Server.Disconnect
+}
+
+// user is what the server calls a connection. No name has a dot.
+func (h Holder) user() string { return h.Name + "." + h.Key }
+
+// maxConnections bounds the connections of one consumer, and of one sender, each of
+// which takes a file descriptor of the process. maxSubscriptions bounds the
+// subscriptions of one connection.
+const (
+	maxConnections   = 100
+	maxSubscriptions = 1000
+)
+
 func newGuard(cfg ServerConfig) *guard {
-	g := &guard{secret: rand.Text(), authenticate: cfg.Authenticate, consumers: cfg.Consumers, senders: cfg.AuthenticateSender, log: cfg.Log}
-	nobody := func(string) (string, bool) { return "", false }
+	g := &guard{secret: rand.Text(), authenticate: cfg.Authenticate, consumers: cfg.Consumers, senders: cfg.AuthenticateSender, log: cfg.Log, accounts: map[string]*server.Account{}}
+	nobody := func(string) (Holder, bool) { return Holder{}, false }
 	if g.authenticate == nil {
 		g.authenticate = nobody
 	}
@@ -58,17 +76,27 @@ func (g *guard) Check(c server.ClientAuthentication) bool {
 		c.RegisterUser(&server.User{Username: own})
 		return true
 	}
-	if name, ok := g.authenticate(shown); ok {
-		return g.admitConsumer(c, name)
+	if holder, ok := g.authenticate(shown); ok {
+		return g.admitConsumer(c, holder)
 	}
-	if name, ok := g.senders(shown); ok {
-		return g.admitSender(c, name)
+	if holder, ok := g.senders(shown); ok {
+		return g.admitSender(c, holder)
 	}
 	return false
 }
 
+// full tells whether an account has as many connections as it may have.
+func (g *guard) full(account *server.Account) bool {
+	if account.NumLocalConnections() < maxConnections {
+		return false
+	}
+	g.log.Warn("NATS client has too many connections", "account", account.Name, "most", maxConnections)
+	return true
+}
+
 // admitSender lets a sender of facts in. It is called with mu held.
-func (g *guard) admitSender(c server.ClientAuthentication, name string) bool {
+func (g *guard) admitSender(c server.ClientAuthentication, holder Holder) bool {
+	name := holder.Name
 	if !usable(name) {
 		g.log.Warn("sender's name cannot be used on NATS", "sender", name)
 		return false
@@ -78,7 +106,10 @@ func (g *guard) admitSender(c server.ClientAuthentication, name string) bool {
 		g.log.Error("cannot make a sender's account", "sender", name, "error", err)
 		return false
 	}
-	c.RegisterUser(&server.User{Username: SenderUser(name), Account: account, Permissions: &server.Permissions{
+	if g.full(account) {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: holder.user(), Account: account, Permissions: &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: []string{factsSubject}},
 		Subscribe: &server.SubjectPermission{Allow: []string{inboxes}},
 	}})
@@ -86,7 +117,8 @@ func (g *guard) admitSender(c server.ClientAuthentication, name string) bool {
 }
 
 // admitConsumer lets a consumer in. It is called with mu held.
-func (g *guard) admitConsumer(c server.ClientAuthentication, name string) bool {
+func (g *guard) admitConsumer(c server.ClientAuthentication, holder Holder) bool {
+	name := holder.Name
 	if !usable(name) {
 		g.log.Warn("consumer's name cannot be used on NATS", "consumer", name)
 		return false
@@ -105,8 +137,12 @@ func (g *guard) admitConsumer(c server.ClientAuthentication, name string) bool {
 		g.log.Error("cannot make a consumer's account", "consumer", name, "error", err)
 		return false
 	}
+	g.accounts[name] = account
+	if g.full(account) {
+		return false
+	}
 	c.RegisterUser(&server.User{
-		Username: name, Account: account, Permissions: permissions(name, slices.Concat(consumers, durables, reserved)),
+		Username: holder.user(), Account: account, Permissions: permissions(name, slices.Concat(consumers, durables, reserved)),
 	})
 	return true
 }
@@ -131,23 +167,24 @@ func (g *guard) durables() ([]string, error) {
 	return names, nil
 }
 
-// concerns tells whether a connected user is among the named ones, or is any
-// consumer when none is named.
-func (g *guard) concerns(user string, users []string) bool {
-	if user == "" || user == own {
-		return false
+// reserve takes the right to a name from the consumers that are connected, without
+// ending their connections: what they publish to the name's subjects becomes a
+// subject that no permission allows.
+func (g *guard) reserve(name string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for consumer, account := range g.accounts {
+		if consumer == name {
+			continue
+		}
+		for _, subject := range subjectsOf(name) {
+			if err := account.AddMapping(subject, refusedPrefix+subject); err != nil {
+				return fmt.Errorf("reserve %s: %w", subject, err)
+			}
+		}
 	}
-	if len(users) == 0 {
-		return !strings.HasPrefix(user, senderUserPrefix)
-	}
-	return slices.Contains(users, user)
+	return nil
 }
-
-// senderUserPrefix parts senders from consumers, whose names have no dot.
-const senderUserPrefix = "inbound."
-
-// SenderUser is what Disconnect calls a sender of facts.
-func SenderUser(name string) string { return senderUserPrefix + name }
 
 // inboxes are where clients want their answers.
 const inboxes = "_INBOX.>"
@@ -156,22 +193,14 @@ const inboxes = "_INBOX.>"
 // consumers on the stream that bear a name of somebody else: whoever may fetch
 // from a durable takes its messages away.
 func permissions(name string, taken []string) *server.Permissions {
-	publish := &server.SubjectPermission{Allow: append([]string{
-		// Not CONSUMER.CREATE.KONTO itself, whose request names the consumer in
-		// its body alone.
-		"$JS.API.CONSUMER.CREATE.KONTO.>",
-	}, shared...)}
+	publish := &server.SubjectPermission{Allow: slices.Clone(direct)}
+	for _, r := range apiRequests {
+		publish.Allow = append(publish.Allow, apiPrefix+r.subject)
+	}
 	for _, other := range taken {
-		if other == name || !token(other) {
-			continue
+		if other != name && token(other) {
+			publish.Deny = append(publish.Deny, subjectsOf(other)...)
 		}
-		publish.Deny = append(publish.Deny,
-			"$JS.API.CONSUMER.CREATE.KONTO."+other,
-			"$JS.API.CONSUMER.CREATE.KONTO."+other+".>",
-			"$JS.API.CONSUMER.INFO.KONTO."+other,
-			"$JS.API.CONSUMER.MSG.NEXT.KONTO."+other,
-			"$JS.API.CONSUMER.DELETE.KONTO."+other,
-			"$JS.ACK.KONTO."+other+".>")
 	}
 	return &server.Permissions{
 		Publish:   publish,

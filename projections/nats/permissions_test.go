@@ -2,6 +2,7 @@ package nats
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,13 +32,17 @@ func (a *access) consumers() []string {
 	return append([]string(nil), a.names...)
 }
 
-func (a *access) authenticate(token string) (string, bool) {
+// authenticate knows a second token of each consumer, "token2-NAME".
+func (a *access) authenticate(token string) (Holder, bool) {
 	for _, name := range a.consumers() {
-		if token == "token-"+name {
-			return name, true
+		switch token {
+		case "token-" + name:
+			return Holder{Name: name, Key: "key-" + name}, true
+		case "token2-" + name:
+			return Holder{Name: name, Key: "key2-" + name}, true
 		}
 	}
-	return "", false
+	return Holder{}, false
 }
 
 // listening starts a server that consumers reach over TCP, with 20 events published.
@@ -67,9 +72,14 @@ type consumer struct {
 
 func (r *room) consumer(t *testing.T, name string) *consumer {
 	t.Helper()
+	return r.consumerBy(t, "token-"+name)
+}
+
+func (r *room) consumerBy(t *testing.T, token string) *consumer {
+	t.Helper()
 	c := &consumer{t: t, refused: make(chan error, 64)}
 	var err error
-	c.nc, err = natsgo.Connect(r.server.URL(), natsgo.Token("token-"+name), natsgo.MaxReconnects(-1),
+	c.nc, err = natsgo.Connect(r.server.URL(), natsgo.Token(token), natsgo.MaxReconnects(-1),
 		natsgo.ReconnectWait(10*time.Millisecond), natsgo.ReconnectJitter(0, 0), natsgo.IgnoreAuthErrorAbort(),
 		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { c.refused <- err }))
 	must(t, err)
@@ -259,27 +269,59 @@ func TestNobodyConnectsWhenTheConsumersAreUnknown(t *testing.T) {
 	}
 }
 
-func TestDisconnectAppliesWhatChanged(t *testing.T) {
-	r, a := listening(t, "billing", "crm")
-	billing, crm := r.consumer(t, "billing"), r.consumer(t, "crm")
-	lost, back := billing.nc.StatusChanged(natsgo.RECONNECTING), crm.nc.StatusChanged(natsgo.CONNECTED)
+// watched returns a channel that is told when the connection is lost.
+func (c *consumer) watched() <-chan natsgo.Status {
+	return c.nc.StatusChanged(natsgo.RECONNECTING, natsgo.DISCONNECTED, natsgo.CLOSED)
+}
 
-	a.set("crm") // billing's key was revoked
-	r.server.Disconnect("billing")
+// stayed fails when a connection was lost since it is watched.
+func (c *consumer) stayed(lost <-chan natsgo.Status) {
+	c.t.Helper()
+	must(c.t, c.nc.Flush()) // the server answers on the connection
+	select {
+	case <-lost:
+		c.t.Error("the connection was lost")
+	default:
+	}
+}
+
+func TestKeyOfOneConsumerLeavesTheOthersConnected(t *testing.T) {
+	r, a := listening(t, "billing", "crm")
+	billing, crm, sender := r.consumer(t, "billing"), r.consumer(t, "crm"), r.sender(t, "registry")
+	second := r.consumerBy(t, "token2-billing")
+	crmLost, senderLost, secondLost, billingLost := crm.watched(), sender.watched(), second.watched(), billing.watched()
+
+	a.set("billing", "crm", "newcomer")
+	must(t, r.server.Reserve("newcomer"))
+	newcomer := r.consumer(t, "newcomer")
+	theirs := newcomer.unread("newcomer", 1)
+	for _, subject := range subjectsOf("newcomer") {
+		crm.refuses(strings.Replace(subject, ">", "1.1.1.1.0", 1), "{}")
+	}
+	if info, err := theirs.Info(t.Context()); err != nil || info.NumAckPending != 1 || info.Delivered.Consumer != 1 {
+		t.Errorf("the newcomer's durable was touched: %+v, %v", info, err)
+	}
+	newcomer.unread("newcomer", 1) // and is its own to use
+
+	r.server.Disconnect("key-billing")
+	within(t, billingLost, "billing was not disconnected")
+	crm.stayed(crmLost)
+	sender.stayed(senderLost)
+	second.stayed(secondLost)
+	if !r.conn.nc.IsConnected() {
+		t.Error("konto's own connection was closed")
+	}
+}
+
+func TestConsumerOfARevokedKeyIsCutOff(t *testing.T) {
+	r, a := listening(t, "billing")
+	billing := r.consumer(t, "billing")
+	lost := billing.watched()
+	a.set()
+	r.server.Disconnect("key-billing")
 	within(t, lost, "billing was not disconnected")
 	if _, err := natsgo.Connect(r.server.URL(), natsgo.Token("token-billing")); !errors.Is(err, natsgo.ErrAuthorization) {
 		t.Fatalf("got %v", err)
-	}
-	if !crm.nc.IsConnected() {
-		t.Fatal("crm was disconnected too")
-	}
-
-	a.set("crm", "newcomer")
-	r.server.Disconnect()
-	within(t, back, "crm did not come back")
-	crm.refuses("$JS.API.CONSUMER.CREATE.KONTO.newcomer", "{}")
-	if !r.conn.nc.IsConnected() {
-		t.Fatal("konto's own connection was closed")
 	}
 }
 

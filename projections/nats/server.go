@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,15 +28,14 @@ type ServerConfig struct {
 	Dir    string // JetStream's files; required
 	Listen string // host:port (port 0: any free one), or "off": connections from this process only
 	Key    []byte // encrypts JetStream's files; required
-	// Authenticate returns the name of the consumer whose token it is. nil
-	// refuses everybody.
-	Authenticate func(token string) (consumer string, ok bool)
+	// Authenticate returns the consumer whose token it is. nil refuses everybody.
+	Authenticate func(token string) (consumer Holder, ok bool)
 	// Consumers names all consumers with a usable key, for the permissions. One
 	// that is not among them is refused, so an empty list refuses everybody.
 	Consumers func() []string
-	// AuthenticateSender returns the name of the system that may send facts with
-	// the token, and may do nothing else. nil refuses everybody.
-	AuthenticateSender func(token string) (sender string, ok bool)
+	// AuthenticateSender returns the system that may send facts with the token, and
+	// may do nothing else. nil refuses everybody.
+	AuthenticateSender func(token string) (sender Holder, ok bool)
 
 	Log *slog.Logger // nil means slog.Default()
 }
@@ -44,7 +44,8 @@ type ServerConfig struct {
 type Server struct {
 	srv   *server.Server
 	guard *guard
-	gate  *Conn // answers those who create consumers
+	gate  *gate
+	asks  *Conn // the gate's connection
 	log   *slog.Logger
 }
 
@@ -95,15 +96,16 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// open lets consumers be created, when nothing stands in the way of their names.
+// open opens the gate, when nothing stands in the way of consumers' names.
 func (s *Server) open(repair *repair) (err error) {
 	if err = repair.afterStart(s.srv); err != nil {
 		return err
 	}
-	if s.gate, err = s.Dial(); err != nil {
+	if s.asks, err = s.Dial(); err != nil {
 		return err
 	}
-	return openGate(s.gate, s.log)
+	s.gate, err = openGate(s.asks, s.log)
+	return err
 }
 
 // options translates the configuration. It opens the listener for a moment:
@@ -121,6 +123,7 @@ func options(cfg ServerConfig) (*server.Options, error) {
 		// Each account is a subject of its own: the cache of a thousand subjects
 		// would be filled and thrown away all the time (1 to 2 µs a message).
 		NoSublistCache: true,
+		MaxSubs:        maxSubscriptions,
 	}
 	if cfg.Listen == "off" {
 		opts.DontListen = true
@@ -183,13 +186,10 @@ func (s *Server) Dial() (*Conn, error) {
 	return conn, err
 }
 
-// Disconnect closes the connections of the named consumers and senders
-// (SenderUser), or of all consumers when none is named. Clients come back by
-// themselves, with what Authenticate and Consumers say by then. Call it with a
-// name when its key was revoked, and without one when a consumer with a new
-// name got its first key, so that the others lose the right to that name.
-func (s *Server) Disconnect(consumers ...string) {
-	// The guard registers names under the same lock, so no client slips in with
+// Disconnect closes the connections that were made with a key. Call it when the key
+// was revoked: Authenticate must refuse its token by then.
+func (s *Server) Disconnect(key string) {
+	// The guard registers users under the same lock, so no client slips in with
 	// rights from before the change after its turn here has passed.
 	s.guard.mu.Lock()
 	defer s.guard.mu.Unlock()
@@ -198,16 +198,25 @@ func (s *Server) Disconnect(consumers ...string) {
 		return // only when the options above were malformed
 	}
 	for _, c := range conns.Conns {
-		if s.guard.concerns(c.AuthorizedUser, consumers) {
+		if strings.HasSuffix(c.AuthorizedUser, "."+key) {
 			_ = s.srv.DisconnectClientByID(c.Cid) // fails when it has just left by itself
 		}
 	}
 }
 
+// Reserve takes the right to a consumer's name from all other consumers that are
+// connected; their connections stay. Call it when a consumer with a new name got its
+// first key, before somebody has its token. Consumers that connect later are refused
+// the name because Consumers has it.
+func (s *Server) Reserve(consumer string) error { return s.guard.reserve(consumer) }
+
 // Close stops the server after its files are flushed.
 func (s *Server) Close() {
+	if s.asks != nil {
+		s.asks.Close()
+	}
 	if s.gate != nil {
-		s.gate.Close()
+		s.gate.close()
 	}
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
