@@ -95,7 +95,7 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 		"no server": func(g *gossip) { must(g.t, g.in("account", "erase", "anna@example.com", "--yes")...) },
 		"no NATS": func(g *gossip) {
 			h := g.house()
-			conn, err := nats.Dial("nats://127.0.0.1:1", nil)
+			conn, err := nats.Dial(nats.DialConfig{URL: "nats://127.0.0.1:1"})
 			if err != nil {
 				g.t.Fatal(err)
 			}

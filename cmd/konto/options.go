@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"path/filepath"
 	"time"
@@ -84,6 +85,41 @@ func (o *webOptions) checkIssuer() error {
 const mailFolder = "mail"
 
 // mailOptions are the flags about verification codes, the only mail there is.
+// outsideOptions say how konto proves to an outside NATS server who it is. Secrets
+// are in files, never in arguments.
+type outsideOptions struct {
+	NATSCreds  string `name:"nats-creds" placeholder:"FILE" help:"Credentials (JWT and seed) for the server at --nats-url."`
+	NATSNkey   string `name:"nats-nkey" placeholder:"FILE" help:"Nkey seed for the server at --nats-url."`
+	NATSCert   string `name:"nats-cert" placeholder:"FILE" help:"Client certificate (PEM) for the server at --nats-url; needs --nats-key."`
+	NATSKey    string `name:"nats-key" placeholder:"FILE" help:"Key (PEM) of the client certificate."`
+	NATSCA     string `name:"nats-ca" placeholder:"FILE" help:"Certificates (PEM) of who signs that of the server at --nats-url; the system's unless given."`
+	NATSDomain string `name:"nats-domain" placeholder:"NAME" help:"JetStream domain, when the server at --nats-url is a leaf node of the one with JetStream."`
+}
+
+func (o *outsideOptions) validate(url string) error {
+	for _, flag := range []struct{ name, value string }{
+		{"--nats-creds", o.NATSCreds}, {"--nats-nkey", o.NATSNkey}, {"--nats-cert", o.NATSCert},
+		{"--nats-key", o.NATSKey}, {"--nats-ca", o.NATSCA}, {"--nats-domain", o.NATSDomain},
+	} {
+		if flag.value != "" && url == "" {
+			return fmt.Errorf("%s is about an outside NATS server: give its --nats-url", flag.name)
+		}
+	}
+	if o.NATSCreds != "" && o.NATSNkey != "" {
+		return errors.New("--nats-creds and --nats-nkey are two ways to log in: give one")
+	}
+	if (o.NATSCert == "") != (o.NATSKey == "") {
+		return errors.New("--nats-cert and --nats-key are given together")
+	}
+	return nil
+}
+
+func (o *outsideOptions) configure(url string, log *slog.Logger) nats.DialConfig {
+	return nats.DialConfig{
+		URL: url, Creds: o.NATSCreds, Nkey: o.NATSNkey, Cert: o.NATSCert, Key: o.NATSKey, CA: o.NATSCA, Domain: o.NATSDomain, Log: log,
+	}
+}
+
 type mailOptions struct {
 	SMTPURL  string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user:password@host:port or smtps://...; else they are written to mail/ in the data folder."`
 	MailFrom string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`

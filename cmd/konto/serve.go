@@ -25,6 +25,7 @@ type serveCommand struct {
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
 	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none."`
 
+	outsideOptions
 	webOptions
 	mailOptions
 	senderOptions
@@ -33,7 +34,7 @@ type serveCommand struct {
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
 func (c *serveCommand) Validate() error {
-	return cmp.Or(c.webOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
+	return cmp.Or(c.outsideOptions.validate(c.NATSURL), c.webOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
 }
 
 func (c *serveCommand) Help() string {
@@ -44,6 +45,8 @@ Examples:
     konto serve
     konto serve --data /var/lib/konto --http 0.0.0.0:8080 --nats-listen off
     konto serve --nats-url nats://nats.example.com:4222 --smtp-url smtps://konto:secret@mail.example.com
+    konto serve --nats-url tls://connect.ngs.global --nats-creds /etc/konto/konto.creds
+    konto serve --nats-url tls://nats.example.com --nats-cert konto.pem --nats-key konto-key.pem --nats-ca ca.pem
     konto serve --third-party-allow 10.0.0.0/8 --public-url https://konto.example.com --metrics 127.0.0.1:9090
     konto serve --rate-limit 600/m --allowed-origin https://app.example.com --email-change-policy verify`
 }
@@ -142,7 +145,7 @@ func bare(err error) error {
 // used, and connects to it.
 func (s *server) connect() (err error) {
 	if s.config.NATSURL != "" {
-		s.conn, err = nats.Dial(s.config.NATSURL, s.log)
+		s.conn, err = nats.Dial(s.config.outsideOptions.configure(s.config.NATSURL, s.log))
 		return err
 	}
 	s.broker, err = nats.StartServer(nats.ServerConfig{

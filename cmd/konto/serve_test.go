@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -151,6 +152,19 @@ func TestRevokedConsumerIsCutOff(t *testing.T) {
 	}
 	if _, err := natsgo.Connect(nats, natsgo.Token(key["token"].(string))); err == nil {
 		t.Error("was let in again")
+	}
+}
+
+func TestServeSaysWhichFileCannotLogInToNATS(t *testing.T) {
+	for _, flags := range [][]string{
+		{"--nats-creds", "none"}, {"--nats-nkey", "none"}, {"--nats-ca", "none"},
+		{"--nats-cert", "none", "--nats-key", "none"}, {"--nats-domain", "a.b"},
+	} {
+		says := cmp.Or(map[string]string{"--nats-domain": "JetStream domain"}[flags[0]], "none")
+		r := konto(t, append([]string{"serve", "--data", t.TempDir(), "--http", "127.0.0.1:0", "--nats-url", "nats://127.0.0.1:1"}, flags...)...)
+		if r.status != exitFailed || !strings.Contains(r.stderr, "connect to NATS: ") || !strings.Contains(r.stderr, says) {
+			t.Errorf("%v: exit %d: %s", flags, r.status, r.stderr)
+		}
 	}
 }
 

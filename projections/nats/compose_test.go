@@ -58,7 +58,7 @@ func TestComposedServersRights(t *testing.T) {
 	}
 	r := newRoom(t)
 	var err error
-	r.conn, err = Dial(strings.Replace(srv.ClientURL(), "://", "://konto:konto@", 1), quiet)
+	r.conn, err = Dial(DialConfig{URL: strings.Replace(srv.ClientURL(), "://", "://konto:konto@", 1), Log: quiet})
 	must(t, err)
 	t.Cleanup(r.conn.Close)
 	r.append(r.account(3), events.AccountErased{})

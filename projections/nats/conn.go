@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -34,17 +35,84 @@ type Conn struct {
 	closed   chan struct{}
 }
 
-// Dial connects to an outside server, whose URL may carry user and password or
-// a token, or list several servers, separated by commas. It returns at once,
-// also while the server is away, and keeps trying. What can never be a server is
-// an error, which does not repeat the URL: a password may be in it.
-func Dial(url string, log *slog.Logger) (*Conn, error) {
-	for one := range strings.SplitSeq(url, ",") {
+// DialConfig configures Dial. What a file holds is read when konto connects, and
+// again whenever it has to connect anew, so a file may be exchanged.
+type DialConfig struct {
+	// URL may carry user and password or a token, or list several servers, separated
+	// by commas; required.
+	URL    string
+	Creds  string // file with a user's JWT and seed
+	Nkey   string // file with a user's seed
+	Cert   string // file with konto's certificate, in PEM; with Key, its key
+	Key    string
+	CA     string       // file with the certificates that the server's is to be signed by; "" means the system's
+	Domain string       // JetStream domain; "" means the one of the server
+	Log    *slog.Logger // nil means slog.Default()
+}
+
+// Dial connects to an outside server. It returns at once, also while the server is
+// away, and keeps trying. What can never be a server is an error, which does not
+// repeat the URL: a password may be in it. So is a file that cannot be read, or does
+// not hold what it should.
+func Dial(cfg DialConfig) (*Conn, error) {
+	for one := range strings.SplitSeq(cfg.URL, ",") {
 		if !address(strings.TrimSpace(one)) {
 			return nil, errors.New("connect to NATS: the URL is not of the form nats://host:4222")
 		}
 	}
-	return connect(url, log)
+	login, err := cfg.login()
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	return connect(cfg.URL, cfg.Domain, cfg.Log, login...)
+}
+
+// login tells the client how to prove who konto is, and whom it trusts. It reads all
+// files once: the client would read some only when it connects, and try for ever.
+func (cfg *DialConfig) login() ([]natsgo.Option, error) {
+	var login []natsgo.Option
+	if cfg.Creds != "" && cfg.Nkey != "" {
+		return nil, errors.New("give credentials or an nkey, not both")
+	}
+	if (cfg.Cert == "") != (cfg.Key == "") {
+		return nil, errors.New("a client certificate and its key are given together")
+	}
+	if cfg.Domain != "" && !token(cfg.Domain) {
+		return nil, errors.New("a JetStream domain is one word of letters, digits, - and _")
+	}
+	if cfg.Creds != "" {
+		creds := natsgo.UserCredentials(cfg.Creds)
+		var tried natsgo.Options
+		if err := creds(&tried); err != nil {
+			return nil, err
+		}
+		user, err := tried.UserJWT()
+		if err != nil {
+			return nil, fmt.Errorf("credentials in %s: %w", cfg.Creds, err)
+		}
+		// The client takes any text for a JWT, and would send it to the server.
+		if _, err := jwt.DecodeUserClaims(user); err != nil {
+			return nil, fmt.Errorf("credentials in %s: there is no user's JWT in it", cfg.Creds)
+		}
+		if _, err := tried.SignatureCB([]byte("nonce")); err != nil {
+			return nil, fmt.Errorf("credentials in %s: %w", cfg.Creds, err)
+		}
+		login = append(login, creds)
+	}
+	if cfg.Nkey != "" {
+		nkey, err := natsgo.NkeyOptionFromSeed(cfg.Nkey)
+		if err != nil {
+			return nil, fmt.Errorf("nkey in %s: %w", cfg.Nkey, err)
+		}
+		login = append(login, nkey)
+	}
+	if cfg.Cert != "" {
+		login = append(login, natsgo.ClientCert(cfg.Cert, cfg.Key))
+	}
+	if cfg.CA != "" {
+		login = append(login, natsgo.RootCAs(cfg.CA))
+	}
+	return login, nil
 }
 
 // address tells whether a URL names a server. Scheme and port may be left out.
@@ -60,7 +128,7 @@ func address(server string) bool {
 	return u.Port() == "" || err == nil && port > 0
 }
 
-func connect(url string, log *slog.Logger, extra ...natsgo.Option) (*Conn, error) {
+func connect(url, domain string, log *slog.Logger, extra ...natsgo.Option) (*Conn, error) {
 	if log == nil {
 		log = slog.Default()
 	}
@@ -90,7 +158,12 @@ func connect(url string, log *slog.Logger, extra ...natsgo.Option) (*Conn, error
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	// Twice the window, so that the client never stalls: the publisher counts itself.
-	c.js, err = jetstream.New(c.nc, jetstream.WithPublishAsyncMaxPending(2*window), jetstream.WithPublishAsyncTimeout(ackTimeout))
+	async := []jetstream.JetStreamOpt{jetstream.WithPublishAsyncMaxPending(2 * window), jetstream.WithPublishAsyncTimeout(ackTimeout)}
+	if domain == "" {
+		c.js, err = jetstream.New(c.nc, async...)
+	} else {
+		c.js, err = jetstream.NewWithDomain(c.nc, domain, async...)
+	}
 	if err != nil {
 		c.nc.Close()
 		return nil, fmt.Errorf("connect to NATS: %w", err)

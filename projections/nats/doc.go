@@ -83,20 +83,30 @@
 //	konto's account ($G)                    a consumer's account
 //	JetStream, KONTO, konto.account.>  ->   konto.account.>
 //	konto.replay.>                     ->   konto.replay.>
-//	$JS.API..., $JS.ACK.KONTO.>        <-   the same subjects
-//	gate: $JS.KONTO.CREATE.NAME.>      <-   $JS.API.CONSUMER.CREATE.KONTO.>
+//	pulls and acknowledgements         <-   $JS.API.CONSUMER.MSG.NEXT.KONTO.*, $JS.ACK.KONTO.>
+//	gate: $JS.KONTO.NAME.>             <-   the other requests to $JS.API
 //
 // Each consumer has an account of its own, because NATS checks the subject of a
 // request, not the subject that its answer or delivery is sent to, which the
-// client chooses. In an account of its own that is nobody else's subject. The
-// gate reads requests to create a consumer, because who it is for and where it
-// delivers stands in their body.
+// client chooses. In an account of its own that is nobody else's subject.
+//
+// The gate (gate.go) gets all requests to JetStream's API but pulls, and passes them on. It
+// refuses a body above 16 KiB before it reads it, and bounds every list, text, number
+// and duration of a consumer's configuration (bounds.go). It asks one request of each
+// consumer at a time, so that one consumer never has more than one of the server's
+// few goroutines, and refuses requests when 128 of that consumer wait.
+//
+// When a name gets its first key, the others that are connected lose the right to it
+// by mappings of their accounts (Server.Reserve). A client's permissions cannot be
+// changed without ending its connection. A revoked key ends the connections that were
+// made with it, and no other.
 //
 // What remains:
 //
-//   - All consumers share the bound on consumers (1000) and the server's time.
-//     A key that makes them in a loop keeps others from making new ones, until
-//     it is revoked; durables that exist go on.
+//   - All consumers share the bound on consumers (1000), of which one may have 50 and
+//     its durable, and the server's time.
+//   - Pulls go to the server as they are. A key can spend the server's time with pulls
+//     that ask for heartbeats every nanosecond, until it is revoked.
 //   - An ephemeral consumer's random name is its protection: who guesses it can
 //     pull from it. Consumers cannot be listed.
 //   - Any consumer reads the stream's state and the account's JetStream usage.

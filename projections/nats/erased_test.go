@@ -100,7 +100,7 @@ func erasedBytes(t *testing.T, later bool) {
 	r := newRoom(t)
 	outside := outsideServer(t, "127.0.0.1:0", r.dir)
 	var err error
-	r.conn, err = Dial("nats://"+outside.Addr().String(), quiet)
+	r.conn, err = Dial(DialConfig{URL: "nats://" + outside.Addr().String(), Log: quiet})
 	must(t, err)
 	r.conn.embedded = later
 	gone, kept := r.account(0), r.account(0)

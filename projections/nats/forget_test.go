@@ -91,7 +91,7 @@ func TestFactsLeaveTheFilesOnceTheyAreHandled(t *testing.T) {
 	r := newRoom(t)
 	outside := outsideServer(t, "127.0.0.1:0", r.dir)
 	var err error
-	r.conn, err = Dial("nats://"+outside.Addr().String(), quiet)
+	r.conn, err = Dial(DialConfig{URL: "nats://" + outside.Addr().String(), Log: quiet})
 	must(t, err)
 	i := r.inbound()
 	r.handled(t, i, "kanarie@example.com", "control@example.com")

@@ -110,7 +110,7 @@ func TestReplayIntoAStreamIsAcknowledged(t *testing.T) {
 	r := newRoom(t)
 	outside := outsideServer(t, "127.0.0.1:0", t.TempDir())
 	var err error
-	r.conn, err = Dial(outside.ClientURL(), quiet)
+	r.conn, err = Dial(DialConfig{URL: outside.ClientURL(), Log: quiet})
 	must(t, err)
 	defer r.conn.Close()
 	r.account(20)
@@ -159,7 +159,7 @@ func TestNothingIsReplayedIntoAStreamOfKontos(t *testing.T) {
 
 func TestReplayThatTheServerRefuses(t *testing.T) {
 	r, _ := listening(t, "billing")
-	outside, err := Dial("nats://token-billing@"+strings.TrimPrefix(r.server.URL(), "nats://"), quiet)
+	outside, err := Dial(DialConfig{URL: "nats://token-billing@" + strings.TrimPrefix(r.server.URL(), "nats://"), Log: quiet})
 	must(t, err)
 	defer outside.Close()
 	p := &Replay{conn: outside, prefix: ReplayPrefix, before: outside.nc.LastError()}

@@ -174,7 +174,7 @@ func (s *Server) URL() string {
 
 // Dial opens konto's own connection, in process.
 func (s *Server) Dial() (*Conn, error) {
-	conn, err := connect("", s.log,
+	conn, err := connect("", "", s.log,
 		natsgo.InProcessServer(s.srv),
 		natsgo.Token(s.guard.secret),
 		// Nobody can subscribe to an inbox that nobody can name, so no consumer
