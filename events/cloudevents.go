@@ -32,7 +32,7 @@ func Publish(e Event) (m Message, ok bool, err error) {
 	}
 	name, _, _ := strings.Cut(e.Type, ".")
 	header := func(name, value string) [2]string { return [2]string{name, EncodeHeader(value)} }
-	return Message{
+	m = Message{
 		Subject: SubjectPrefix + owner.String() + "." + name,
 		Headers: [][2]string{
 			header("ce-specversion", "1.0"),
@@ -46,7 +46,15 @@ func Publish(e Event) (m Message, ok bool, err error) {
 			header("ce-accountversion", strconv.FormatUint(e.Version, 10)),
 		},
 		Data: data,
-	}, true, nil
+	}
+	// As they are: these headers are not CloudEvents', and what was recorded is valid.
+	if e.Metadata.Trace != "" {
+		m.Headers = append(m.Headers, [2]string{"traceparent", e.Metadata.Trace})
+		if e.Metadata.TraceState != "" {
+			m.Headers = append(m.Headers, [2]string{"tracestate", e.Metadata.TraceState})
+		}
+	}
+	return m, true, nil
 }
 
 // EncodeHeader percent-encodes a CloudEvents attribute for a NATS header: space,

@@ -32,7 +32,9 @@ type Metadata struct {
 	// Grant is the delegated grant that the actor used.
 	Grant    string `json:"grant,omitzero"`
 	Contract string `json:"contract,omitzero"` // hostup, payway.v1, payway.v0, generic, cli, inbound
-	Trace    string `json:"trace,omitzero"`    // W3C traceparent of the request
+	// Trace and TraceState are the W3C traceparent and tracestate of the request.
+	Trace      string `json:"trace,omitzero"`
+	TraceState string `json:"traceState,omitzero"`
 }
 
 // Actor is who caused an event: the kind of credential and its id.
@@ -56,6 +58,7 @@ func (m *Metadata) Encode() ([]byte, error) {
 	o.set("grant", m.Grant)
 	o.set("contract", m.Contract)
 	o.set("trace", m.Trace)
+	o.set("traceState", m.TraceState)
 	return o.close()
 }
 

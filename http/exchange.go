@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"net/http"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -132,13 +131,15 @@ var actorKinds = map[string]string{
 
 // metadata is what the events that this request causes remember of it.
 func (x *exchange) metadata() events.Metadata {
+	trace, state := events.TraceContext(x.r.Header["Traceparent"], x.r.Header["Tracestate"])
 	return events.Metadata{
 		RequestID:    x.id,
 		Actor:        events.Actor{Kind: actorKinds[x.who.Kind], ID: actorID(&x.who)},
 		Impersonator: x.who.Admin,
 		Grant:        x.who.Grant,
 		Contract:     x.contract.name,
-		Trace:        traceparent(x.r.Header["Traceparent"]),
+		Trace:        trace,
+		TraceState:   state,
 	}
 }
 
@@ -148,21 +149,6 @@ func actorID(who *events.Credential) string {
 		return "jwt:" + who.Name
 	}
 	return who.ID.String()
-}
-
-var traceFormat = regexp.MustCompile(`\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\z`)
-
-// traceparent returns the header's value when it is valid by W3C Trace Context
-// level 1, section 3.2, else "".
-func traceparent(values []string) string {
-	const noTrace, noParent = "00000000000000000000000000000000", "0000000000000000"
-	if len(values) != 1 || !traceFormat.MatchString(values[0]) {
-		return ""
-	}
-	if v := values[0]; v[:2] == "ff" || v[3:35] == noTrace || v[36:52] == noParent {
-		return ""
-	}
-	return values[0]
 }
 
 // publicID is a prefix and the lower-case ULID.

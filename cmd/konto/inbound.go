@@ -40,10 +40,11 @@ func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
 		return err
 	}
 	meta := events.Metadata{
-		RequestID: "req_" + strings.ToLower(request.String()),
-		Actor:     events.Actor{Kind: "inbound", ID: m.From},
-		Contract:  "inbound",
-		Trace:     m.Trace,
+		RequestID:  "req_" + strings.ToLower(request.String()),
+		Actor:      events.Actor{Kind: "inbound", ID: m.From},
+		Contract:   "inbound",
+		Trace:      m.Trace,
+		TraceState: m.TraceState,
 	}
 	once := commands.Once{Name: m.Name, Fingerprint: m.Fingerprint, At: time.Now()}
 	_, err = r.house.accounts.DoOnce(ctx, id, meta, once, commands.RecordFacts{Facts: m.Facts})

@@ -78,7 +78,7 @@ func TestFactsOfOtherSystemsAreRecorded(t *testing.T) {
 			t.Errorf("%s: recorded %s, want %s", ref, got, want)
 		}
 	}
-	registry.send(`{"account":"anna@example.com","seNuDomains":1,"pendingOrder":"o-1","verified":true,"bankidName":"Anna"}`, "traceparent", trace)
+	registry.send(`{"account":"anna@example.com","seNuDomains":1,"pendingOrder":"o-1","verified":true,"bankidName":"Anna"}`, "traceparent", trace, "tracestate", "congo=t6")
 	if got := next(); got != `{"seNuDomains":1,"pendingOrder":"o-1","verified":true,"bankidName":"Anna"}` {
 		t.Errorf("recorded %s", got)
 	}
@@ -93,6 +93,15 @@ func TestFactsOfOtherSystemsAreRecorded(t *testing.T) {
 	actor := e["actor"].(map[string]any)
 	if actor["kind"] != "inbound" || actor["id"] != "registry" || e["contract"] != "inbound" || e["trace"] != trace || !strings.HasPrefix(e["requestId"].(string), "req_") {
 		t.Errorf("metadata %v", e)
+	}
+	token := mustJSON(t, "key", "issue", "--data", folder, "--consumer", "traced")["token"].(string)
+	stream, err := jetStream(t, nats, token).Stream(t.Context(), "KONTO")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.GetMsg(t.Context(), 7) // after the opening and five facts
+	if err != nil || m.Header.Get("traceparent") != trace || m.Header.Get("tracestate") != "congo=t6" {
+		t.Errorf("published %+v, %v", m, err)
 	}
 	if n := len(mustLines(t, "inbound", "dead-letters", "--data", folder)); n != 0 {
 		t.Errorf("%d dead letters", n)

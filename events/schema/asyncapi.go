@@ -65,9 +65,13 @@ func (d *asyncAPI) add(s Schema) {
 	d.Components.Messages[s.Name] = object{
 		"name": "konto.account." + s.Name, "title": s.Name, "summary": s.about,
 		"headers": object{
-			"type":       "object",
-			"allOf":      []object{ref("components", "schemas", "Attributes")},
-			"properties": object{"ce-type": object{"const": "konto.account." + s.Name}},
+			"type":  "object",
+			"allOf": []object{ref("components", "schemas", "Attributes")},
+			"properties": object{
+				"ce-type":     object{"const": "konto.account." + s.Name},
+				"traceparent": object{"type": "string", "description": "W3C trace of the request that caused the event, if it had one."},
+				"tracestate":  object{"type": "string", "description": "What belongs to that trace."},
+			},
 		},
 		"payload":  ref("components", "schemas", s.Name),
 		"examples": []object{{"summary": summary, "headers": headers(s.message), "payload": jsontext.Value(s.message.Data)}},

@@ -43,6 +43,8 @@ var webhookHeaders = object{
 		"webhook-id":        object{"type": "string", "pattern": patternULID, "description": "The event's id: what comes twice bears the same."},
 		"webhook-timestamp": object{"type": "string", "pattern": "^[0-9]+$", "description": "When this try was made, in seconds since 1970."},
 		"webhook-signature": object{"type": "string", "description": "Signatures, separated by spaces: v1,... and v1a,..."},
+		"traceparent":       object{"type": "string", "description": "W3C trace of the request that caused the event, if it had one."},
+		"tracestate":        object{"type": "string", "description": "What belongs to that trace."},
 	},
 }
 

@@ -1,9 +1,11 @@
 package inbound
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/textproto"
 	"slices"
 	"strings"
 
@@ -25,6 +27,7 @@ type Message struct {
 	Fingerprint [sha256.Size]byte // of its body
 	From        string            // the sender's name; "" on an outside server without one
 	Trace       string            // a W3C traceparent, or ""
+	TraceState  string            // the W3C tracestate that belongs to it, or ""
 	Account     string            // any id of the account, or its email address
 	Facts       events.FactsRecorded
 }
@@ -34,12 +37,22 @@ type Refused struct{ Reason string } // for its sender's developers; never holds
 
 func (e *Refused) Error() string { return "message is refused: " + e.Reason }
 
+// headers returns a header of the trace. Names of NATS headers tell capitals from
+// small letters, but some clients write the names as HTTP does.
+func headers(m *message.Message, name string) []string {
+	if value := cmp.Or(m.Metadata.Get(name), m.Metadata.Get(textproto.CanonicalMIMEHeaderKey(name))); value != "" {
+		return []string{value}
+	}
+	return nil
+}
+
 // read makes a Message of one from the stream, or a *Refused.
 func read(m *message.Message) (Message, error) {
 	from := nats.Sender(m.Metadata.Get(nats.MetaSubject))
 	out := Message{
-		From: from, Name: name(from, m), Fingerprint: sha256.Sum256(m.Payload), Trace: traceparent(m.Metadata.Get("traceparent")),
+		From: from, Name: name(from, m), Fingerprint: sha256.Sum256(m.Payload),
 	}
+	out.Trace, out.TraceState = events.TraceContext(headers(m, "traceparent"), headers(m, "tracestate"))
 	if len(m.Payload) > maxBody {
 		return out, &Refused{fmt.Sprintf("the body is longer than %d bytes", maxBody)}
 	}

@@ -28,13 +28,14 @@ func fact(body string) *message.Message {
 func TestReadTakesEveryFact(t *testing.T) {
 	m := fact(`{"account":"anna@example.com","activeDomains":2,"seNuDomains":0,"pendingOrder":null,"verified":false,"bankidName":"Anna"}`)
 	m.Metadata.Set("traceparent", trace)
+	m.Metadata.Set("Tracestate", "congo=t6") // as a client may write it that uses HTTP's names
 	got, err := read(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := events.FactsRecorded{ActiveDomains: new(2), SeNuDomains: new(0), Verified: new(false),
 		PendingOrder: events.Clear[string](), BankIDName: events.Set("Anna")}
-	if !reflect.DeepEqual(got.Facts, want) || got.Account != "anna@example.com" || got.From != "registry" || got.Trace != trace {
+	if !reflect.DeepEqual(got.Facts, want) || got.Account != "anna@example.com" || got.From != "registry" || got.Trace != trace || got.TraceState != "congo=t6" {
 		t.Errorf("got %+v", got)
 	}
 	for _, broken := range []string{"", trace + "0", strings.ToUpper(trace), "ff" + trace[2:], "00-" + strings.Repeat("0", 32) + trace[35:]} {

@@ -69,6 +69,9 @@ func (s *Sender) request(ctx context.Context, party *events.ThirdParty, m messag
 	}
 	if trace := continued(m.trace); trace != "" {
 		r.Header.Set("traceparent", trace)
+		if m.state != "" {
+			r.Header.Set("tracestate", m.state)
+		}
 	}
 	sign(r.Header, party, m.id, s.Now(), m.body)
 	return r, nil

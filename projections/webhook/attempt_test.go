@@ -88,11 +88,15 @@ func TestTracesGoOn(t *testing.T) {
 		"00-" + trace + "-" + span + "-01": true, "": false, "00-" + trace + "-01": false,
 		"ff-" + trace + "-" + span + "-01": false, "00-" + trace + "-" + span + "-01\r\nx: y": false,
 	} {
-		e.Metadata.Trace = parent
+		e.Metadata.Trace, e.Metadata.TraceState = parent, "congo=t6"
 		s.Send(t.Context(), party(events.FormatPayway, url), e)
-		next := (<-got).header.Get("traceparent")
+		header := (<-got).header
+		next := header.Get("traceparent")
 		if goesOn != traceparent.MatchString(next) || strings.Contains(next, span) || goesOn != strings.Contains(next, "-"+trace+"-") {
 			t.Errorf("after %q comes %q", parent, next)
+		}
+		if state := header.Get("tracestate"); goesOn != (state == "congo=t6") {
+			t.Errorf("after %q comes the state %q", parent, state)
 		}
 	}
 }

@@ -19,6 +19,7 @@ type message struct {
 	media  string
 	accept string // "" says nothing
 	trace  string // W3C traceparent of the request that caused the event
+	state  string // its tracestate
 	body   []byte
 }
 
@@ -48,7 +49,7 @@ func (s *Sender) compose(ctx context.Context, party *events.ThirdParty, e *event
 	default:
 		err = fmt.Errorf("%w: %s", errFormat, party.Format)
 	}
-	m.id, m.trace = e.ID, e.Metadata.Trace
+	m.id, m.trace, m.state = e.ID, e.Metadata.Trace, e.Metadata.TraceState
 	return m, err
 }
 
