@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
@@ -17,14 +16,16 @@ type ChangePassword struct {
 	Session         ulid.ULID // that goes on: the caller's own; zero for none
 	If              Condition
 
-	proof proof
-	weak  bool
-	hash  string // of the new password, once it may be set
+	proof  proof
+	wrong  *fault // with the new password, by the rule for all passwords
+	judged bool   // whether the new password was judged and hashed
+	hash   string // of the new password; "" if it is weak
 }
 
 func (ChangePassword) command() {}
 
-// prepare does the costly work, each step only when those before went well.
+// prepare does the costly work, each step only when those before went well: a
+// caller who does not know the current password must not make konto judge a new one.
 func (p ChangePassword) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Command, err error) {
 	state, err := h.known(ctx, id)
 	if err != nil {
@@ -33,13 +34,13 @@ func (p ChangePassword) prepare(ctx context.Context, h *Accounts, id ulid.ULID) 
 	if p.proof, err = h.prove(ctx, id, p.CurrentPassword, state.PasswordHash); err != nil {
 		return nil, err
 	}
-	if n := utf8.RuneCountInString(p.NewPassword); n < minPassword || n > maxPassword {
+	var normal string
+	normal, p.wrong = newPassword(p.NewPassword)
+	if p.wrong != nil || !p.proof.holds || existsAt(state, p.If) != nil {
 		return p, nil
 	}
-	p.weak = isWeak(p.NewPassword, state)
-	if p.proof.holds && !p.weak {
-		p.hash, err = HashPassword(ctx, p.NewPassword)
-	}
+	p.judged = true
+	p.hash, err = hashIfStrong(ctx, normal, &state)
 	return p, err
 }
 
@@ -48,21 +49,26 @@ func decideChangePassword(state events.Account, p ChangePassword) (decision, err
 	if err := p.proof.check(&c, state); err != nil {
 		return decision{}, err
 	}
-	switch n := utf8.RuneCountInString(p.NewPassword); {
-	case n == 0:
-		c.reject("/newPassword", &fault{CodeMustBeSet, "A new password is required."})
-	case n < minPassword:
-		c.reject("/newPassword", &fault{CodeWeakPassword, "The password must have at least 6 characters."})
-	case n > maxPassword:
-		c.reject("/newPassword", &fault{CodeTooLong, "The password can have at most 1024 characters."})
-	case p.weak:
-		c.reject("/newPassword", &fault{CodeWeakPassword, "The password is too easy to guess."})
+	wrong := p.wrong
+	switch {
+	case p.NewPassword == "":
+		wrong = &fault{CodeMustBeSet, "A new password is required."}
+	case wrong != nil && wrong.code == CodeInvalidValue: // HostUp's word for a short one
+		wrong = &fault{CodeWeakPassword, wrong.detail}
+	case wrong == nil && p.judged && p.hash == "":
+		wrong = &fault{CodeWeakPassword, "The password is too easy to guess."}
+	}
+	if wrong != nil {
+		c.reject("/newPassword", wrong)
 	}
 	if len(c.wrong) > 0 {
 		return decision{}, &Invalid{Fields: c.wrong}
 	}
 	if err := existsAt(state, p.If); err != nil {
 		return decision{}, err
+	}
+	if !p.judged { // the account came to the caller's version only after prepare
+		return decision{}, ErrBusy
 	}
 	return decision{payloads: []events.Payload{events.PasswordChanged{Hash: p.hash, Session: p.Session}}}, nil
 }

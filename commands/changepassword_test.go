@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -55,7 +56,10 @@ func TestPasswordsThatAreRefused(t *testing.T) {
 		"the address":          {goodPassword, "Anna@example.se", "/newPassword weak_password"},
 		"long":                 {goodPassword, strings.Repeat("x", 1025), "/newPassword too_long"},
 		"long and repeated":    {goodPassword, strings.Repeat("a", 1024), "/newPassword weak_password"},
-		"both wrong, together": {"guessed", "123456", "/currentPassword incorrect /newPassword weak_password"},
+		"a control character":  {goodPassword, betterPassword + "\a", "/newPassword invalid_format"},
+		"both wrong, together": {"guessed", "", "/currentPassword incorrect /newPassword must_be_set"},
+		// Strength is judged only for who knows the current password.
+		"a wrong current one and a weak one": {"guessed", "password1", "/currentPassword incorrect"},
 	} {
 		_, err := n.Do(t.Context(), id, events.Metadata{}, ChangePassword{CurrentPassword: tt.current, NewPassword: tt.next})
 		var invalid *Invalid
@@ -73,6 +77,50 @@ func TestPasswordsThatAreRefused(t *testing.T) {
 	}
 	if got := n.types(t, id); got != "AccountOpened PasswordChanged" {
 		t.Errorf("history %s", got)
+	}
+}
+
+// Judging strength takes long. So it waits for a turn, as hashing does, and
+// nobody makes konto do it without the current password or after too many wrong ones.
+func TestStrengthIsJudgedInATurnAndOnlyWhenTheProofHolds(t *testing.T) {
+	n := newNode(t)
+	first, second := n.open(t, "first"), n.withPassword(t)
+	for range maxGuesses { // from here on the limit is used up
+		_, _ = n.Do(t.Context(), second, events.Metadata{}, ChangePassword{CurrentPassword: "guessed", NewPassword: "password1"})
+	}
+	for range cap(hashing) {
+		hashing <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	weak := ChangePassword{NewPassword: "password1"}
+	_, err := weak.prepare(ctx, n.Accounts, first)
+	for range cap(hashing) {
+		<-hashing
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("while all turns are taken a weak password is judged: %v", err)
+	}
+	for name, current := range map[string]string{"the limit is used up": goodPassword, "there is no current password": ""} {
+		weak.CurrentPassword = current
+		c, err := weak.prepare(t.Context(), n.Accounts, second)
+		if err != nil || c.(ChangePassword).judged {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
+}
+
+func TestAStateThatReachesTheVersionAfterPrepareIsBusy(t *testing.T) {
+	n := newNode(t)
+	id := n.withPassword(t)
+	early := ChangePassword{CurrentPassword: goodPassword, NewPassword: betterPassword, If: Condition{Match: &Versions{List: []uint64{3}}}}
+	c, err := early.prepare(t.Context(), n.Accounts, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := n.do(t, id, alias("anna")).Account
+	if d, err := decide(*after, c); !errors.Is(err, ErrBusy) || d.payloads != nil {
+		t.Errorf("%v, %v", d.payloads, err)
 	}
 }
 

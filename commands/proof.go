@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+	"golang.org/x/text/secure/precis"
 
 	"konto/events"
 )
@@ -63,7 +64,9 @@ func (p proof) check(c *checker, state events.Account) error {
 }
 
 // verifyPassword tells whether a password is that of an argon2id hash in PHC
-// string format. It waits for its turn, no longer than ctx.
+// string format. The hash may be of the form of CheckPassword or, as konto once
+// made them and other systems do, of the password as it was written. It waits
+// for its turn, no longer than ctx.
 func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
 	h, err := readHash(hash)
 	if err != nil {
@@ -73,8 +76,16 @@ func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
 		return false, err
 	}
 	defer leaveTurn()
+	if normal, err := precis.OpaqueString.String(password); err == nil && normal != password && h.isOf(normal) {
+		return true, nil
+	}
+	return h.isOf(password), nil
+}
+
+// isOf tells whether the hash is a password's, byte by byte.
+func (h *argonHash) isOf(password string) bool {
 	derived := argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, uint32(len(h.key)))
-	return subtle.ConstantTimeCompare(derived, h.key) == 1, nil
+	return subtle.ConstantTimeCompare(derived, h.key) == 1
 }
 
 // argonHash is a stored hash.

@@ -1,8 +1,8 @@
 package http
 
 import (
+	"errors"
 	"net/http"
-	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
@@ -58,10 +58,16 @@ func (x *exchange) postAccount() error {
 	return x.answer(http.StatusCreated, mediaJSON, newPaywayAccount(out.Account))
 }
 
-// paywayPassword takes 6 to 1024 characters, whatever they are.
+// paywayPassword takes 6 to 1024 characters, as they are once the password is
+// brought into its one form (commands.CheckPassword).
 func paywayPassword(text string) (code, detail string) {
-	if n := utf8.RuneCountInString(text); n < 6 || n > 1024 {
-		return commands.CodeInvalidValue, "Parameter must have 6 to 1024 characters"
+	_, err := commands.CheckPassword(text)
+	var invalid *commands.Invalid
+	switch {
+	case !errors.As(err, &invalid):
+		return "", ""
+	case invalid.Fields[0].Code == commands.CodeInvalidFormat:
+		return commands.CodeInvalidFormat, "Parameter has a character that cannot be in a password"
 	}
-	return "", ""
+	return commands.CodeInvalidValue, "Parameter must have 6 to 1024 characters"
 }
