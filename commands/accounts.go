@@ -48,6 +48,7 @@ type Accounts struct {
 	snapshots Snapshots // nil: there are none
 
 	guesses *guesses
+	taken   *counter[ulid.ULID] // requests for addresses that others have
 
 	codes         events.EmailCodes
 	emailCodeLife time.Duration
@@ -69,7 +70,7 @@ func NewAccounts(cfg Config) *Accounts {
 		cfg.EmailCodeLife = defaultEmailCodeLife
 	}
 	return &Accounts{
-		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(),
+		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(), taken: newCounter[ulid.ULID](emailRequests),
 		codes: events.NewEmailCodes(cfg.Store.Derive), emailCodeLife: cfg.EmailCodeLife,
 	}
 }
@@ -92,7 +93,7 @@ func (h *Accounts) Do(ctx context.Context, id ulid.ULID, meta events.Metadata, c
 // The answer may be another account's than id's, when the command opens one
 // and it was opened under another id. One more error is ErrReused.
 func (h *Accounts) DoOnce(ctx context.Context, id ulid.ULID, meta events.Metadata, once Once, c Command) (Outcome, error) {
-	c, err := h.prepare(ctx, id, c)
+	c, err := h.prepare(ctx, id, &meta, c)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -2,20 +2,22 @@ package commands
 
 import (
 	"context"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
 
-// ChangePassword sets a new password and ends the account's sessions, all but
-// one. Its API keys stay.
+// ChangePassword sets a new password, ends the account's sessions, all but one,
+// and withdraws a pending change of address. API keys stay.
 type ChangePassword struct {
 	CurrentPassword string // must be the account's, if it has one
 	NewPassword     string
 	Session         ulid.ULID // that goes on: the caller's own; zero for none
 	If              Condition
 
+	at     time.Time
 	proof  proof
 	wrong  *fault // with the new password, by the rule for all passwords
 	judged bool   // whether the new password was judged and hashed
@@ -26,12 +28,13 @@ func (ChangePassword) command() {}
 
 // prepare does the costly work, each step only when those before went well: a
 // caller who does not know the current password must not make konto judge a new one.
-func (p ChangePassword) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Command, err error) {
-	state, err := h.known(ctx, id)
+func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+	p.at = h.now()
+	state, err := h.known(ctx, by.account)
 	if err != nil {
 		return nil, err
 	}
-	if p.proof, err = h.prove(ctx, id, p.CurrentPassword, state.PasswordHash); err != nil {
+	if p.proof, err = h.prove(ctx, by, p.CurrentPassword, state.PasswordHash); err != nil {
 		return nil, err
 	}
 	var normal string
@@ -70,5 +73,6 @@ func decideChangePassword(state events.Account, p ChangePassword) (decision, err
 	if !p.judged { // the account came to the caller's version only after prepare
 		return decision{}, ErrBusy
 	}
-	return decision{payloads: []events.Payload{events.PasswordChanged{Hash: p.hash, Session: p.Session}}}, nil
+	changed := events.PasswordChanged{Hash: p.hash, Session: p.Session}
+	return decision{payloads: append(withdrawn(&state, p.at), changed)}, nil
 }

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -80,33 +79,28 @@ func TestPasswordsThatAreRefused(t *testing.T) {
 	}
 }
 
-// Judging strength takes long. So it waits for a turn, as hashing does, and
-// nobody makes konto do it without the current password or after too many wrong ones.
-func TestStrengthIsJudgedInATurnAndOnlyWhenTheProofHolds(t *testing.T) {
+// Judging strength takes long, so nobody makes konto do it without the current
+// password or after too many wrong ones.
+func TestStrengthIsJudgedOnlyWhenTheProofHolds(t *testing.T) {
 	n := newNode(t)
-	first, second := n.open(t, "first"), n.withPassword(t)
-	for range maxGuesses { // from here on the limit is used up
-		_, _ = n.Do(t.Context(), second, events.Metadata{}, ChangePassword{CurrentPassword: "guessed", NewPassword: "password1"})
-	}
-	for range cap(hashing) {
-		hashing <- struct{}{}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	weak := ChangePassword{NewPassword: "password1"}
-	_, err := weak.prepare(ctx, n.Accounts, first)
-	for range cap(hashing) {
-		<-hashing
-	}
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("while all turns are taken a weak password is judged: %v", err)
-	}
-	for name, current := range map[string]string{"the limit is used up": goodPassword, "there is no current password": ""} {
-		weak.CurrentPassword = current
-		c, err := weak.prepare(t.Context(), n.Accounts, second)
-		if err != nil || c.(ChangePassword).judged {
-			t.Errorf("%s: %+v, %v", name, c, err)
+	id := n.withPassword(t)
+	prepared := func(current string) ChangePassword {
+		c, err := ChangePassword{CurrentPassword: current, NewPassword: "password1"}.prepare(t.Context(), n.Accounts, guesser{account: id})
+		if err != nil {
+			t.Fatal(err)
 		}
+		return c.(ChangePassword)
+	}
+	if !prepared(goodPassword).judged {
+		t.Error("with the right password it is not judged")
+	}
+	for range credentialGuesses.Most {
+		if prepared("guessed").judged || prepared("").judged {
+			t.Error("without the right password it is judged")
+		}
+	}
+	if c := prepared(goodPassword); c.judged || c.proof.refused == nil {
+		t.Error("with the limit used up it is judged")
 	}
 }
 
@@ -114,7 +108,7 @@ func TestAStateThatReachesTheVersionAfterPrepareIsBusy(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	early := ChangePassword{CurrentPassword: goodPassword, NewPassword: betterPassword, If: Condition{Match: &Versions{List: []uint64{3}}}}
-	c, err := early.prepare(t.Context(), n.Accounts, id)
+	c, err := early.prepare(t.Context(), n.Accounts, guesser{account: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +123,7 @@ func TestProofHoldsForOneHash(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	before, _ := n.Load(t.Context(), id)
-	stale, err := ChangePassword{CurrentPassword: goodPassword, NewPassword: "stale giraffe on a tram"}.prepare(t.Context(), n.Accounts, id)
+	stale, err := ChangePassword{CurrentPassword: goodPassword, NewPassword: "stale giraffe on a tram"}.prepare(t.Context(), n.Accounts, guesser{account: id})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,9 @@ type Open struct {
 	If             Condition
 }
 
-// Update changes profile fields and the email address, all in one append.
+// Update changes profile fields and the email address, all in one append. An
+// address in it, the present one too, ends a pending change of address, unless
+// it asks for the address that is pending with VerifyEmail.
 // Values are as the caller sent them: decide checks and normalises them, because
 // some rules need the account (the country that a phone number is read in).
 type Update struct {
@@ -49,9 +51,12 @@ type Update struct {
 	// VerifyEmail turns a new address into a request, as RequestEmailChange
 	// does: the address stays until the code mailed to the new one is confirmed.
 	VerifyEmail bool
-	If          Condition
+	// EmailNeedsProof refuses a new address with ErrEmailNeedsProof: the caller
+	// would have to give the current password, for which there is RequestEmailChange.
+	EmailNeedsProof bool
+	If              Condition
 
-	ticket ticket // with VerifyEmail
+	ticket ticket // of an update that names an address; without VerifyEmail only the time is set
 }
 
 // RecordFacts takes in what other systems know.

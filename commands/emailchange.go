@@ -17,35 +17,27 @@ const (
 	defaultEmailCodeLife = 30 * time.Minute
 	// maxCodeTries is how many wrong codes end a request.
 	maxCodeTries = 5
-	// How many requests, each of which mails somebody, and how many wrong codes
-	// an account has in an hour (events.EmailTries). Together with the number of
-	// codes (events.EmailCodes) they bound what guessing can gain.
-	maxRecentRequests = 10
-	maxRecentTries    = 10
 )
 
-// mayAskForCode refuses an account whose owner asked or guessed too often.
-func mayAskForCode(state *events.Account, at time.Time) error {
-	if recent := state.EmailChange.Recent.At(at); recent.Requests >= maxRecentRequests {
-		return untilTriesEnd(recent, at)
-	}
-	return mayTryCode(state, at)
-}
+// How many requests, each of which mails somebody or tells that an address is
+// taken, and how many wrong codes an account has. Together with the number of
+// codes (events.EmailCodes) they bound what guessing can gain.
+var (
+	emailRequests = Limit{"email-requests", 10, events.EmailTriesFor}
+	emailCodes    = Limit{"email-codes", 10, events.EmailTriesFor}
+)
 
 // mayTryCode refuses an account whose owner guessed too often.
 func mayTryCode(state *events.Account, at time.Time) error {
-	if recent := state.EmailChange.Recent.At(at); recent.Failed >= maxRecentTries {
-		return untilTriesEnd(recent, at)
+	if recent := state.EmailChange.Recent.At(at); recent.Failed >= emailCodes.Most {
+		return &TooMany{Limit: emailCodes, RetryAfter: recent.Since.Add(emailCodes.Span).Sub(at)}
 	}
 	return nil
 }
 
-func untilTriesEnd(recent events.EmailTries, at time.Time) error {
-	return &TooMany{RetryAfter: recent.Since.Add(events.EmailTriesFor).Sub(at)}
-}
-
 // RequestEmailChange asks for another address, which takes effect once the code
-// that is mailed there is confirmed. It replaces a request that is pending.
+// that is mailed there is confirmed. It replaces a request that is pending; the
+// present address only withdraws that request.
 // Errors beside those of Do: ErrPendingOrder; *TooMany; *Taken when another
 // account has the address, which is told only after the right password, where
 // the account has one.
@@ -96,7 +88,41 @@ type ticket struct {
 	request  ulid.ULID
 	codeHash []byte
 	expires  time.Time
-	taken    bool // by another account; the claim decides again when the code is confirmed
+	taken    bool    // by another account; the claim decides again when the code is confirmed
+	refused  counted // earlier requests for addresses that were taken
+}
+
+// check tells why an account cannot ask for the ticket's address: *TooMany, or
+// *Taken with the field. The limit is judged first, and requests for free and
+// taken addresses both count, so that nobody learns without end which
+// addresses others have.
+func (t *ticket) check(state *events.Account, field string) error {
+	recent := state.EmailChange.Recent.At(t.at)
+	if recent.Requests+t.refused.times >= emailRequests.Most {
+		until, later := recent.Since, t.refused.times
+		if t.refused.since.Before(until) {
+			until, later = t.refused.since, recent.Requests
+		}
+		// Once the older count is forgotten, the other one may still be too many.
+		if later >= emailRequests.Most {
+			until = latest(recent.Since, t.refused.since)
+		}
+		return &TooMany{Limit: emailRequests, RetryAfter: until.Add(emailRequests.Span).Sub(t.at)}
+	}
+	if err := mayTryCode(state, t.at); err != nil {
+		return err
+	}
+	if t.taken {
+		return &Taken{Field: field}
+	}
+	return nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (t ticket) requested(email string) events.EmailChangeRequested {
@@ -110,7 +136,7 @@ func (h *Accounts) newTicket(ctx context.Context, id ulid.ULID, email string) (t
 	}
 	t.taken = holder != "" && holder != events.AccountStream(id)
 	now := h.now()
-	t.at = now
+	t.at, t.refused = now, h.taken.count(id, now, t.taken)
 	if t.request, err = h.ids.next(now); err != nil {
 		return t, err
 	}
@@ -119,24 +145,24 @@ func (h *Accounts) newTicket(ctx context.Context, id ulid.ULID, email string) (t
 	return t, nil
 }
 
-func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Command, err error) {
-	state, err := h.known(ctx, id)
+func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+	state, err := h.known(ctx, by.account)
 	if err != nil {
 		return nil, err
 	}
-	if r.proof, err = h.prove(ctx, id, r.CurrentPassword, state.PasswordHash); err != nil {
-		return nil, err
+	if r.proof, err = h.prove(ctx, by, r.CurrentPassword, state.PasswordHash); err != nil || !r.proof.holds {
+		return r, err
 	}
-	r.ticket, err = h.newTicket(ctx, id, r.NewEmail)
+	r.ticket, err = h.newTicket(ctx, by.account, r.NewEmail)
 	return r, err
 }
 
-func (c ConfirmEmailChange) prepare(_ context.Context, h *Accounts, _ ulid.ULID) (Command, error) {
+func (c ConfirmEmailChange) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
 	c.at, c.codes = h.now(), h.codes
 	return c, nil
 }
 
-func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ ulid.ULID) (Command, error) {
+func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
 	c.at = h.now()
 	return c, nil
 }
@@ -147,20 +173,25 @@ func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decis
 	if err := r.proof.check(&c, state); err != nil {
 		return decision{}, err
 	}
-	if r.NewEmail == state.Email && state.Exists() {
+	back := r.NewEmail == state.Email && state.Exists()
+	withdrawal := withdrawn(&state, r.ticket.at)
+	if back && withdrawal == nil {
 		c.reject("/newEmail", &fault{CodeInvalidValue, "The address is the account's already."})
 	}
 	if len(c.wrong) > 0 {
 		return decision{}, &Invalid{Fields: c.wrong}
 	}
+	if back {
+		if err := existsAt(state, r.If); err != nil {
+			return decision{}, err
+		}
+		return decision{payloads: withdrawal}, nil
+	}
 	if err := mayChangeEmailAt(state, r.If); err != nil {
 		return decision{}, err
 	}
-	if err := mayAskForCode(&state, r.ticket.at); err != nil {
+	if err := r.ticket.check(&state, "/newEmail"); err != nil {
 		return decision{}, err
-	}
-	if r.ticket.taken {
-		return decision{}, &Taken{Field: "/newEmail"}
 	}
 	return decision{payloads: []events.Payload{r.ticket.requested(r.NewEmail)}}, nil
 }
@@ -195,10 +226,17 @@ func decideCancelEmailChange(state events.Account, c CancelEmailChange) (decisio
 	if err := existsAt(state, c.If); err != nil {
 		return decision{}, err
 	}
-	if !state.EmailChange.Pending(c.at) {
-		return decision{}, nil
+	return decision{payloads: withdrawn(&state, c.at)}, nil
+}
+
+// withdrawn ends the change of address that is pending, if there is one. What
+// changes the address or the password in another way says so in its own append,
+// so that the code is void from there on and consumers hear of it.
+func withdrawn(state *events.Account, at time.Time) []events.Payload {
+	if !state.EmailChange.Pending(at) {
+		return nil
 	}
-	return decision{payloads: []events.Payload{events.EmailChangeCancelled{NewEmail: state.EmailChange.NewEmail}}}, nil
+	return []events.Payload{events.EmailChangeCancelled{NewEmail: state.EmailChange.NewEmail}}
 }
 
 func mayChangeEmailAt(state events.Account, condition Condition) error {

@@ -120,7 +120,7 @@ func TestTriesAreBoundedOverRequests(t *testing.T) {
 		}
 		clock = clock.Add(time.Minute)
 	}
-	if guesses != maxRecentTries {
+	if guesses != emailCodes.Most {
 		t.Errorf("%d guesses were judged", guesses)
 	}
 	if refused == nil || refused.RetryAfter != 56*time.Minute {
@@ -139,7 +139,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := n.open(t, name)
-			for i := range maxRecentRequests {
+			for i := range emailRequests.Most {
 				n.do(t, id, command(fmt.Sprintf("%s-%d@example.se", name, i)))
 			}
 			if _, err := n.Do(t.Context(), id, events.Metadata{}, command("more@example.se")); !errors.Is(err, ErrTooMany) {
@@ -221,4 +221,172 @@ func TestPendingOrderKeepsTheAddress(t *testing.T) {
 		}
 	}
 	n.do(t, id, CancelEmailChange{}) // may always
+}
+
+// askers are the ways to ask for an address that needs a code.
+var askers = map[string]func(email string) Command{
+	"action": func(email string) Command { return RequestEmailChange{NewEmail: email} },
+	"update": func(email string) Command { return &Update{VerifyEmail: true, Email: events.Set(email)} },
+}
+
+// Whether an address is taken is told ten times an hour, together with requests for
+// free ones. Afterwards both get the same answer.
+func TestTakenAndFreeAddressesAreNotToldApartWithoutEnd(t *testing.T) {
+	for name, ask := range askers {
+		for _, free := range []int{0, 4, emailRequests.Most} {
+			t.Run(fmt.Sprintf("%s, %d free", name, free), func(t *testing.T) {
+				n := newNode(t)
+				clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
+				n.now = func() time.Time { return clock }
+				id := n.open(t, "anna")
+				n.open(t, "bo")
+				do := func(email string) error {
+					_, err := n.Do(t.Context(), id, events.Metadata{}, ask(email))
+					return err
+				}
+				for i := range free {
+					if err := do(fmt.Sprintf("free-%d@example.se", i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				clock = clock.Add(20 * time.Minute)
+				told := 0
+				for _, err := range all(30, func(int) error { return do("bo@example.se") }) {
+					if errors.Is(err, ErrTaken) {
+						told++
+					}
+				}
+				if told != emailRequests.Most-free {
+					t.Errorf("told of a taken address %d times", told)
+				}
+				for _, address := range []string{"bo@example.se", "BO@example.se", "more@example.se"} {
+					var refused *TooMany
+					if err := do(address); !errors.As(err, &refused) || refused.Limit != emailRequests {
+						t.Fatalf("%s afterwards: %v", address, err)
+					} else {
+						later := n.now().Add(refused.RetryAfter)
+						clock, later = later.Add(-time.Millisecond), clock
+						if err := do(address); !errors.Is(err, ErrTooMany) {
+							t.Errorf("%s just before Retry-After: %v", address, err)
+						}
+						clock = later
+					}
+				}
+				var refused *TooMany
+				_ = errors.As(do("more@example.se"), &refused)
+				clock = clock.Add(refused.RetryAfter)
+				if err := do("more@example.se"); err != nil {
+					t.Errorf("after Retry-After: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// With a wrong password nothing is told, and nothing counts.
+func TestTakenAddressIsToldOnlyAfterTheRightPassword(t *testing.T) {
+	n := newNode(t)
+	id := n.withPassword(t)
+	n.open(t, "bo")
+	for _, address := range []string{"bo@example.se", "free@example.se"} {
+		_, err := n.Do(t.Context(), id, events.Metadata{}, RequestEmailChange{NewEmail: address, CurrentPassword: "guessed"})
+		if !errors.Is(err, ErrInvalid) || err.Error() != "/currentPassword: The current password is another one. (1 wrong in all)" {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if told := n.taken.count(id, n.now(), false).times; told != 0 {
+		t.Errorf("%d requests were counted", told)
+	}
+	if _, err := n.Do(t.Context(), id, events.Metadata{}, RequestEmailChange{NewEmail: "bo@example.se", CurrentPassword: goodPassword}); !errors.Is(err, ErrTaken) {
+		t.Errorf("with the right one: %v", err)
+	}
+}
+
+// What says in another way which address or password the account has ends the
+// change of address that is pending: its code, which somebody else may hold, is void.
+func TestPendingChangeOfAddressEnds(t *testing.T) {
+	verified := func(email string) *Update { return &Update{VerifyEmail: true, Email: events.Set(email)} }
+	for name, tt := range map[string]struct {
+		c    Command
+		want string // recorded
+	}{
+		"by another password":              {ChangePassword{NewPassword: goodPassword}, "EmailChangeCancelled PasswordChanged"},
+		"by a direct change":               {email("direct@example.se"), "EmailChangeCancelled EmailChanged"},
+		"by a direct change to it":         {email("pending@example.se"), "EmailChangeCancelled EmailChanged"},
+		"by the present address":           {email("anna@example.se"), "EmailChangeCancelled"},
+		"by the present address, verified": {verified("anna@example.se"), "EmailChangeCancelled"},
+		"by asking for the present one":    {RequestEmailChange{NewEmail: "anna@example.se"}, "EmailChangeCancelled"},
+		"by another request":               {verified("other@example.se"), "EmailChangeRequested"},
+		"not by an update without one":     {alias("a"), "ProfileUpdated"},
+		"not by asking for it again":       {verified("pending@example.se"), ""},
+		"not by who cannot change it":      {&Update{Email: events.Set("anna@example.se"), EmailNeedsProof: true}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			id := n.open(t, "anna")
+			n.do(t, id, RequestEmailChange{NewEmail: "pending@example.se"})
+			code := n.pendingCode(t, id)
+			out := n.do(t, id, tt.c)
+			if got := n.types(t, id); got != strings.TrimSpace("AccountOpened EmailChangeRequested "+tt.want) {
+				t.Errorf("history %s", got)
+			}
+			if pending := out.Account.EmailChange.NewEmail == "pending@example.se"; pending != strings.HasPrefix(name, "not") {
+				t.Errorf("pending: %v", pending)
+			}
+			_, err := n.Do(t.Context(), id, events.Metadata{}, ConfirmEmailChange{Code: code})
+			if (err == nil) != strings.HasPrefix(name, "not") {
+				t.Errorf("its code afterwards: %v", err)
+			}
+			if strings.HasPrefix(name, "by the present address") && n.do(t, id, tt.c).Changed {
+				t.Error("the same again changes something")
+			}
+		})
+	}
+}
+
+// A request that expired has ended already: nothing is recorded for it.
+func TestExpiredChangeOfAddressIsNotEndedAgain(t *testing.T) {
+	n := newNode(t)
+	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
+	n.now = func() time.Time { return clock }
+	id := n.open(t, "anna")
+	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
+	clock = clock.Add(30 * time.Minute)
+	if out := n.do(t, id, email("anna@example.se")); out.Changed {
+		t.Error("the present address changed something")
+	}
+	if _, err := n.Do(t.Context(), id, events.Metadata{}, RequestEmailChange{NewEmail: "anna@example.se"}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("asking for the present address: %v", err)
+	}
+	n.do(t, id, ChangePassword{NewPassword: goodPassword})
+	if got := n.types(t, id); got != "AccountOpened EmailChangeRequested PasswordChanged" {
+		t.Errorf("history %s", got)
+	}
+}
+
+// A caller that would have to give the password may send the account's address
+// back, or the pending one, but change neither.
+func TestAddressThatNeedsProofIsNotUpdated(t *testing.T) {
+	for _, verify := range []bool{false, true} {
+		n := newNode(t)
+		id := n.open(t, "anna")
+		n.open(t, "bo")
+		update := func(email string) (Outcome, error) {
+			return n.Do(t.Context(), id, events.Metadata{}, &Update{Email: events.Set(email), VerifyEmail: verify, EmailNeedsProof: true})
+		}
+		for range 2 * emailRequests.Most {
+			for _, address := range []string{"new@example.se", "bo@example.se", "Anna@example.se"} {
+				if _, err := update(address); !errors.Is(err, ErrEmailNeedsProof) {
+					t.Fatalf("verify %v, %s: %v", verify, address, err)
+				}
+			}
+		}
+		if out, err := update("anna@example.se"); err != nil || out.Changed {
+			t.Errorf("the present address: %v, %v", out.Changed, err)
+		}
+		n.do(t, id, RequestEmailChange{NewEmail: "pending@example.se"})
+		if out, err := update("pending@example.se"); verify != (err == nil) || out.Changed {
+			t.Errorf("verify %v, the pending address: %v, %v", verify, out.Changed, err)
+		}
+	}
 }

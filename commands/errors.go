@@ -36,6 +36,10 @@ var (
 	// was asked for, or it was cancelled, confirmed or has expired.
 	ErrNoEmailChange = errors.New("no change of address is pending")
 
+	// ErrEmailNeedsProof tells that the caller cannot change the account's address
+	// in this way, without the current password. Nothing was stored.
+	ErrEmailNeedsProof = errors.New("a new address needs the current password")
+
 	// ErrReused tells that the request's name was another request's (Once), within
 	// the last day. Nothing was stored; the caller takes another name.
 	ErrReused = errors.New("request has the name of another")
@@ -46,7 +50,10 @@ var (
 
 // TooMany tells that something was tried too often: codes, email changes, the
 // current password. Nothing was stored.
-type TooMany struct{ RetryAfter time.Duration }
+type TooMany struct {
+	Limit      Limit // that is used up
+	RetryAfter time.Duration
+}
 
 func (e *TooMany) Error() string { return fmt.Sprintf("tried too often, again in %s", e.RetryAfter) }
 

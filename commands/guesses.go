@@ -9,72 +9,124 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-const (
-	// How many wrong passwords an account has in a span of time.
-	maxGuesses = 10
-	guessesFor = 10 * time.Minute
-	// maxGuessed bounds the accounts that are kept in mind.
-	maxGuessed = 1 << 14
+// Limit is how often something may be done in a span of time that begins when it
+// is done for the first time.
+type Limit struct {
+	Name string // for callers, in RateLimit-Policy
+	Most int
+	Span time.Duration
+}
+
+// The limits on wrong passwords. A credential has fewer than its account, so
+// that whoever stole one session cannot keep the owner's other credentials from
+// changing the password.
+var (
+	credentialGuesses = Limit{"passwords", 10, 10 * time.Minute}
+	accountGuesses    = Limit{"account-passwords", 50, 10 * time.Minute}
 )
 
-// guesses counts wrong passwords by account, in this process: a restart or
-// another node gives some more tries, which still bounds them.
-type guesses struct {
+// maxCounted bounds the keys that a counter keeps. The one that was unused for
+// longest is forgotten first.
+const maxCounted = 1 << 14
+
+// counter counts by key what a limit bounds, in this process: a restart or
+// another node begins anew, which still bounds the sum.
+type counter[K comparable] struct {
+	Limit
 	mu     sync.Mutex
-	recent *lru.Cache[ulid.ULID, guessed]
+	recent *lru.Cache[K, counted]
 }
 
-type guessed struct {
+// counted is what was done since a time.
+type counted struct {
 	since time.Time
-	count int
+	times int
 }
 
-func newGuesses() *guesses {
-	recent, err := lru.New[ulid.ULID, guessed](maxGuessed)
+func newCounter[K comparable](limit Limit) *counter[K] {
+	recent, err := lru.New[K, counted](maxCounted)
 	if err != nil {
 		panic(err) // only a size below 1 is refused
 	}
-	return &guesses{recent: recent}
+	return &counter[K]{Limit: limit, recent: recent}
 }
 
-// take counts a guess before it is verified, so that many at once do not all
-// slip through.
-func (g *guesses) take(id ulid.ULID, now time.Time) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	tries, _ := g.recent.Get(id)
-	if !now.Before(tries.since.Add(guessesFor)) {
-		tries = guessed{since: now}
+// count tells what a key has done, and adds one if asked and if the limit allows it.
+func (c *counter[K]) count(key K, now time.Time, add bool) counted {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, _ := c.recent.Get(key)
+	if !now.Before(before.since.Add(c.Span)) {
+		before = counted{since: now}
 	}
-	if tries.count >= maxGuesses {
-		return &TooMany{RetryAfter: tries.since.Add(guessesFor).Sub(now)}
+	if add && before.times < c.Most {
+		c.recent.Add(key, counted{before.since, before.times + 1})
 	}
-	tries.count++
-	g.recent.Add(id, tries)
+	return before
+}
+
+// take counts one more before it is done, so that many at once do not all slip
+// through. *TooMany: the limit is used up.
+func (c *counter[K]) take(key K, now time.Time) error {
+	if before := c.count(key, now, true); before.times >= c.Most {
+		return &TooMany{Limit: c.Limit, RetryAfter: before.since.Add(c.Span).Sub(now)}
+	}
 	return nil
 }
 
-// give takes back a guess that was right.
-func (g *guesses) give(id ulid.ULID) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if tries, ok := g.recent.Get(id); ok {
-		tries.count--
-		g.recent.Add(id, tries)
+// give takes back one that does not count after all.
+func (c *counter[K]) give(key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n, ok := c.recent.Get(key); ok && n.times > 0 {
+		n.times--
+		c.recent.Add(key, n)
 	}
 }
 
+// guesser is a credential that acts for an account.
+type guesser struct {
+	account    ulid.ULID
+	credential string
+}
+
+// guesses counts wrong passwords.
+type guesses struct {
+	credentials *counter[guesser]
+	accounts    *counter[ulid.ULID]
+}
+
+func newGuesses() *guesses {
+	return &guesses{newCounter[guesser](credentialGuesses), newCounter[ulid.ULID](accountGuesses)}
+}
+
+func (g *guesses) take(by guesser, now time.Time) error {
+	if err := g.credentials.take(by, now); err != nil {
+		return err
+	}
+	err := g.accounts.take(by.account, now)
+	if err != nil {
+		g.credentials.give(by)
+	}
+	return err
+}
+
+func (g *guesses) give(by guesser) {
+	g.credentials.give(by)
+	g.accounts.give(by.account)
+}
+
 // prove holds a password against an account's hash, unless too many were wrong.
-func (h *Accounts) prove(ctx context.Context, id ulid.ULID, password, hash string) (proof, error) {
+func (h *Accounts) prove(ctx context.Context, by guesser, password, hash string) (proof, error) {
 	if hash == "" || password == "" {
 		return prove(ctx, password, hash)
 	}
-	if err := h.guesses.take(id, h.now()); err != nil {
-		return proof{hash: hash, refused: err}, nil
+	if err := h.guesses.take(by, h.now()); err != nil {
+		return proof{hash: hash, given: true, refused: err}, nil
 	}
 	p, err := prove(ctx, password, hash)
 	if err != nil || p.holds {
-		h.guesses.give(id)
+		h.guesses.give(by)
 	}
 	return p, err
 }

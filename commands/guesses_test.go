@@ -2,8 +2,11 @@ package commands
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
@@ -18,7 +21,7 @@ func TestPasswordsAreNotGuessedWithoutEnd(t *testing.T) {
 		return err
 	}
 	judged := 0
-	for _, err := range all(2*maxGuesses, func(int) error { return guess("guessed") }) {
+	for _, err := range all(2*credentialGuesses.Most, func(int) error { return guess("guessed") }) {
 		switch {
 		case errors.Is(err, ErrInvalid):
 			judged++
@@ -26,19 +29,81 @@ func TestPasswordsAreNotGuessedWithoutEnd(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	if judged != maxGuesses {
-		t.Errorf("%d of %d guesses were judged", judged, 2*maxGuesses)
+	if judged != credentialGuesses.Most {
+		t.Errorf("%d of %d guesses were judged", judged, 2*credentialGuesses.Most)
 	}
 	if err := guess(goodPassword); !errors.Is(err, ErrTooMany) {
 		t.Errorf("the right password meanwhile: %v", err)
 	}
-	clock = clock.Add(guessesFor)
-	for range maxGuesses + 1 { // right ones do not count; the limit on requests is another
+	clock = clock.Add(credentialGuesses.Span)
+	for range credentialGuesses.Most + 1 { // right ones do not count; the limit on requests is another
 		if err := guess(goodPassword); err != nil && !errors.Is(err, ErrTooMany) {
 			t.Fatal(err)
 		}
 	}
 	if err := guess("guessed"); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a wrong one after many right ones: %v", err)
+	}
+}
+
+// guessAs asks for another address in the name of a credential.
+func guessAs(t *testing.T, n *node, id ulid.ULID, credential, password string) error {
+	t.Helper()
+	meta := events.Metadata{Actor: events.Actor{Kind: "session", ID: credential}}
+	_, err := n.Do(t.Context(), id, meta, ChangePassword{CurrentPassword: password, NewPassword: betterPassword})
+	return err
+}
+
+func TestWrongPasswordsOfOneCredentialDoNotLockAnother(t *testing.T) {
+	n := newNode(t)
+	id := n.withPassword(t)
+	for range 2 * credentialGuesses.Most {
+		if err := guessAs(t, n, id, "stolen", "guessed"); err == nil {
+			t.Fatal("a wrong password was right")
+		}
+	}
+	var refused *TooMany
+	if err := guessAs(t, n, id, "stolen", goodPassword); !errors.As(err, &refused) || refused.Limit != credentialGuesses {
+		t.Errorf("the stolen one: %v", err)
+	}
+	if err := guessAs(t, n, id, "owner", goodPassword); err != nil {
+		t.Errorf("the owner's: %v", err)
+	}
+}
+
+func TestWrongPasswordsOfAnAccountAreBoundedInAll(t *testing.T) {
+	n := newNode(t)
+	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
+	n.now = func() time.Time { return clock }
+	id := n.withPassword(t)
+	judged := 0
+	for i := range 2 * accountGuesses.Most {
+		switch err := guessAs(t, n, id, fmt.Sprint("stolen ", i), "guessed"); {
+		case errors.Is(err, ErrInvalid):
+			judged++
+		case !errors.Is(err, ErrTooMany):
+			t.Errorf("%v", err)
+		}
+	}
+	if judged != accountGuesses.Most {
+		t.Errorf("%d guesses were judged", judged)
+	}
+	var refused *TooMany
+	if err := guessAs(t, n, id, "owner", goodPassword); !errors.As(err, &refused) || refused.Limit != accountGuesses || refused.RetryAfter != accountGuesses.Span {
+		t.Errorf("refused with %+v", err)
+	}
+	clock = clock.Add(accountGuesses.Span)
+	if err := guessAs(t, n, id, "owner", goodPassword); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestCountersKeepABoundedNumberOfKeys(t *testing.T) {
+	c := newCounter[int](credentialGuesses)
+	for i := range 2 * maxCounted {
+		_ = c.take(i, time.Unix(0, 0))
+	}
+	if n := c.recent.Len(); n != maxCounted {
+		t.Errorf("%d are kept", n)
 	}
 }

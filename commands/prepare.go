@@ -16,12 +16,12 @@ import (
 // that may change meanwhile, and decide checks what it found against the state.
 type preparing interface {
 	Command
-	prepare(ctx context.Context, h *Accounts, id ulid.ULID) (Command, error)
+	prepare(ctx context.Context, h *Accounts, by guesser) (Command, error)
 }
 
-func (h *Accounts) prepare(ctx context.Context, id ulid.ULID, c Command) (Command, error) {
+func (h *Accounts) prepare(ctx context.Context, id ulid.ULID, meta *events.Metadata, c Command) (Command, error) {
 	if p, ok := c.(preparing); ok {
-		return p.prepare(ctx, h, id)
+		return p.prepare(ctx, h, guesser{id, meta.Actor.ID})
 	}
 	return c, nil
 }

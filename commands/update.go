@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/oklog/ulid/v2"
-
 	"konto/events"
 )
 
@@ -23,12 +21,17 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 	// Compared letter by letter: another spelling of the same address is a change
 	// that third parties must hear of, although its claim stays the same.
 	newEmail := u.Email.Made && u.Email.To != state.Email
-	if newEmail && state.Administrator && !u.AdministratorEmail {
+	refused := state.Administrator && !u.AdministratorEmail
+	if newEmail && refused {
 		if !u.Partial {
 			return decision{}, ErrAdministratorEmail
 		}
-		newEmail = false
 		wrong = append(wrong, FieldError{"/email", CodeNotAllowed, "An administrator's email address cannot be changed here."})
+	}
+	pending := &state.EmailChange
+	asksAgain := u.VerifyEmail && pending.Pending(u.ticket.at) && pending.NewEmail == u.Email.To
+	if newEmail && u.EmailNeedsProof && !asksAgain {
+		return decision{}, ErrEmailNeedsProof
 	}
 	if newEmail && u.VerifyEmail {
 		if err := MayChangeEmail(&state); err != nil {
@@ -42,32 +45,36 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 	if changes := u.Profile.Reduced(state.Profile); !changes.IsZero() {
 		d.payloads = append(d.payloads, changes)
 	}
-	pending := &state.EmailChange
 	switch {
-	case newEmail && u.VerifyEmail && pending.Pending(u.ticket.at) && pending.NewEmail == u.Email.To:
+	case !u.Email.Made || refused:
+	case newEmail && asksAgain:
 		// A form that sends all its fields again must not void the code under way.
-	case newEmail && u.VerifyEmail && u.ticket.taken:
-		return decision{}, &Taken{Field: fieldEmail}
 	case newEmail && u.VerifyEmail:
-		if err := mayAskForCode(&state, u.ticket.at); err != nil {
+		if err := u.ticket.check(&state, fieldEmail); err != nil {
 			return decision{}, err
 		}
 		d.payloads = append(d.payloads, u.ticket.requested(u.Email.To))
 	case newEmail:
+		d.payloads = append(d.payloads, withdrawn(&state, u.ticket.at)...)
 		d.payloads = append(d.payloads, events.EmailChanged{
 			PreviousEmail: state.Email, NewEmail: u.Email.To, How: events.EmailDirect,
 		})
+	case !u.EmailNeedsProof: // the present address: the caller wants no other one
+		d.payloads = append(d.payloads, withdrawn(&state, u.ticket.at)...)
 	}
 	return d, nil
 }
 
-// prepare makes the ticket that an update to be verified needs.
-func (u *Update) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Command, err error) {
-	if !u.VerifyEmail || !u.Email.Made {
+// prepare makes the ticket of an update that names an address.
+func (u *Update) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+	if !u.Email.Made {
 		return u, nil
 	}
 	prepared := *u
-	prepared.ticket, err = h.newTicket(ctx, id, u.Email.To)
+	prepared.ticket.at = h.now()
+	if u.VerifyEmail && !u.EmailNeedsProof {
+		prepared.ticket, err = h.newTicket(ctx, by.account, u.Email.To)
+	}
 	return &prepared, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"konto/events"
 	"konto/projections"
@@ -41,21 +42,65 @@ func TestPasswordChangeIsNotAnsweredBeforeSessionsAreClosed(t *testing.T) {
 	}
 }
 
-func TestOneRequestTooManyForACodeTellsWhenToComeBack(t *testing.T) {
-	h := anna(t)
-	for i := 0; ; i++ {
-		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/api/v2/me/actions/change-email",
-			strings.NewReader(fmt.Sprintf(`{"newEmail":"eva%d@example.com"}`, i)))
-		r.Header.Set("Authorization", "Bearer "+h.words["key"])
-		r.Header.Set("Content-Type", mediaJSON)
-		h.server.Config.Handler.ServeHTTP(w, r)
-		if w.Code == http.StatusOK && i < 100 {
-			continue
-		}
-		after, err := strconv.Atoi(w.Header().Get("Retry-After"))
-		if w.Code != http.StatusTooManyRequests || i != 10 || err != nil || after < 3500 || after > 3600 {
-			t.Errorf("request %d: %d, Retry-After %q", i, w.Code, w.Header().Get("Retry-After"))
-		}
-		return
+// An answer of 429 tells of the limit that was met, although the limit on
+// requests has plenty left.
+func TestTooManyTellsOfTheLimitThatWasMet(t *testing.T) {
+	for name, tt := range map[string]struct {
+		path, body string // %d is another number each time
+		allowed    int    // how often it gets another answer
+		limit      string
+		policy     string
+		seconds    int
+	}{
+		"requests for a code": {"POST /api/v2/me/actions/change-email", `{"newEmail":"eva%d@example.com"}`, 10, "10", `"email-requests";q=10;w=3600`, 3600},
+		"taken addresses":     {"PATCH /v1/account", `{"email":"bo@example.com","name":"Eva %d"}`, 10, "10", `"email-requests";q=10;w=3600`, 3600},
+		"wrong codes":         {"POST /v1/account/confirm-email", `{"code":"wrong%d"}`, 10, "10", `"email-codes";q=10;w=3600`, 3600},
+		"wrong passwords":     {"POST /api/v2/me/actions/change-password", `{"currentPassword":"guessed %d","newPassword":"pink giraffe on a tram"}`, 10, "10", `"passwords";q=10;w=600`, 600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := anna(t)
+			cfg := h.cfg
+			cfg.RateLimit, cfg.EmailChangePolicy = RateLimit{PerMinute: 1000}, EmailVerify
+			handler, documented := New(cfg), &script{house: h, t: t, shown: map[string]bool{}}
+			send := func(path, body string) *httptest.ResponseRecorder {
+				method, path, _ := strings.Cut(path, " ")
+				w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, strings.NewReader(body))
+				r.Header.Set("Authorization", "Bearer "+h.words["key"])
+				r.Header.Set("Content-Type", mediaJSON)
+				handler.ServeHTTP(w, r)
+				documented.requireDocumented(t, &call{request: r, sent: body, received: w.Body.String(), answer: w.Result()})
+				return w
+			}
+			if name == "wrong passwords" {
+				send("POST /api/v2/me/actions/change-password", `{"newPassword":"correct horse battery staple"}`)
+			}
+			for i := 0; ; i++ {
+				if name == "wrong codes" && i%5 == 0 { // five wrong ones end a request
+					send("POST /api/v2/me/actions/change-email", fmt.Sprintf(`{"newEmail":"eva%d@example.com"}`, i))
+				}
+				w := send(tt.path, fmt.Sprintf(tt.body, i))
+				if w.Code != http.StatusTooManyRequests && i < 100 && (name != "wrong codes" || i < tt.allowed) {
+					continue
+				}
+				if name == "wrong codes" { // the limit stands before another request
+					w = send("PATCH /v1/account", `{"email":"ida@example.com"}`)
+				}
+				header := w.Header()
+				after, err := strconv.Atoi(header.Get("Retry-After"))
+				if w.Code != http.StatusTooManyRequests || i != tt.allowed || err != nil || after < tt.seconds-60 || after > tt.seconds {
+					t.Errorf("request %d: %d, Retry-After %q", i, w.Code, header.Get("Retry-After"))
+				}
+				reset, err := time.Parse(time.RFC3339, header.Get("X-RateLimit-Reset"))
+				if until := time.Until(reset); err != nil || until > time.Duration(tt.seconds)*time.Second || until < time.Duration(tt.seconds-60)*time.Second {
+					t.Errorf("X-RateLimit-Reset is %q", header.Get("X-RateLimit-Reset"))
+				}
+				left := fmt.Sprintf(";r=0;t=%d", after)
+				if header.Get("X-RateLimit-Limit") != tt.limit || header.Get("X-RateLimit-Remaining") != "0" ||
+					header.Get("RateLimit-Policy") != tt.policy || !strings.HasSuffix(header.Get("RateLimit"), left) {
+					t.Errorf("headers are %v", header)
+				}
+				return
+			}
+		})
 	}
 }

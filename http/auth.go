@@ -23,6 +23,7 @@ const (
 type access struct {
 	scope     string
 	client    bool // a client's token; else an account's key or session
+	elevated  bool // an administrator who impersonates the account needs the elevated role
 	delegated bool // whether sessions by delegated grant are let in
 	anyone    bool // the endpoint finds out itself who calls
 }
@@ -36,7 +37,7 @@ func (a access) admit(e endpoint) endpoint {
 		if err := x.authenticate(); err != nil {
 			return err
 		}
-		if err := a.check(&x.who); err != nil {
+		if err := a.check(&x.who, x.ElevatedRole); err != nil {
 			return err
 		}
 		if !takesJSON(x.r.Header["Accept"]) {
@@ -96,7 +97,9 @@ func (x *exchange) counted(err error) error {
 	return err
 }
 
-func (a access) check(who *events.Credential) error {
+// check tells why a credential is not let in. elevated is the role that
+// administrators need where the endpoint asks for it.
+func (a access) check(who *events.Credential, elevated string) error {
 	switch who.Kind {
 	case events.KindClient:
 		if !a.client {
@@ -113,11 +116,18 @@ func (a access) check(who *events.Credential) error {
 	if !a.delegated && isDelegated(who) {
 		return errDelegated
 	}
+	if a.elevated && who.Admin != "" && !slices.Contains(who.Roles, elevated) {
+		return errNotElevated
+	}
 	if !slices.Contains(who.Scopes, a.scope) {
 		return errScope
 	}
 	return nil
 }
+
+// isHolders tells whether the caller is a session of the account's holder, who
+// signed in with a browser: not a key, and not an administrator's.
+func isHolders(who *events.Credential) bool { return who.Kind == events.KindSession && who.Admin == "" }
 
 func isDelegated(who *events.Credential) bool { return who.Parent != (ulid.ULID{}) }
 

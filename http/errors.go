@@ -15,6 +15,7 @@ var (
 	errScheme        = errors.New("Authorization header is of another scheme")
 	errForbidden     = errors.New("this kind of credential is not let in")
 	errDelegated     = errors.New("session by delegated access is not let in")
+	errNotElevated   = errors.New("administrator lacks the elevated role")
 	errScope         = errors.New("credential lacks the scope")
 	errContentType   = errors.New("content type is not application/json")
 	errContentCoding = errors.New("body has a content coding")

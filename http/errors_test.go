@@ -17,6 +17,7 @@ import (
 // answered is every error that a contract's table must have a row for.
 var answered = map[string]error{
 	"errNoRoute": errNoRoute, "errMethod": errMethod, "errNoCredential": errNoCredential, "errScheme": errScheme, "errForbidden": errForbidden, "errDelegated": errDelegated,
+	"errNotElevated": errNotElevated, "commands.ErrEmailNeedsProof": commands.ErrEmailNeedsProof,
 	"errScope": errScope, "errContentType": errContentType, "errContentCoding": errContentCoding, "errMalformed": errMalformed, "errTooLarge": errTooLarge,
 	"errRejected": errRejected, "errIssuerAway": errIssuerAway, "errRateLimited": errRateLimited,
 	"errCrossSite": errCrossSite, "errNotAcceptable": errNotAcceptable, "errTooSlow": errTooSlow,

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -86,7 +85,7 @@ func (x *exchange) fail(err error) {
 	}
 	var tooMany *commands.TooMany
 	if errors.As(err, &tooMany) {
-		x.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(tooMany.RetryAfter.Seconds()))))
+		tellTooMany(x.w.Header(), tooMany, x.at)
 	}
 	if row.status == http.StatusUnauthorized {
 		x.w.Header().Set("WWW-Authenticate", x.contract.challenge(err))

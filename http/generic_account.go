@@ -105,5 +105,6 @@ func (x *exchange) genericUpdate() (*commands.Update, error) {
 	}
 	b.update.AdministratorEmail, b.update.If = true, condition(x.r.Header)
 	b.update.VerifyEmail = x.EmailChangePolicy == EmailVerify
+	b.update.EmailNeedsProof = isHolders(&x.who) && !x.SessionEmailChange
 	return &b.update, nil
 }

@@ -2,7 +2,6 @@ package http
 
 import (
 	"fmt"
-	"slices"
 
 	"konto/commands"
 )
@@ -18,8 +17,8 @@ const (
 	EmailVerify EmailChangePolicy = "verify"
 )
 
-// defaultElevatedRole lets an administrator update accounts through the
-// generic contract.
+// defaultElevatedRole lets an administrator who impersonates an account update
+// it through the generic contract, and use HostUp's actions.
 const defaultElevatedRole = "account-admin"
 
 // ParseEmailChangePolicy reads a policy's name; "" is EmailDirect.
@@ -31,18 +30,6 @@ func ParseEmailChangePolicy(name string) (EmailChangePolicy, error) {
 		return policy, nil
 	}
 	return "", fmt.Errorf("email change policy %q is neither direct nor verify", name)
-}
-
-// elevated lets in the account's owner, and of the administrators who act in
-// the owner's name those with the elevated role: "only the authenticated
-// account owner (or an admin with elevated privileges)".
-func elevated(e endpoint) endpoint {
-	return func(x *exchange) error {
-		if x.who.Admin != "" && !slices.Contains(x.who.Roles, x.ElevatedRole) {
-			return errForbidden
-		}
-		return e(x)
-	}
 }
 
 // confirmEmail is POST /v1/account/confirm-email.

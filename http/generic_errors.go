@@ -19,6 +19,8 @@ var generic = contract{
 		{errScheme, http.StatusUnauthorized, "unauthorized", "The Authorization header must be Bearer, a space and the token, once. A token alone and other schemes, such as Basic, do not count."},
 		{errForbidden, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
 		{errDelegated, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
+		{errNotElevated, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
+		{commands.ErrEmailNeedsProof, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account. A session cannot change the email address here: that needs the current password, or an API key."},
 		{errScope, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
 		{commands.ErrAdministratorEmail, http.StatusForbidden, "unauthorized", "The provided token does not have permission to update this account."},
 		{errContentType, http.StatusUnsupportedMediaType, "invalid_request", "The Content-Type must be application/json, or application/merge-patch+json for PATCH, in UTF-8."},

@@ -24,8 +24,9 @@ var (
 	}
 )
 
-// actionAccess is what all actions ask of the caller.
-var actionAccess = access{scope: "write:account"}
+// actionAccess is what all actions ask of the caller. They decide how the account
+// is signed in to, so an administrator needs the elevated role for each.
+var actionAccess = access{scope: "write:account", elevated: true}
 
 // sessionsTimeout bounds the wait for other sessions to be closed. The follower
 // needs milliseconds; after this time it has stopped or is far behind.
@@ -33,8 +34,8 @@ const sessionsTimeout = 10 * time.Second
 
 // mayChangeEmail tells why the caller may not change the account's address. The
 // same checks answer the action itself: access in admit, the rest in commands.
-func mayChangeEmail(a *events.Account, who *events.Credential) error {
-	if err := actionAccess.check(who); err != nil {
+func mayChangeEmail(a *events.Account, who *events.Credential, elevated string) error {
+	if err := actionAccess.check(who, elevated); err != nil {
 		return err
 	}
 	return commands.MayChangeEmail(a)
@@ -120,7 +121,7 @@ func (x *exchange) act(c commands.Command) error {
 // answerMe answers an update with the refreshed AccountMe. Delegated sessions,
 // which would show a parent's address, are not let in.
 func (x *exchange) answerMe(a *events.Account) error {
-	return x.answerAt(a.Version, accountMe{account: a, who: &x.who, now: x.at})
+	return x.answerAt(a.Version, accountMe{account: a, who: &x.who, elevated: x.ElevatedRole, now: x.at})
 }
 
 // actionRoutes are the actions of HostUp's account.

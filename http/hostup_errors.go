@@ -18,6 +18,8 @@ var hostup = contract{
 		{errScheme, http.StatusUnauthorized, "unauthorized", "The Authorization header must be Bearer, a space and the token, once. A token alone and other schemes, such as Basic, do not count."},
 		{errForbidden, http.StatusForbidden, "forbidden", "The current session is not allowed to use this account profile."},
 		{errDelegated, http.StatusForbidden, "delegated_access", "Delegated access cannot change the account or how it is signed in to."},
+		{errNotElevated, http.StatusForbidden, "forbidden", "An administrator needs the elevated role to change how the account is signed in to."},
+		{commands.ErrEmailNeedsProof, http.StatusForbidden, "forbidden", "The email address cannot be changed without the current password."},
 		{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this route requires."},
 		{commands.ErrAdministratorEmail, http.StatusForbidden, "forbidden", "An administrator's email address cannot be changed here."},
 		{commands.ErrPendingOrder, http.StatusConflict, "pending_order", "The email address cannot be changed while an order is pending."},

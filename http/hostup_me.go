@@ -16,7 +16,7 @@ func (x *exchange) getMe() error {
 	if err != nil {
 		return err
 	}
-	return x.answerRead(a.Version, func() any { return accountMe{&a, &x.who, parent, x.at} })
+	return x.answerRead(a.Version, func() any { return accountMe{&a, &x.who, x.ElevatedRole, parent, x.at} })
 }
 
 // patchMe is PATCH /api/v2/me.

@@ -14,6 +14,7 @@ import (
 type accountMe struct {
 	account     *events.Account
 	who         *events.Credential
+	elevated    string // the role that administrators need for actions
 	parentEmail string // of the account that delegated access to the caller, "" if none did
 	now         time.Time
 }
@@ -37,7 +38,7 @@ func (me accountMe) write(o *object) {
 	me.writeCaller(o)
 	writeBanners(o, a)
 	writeEmailChange(o, &a.EmailChange, me.now)
-	writeActions(o, a, who)
+	writeActions(o, a, who, me.elevated)
 }
 
 // writeProfile writes what an update may change, and what is missing of it.

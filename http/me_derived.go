@@ -150,10 +150,10 @@ func writeEmailChange(o *object, e *events.PendingEmail, now time.Time) {
 
 // writeActions tells what the caller may do beside updating the profile, as the
 // actions themselves would answer.
-func writeActions(o *object, a *events.Account, who *events.Credential) {
-	other := actionAccess.check(who)
+func writeActions(o *object, a *events.Account, who *events.Credential, elevated string) {
+	other := actionAccess.check(who, elevated)
 	o.begin("actions")
-	writeAction(o, "canChangeEmail", mayChangeEmail(a, who))
+	writeAction(o, "canChangeEmail", mayChangeEmail(a, who, elevated))
 	writeAction(o, "canChangePassword", other)
 	writeAction(o, "canSetupBankID", other)
 	o.end()

@@ -28,6 +28,8 @@ var paywayErrors = errorTable{
 	{errScheme, http.StatusUnauthorized, "unauthorized", "The Authorization header must be Bearer, a space and the token, once. A token alone does not count, and a client's id and secret by Basic count at POST /oauth/token alone"},
 	{errForbidden, http.StatusForbidden, "forbidden", "A client's token is required"},
 	{errDelegated, http.StatusForbidden, "forbidden", "A client's token is required"},
+	{errNotElevated, http.StatusForbidden, "forbidden", "A client's token is required"},
+	{commands.ErrEmailNeedsProof, http.StatusForbidden, "forbidden", "The email address cannot be changed without the current password"},
 	{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this endpoint requires"},
 	{errContentType, http.StatusBadRequest, "invalid_content_type_error", "The requests Content-Type header isn't set to application/json"},
 	{errContentCoding, http.StatusUnsupportedMediaType, "unsupported_media_type", "The request body must come without a Content-Encoding"},

@@ -12,6 +12,8 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/time/rate"
+
+	"konto/commands"
 )
 
 // RateLimit is how many requests one credential may make, and one address the
@@ -76,18 +78,30 @@ func (l *limiter[K]) spend(h http.Header, key K, price int, at time.Time) error 
 	bucket := l.bucket(key)
 	paid := bucket.AllowN(at, price)
 	left := max(bucket.TokensAt(at), 0)
-	full := l.seconds(float64(l.burst) - left)
-	remaining := strconv.Itoa(int(left))
-	h.Set("X-RateLimit-Limit", strconv.Itoa(l.burst))
-	h.Set("X-RateLimit-Remaining", remaining)
-	h.Set("X-RateLimit-Reset", at.Add(time.Duration(full)*time.Second).UTC().Format(time.RFC3339))
-	h.Set("RateLimit-Policy", l.policy)
-	h.Set("RateLimit", `"`+l.name+`";r=`+remaining+`;t=`+strconv.Itoa(full))
+	tellLimit(h, l.name, l.policy, l.burst, int(left), l.seconds(float64(l.burst)-left), at)
 	if !paid {
 		h.Set("Retry-After", strconv.Itoa(max(1, l.seconds(float64(price)-left))))
 		return errRateLimited
 	}
 	return nil
+}
+
+// tellLimit tells of a limit how much is left, and in how many seconds all of it is.
+func tellLimit(h http.Header, name, policy string, most, left, reset int, at time.Time) {
+	remaining := strconv.Itoa(left)
+	h.Set("X-RateLimit-Limit", strconv.Itoa(most))
+	h.Set("X-RateLimit-Remaining", remaining)
+	h.Set("X-RateLimit-Reset", at.Add(time.Duration(reset)*time.Second).UTC().Format(time.RFC3339))
+	h.Set("RateLimit-Policy", policy)
+	h.Set("RateLimit", `"`+name+`";r=`+remaining+`;t=`+strconv.Itoa(reset))
+}
+
+// tellTooMany tells of the limit that a command met, in place of that on requests.
+func tellTooMany(h http.Header, e *commands.TooMany, at time.Time) {
+	reset := int(math.Ceil(e.RetryAfter.Seconds()))
+	policy := fmt.Sprintf("%q;q=%d;w=%d", e.Limit.Name, e.Limit.Most, int(e.Limit.Span.Seconds()))
+	tellLimit(h, e.Limit.Name, policy, e.Limit.Most, 0, reset, at)
+	h.Set("Retry-After", strconv.Itoa(reset))
 }
 
 func (l *limiter[K]) bucket(key K) *rate.Limiter {

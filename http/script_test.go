@@ -29,7 +29,8 @@ import (
 //	revoke NAME                           ends a credential
 //	erase NAME                            ends an account
 //	code NAME ACCOUNT                     ${NAME} is the code mailed for its pending change of address
-//	serve OPTION=VALUE ...                serves with rate-limit=, origin=, body-timeout=, email-change-policy= from now on
+//	serve OPTION=VALUE ...                serves with rate-limit=, origin=, body-timeout=, email-change-policy=,
+//	                                      session-email-change= from now on
 //	clock TIME                            the server's time from now on, or +DURATION; after serve
 //	close-log                             makes every append fail
 //	== TITLE                              begins a test

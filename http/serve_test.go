@@ -27,6 +27,8 @@ func (s *script) serve(spec string) {
 			cfg.AllowedOrigins = append(cfg.AllowedOrigins, value)
 		case "email-change-policy":
 			cfg.EmailChangePolicy, err = ParseEmailChangePolicy(value)
+		case "session-email-change":
+			cfg.SessionEmailChange, err = strconv.ParseBool(value)
 		case "body-timeout":
 			p.body, err = time.ParseDuration(value)
 			p.rate = 1 << 20

@@ -22,8 +22,12 @@ type Config struct {
 	Health func() []projections.Status
 	// EmailChangePolicy is the generic contract's; "" means EmailDirect.
 	EmailChangePolicy EmailChangePolicy
+	// SessionEmailChange lets a session of the account's holder change the email
+	// address through the generic contract, without the current password.
+	SessionEmailChange bool
 	// ElevatedRole is the role with which an administrator who impersonates an
-	// account may update it through the generic contract; "" means account-admin.
+	// account may update it through the generic contract and use HostUp's actions;
+	// "" means account-admin.
 	ElevatedRole string
 	// RateLimit is each credential's. The zero value is none.
 	RateLimit RateLimit
@@ -120,8 +124,8 @@ func routes() []route {
 		{http.MethodPut, payway1, &payway, access{scope: "/external/account/w", client: true}, putAccount(paywayV1)},
 		{http.MethodPut, payway0, &paywayEarlier, access{scope: "/external/account/w", client: true}, putAccount(paywayV0)},
 		{http.MethodGet, account, &generic, access{scope: "read:account", delegated: true}, (*exchange).getAccount},
-		{http.MethodPatch, account, &generic, access{scope: "write:account"}, elevated((*exchange).patchAccount)},
-		{http.MethodPost, account + "/confirm-email", &generic, access{scope: "write:account"}, elevated((*exchange).confirmEmail)},
+		{http.MethodPatch, account, &generic, access{scope: "write:account", elevated: true}, (*exchange).patchAccount},
+		{http.MethodPost, account + "/confirm-email", &generic, access{scope: "write:account", elevated: true}, (*exchange).confirmEmail},
 	}...)
 }
 

@@ -17,14 +17,15 @@ import (
 // webOptions are the flags about what callers meet over HTTP. The zero value is
 // without limits and outside issuers, as the demo has it.
 type webOptions struct {
-	RateLimit         string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
-	AllowedOrigins    []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
-	EmailChangePolicy string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once or asks for a code."`
-	ElevatedRole      string        `name:"elevated-role" default:"account-admin" placeholder:"ROLE" help:"Role with which an impersonating administrator may update through the generic contract."`
-	OAuthTTL          time.Duration `name:"oauth-ttl" default:"1h" placeholder:"DURATION" help:"Life of access tokens, 1h to 2h."`
-	JWTIssuer         string        `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
-	JWTAudience       string        `name:"jwt-audience" placeholder:"NAME" help:"What the outside issuer calls konto."`
-	JWKSURL           string        `name:"jwks-url" placeholder:"URL" help:"Where the outside issuer's keys are; found from its metadata unless given."`
+	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
+	AllowedOrigins     []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
+	EmailChangePolicy  string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once or asks for a code."`
+	ElevatedRole       string        `name:"elevated-role" default:"account-admin" placeholder:"ROLE" help:"Role with which an impersonating administrator may update through the generic contract and use HostUp's actions."`
+	SessionEmailChange bool          `name:"session-email-change" help:"Let a session of the account's holder change the email address through the generic contract, without the current password. Whoever steals a session can then take the account."`
+	OAuthTTL           time.Duration `name:"oauth-ttl" default:"1h" placeholder:"DURATION" help:"Life of access tokens, 1h to 2h."`
+	JWTIssuer          string        `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
+	JWTAudience        string        `name:"jwt-audience" placeholder:"NAME" help:"What the outside issuer calls konto."`
+	JWKSURL            string        `name:"jwks-url" placeholder:"URL" help:"Where the outside issuer's keys are; found from its metadata unless given."`
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
@@ -58,6 +59,7 @@ func (o *webOptions) configure() (cfg kontohttp.Config, err error) {
 	if err := o.checkIssuer(); err != nil {
 		return cfg, err
 	}
+	cfg.SessionEmailChange = o.SessionEmailChange
 	cfg.ElevatedRole, cfg.TokenTTL = o.ElevatedRole, o.OAuthTTL
 	cfg.JWTIssuer, cfg.JWTAudience, cfg.JWKSURL = o.JWTIssuer, o.JWTAudience, o.JWKSURL
 	return cfg, nil
