@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/argon2"
+
+	"konto/events"
 )
 
 func TestHashPasswordIsArgon2idInPHCFormat(t *testing.T) {
@@ -106,6 +108,9 @@ func TestHashingWaitsForItsTurnNoLongerThanItsCaller(t *testing.T) {
 	cancel()
 	if _, err := HashPassword(ctx, "lösenord"); !errors.Is(err, context.Canceled) {
 		t.Errorf("while all turns are taken: %v", err)
+	}
+	if _, err := hashIfStrong(ctx, "password1", &events.Account{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("while all turns are taken, strength is judged: %v", err)
 	}
 	for range cap(hashing) {
 		<-hashing

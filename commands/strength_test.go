@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ccojocar/zxcvbn-go/match"
+	"github.com/ccojocar/zxcvbn-go/matching"
+
 	"konto/events"
 )
 
@@ -45,11 +48,23 @@ func TestStrength(t *testing.T) {
 	}
 }
 
-func TestReadingsAreNeverMoreThanTheBound(t *testing.T) {
+func TestReadingsOfLookAlikes(t *testing.T) {
 	for text, want := range map[string]int{"password": 1, "P@$$w0rd123": 2, "p4$5w0rd!": 2, "1|": 16, "4@8({[<3691!|170$5+%2": 4608} {
 		if got := readings(text); got != want {
 			t.Errorf("%s has %d readings", text, got)
 		}
+	}
+}
+
+func TestLookAlikesAreLeftOutOfTextsWithManyReadings(t *testing.T) {
+	alike := match.Matcher{ID: matching.L33TMatcherName}
+	for text, left := range map[string]bool{"P@$$w0rd123": false, "4@8({[<3691!|170$5+%2": true} {
+		if unreadable(text)(alike) != left {
+			t.Errorf("%s: left out: %v", text, !left)
+		}
+	}
+	if unreadable("4@8({[<3691!|170$5+%2")(match.Matcher{ID: "Passwords"}) {
+		t.Error("another matcher is left out")
 	}
 }
 
