@@ -75,7 +75,10 @@ const livedHistory = `   1  ~  AccountOpened.v1  by client newspaper through pay
    8  ~  EmailChangeRequested.v1  by session S1 impersonated by eva through hostup
       emailChange.newEmail: – → next@example.com
       emailChange.expiresAt: – → ~
-   9  ~  PasswordChanged.v1  by session S1 impersonated by eva through hostup
+   9  ~  EmailChangeCancelled.v1  by session S1 impersonated by eva through hostup
+      emailChange.newEmail: next@example.com → –
+      emailChange.expiresAt: ~ → –
+  10  ~  PasswordChanged.v1  by session S1 impersonated by eva through hostup
       password: (secret) → (secret)
 `
 
@@ -140,7 +143,7 @@ func TestHistoryOfAnAccountWhoseKeyWasDestroyed(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := must(t, "account", "history", id.String(), "--data", folder)
-	if strings.Count(told, "its key was destroyed") != 9 || strings.Contains(told, "→") || strings.Contains(told, " by ") {
+	if strings.Count(told, "its key was destroyed") != 10 || strings.Contains(told, "→") || strings.Contains(told, " by ") {
 		t.Errorf("%s", told)
 	}
 	for _, e := range mustLines(t, "account", "history", id.String(), "--data", folder) {
@@ -151,7 +154,7 @@ func TestHistoryOfAnAccountWhoseKeyWasDestroyed(t *testing.T) {
 			t.Errorf("%v", e)
 		}
 	}
-	for _, at := range []string{"1", "9", "2999-01-01"} {
+	for _, at := range []string{"1", "10", "2999-01-01"} {
 		if shown := mustJSON(t, "account", "show", id.String(), "--at", at, "--data", folder); shown["erased"] != true || shown["email"] != "" {
 			t.Errorf("at %s: %v", at, shown)
 		}
