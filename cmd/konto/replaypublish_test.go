@@ -99,7 +99,7 @@ func TestNothingIsPublishedWithoutAServer(t *testing.T) {
 
 func TestReplayLeavesOutWhatNobodyCanRead(t *testing.T) {
 	folder := t.TempDir()
-	gone := lived(t, folder) // 9 events
+	gone := lived(t, folder) // 10 events
 	must(t, "account", "open", "--email", "bo@example.com", "--data", folder)
 	master := keyring.Master{Path: filepath.Join(folder, "master.key")}
 	keys, err := master.Open(t.Context(), filepath.Join(folder, "keys.db"))
@@ -114,10 +114,10 @@ func TestReplayLeavesOutWhatNobodyCanRead(t *testing.T) {
 	}
 	_, _, url := serve(t, folder)
 	sub := listener(t, folder, url, "konto.replay.account.>")
-	if said := mustJSON(t, "replay", "publish", "--from", "1", "--to", "10", "--data", folder); said["published"] != 1.0 || said["shredded"] != 9.0 {
+	if said := mustJSON(t, "replay", "publish", "--from", "1", "--to", "11", "--data", folder); said["published"] != 1.0 || said["shredded"] != 10.0 {
 		t.Errorf("%v", said)
 	}
-	hears(t, sub, 10)
+	hears(t, sub, 11)
 }
 
 func TestReplayKeepsItsRateAndCanBeInterrupted(t *testing.T) {
