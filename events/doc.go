@@ -10,6 +10,7 @@
 //   - the fold: state.go. Both the write side and the read models need it, and
 //     two folds would be two truths, so it lives here, below both. Those of credentials
 //     and third parties are beside their payloads, for the same reason.
+//   - which spellings of an email address are one address, for claims: email.go
 //   - what is left of a stream whose key was destroyed: shredded.go
 //   - the published form: cloudevents.go, and what of a payload leaves konto: published.go
 //   - what consumers are promised of it, as JSON Schemas and AsyncAPI: the folder schema

@@ -146,10 +146,6 @@ const (
 	ClaimCustomerNumber       = "customer-number"
 )
 
-// EmailClaim is the claim on an address. Addresses that differ only in the
-// case of their letters are the same.
-func EmailClaim(email string) Claim { return Claim{ClaimEmail, strings.ToLower(email)} }
-
 // PaywayIDClaim is the claim on a Payway id, whose hex digits have no case.
 func PaywayIDClaim(id string) Claim { return Claim{ClaimPaywayID, strings.ToLower(id)} }
 
