@@ -133,7 +133,7 @@ func (h *Accounts) Load(ctx context.Context, id ulid.ULID) (events.Account, erro
 	return *state, nil
 }
 
-// Find returns the account that holds a claim, or ErrNotFound.
+// Find returns the account that holds a claim, or ErrNotFound. For an address there is FindEmail.
 func (h *Accounts) Find(ctx context.Context, c events.Claim) (ulid.ULID, error) {
 	holder, err := h.store.Holder(ctx, c)
 	if err != nil {
@@ -144,4 +144,31 @@ func (h *Accounts) Find(ctx context.Context, c events.Claim) (ulid.ULID, error) 
 	}
 	_, id, err := holder.Split()
 	return id, err
+}
+
+// FindEmail returns the account that has an address, in any spelling, or ErrNotFound. Of
+// accounts that have it together, as earlier builds of konto allowed, it returns the one
+// with this very spelling; if there is none, the error is a *Shared, which matches
+// ErrNotFound.
+func (h *Accounts) FindEmail(ctx context.Context, email string) (ulid.ULID, error) {
+	holders, err := h.store.Holders(ctx, events.EmailClaim(email))
+	if err != nil {
+		return ulid.ULID{}, fmt.Errorf("look up the holders of an address: %w", err)
+	}
+	var shared Shared
+	for _, holder := range holders {
+		_, id, err := holder.Split()
+		if err != nil || len(holders) == 1 {
+			return id, err
+		}
+		a, err := h.known(ctx, id)
+		if err != nil || a.Email == email {
+			return id, err
+		}
+		shared.Accounts = append(shared.Accounts, id)
+	}
+	if len(shared.Accounts) > 0 {
+		return ulid.ULID{}, &shared
+	}
+	return ulid.ULID{}, ErrNotFound
 }

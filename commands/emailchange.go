@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,11 +131,11 @@ func (t ticket) requested(email string) events.EmailChangeRequested {
 }
 
 func (h *Accounts) newTicket(ctx context.Context, id ulid.ULID, email string) (t ticket, err error) {
-	holder, err := h.store.Holder(ctx, events.EmailClaim(strings.TrimSpace(email)))
+	holders, err := h.store.Holders(ctx, events.EmailClaim(strings.TrimSpace(email)))
 	if err != nil {
-		return t, fmt.Errorf("look up the holder of an address: %w", err)
+		return t, fmt.Errorf("look up the holders of an address: %w", err)
 	}
-	t.taken = holder != "" && holder != events.AccountStream(id)
+	t.taken = len(holders) > 0 && !slices.Contains(holders, events.AccountStream(id))
 	now := h.now()
 	t.at, t.refused = now, h.taken.count(id, now, t.taken)
 	if t.request, err = h.ids.next(now); err != nil {

@@ -52,7 +52,7 @@ func TestErasedAccountGivesUpItsClaims(t *testing.T) {
 	if !out.Changed || !out.Account.Erased || out.Account.Version != 2 || out.Account.Email != "" {
 		t.Errorf("%+v", out)
 	}
-	if held, err := n.store.Claims(t.Context(), eventstore.ClaimKey{}, 10); err != nil || len(held) > 0 {
+	if held, err := n.store.Claims(t.Context(), eventstore.HeldClaim{}, 10); err != nil || len(held) > 0 {
 		t.Errorf("it holds %v, %v", held, err)
 	}
 	n.do(t, ulid.Make(), open) // another has all of them now
@@ -101,7 +101,7 @@ func TestErasureAmongOtherCommands(t *testing.T) {
 				t.Errorf("command %d: %v, want %v", i, errs[i], want)
 			}
 		}
-		if held, err := n.store.Claims(t.Context(), eventstore.ClaimKey{}, 10); err != nil || len(held) > 0 {
+		if held, err := n.store.Claims(t.Context(), eventstore.HeldClaim{}, 10); err != nil || len(held) > 0 {
 			t.Errorf("it holds %v, %v", held, err)
 		}
 		history := n.history(t, id)

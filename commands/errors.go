@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 )
 
 var (
@@ -76,6 +78,17 @@ func (e *Taken) Error() string { return e.Field + " is already in use by another
 
 // Is matches ErrTaken.
 func (e *Taken) Is(target error) bool { return target == ErrTaken }
+
+// Shared tells that several accounts have the address that was looked for, each in
+// another spelling than that. It names them, and nothing else tells which is meant.
+type Shared struct{ Accounts []ulid.ULID }
+
+func (e *Shared) Error() string {
+	return fmt.Sprintf("accounts %v have this address, each in another spelling: name one by its id", e.Accounts)
+}
+
+// Is matches ErrNotFound: no single account was found.
+func (e *Shared) Is(target error) bool { return target == ErrNotFound }
 
 // Invalid lists everything that is wrong with a command, in the order of the
 // caller's fields. Nothing was stored.

@@ -192,3 +192,11 @@ const ClaimThirdPartyName = "third-party-name"
 
 // ThirdPartyNameClaim is the claim on a third party's name.
 func ThirdPartyNameClaim(name string) Claim { return Claim{ClaimThirdPartyName, name} }
+
+// Claims lists the keys that the third party holds, which follow from its state.
+func (t *ThirdParty) Claims() []Claim {
+	if !t.Exists() {
+		return nil
+	}
+	return []Claim{ThirdPartyNameClaim(t.Name)}
+}

@@ -2,8 +2,13 @@ package eventstore_test
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
+	"reflect"
+	"slices"
 	"testing"
+
+	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 	"konto/eventstore"
@@ -86,4 +91,104 @@ func TestTakenClaimIsToldByItsKind(t *testing.T) {
 	if _, err := s.Append(t.Context(), other, 0, change(email, number), evs); err != nil {
 		t.Errorf("after its release: %v", err)
 	}
+}
+
+// without lacks the key of one stream.
+type without struct {
+	eventstore.Keys
+	stream events.Stream
+}
+
+func (k without) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
+	if stream == k.stream {
+		return nil, eventstore.ErrNoKey
+	}
+	return k.Keys.Cipher(ctx, stream)
+}
+
+func TestClaimsAreMadeAnewFromTheEvents(t *testing.T) {
+	keys, log := newKeys(t), memory.New()
+	s := eventstore.NewStore(log, keys)
+	opened := func(email string) events.Stream {
+		stream := newStream()
+		write(t, s, stream, 0, opening("before."+email))
+		write(t, s, stream, 1, events.EmailChanged{NewEmail: email})
+		return stream
+	}
+	plain := opened("anna@example.com")
+	pair := []events.Stream{opened("jos\u00e9@example.com"), opened("jose\u0301@example.com")}
+	slices.Sort(pair)
+	erased := opened("gone@example.com")
+	write(t, s, erased, 2, events.AccountErased{})
+	destroyed := opened("destroyed@example.com")
+	if err := keys.Destroy(t.Context(), destroyed); err != nil {
+		t.Fatal(err)
+	}
+	unread, kept := opened("unread@example.com"), events.Claim{Kind: events.ClaimEmail, Value: "kept"}
+	if _, err := s.Append(t.Context(), unread, 2, []eventstore.ClaimChange{{Claim: kept}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	wrong := events.EmailClaim("before.anna@example.com")
+	if _, err := s.Append(t.Context(), plain, 2, []eventstore.ClaimChange{{Claim: wrong}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	party := events.ThirdPartyStream(ulid.Make())
+	write(t, s, party, 0, events.ThirdPartyAdded{Name: "crm", URL: "https://crm.example.com"})
+
+	var told []uint64
+	s = eventstore.NewStore(log, without{keys, unread})
+	if err := s.RenewClaims(t.Context(), func(done, total uint64) { told = append(told, done, total) }); err != nil {
+		t.Fatal(err)
+	}
+	for claim, want := range map[events.Claim][]events.Stream{
+		events.EmailClaim("Anna@example.com"):        {plain},
+		events.EmailClaim("JOS\u00c9@example.com"):   pair,
+		events.EmailClaim("gone@example.com"):        nil,
+		events.EmailClaim("destroyed@example.com"):   nil,
+		events.EmailClaim("unread@example.com"):      nil,
+		events.EmailClaim("before.anna@example.com"): nil,
+		events.ThirdPartyNameClaim("crm"):            {party},
+		kept:                                         {unread},
+	} {
+		if got, err := s.Holders(t.Context(), claim); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%+q is held by %v, %v; want %v", claim.Value, got, err, want)
+		}
+	}
+	if shared, err := s.SharedClaims(t.Context()); err != nil || !reflect.DeepEqual(shared, [][]events.Stream{pair}) {
+		t.Errorf("shared: %v, %v", shared, err)
+	}
+	if rule, err := s.ClaimRule(t.Context()); err != nil || rule != (eventstore.ClaimRule{Number: events.ClaimRule, Shared: true}) {
+		t.Errorf("rule: %+v, %v", rule, err)
+	}
+	if head, err := s.Head(t.Context()); err != nil || !slices.Equal(told, []uint64{head, head}) {
+		t.Errorf("told %v of %d, %v", told, head, err)
+	}
+}
+
+func TestClaimsAreNotMadeAnewFromALogThatFails(t *testing.T) {
+	keys, log := newKeys(t), memory.New()
+	s := eventstore.NewStore(log, keys)
+	stream := newStream()
+	claim := events.EmailClaim("anna@example.com")
+	if _, err := s.Append(t.Context(), stream, 0, []eventstore.ClaimChange{{Claim: claim}}, newEvents(t, stream, 0, opening("anna@example.com"))); err != nil {
+		t.Fatal(err)
+	}
+	failing := errors.New("input/output error")
+	s = eventstore.NewStore(unreadable{log, failing}, keys)
+	if err := s.RenewClaims(t.Context(), nil); !errors.Is(err, failing) {
+		t.Errorf("%v", err)
+	}
+	if holder, err := s.Holder(t.Context(), claim); holder != stream || err != nil {
+		t.Errorf("held by %q, %v", holder, err)
+	}
+}
+
+// unreadable is a log whose streams cannot be read.
+type unreadable struct {
+	eventstore.Log
+	err error
+}
+
+func (l unreadable) ReadStream(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error) {
+	return nil, l.err
 }

@@ -107,7 +107,7 @@ func TestClaimsAreListedAndReleasedByTheirHashes(t *testing.T) {
 	if _, err := s.Append(t.Context(), stream, 0, []eventstore.ClaimChange{{Claim: claim}}, evs); err != nil {
 		t.Fatal(err)
 	}
-	held, err := s.Claims(t.Context(), eventstore.ClaimKey{}, 10)
+	held, err := s.Claims(t.Context(), eventstore.HeldClaim{}, 10)
 	if want := []eventstore.HeldClaim{{Key: s.ClaimKey(claim), Stream: stream}}; err != nil || !slices.Equal(held, want) {
 		t.Fatalf("%v, %v", held, err)
 	}

@@ -1,7 +1,10 @@
 package eventstore
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"iter"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -33,6 +36,15 @@ type Appender interface {
 	// ErrOutcomeUnknown when b may or may not have been stored, as when ctx ends
 	// while b is under way; read the stream, or a receipt, to find out.
 	Append(ctx context.Context, b Batch) (last uint64, err error)
+
+	// ReplaceClaims makes held the only claims, and rule the number of the rule that
+	// they were made by, all or nothing, durably. An error of held is returned, and
+	// changes nothing. The caller sees to it that nobody appends meanwhile. held may
+	// read the log.
+	//
+	// After this, and only after this, several streams may hold one key. Each of them
+	// releases it on its own, and no other stream can take it until all have.
+	ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[HeldClaim, error]) error
 }
 
 // Reader reads streams, claims and receipts. What an Append stored before the
@@ -46,12 +58,17 @@ type Reader interface {
 	// zeros when it has none.
 	StreamHead(ctx context.Context, stream events.Stream) (StreamHead, error)
 
-	// Holder returns the stream that holds a key, "" when none does.
+	// Holder returns the stream that holds a key, "" when none does; of several
+	// streams the first in the order of their names.
 	Holder(ctx context.Context, key ClaimKey) (events.Stream, error)
 
-	// Claims returns up to limit of the keys that are held, those above after in
-	// the order of their bytes.
-	Claims(ctx context.Context, after ClaimKey, limit int) ([]HeldClaim, error)
+	// Claims returns up to limit claims, those above after in the order of their keys'
+	// bytes and then of their streams' names.
+	Claims(ctx context.Context, after HeldClaim, limit int) ([]HeldClaim, error)
+
+	// ClaimRule tells by which rule the claims were made. A new log's rule is
+	// events.ClaimRule.
+	ClaimRule(ctx context.Context) (ClaimRule, error)
 
 	// Receipt returns the stream that a receipt was left with, and the receipt's
 	// data; "" when there is none, or none that has not expired.
@@ -118,10 +135,23 @@ type ClaimOp struct {
 // ClaimKey is a keyed hash that stands for a unique key.
 type ClaimKey [32]byte
 
-// HeldClaim is a key and the stream that holds it.
+// ClaimRule is what is known of all claims together.
+type ClaimRule struct {
+	Number int // as events.ClaimRule
+	// Shared tells that the last ReplaceClaims gave one key to several streams. They
+	// may have released it since.
+	Shared bool
+}
+
+// HeldClaim is a key and a stream that holds it.
 type HeldClaim struct {
 	Key    ClaimKey
 	Stream events.Stream
+}
+
+// Compare orders claims by the bytes of their keys and then by their streams' names.
+func (c HeldClaim) Compare(other HeldClaim) int {
+	return cmp.Or(bytes.Compare(c.Key[:], other.Key[:]), cmp.Compare(c.Stream, other.Stream))
 }
 
 // Record is an event as a backend keeps it.

@@ -123,13 +123,13 @@ func (s *Store) ReadAll(ctx context.Context, after uint64, limit int) ([]events.
 	return s.open(ctx, records)
 }
 
-// Holder returns the stream that holds a claim, "" when none does.
+// Holder returns the stream that holds a claim, "" when none does; see Reader.
 func (s *Store) Holder(ctx context.Context, c events.Claim) (events.Stream, error) {
 	return s.log.Holder(ctx, s.ClaimKey(c))
 }
 
-// Claims returns the keys that are held; see Reader.
-func (s *Store) Claims(ctx context.Context, after ClaimKey, limit int) ([]HeldClaim, error) {
+// Claims returns the claims that are held; see Reader.
+func (s *Store) Claims(ctx context.Context, after HeldClaim, limit int) ([]HeldClaim, error) {
 	return s.log.Claims(ctx, after, limit)
 }
 

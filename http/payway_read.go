@@ -1,9 +1,12 @@
 package http
 
 import (
+	"context"
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/oklog/ulid/v2"
 
 	"konto/commands"
 	"konto/events"
@@ -13,23 +16,30 @@ import (
 type selector struct {
 	name  string
 	check format
-	claim func(value string) events.Claim
+	find  func(a *commands.Accounts, ctx context.Context, value string) (ulid.ULID, error)
 }
 
 var selectors = []selector{
-	{"id", paywayID, events.PaywayIDClaim},
-	{"email", anyEmail, events.EmailClaim},
-	{"social_security_number", paywaySocialSecurityNumber, events.SocialSecurityNumberClaim},
-	{"customer_number", present, events.CustomerNumberClaim},
+	{"id", paywayID, holderOf(events.PaywayIDClaim)},
+	{"email", anyEmail, (*commands.Accounts).FindEmail},
+	{"social_security_number", paywaySocialSecurityNumber, holderOf(events.SocialSecurityNumberClaim)},
+	{"customer_number", present, holderOf(events.CustomerNumberClaim)},
+}
+
+// holderOf finds an account by a claim that only one can hold.
+func holderOf(claim func(value string) events.Claim) func(*commands.Accounts, context.Context, string) (ulid.ULID, error) {
+	return func(a *commands.Accounts, ctx context.Context, value string) (ulid.ULID, error) {
+		return a.Find(ctx, claim(value))
+	}
 }
 
 // getPaywayAccount is GET /external/api/v1/accounts.
 func (x *exchange) getPaywayAccount() error {
-	claim, err := selected(x.r.URL.RawQuery)
+	by, value, err := selected(x.r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	id, err := x.Accounts.Find(x.r.Context(), claim)
+	id, err := by.find(x.Accounts, x.r.Context(), value)
 	if err != nil {
 		return err
 	}
@@ -42,7 +52,7 @@ func (x *exchange) getPaywayAccount() error {
 
 // selected reads which account a query asks for. Its error is a *rejection,
 // which lists what is wrong in the order of the query.
-func selected(query string) (claim events.Claim, err error) {
+func selected(query string) (by *selector, asked string, err error) {
 	var wrong []commands.FieldError
 	reject := func(field, code, detail string) {
 		wrong = append(wrong, commands.FieldError{Field: field, Code: code, Detail: detail})
@@ -72,16 +82,16 @@ func selected(query string) (claim events.Claim, err error) {
 			if code, detail := s.check(value); code != "" {
 				reject(field, code, detail)
 			}
-			claim = s.claim(value)
+			by, asked = s, value
 		}
 	}
 	if given == 0 && len(wrong) == 0 {
 		reject("", commands.CodeInvalidValue, oneOfThem)
 	}
 	if len(wrong) > 0 {
-		return claim, &rejection{wrong}
+		return nil, "", &rejection{wrong}
 	}
-	return claim, nil
+	return by, asked, nil
 }
 
 // parameter reads one parameter of a query. net/url's own reader loses the

@@ -122,13 +122,13 @@ func (e *erasure) release(ctx context.Context) error {
 		return err
 	}
 	var held []eventstore.ClaimKey
-	for after := (eventstore.ClaimKey{}); ; {
+	for after := (eventstore.HeldClaim{}); ; {
 		page, err := e.house.store.Claims(ctx, after, pageSize)
 		if err != nil {
 			return err
 		}
 		for _, c := range page {
-			if after = c.Key; c.Stream == e.stream() {
+			if after = c; c.Stream == e.stream() {
 				held = append(held, c.Key)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"konto/commands"
+	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
@@ -129,6 +130,9 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	if err := h.checkNewestKeys(ctx); err != nil {
 		return err
 	}
+	if err := h.renewClaims(ctx, cfg); err != nil {
+		return err
+	}
 	if h.model, err = projections.OpenReadModel(ctx, file("read.db"), h.log, h.keys); err != nil {
 		return err
 	}
@@ -147,6 +151,25 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 		return err
 	}
 	return h.applyErasures(ctx, cfg.log, h.catchUpAlone)
+}
+
+// renewClaims makes the claims of a log anew if a konto with another rule made them, and
+// tells which accounts share an address since. Nothing appends yet.
+func (h *house) renewClaims(ctx context.Context, cfg houseConfig) error {
+	rule, err := h.store.ClaimRule(ctx)
+	if err != nil {
+		return err
+	}
+	if rule.Number != events.ClaimRule {
+		if err := h.store.RenewClaims(ctx, nil); err != nil {
+			return fmt.Errorf("make the claims of accounts anew: %w", err)
+		}
+	}
+	shared, err := h.store.SharedClaims(ctx)
+	for _, streams := range shared {
+		cfg.warning(fmt.Sprintf("%d accounts have one email address, spelled differently; each keeps it until it is given another: %v", len(streams), streams))
+	}
+	return err
 }
 
 // Close closes the files, and the lock after them.

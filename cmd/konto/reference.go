@@ -48,16 +48,13 @@ func (h *house) lookUp(ctx context.Context, ref string) (ulid.ULID, error) {
 	if id, err := ulid.ParseStrict(bare); err == nil {
 		return id, nil
 	}
-	var claim events.Claim
 	switch {
 	case paywayID.MatchString(ref):
-		claim = events.PaywayIDClaim(ref)
+		return h.accounts.Find(ctx, events.PaywayIDClaim(ref))
 	case strings.Contains(ref, "@"):
-		claim = events.EmailClaim(ref)
-	default:
-		return ulid.ULID{}, errNoReference
+		return h.accounts.FindEmail(ctx, ref)
 	}
-	return h.accounts.Find(ctx, claim)
+	return ulid.ULID{}, errNoReference
 }
 
 // present is account for one that must exist.
@@ -72,7 +69,8 @@ func (h *house) present(ctx context.Context, ref string) (events.Account, error)
 
 // notFound names what was not found.
 func notFound(err error, ref string) error {
-	if errors.Is(err, commands.ErrNotFound) {
+	var shared *commands.Shared
+	if errors.Is(err, commands.ErrNotFound) && !errors.As(err, &shared) {
 		return fmt.Errorf("there is no account %s", ref)
 	}
 	return err

@@ -147,7 +147,8 @@ func (c *restoreCommand) stage(ctx context.Context, folder, staged string, out *
 func comeBack(ctx context.Context, l *line, out *output, stderr io.Writer) error {
 	// What cannot be done yet is told, such as an erasure that the next start tries again.
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	h, err := openHouse(ctx, houseConfig{folder: l.folder(), holder: "konto " + l.path, log: log})
+	warn := func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) }
+	h, err := openHouse(ctx, houseConfig{folder: l.folder(), holder: "konto " + l.path, log: log, warn: warn})
 	if err != nil {
 		return err
 	}

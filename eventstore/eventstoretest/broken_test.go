@@ -30,6 +30,7 @@ func TestBrokenLogs(t *testing.T) {
 	all := maps.Clone(faults)
 	maps.Copy(all, receiptFaults)
 	maps.Copy(all, listingFaults)
+	maps.Copy(all, replacingFaults)
 	maps.Copy(all, tellingFaults)
 	for name, fault := range all {
 		t.Run(name, func(t *testing.T) {

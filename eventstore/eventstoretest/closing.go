@@ -13,15 +13,17 @@ var closing = []Check{
 		mustAppend(ctx, t, log, batch(stream, 0, 1, take(key)))
 		closeLog(t, log)
 		calls := map[string]func() error{
-			"Append":     func() error { _, err := log.Append(ctx, batch(stream, 1, 1)); return err },
-			"ReadStream": func() error { _, err := log.ReadStream(ctx, stream, 0, 1); return err },
-			"StreamHead": func() error { _, err := log.StreamHead(ctx, stream); return err },
-			"Holder":     func() error { _, err := log.Holder(ctx, key); return err },
-			"Claims":     func() error { _, err := log.Claims(ctx, eventstore.ClaimKey{}, 1); return err },
-			"Receipt":    func() error { _, _, err := log.Receipt(ctx, newReceipt().Key); return err },
-			"ReadAll":    func() error { _, err := log.ReadAll(ctx, 0, 1); return err },
-			"Head":       func() error { _, err := log.Head(ctx); return err },
-			"Wait":       func() error { return log.Wait(ctx, 0) },
+			"Append":        func() error { _, err := log.Append(ctx, batch(stream, 1, 1)); return err },
+			"ReadStream":    func() error { _, err := log.ReadStream(ctx, stream, 0, 1); return err },
+			"StreamHead":    func() error { _, err := log.StreamHead(ctx, stream); return err },
+			"Holder":        func() error { _, err := log.Holder(ctx, key); return err },
+			"ClaimRule":     func() error { _, err := log.ClaimRule(ctx); return err },
+			"ReplaceClaims": func() error { return log.ReplaceClaims(ctx, 1, given()) },
+			"Claims":        func() error { _, err := log.Claims(ctx, eventstore.HeldClaim{}, 1); return err },
+			"Receipt":       func() error { _, _, err := log.Receipt(ctx, newReceipt().Key); return err },
+			"ReadAll":       func() error { _, err := log.ReadAll(ctx, 0, 1); return err },
+			"Head":          func() error { _, err := log.Head(ctx); return err },
+			"Wait":          func() error { return log.Wait(ctx, 0) },
 		}
 		for name, call := range calls {
 			if err := call(); !errors.Is(err, eventstore.ErrClosed) {

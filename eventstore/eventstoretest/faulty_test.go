@@ -3,6 +3,7 @@ package eventstoretest
 import (
 	"context"
 	"errors"
+	"iter"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -14,21 +15,23 @@ import (
 // faulty is a log with some of its methods replaced.
 type faulty struct {
 	eventstore.Log
-	append     func(context.Context, eventstore.Batch) (uint64, error)
-	readStream func(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error)
-	readAll    func(context.Context, uint64, int) ([]eventstore.Record, error)
-	streamHead func(context.Context, events.Stream) (eventstore.StreamHead, error)
-	holder     func(context.Context, eventstore.ClaimKey) (events.Stream, error)
-	claims     func(context.Context, eventstore.ClaimKey, int) ([]eventstore.HeldClaim, error)
-	receipt    func(context.Context, eventstore.ReceiptKey) (events.Stream, []byte, error)
-	head       func(context.Context) (uint64, error)
-	wait       func(context.Context, uint64) error
-	close      func() error
+	append        func(context.Context, eventstore.Batch) (uint64, error)
+	readStream    func(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error)
+	readAll       func(context.Context, uint64, int) ([]eventstore.Record, error)
+	streamHead    func(context.Context, events.Stream) (eventstore.StreamHead, error)
+	holder        func(context.Context, eventstore.ClaimKey) (events.Stream, error)
+	claims        func(context.Context, eventstore.HeldClaim, int) ([]eventstore.HeldClaim, error)
+	claimRule     func(context.Context) (eventstore.ClaimRule, error)
+	replaceClaims func(context.Context, int, iter.Seq2[eventstore.HeldClaim, error]) error
+	receipt       func(context.Context, eventstore.ReceiptKey) (events.Stream, []byte, error)
+	head          func(context.Context) (uint64, error)
+	wait          func(context.Context, uint64) error
+	close         func() error
 }
 
 // broken is right but for what is then replaced.
 func broken(log eventstore.Log) *faulty {
-	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Claims, log.Receipt, log.Head, log.Wait, log.Close}
+	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Claims, log.ClaimRule, log.ReplaceClaims, log.Receipt, log.Head, log.Wait, log.Close}
 }
 
 func (f *faulty) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
@@ -46,8 +49,14 @@ func (f *faulty) StreamHead(ctx context.Context, stream events.Stream) (eventsto
 func (f *faulty) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Stream, error) {
 	return f.holder(ctx, key)
 }
-func (f *faulty) Claims(ctx context.Context, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+func (f *faulty) Claims(ctx context.Context, after eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error) {
 	return f.claims(ctx, after, limit)
+}
+func (f *faulty) ClaimRule(ctx context.Context) (eventstore.ClaimRule, error) {
+	return f.claimRule(ctx)
+}
+func (f *faulty) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
+	return f.replaceClaims(ctx, rule, held)
 }
 func (f *faulty) Receipt(ctx context.Context, key eventstore.ReceiptKey) (events.Stream, []byte, error) {
 	return f.receipt(ctx, key)

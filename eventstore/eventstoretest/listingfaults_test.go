@@ -12,22 +12,22 @@ import (
 
 // listingFaults are faults as well, in what erasure and verification need; see faults.
 var listingFaults = map[string]fault{
-	"lists claims backwards": {claims(func(ctx context.Context, log eventstore.Log, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+	"lists claims backwards": {claims(func(ctx context.Context, log eventstore.Log, after eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error) {
 		held, err := log.Claims(ctx, after, limit)
 		slices.Reverse(held)
 		return held, err
 	}), "the keys that are held are listed in their order"},
-	"lists claims without their holders": {claims(func(ctx context.Context, log eventstore.Log, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+	"lists claims without their holders": {claims(func(ctx context.Context, log eventstore.Log, after eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error) {
 		held, err := log.Claims(ctx, after, limit)
 		for i := range held {
 			held[i].Stream = ""
 		}
 		return held, err
 	}), "the keys that are held are listed in their order"},
-	"begins a page of claims anew": {claims(func(ctx context.Context, log eventstore.Log, _ eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
-		return log.Claims(ctx, eventstore.ClaimKey{}, limit)
+	"begins a page of claims anew": {claims(func(ctx context.Context, log eventstore.Log, _ eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error) {
+		return log.Claims(ctx, eventstore.HeldClaim{}, limit)
 	}), "held keys are listed in pages"},
-	"lists all claims at once": {claims(func(ctx context.Context, log eventstore.Log, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+	"lists all claims at once": {claims(func(ctx context.Context, log eventstore.Log, after eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error) {
 		return log.Claims(ctx, after, 1000)
 	}), "held keys are listed in pages"},
 	"lists what was given up": {replaced(func(f *faulty, log eventstore.Log) {
@@ -43,7 +43,7 @@ var listingFaults = map[string]fault{
 			}
 			return log.Append(ctx, b)
 		}
-		f.claims = func(context.Context, eventstore.ClaimKey, int) ([]eventstore.HeldClaim, error) {
+		f.claims = func(context.Context, eventstore.HeldClaim, int) ([]eventstore.HeldClaim, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			return slices.Clone(taken), nil
@@ -86,9 +86,9 @@ var listingFaults = map[string]fault{
 }
 
 // claims replaces Claims.
-func claims(do func(ctx context.Context, log eventstore.Log, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error)) func(eventstore.Log) eventstore.Log {
+func claims(do func(ctx context.Context, log eventstore.Log, after eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error)) func(eventstore.Log) eventstore.Log {
 	return replaced(func(f *faulty, log eventstore.Log) {
-		f.claims = func(ctx context.Context, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+		f.claims = func(ctx context.Context, after eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error) {
 			return do(ctx, log, after, limit)
 		}
 	})

@@ -60,7 +60,7 @@ func Run(t *testing.T, b Backend) {
 // Checks lists all promises that one log can be asked for.
 func Checks() []Check {
 	var all []Check
-	for _, room := range [][]Check{appending, claiming, listing, receipting, dropping, reading, waiting, telling, racing, closing} {
+	for _, room := range [][]Check{appending, claiming, replacing, listing, receipting, dropping, reading, waiting, telling, racing, closing} {
 		all = append(all, room...)
 	}
 	return all

@@ -3,6 +3,7 @@ package memory
 import (
 	"bytes"
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -19,7 +20,8 @@ type Log struct {
 	changed chan struct{} // closed, and replaced, when records are appended or the log is closed
 	records []eventstore.Record
 	streams map[events.Stream][]eventstore.Record
-	claims  map[eventstore.ClaimKey]events.Stream
+	claims  map[eventstore.ClaimKey][]events.Stream // the holders in order
+	rule    eventstore.ClaimRule
 	// receipts that have expired are never removed, only no longer seen.
 	receipts map[eventstore.ReceiptKey]receipt
 }
@@ -34,7 +36,8 @@ func New() *Log {
 	return &Log{
 		changed:  make(chan struct{}),
 		streams:  make(map[events.Stream][]eventstore.Record),
-		claims:   make(map[eventstore.ClaimKey]events.Stream),
+		claims:   make(map[eventstore.ClaimKey][]events.Stream),
+		rule:     eventstore.ClaimRule{Number: events.ClaimRule},
 		receipts: make(map[eventstore.ReceiptKey]receipt),
 	}
 }
@@ -53,12 +56,7 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		return 0, err
 	}
 	for _, op := range b.Claims {
-		switch {
-		case !op.Release:
-			l.claims[op.Key] = b.Stream
-		case l.claims[op.Key] == b.Stream:
-			delete(l.claims, op.Key)
-		}
+		l.claim(op, b.Stream)
 	}
 	if b.DropReceipts {
 		maps.DeleteFunc(l.receipts, func(_ eventstore.ReceiptKey, r receipt) bool { return r.stream == b.Stream })
@@ -92,12 +90,53 @@ func (l *Log) refuse(b eventstore.Batch) error {
 		return &eventstore.VersionConflict{Stream: b.Stream, Expected: b.Expected, Actual: actual}
 	}
 	for _, op := range b.Claims {
-		holder := l.claims[op.Key]
-		if !op.Release && holder != "" && holder != b.Stream {
-			return &eventstore.ClaimTaken{Key: op.Key, Holder: holder}
+		holders := l.claims[op.Key]
+		if !op.Release && len(holders) > 0 && !slices.Contains(holders, b.Stream) {
+			return &eventstore.ClaimTaken{Key: op.Key, Holder: holders[0]}
 		}
 	}
 	return nil
+}
+
+func (l *Log) claim(op eventstore.ClaimOp, stream events.Stream) {
+	holders := l.claims[op.Key]
+	at, held := slices.BinarySearch(holders, stream)
+	switch {
+	case op.Release && held:
+		holders = slices.Delete(holders, at, at+1)
+	case !op.Release && !held:
+		holders = slices.Insert(holders, at, stream)
+	}
+	if l.claims[op.Key] = holders; len(holders) == 0 {
+		delete(l.claims, op.Key)
+	}
+}
+
+// ReplaceClaims implements eventstore.Appender.
+func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
+	next := Log{claims: make(map[eventstore.ClaimKey][]events.Stream), rule: eventstore.ClaimRule{Number: rule}}
+	for c, err := range held { // before the lock, because held may read the log
+		if err != nil {
+			return err
+		}
+		next.claim(eventstore.ClaimOp{Key: c.Key}, c.Stream)
+		next.rule.Shared = next.rule.Shared || len(next.claims[c.Key]) > 1
+	}
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer l.mu.Unlock()
+	l.claims, l.rule = next.claims, next.rule
+	return nil
+}
+
+// ClaimRule implements eventstore.Reader.
+func (l *Log) ClaimRule(ctx context.Context) (eventstore.ClaimRule, error) {
+	if err := l.lock(ctx); err != nil {
+		return eventstore.ClaimRule{}, err
+	}
+	defer l.mu.Unlock()
+	return l.rule, nil
 }
 
 // receipt finds one that has not expired.
@@ -144,22 +183,27 @@ func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Strea
 		return "", err
 	}
 	defer l.mu.Unlock()
-	return l.claims[key], nil
+	if holders := l.claims[key]; len(holders) > 0 {
+		return holders[0], nil
+	}
+	return "", nil
 }
 
 // Claims implements eventstore.Reader.
-func (l *Log) Claims(ctx context.Context, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+func (l *Log) Claims(ctx context.Context, after eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error) {
 	if err := l.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer l.mu.Unlock()
 	var held []eventstore.HeldClaim
-	for key, stream := range l.claims {
-		if bytes.Compare(key[:], after[:]) > 0 {
-			held = append(held, eventstore.HeldClaim{Key: key, Stream: stream})
+	for key, streams := range l.claims {
+		for _, stream := range streams {
+			if c := (eventstore.HeldClaim{Key: key, Stream: stream}); c.Compare(after) > 0 {
+				held = append(held, c)
+			}
 		}
 	}
-	slices.SortFunc(held, func(a, b eventstore.HeldClaim) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+	slices.SortFunc(held, eventstore.HeldClaim.Compare)
 	return held[:min(max(limit, 0), len(held))], nil
 }
 

@@ -21,25 +21,22 @@ func (l *Log) CheckFile(ctx context.Context) error {
 		return err
 	}
 	defer l.mu.RUnlock()
-	if err := sqlitefile.CheckSchema(ctx, l.readers, schema); err != nil {
-		return l.failed("check", err)
-	}
-	if err := l.checkMeta(ctx); err != nil {
+	if err := l.checkTables(ctx); err != nil {
 		return l.failed("check", err)
 	}
 	return l.readLong(ctx, func() error { return sqlitefile.CheckIntegrity(ctx, l.path) })
 }
 
-func (l *Log) checkMeta(ctx context.Context) error {
+func (l *Log) checkTables(ctx context.Context) error {
 	var rows, found, length int
 	row := l.readers.QueryRowContext(ctx, "SELECT count(*), coalesce(max(format), 0), coalesce(max(length(id)), 0) FROM meta")
 	if err := row.Scan(&rows, &found, &length); err != nil {
 		return err
 	}
-	if rows != 1 || found != format || length != idLength {
+	if rows != 1 || found < 1 || found > format || length != idLength {
 		return fmt.Errorf("%w: the row that names the log is not what konto made", sqlitefile.ErrOtherSchema)
 	}
-	return nil
+	return sqlitefile.CheckSchema(ctx, l.readers, schemas[found])
 }
 
 // readLong reads the file for longer than a moment. Meanwhile no page can leave the

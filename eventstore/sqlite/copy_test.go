@@ -72,7 +72,7 @@ func TestCopyMadeUnderLoadEqualsTheLogAtItsPosition(t *testing.T) {
 			t.Fatalf("records after %d differ", after)
 		}
 	}
-	claims, err := other.Claims(t.Context(), eventstore.ClaimKey{}, 1<<20)
+	claims, err := other.Claims(t.Context(), eventstore.HeldClaim{}, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

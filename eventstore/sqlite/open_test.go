@@ -61,10 +61,10 @@ func TestFilesThatAreNoLog(t *testing.T) {
 		}, nil, "no log of konto"},
 		"a newer log": {func(t *testing.T, path string) {
 			open(t, path).Close()
-			if err := raw(t, path, "UPDATE meta SET format = 2"); err != nil {
+			if err := raw(t, path, "UPDATE meta SET format = 3"); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, "format 2 is newer than 1"},
+		}, nil, "format 3 is newer than 2"},
 		"a missing folder": {func(t *testing.T, path string) {
 			if err := os.Remove(filepath.Dir(path)); err != nil {
 				t.Fatal(err)

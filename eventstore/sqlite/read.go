@@ -29,9 +29,9 @@ func prepareQueries(ctx context.Context, db *sql.DB) (q queries, err error) {
 		`SELECT ` + columns + ` FROM events WHERE position > ? ORDER BY position LIMIT ?`:              &q.all,
 		`SELECT version, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1`:          &q.streamHead,
 		`SELECT coalesce(max(stream), '') FROM events WHERE stream < ?`:                                &q.streamBefore,
-		`SELECT stream FROM claims WHERE key = ?`:                                                      &q.holder,
+		`SELECT stream FROM claims WHERE key = ? ORDER BY stream LIMIT 1`:                              &q.holder,
 		`SELECT hash FROM events WHERE position = ?`:                                                   &q.hash,
-		`SELECT key, stream FROM claims WHERE key > ? ORDER BY key LIMIT ?`:                            &q.claims,
+		`SELECT key, stream FROM claims WHERE (key, stream) > (?, ?) ORDER BY key, stream LIMIT ?`:     &q.claims,
 		`SELECT stream, data FROM receipts WHERE key = ? AND expires > ?`:                              &q.receipt,
 		`SELECT ` + columns + `, hash FROM events
 			WHERE position > ? AND position <= ? ORDER BY position LIMIT ?`: &q.chain,
@@ -83,9 +83,9 @@ func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (events.Strea
 }
 
 // Claims implements eventstore.Reader.
-func (l *Log) Claims(ctx context.Context, after eventstore.ClaimKey, limit int) ([]eventstore.HeldClaim, error) {
+func (l *Log) Claims(ctx context.Context, after eventstore.HeldClaim, limit int) ([]eventstore.HeldClaim, error) {
 	var held []eventstore.HeldClaim
-	err := l.rows(ctx, l.queries.claims, []any{after[:], max(limit, 0)}, func(rows *sql.Rows) error {
+	err := l.rows(ctx, l.queries.claims, []any{after.Key[:], after.Stream, max(limit, 0)}, func(rows *sql.Rows) error {
 		var key sql.RawBytes
 		var claim eventstore.HeldClaim
 		if err := rows.Scan(&key, &claim.Stream); err != nil {

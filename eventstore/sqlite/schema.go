@@ -5,11 +5,18 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
+
+	"konto/events"
+	"konto/eventstore"
 )
 
 // format is the version of the schema. A file with a higher one was written by
-// a newer konto and may hold what this one does not understand.
-const format = 1
+// a newer konto and may hold what this one does not understand. A file of format 1
+// works as it is until ReplaceClaims makes it one of format 2.
+const format = 2
+
+// schemas is what a file of each format consists of.
+var schemas = map[int]string{1: meta1 + claims1 + schema, 2: meta + claims + schema}
 
 // idLength is how many bytes name a log.
 const idLength = 16
@@ -24,11 +31,6 @@ const receiptsByStream = `CREATE INDEX IF NOT EXISTS receipts_by_stream ON recei
 // a later konto. REPLACE needs one of its own, because the rows that it
 // displaces fire no delete trigger. What gets past them is found by CheckChain.
 const schema = `
-CREATE TABLE meta (
-	format INTEGER NOT NULL,
-	id     BLOB    NOT NULL -- tells this log, and its backups, from every other
-) STRICT;
-
 CREATE TABLE events (
 	position INTEGER PRIMARY KEY,
 	stream   TEXT    NOT NULL,
@@ -41,11 +43,6 @@ CREATE TABLE events (
 	hash     BLOB    NOT NULL, -- eventstore.ChainHash of this record and all before it
 	UNIQUE (stream, version)
 ) STRICT;
-
-CREATE TABLE claims (
-	key    BLOB PRIMARY KEY,
-	stream TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE receipts (
 	key     BLOB PRIMARY KEY,
@@ -69,6 +66,40 @@ WHEN EXISTS (SELECT 1 FROM events WHERE position = NEW.position)
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 `
 
+const meta = `
+CREATE TABLE meta (
+	format INTEGER NOT NULL,
+	id     BLOB    NOT NULL, -- tells this log, and its backups, from every other
+	claims INTEGER NOT NULL, -- eventstore.ClaimRule.Number
+	shared INTEGER NOT NULL  -- eventstore.ClaimRule.Shared
+) STRICT;
+`
+
+const claims = `
+CREATE TABLE claims (
+	key    BLOB NOT NULL,
+	stream TEXT NOT NULL,
+	PRIMARY KEY (key, stream)
+) STRICT, WITHOUT ROWID;
+`
+
+// The tables that format 1 had in place of these: each key had one stream, and the claims
+// were those of rule 1.
+const (
+	meta1 = `
+CREATE TABLE meta (
+	format INTEGER NOT NULL,
+	id     BLOB    NOT NULL -- tells this log, and its backups, from every other
+) STRICT;
+`
+	claims1 = `
+CREATE TABLE claims (
+	key    BLOB PRIMARY KEY,
+	stream TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+`
+)
+
 // prepare makes the tables in an empty file and checks the format of any other.
 func prepare(ctx context.Context, db *sql.DB) error {
 	tx, err := db.BeginTx(ctx, nil)
@@ -76,23 +107,23 @@ func prepare(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	defer tx.Rollback()
-	var tables, meta int
+	var tables, named int
 	row := tx.QueryRowContext(ctx, `SELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema WHERE type = 'table'`)
-	if err := row.Scan(&tables, &meta); err != nil {
+	if err := row.Scan(&tables, &named); err != nil {
 		return err
 	}
 	switch {
 	case tables == 0:
-		if _, err := tx.ExecContext(ctx, schema); err != nil {
+		if _, err := tx.ExecContext(ctx, schemas[format]); err != nil {
 			return err
 		}
 		id := make([]byte, idLength)
 		rand.Read(id) // never fails
-		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (format, id) VALUES (?, ?)`, format, id); err != nil {
+		if err := writeMeta(ctx, tx, id, eventstore.ClaimRule{Number: events.ClaimRule}); err != nil {
 			return err
 		}
 		return tx.Commit()
-	case meta == 0:
+	case named == 0:
 		return fmt.Errorf("a SQLite database, but no log of konto's")
 	}
 	var found int

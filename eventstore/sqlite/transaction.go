@@ -25,10 +25,11 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 		`SELECT version FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1`: &s.version,
 		`INSERT INTO events (position, stream, version, id, type, time, metadata, data, hash)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`: &s.insert,
-		`SELECT stream FROM claims WHERE key = ?`:                   &s.holder,
-		`INSERT INTO claims (key, stream) VALUES (?, ?)`:            &s.take,
-		`DELETE FROM claims WHERE key = ? AND stream = ?`:           &s.release,
-		`SELECT stream FROM receipts WHERE key = ? AND expires > ?`: &s.repeated,
+		// Its own row first: a stream may hold a key together with others.
+		`SELECT stream FROM claims WHERE key = ? ORDER BY stream <> ?, stream LIMIT 1`: &s.holder,
+		`INSERT INTO claims (key, stream) VALUES (?, ?)`:                               &s.take,
+		`DELETE FROM claims WHERE key = ? AND stream = ?`:                              &s.release,
+		`SELECT stream FROM receipts WHERE key = ? AND expires > ?`:                    &s.repeated,
 		// One that is there has expired, else the batch would have been refused.
 		`INSERT OR REPLACE INTO receipts (key, stream, data, expires) VALUES (?, ?, ?, ?)`:        &s.leave,
 		`DELETE FROM receipts WHERE stream = ?`:                                                   &s.drop,
@@ -121,7 +122,7 @@ func (t *transaction) refuse(b eventstore.Batch) (refusal, err error) {
 		if op.Release {
 			continue
 		}
-		holder, err := t.holderOf(op.Key)
+		holder, err := t.holderOf(op.Key, b.Stream)
 		if err != nil {
 			return nil, err
 		}
@@ -154,7 +155,7 @@ func (t *transaction) claim(op eventstore.ClaimOp, stream events.Stream) error {
 		return err
 	}
 	// Asked again: operations before this one may have taken or released the key.
-	holder, err := t.holderOf(op.Key)
+	holder, err := t.holderOf(op.Key, stream)
 	if err != nil || holder == stream {
 		return err
 	}
@@ -162,8 +163,9 @@ func (t *transaction) claim(op eventstore.ClaimOp, stream events.Stream) error {
 	return err
 }
 
-func (t *transaction) holderOf(key eventstore.ClaimKey) (stream events.Stream, err error) {
-	err = t.holder.QueryRow(key[:]).Scan(&stream)
+// holderOf returns who holds a key: its asker, if it is among the holders.
+func (t *transaction) holderOf(key eventstore.ClaimKey, asker events.Stream) (stream events.Stream, err error) {
+	err = t.holder.QueryRow(key[:], asker).Scan(&stream)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}

@@ -54,7 +54,7 @@ func Import(ctx context.Context, from *Reader, to Target) (End, error) {
 	if head != 0 {
 		return End{}, ErrNotEmpty
 	}
-	m := &importer{Target: to, from: from, shredded: make(map[events.Stream]bool), accounts: make(map[events.Stream]uint64)}
+	m := &importer{Target: to, from: from, shredded: make(map[events.Stream]bool)}
 	end, err := m.events(ctx)
 	if err != nil {
 		return End{}, err
@@ -62,8 +62,9 @@ func Import(ctx context.Context, from *Reader, to Target) (End, error) {
 	if err := m.destroy(ctx); err != nil {
 		return End{}, err
 	}
-	if err := m.claims(ctx); err != nil {
-		return End{}, err
+	// Claims are not in the file: they follow from the events.
+	if err := to.Store.RenewClaims(ctx, func(done, total uint64) { to.Tell(total+done, 2*total) }); err != nil {
+		return End{}, fmt.Errorf("claims: %w", err)
 	}
 	return *end, m.readBack(ctx)
 }
@@ -75,7 +76,6 @@ type importer struct {
 	chain    [sha256.Size]byte // of the records
 	content  [sha256.Size]byte // of the events in clear, linked as a chain
 	shredded map[events.Stream]bool
-	accounts map[events.Stream]uint64 // their versions
 }
 
 // events stores all events, as they are or sealed with new keys.
@@ -125,7 +125,7 @@ func (m *importer) records(ctx context.Context, entries []*entry) ([]eventstore.
 	}
 	records := make([]eventstore.Record, len(entries))
 	for i, e := range entries {
-		category, _, err := e.Stream.Split()
+		_, _, err := e.Stream.Split()
 		if err != nil {
 			return nil, fmt.Errorf("position %d: %w", e.Position, ErrFormat)
 		}
@@ -139,9 +139,6 @@ func (m *importer) records(ctx context.Context, entries []*entry) ([]eventstore.
 		}
 		records[i].Position = e.Position
 		m.chain = eventstore.ChainHash(m.chain, records[i])
-		if category == events.CategoryAccount {
-			m.accounts[e.Stream] = e.Version
-		}
 	}
 	return records, nil
 }

@@ -153,7 +153,7 @@ func (a *author) claims() []events.Claim {
 	case a.stream.Category() == events.CategoryAccount:
 		return a.account.Claims()
 	case a.party.Exists():
-		return []events.Claim{events.ThirdPartyNameClaim(a.party.Name)}
+		return a.party.Claims()
 	}
 	return nil
 }

@@ -56,3 +56,14 @@ func (c *check) receipt(ctx context.Context, r eventstore.LeftReceipt) error {
 	p.What = "a receipt that was left with it cannot be read: "
 	return c.trouble(ctx, p, broken)
 }
+
+// before is the key in front of another, so that a listing begins with that.
+func before(key eventstore.ReceiptKey) eventstore.ReceiptKey {
+	for i := len(key) - 1; i >= 0; i-- {
+		key[i]--
+		if key[i] != 0xff {
+			break
+		}
+	}
+	return key
+}

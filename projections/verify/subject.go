@@ -150,9 +150,7 @@ func (s *subject) held() []events.Claim {
 	case events.CategoryAccount:
 		return s.account.Claims()
 	case events.CategoryThirdParty:
-		if s.party.Exists() {
-			return []events.Claim{events.ThirdPartyNameClaim(s.party.Name)}
-		}
+		return s.party.Claims()
 	}
 	return nil
 }

@@ -60,6 +60,8 @@ type Report struct {
 	// Problems are the first ones, by position; those that belong to no position come first.
 	Problems []Problem `json:"problems"`
 	Found    int       `json:"found"` // how many there are in all
+	// Notices are what somebody should know of, and nothing is wrong with.
+	Notices []string `json:"notices,omitzero"`
 }
 
 // Problem is something that is wrong. It holds no personal data.
@@ -78,7 +80,9 @@ type check struct {
 	report Report
 	folded uint64   // how many events
 	claims []uint64 // the beginnings of all claims that folds gave
-	closed *closings
+	// otherRule tells that the claims do not follow from the accounts by events.ClaimRule.
+	otherRule bool
+	closed    *closings
 }
 
 // Run checks everything. Its error tells that it could not be brought to an end,
@@ -101,6 +105,13 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	c := &check{Config: cfg, report: Report{Position: head, Problems: []Problem{}}, closed: newClosings(cfg.Store, cfg.Log)}
+	rule, err := cfg.Log.ClaimRule(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	if c.otherRule = rule.Number != events.ClaimRule; c.otherRule {
+		c.report.Notices = []string{"the claims were made by another konto's rule, and were not checked; the next start of this one makes them anew"}
+	}
 	for _, part := range []func(context.Context) error{c.files, c.chain, c.streams, c.heldClaims, c.receipts} {
 		if err := part(ctx); err != nil {
 			return c.report, err
