@@ -170,7 +170,7 @@ func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ guesser) (C
 
 func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decision, error) {
 	var c checker
-	c.required("/newEmail", &r.NewEmail, mailAddress)
+	c.required("/newEmail", &r.NewEmail, unless(state.Email, emailAddress))
 	if err := r.proof.check(&c, state); err != nil {
 		return decision{}, err
 	}

@@ -11,7 +11,7 @@ import (
 // with the request, whether the account exists, whether the caller may, whether
 // it is at the caller's version. Then it reduces the update to what really changes.
 func decideUpdate(state events.Account, u Update) (decision, error) {
-	wrong := u.check(state.Profile)
+	wrong := u.check(&state)
 	if len(wrong) > 0 && !u.Partial {
 		return decision{}, &Invalid{Fields: wrong}
 	}
@@ -81,15 +81,12 @@ func (u *Update) prepare(ctx context.Context, h *Accounts, by guesser) (_ Comman
 // check brings the update's values into their stored form and returns
 // everything that is wrong, the contract's own findings first. A change that is
 // wrong is dropped, which leaves the rest to a partial update.
-func (u *Update) check(p events.Profile) []FieldError {
+func (u *Update) check(state *events.Account) []FieldError {
 	// Clipped: appending must not write into the caller's array, because the
 	// command may be decided again.
 	c := checker{wrong: slices.Clip(u.Rejected)}
-	address := emailAddress
-	if u.VerifyEmail {
-		address = mailAddress
-	}
-	c.requiredIfMade("/email", &u.Email, address)
+	p := state.Profile
+	c.requiredIfMade("/email", &u.Email, unless(state.Email, emailAddress))
 	c.requiredIfMade("/name", &u.Name, nil)
 	c.profile(&u.Profile, p, u.FormatsDecided)
 	if u.Name.Made {

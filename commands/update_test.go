@@ -195,7 +195,12 @@ func TestDecidingLeavesTheCommandAlone(t *testing.T) {
 
 func TestEmailAddresses(t *testing.T) {
 	long := strings.Repeat("a", 1024-len("@example.se")) + "@example.se"
-	for _, good := range []string{"a@b.se", "servicedesk+tag@no-reply.co.uk", "åsa@exämple.se", "o'hara@example.com", long} {
+	for _, good := range []string{
+		"a@b.se", "servicedesk+tag@no-reply.co.uk", "o'hara@example.com", long, "Anna@Example.COM", "a.b-c_d@x-y.example",
+		"a%b@example.se", "!#$%&'*+-/?=^_`{|}~@example.se", "a@xn--bcher-kva.example", "a@123.example", "a@b.xn--p1ai",
+		"\u00e5sa@ex\u00e4mple.se", "jose\u0301@example.se", "a@b\u3002se", "a@ex\uff41mple.se", "\u30c6\u30b9\u30c8@\u30c6\u30b9\u30c8.jp",
+		"a@" + strings.Repeat("b", 63) + ".example",
+	} {
 		var c checker
 		change := events.Set(good)
 		c.requiredIfMade("/email", &change, emailAddress)
@@ -220,12 +225,56 @@ func TestEmailAddresses(t *testing.T) {
 		"a" + long:   CodeTooLong,
 		strings.Repeat("å", 600) + "@example.se": CodeTooLong, // 1,024 bytes, not characters
 	}
+	for _, bad := range []string{
+		// Forms of a message's header that are no address themselves.
+		"<anna@example.com>", "Anna <anna@example.com>", "anna@example.com (Anna)", "(x)anna@example.com", "anna(x)@example.com",
+		"anna@example.com,b@example.com", "group:anna@example.com;", "anna@example.com;b", "mailto:anna@example.com",
+		`"anna"@example.com`, `"a b"@example.com`, `"a@b"@example.com`, `a\@b@example.com`, `anna\@example.com`, "=?utf-8?q?anna?=@example.com",
+		// Local parts.
+		"a,b@example.com", "an..na@example.com", ".anna@example.com", "anna.@example.com", "an[na@example.com", "an:na@example.com",
+		"anna @example.com", "an\u00a0na@example.com", "@anna@example.com", "anna@@example.com", "a@b@example.com", "anna\uff20example.com",
+		// Domains.
+		"anna@exam%00ple.com", "anna@-example-.com", "anna@-example.com", "anna@example-.com", "anna@ex_ample.com", "anna@example.-com",
+		"anna@[192.0.2.1]", "anna@[IPv6:2001:db8::1]", "anna@192.0.2.1", "anna@1.2.3.4.", "anna@example.123", "anna@\uff11.\uff12",
+		"anna@example.com\u3002", "anna@example..com", "anna@example\u3002\u3002com", "anna@.com", "anna@localhost", "anna@example,com",
+		"anna@example.com/x", "anna@example.com:25", "anna@exam ple.com", "anna@exam!ple.com", "anna@ex\uff05ample.com",
+		"anna@xn--.example", "anna@xn--github-.example", "anna@xn--b\u00fccher.example", "anna@xn--\u00e5.example", "anna@ab--cd.example",
+		"anna@\u0301example.com", "anna@a\u05d0b.example", "anna@" + strings.Repeat("b", 64) + ".example",
+		"anna@" + strings.Repeat("abcdefg.", 32) + "example", "anna@" + strings.Repeat("\u00fc", 60) + ".example",
+		// What cannot be seen.
+		"an\u200bna@example.com", "anna@exam\u200bple.com", "an\u202ena@example.com", "anna@exa\u00admple.com", "an\u00adna@example.com",
+		"an\u2066na@example.com", "an\u200dna@example.com", "an\u2060na@example.com", "\ufeffanna@example.com", "an\u061cna@example.com",
+		"an\U000e0041na@example.com", "an\ufe0fna@example.com", "an\U000e0100na@example.com", "an\u180bna@example.com", "an\u034fna@example.com",
+		"an\u3164na@example.com", "an\uffa0na@example.com", "an\u115fna@example.com", "an\u2800na@example.com", "an\ue000na@example.com",
+		"an\U000f0000na@example.com", "an\u0378na@example.com", "an\U0001ffffna@example.com", "an\u2028na@example.com", "an\u3000na@example.com",
+		"an\u0085na@example.com", "an\x00na@example.com", "anna@example.com\u202c",
+	} {
+		wrong[bad] = CodeInvalidFormat
+	}
 	for bad, code := range wrong {
 		var c checker
 		change := events.Set(bad)
 		c.requiredIfMade("/email", &change, emailAddress)
 		if len(c.wrong) != 1 || c.wrong[0].Code != code || change.Made {
-			t.Errorf("%.40q: %+v, want %s", bad, c.wrong, code)
+			t.Errorf("%+.60q: %+v, want %s", bad, c.wrong, code)
+		}
+	}
+}
+
+// An account may have an address of before a rule: a form sends it back, and nothing happens.
+func TestAddressOfTheAccountIsNotJudgedAgain(t *testing.T) {
+	state := anna()
+	state.Email = "<anna@example.com>"
+	for _, verify := range []bool{false, true} {
+		for _, partial := range []bool{false, true} {
+			d, err := decide(state, &Update{Email: events.Set(state.Email), VerifyEmail: verify, Partial: partial})
+			if err != nil || len(d.payloads) > 0 || len(d.rejected) > 0 {
+				t.Errorf("verify %t, partial %t: %+v, %v", verify, partial, d, err)
+			}
+			_, err = decide(state, &Update{Email: events.Set("<bo@example.com>"), VerifyEmail: verify})
+			if !errors.Is(err, ErrInvalid) {
+				t.Errorf("another such address, verify %t: %v", verify, err)
+			}
 		}
 	}
 }
