@@ -21,6 +21,9 @@
 // with addresses in it: what can never be sent is logged by its event's id and
 // dropped, and the user asks again.
 //
+// A domain is mailed to by its A-label, and SMTPUTF8 is asked for only when a local part
+// needs it. So a relay without SMTPUTF8 takes every other code.
+//
 // Every mail goes out at least once. Its Message-ID, like the name of its file,
 // follows from the event's id, so that a second one is known as a copy.
 package mail

@@ -5,9 +5,12 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/oklog/ulid/v2"
 	gomail "github.com/wneessen/go-mail"
+
+	"konto/events"
 )
 
 // letter is one code on its way. Of the account it says nothing but the address
@@ -55,14 +58,32 @@ func wordingFor(language string) wording {
 	return english
 }
 
+// mailable is an address with its domain as the A-label, so that a mail server needs no
+// SMTPUTF8 (RFC 6531) for the domain's sake. The error tells that there can be no such domain.
+func mailable(address string) (string, error) {
+	at := strings.LastIndexByte(address, '@') + 1
+	if isASCII(address[at:]) {
+		return address, nil
+	}
+	domain, err := events.ASCIIDomain(address[at:])
+	return address[:at] + domain, err
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
+}
+
 // message writes the letter as an internet message (RFC 5322). The same letter
 // always has the same Message-ID and date.
 func (l *letter) message() (*gomail.Msg, error) {
-	// konto takes more for an address than mail can carry, and nothing that only
+	// Earlier builds took more for an address than mail can carry, and nothing that only
 	// looks like one may be read as another: a<b@c.se> is no name with an address.
 	to, err := mail.ParseAddress(l.to)
 	if err != nil || to.Address != l.to {
 		return nil, fmt.Errorf("%w: address cannot be written in a message", errUndeliverable)
+	}
+	if to.Address, err = mailable(l.to); err != nil {
+		return nil, fmt.Errorf("%w: there can be no such domain", errUndeliverable)
 	}
 	m := gomail.NewMsg()
 	m.FromMailAddress(l.from)

@@ -85,6 +85,9 @@ func New(cfg Config) (*Reactor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mail's sender %q is no address", cfg.From)
 	}
+	if from.Address, err = mailable(from.Address); err != nil {
+		return nil, fmt.Errorf("the domain of mail's sender %q cannot exist", cfg.From)
+	}
 	r := &Reactor{cfg: cfg, from: from}
 	if cfg.SMTPURL != "" {
 		r.sender, err = newRelay(cfg.SMTPURL)

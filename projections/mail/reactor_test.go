@@ -293,6 +293,60 @@ func TestSMTP(t *testing.T) {
 	}
 }
 
+func TestDomainIsMailedToByItsALabel(t *testing.T) {
+	for name, test := range map[string]struct {
+		from, to   string
+		utf8       bool // whether the server offers SMTPUTF8
+		wants, not []string
+	}{
+		"without SMTPUTF8": {"konto@example.com", "anna@b\u00fccher.example", false,
+			[]string{"RCPT TO:<anna@xn--bcher-kva.example>", "To: <anna@xn--bcher-kva.example>"}, nil},
+		"with SMTPUTF8": {"konto@example.com", "anna@b\u00fccher.example", true,
+			[]string{"RCPT TO:<anna@xn--bcher-kva.example>", "To: <anna@xn--bcher-kva.example>"}, []string{"SMTPUTF8"}},
+		"in capitals and other dots": {"konto@example.com", "anna@B\u00dcCHER\u3002example", false,
+			[]string{"RCPT TO:<anna@xn--bcher-kva.example>"}, nil},
+		"an ASCII domain": {"konto@example.com", "anna@Example.com", true, []string{"RCPT TO:<anna@Example.com>"}, []string{"SMTPUTF8"}},
+		"a local part that needs SMTPUTF8": {"konto@example.com", "jos\u00e9@b\u00fccher.example", true,
+			[]string{"SMTPUTF8", "RCPT TO:<jos\u00e9@xn--bcher-kva.example>"}, nil},
+		"a sender": {"Konto <konto@b\u00fccher.example>", "anna@example.com", false,
+			[]string{"MAIL FROM:<konto@xn--bcher-kva.example>", "<konto@xn--bcher-kva.example>", "@xn--bcher-kva.example>\n"}, []string{"\u00fc"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice(t)
+			s := newSMTPServer(t)
+			s.utf8 = test.utf8
+			o.cfg.SMTPURL, o.cfg.From = s.url, test.from
+			e := o.append(o.open("en"), asked(test.to))
+			o.publish()
+			o.run()
+			o.expect(e, true)
+			if t.Failed() {
+				return
+			}
+			letter := <-s.letters
+			for _, want := range test.wants {
+				if !strings.Contains(letter, want) {
+					t.Errorf("letter lacks %q:\n%s", want, letter)
+				}
+			}
+			for _, not := range append(test.not, "b\u00fccher") {
+				if strings.Contains(letter, not) {
+					t.Errorf("letter has %q:\n%s", not, letter)
+				}
+			}
+		})
+	}
+}
+
+func TestLocalPartThatTheServerCannotTakeIsDropped(t *testing.T) {
+	o := newOffice(t)
+	o.cfg.SMTPURL = newSMTPServer(t).url
+	e := o.append(o.open("en"), asked("jos\u00e9@example.com"))
+	o.publish()
+	o.run()
+	o.expect(e, false)
+}
+
 func TestConfigurationIsChecked(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"nothing":        {},
@@ -301,6 +355,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		"a path":         {SMTPURL: "smtp://user:secret@mail.example.com/x"},
 		"a broken port":  {SMTPURL: "smtp://user:secret@mail.example.com:smtp"},
 		"no sender":      {Dir: t.TempDir(), From: "konto"},
+		"no such domain": {Dir: t.TempDir(), From: "konto@-b\u00fccher.example"},
 		"an absurd port": {SMTPURL: "smtp://user:secret@mail.example.com:99999999"},
 	} {
 		_, err := New(cfg)

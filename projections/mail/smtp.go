@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	gomail "github.com/wneessen/go-mail"
 )
@@ -67,7 +69,12 @@ func (r *relay) send(ctx context.Context, l *letter) error {
 	if err != nil {
 		return err
 	}
-	client, err := gomail.NewClient(r.host, r.options...)
+	options := r.options
+	if to := m.GetToString(); isASCII(l.from.Address + strings.Join(to, "")) {
+		// A server that takes a letter as SMTPUTF8 must return it where the next one has none.
+		options = append(slices.Clip(options), gomail.WithoutSMTPUTF8())
+	}
+	client, err := gomail.NewClient(r.host, options...)
 	if err != nil {
 		return fmt.Errorf("SMTP: %w", err)
 	}

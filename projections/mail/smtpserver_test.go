@@ -5,6 +5,7 @@ import (
 	"net/textproto"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // smtpServer is a small real SMTP server. Its answer to each recipient is the
@@ -14,6 +15,7 @@ type smtpServer struct {
 	letters  chan string // what was accepted, envelope first
 	answers  []string
 	refusals chan string // answers that were given instead of accepting
+	utf8     bool        // offers SMTPUTF8 (RFC 6531)
 }
 
 func newSMTPServer(t *testing.T, answers ...string) *smtpServer {
@@ -53,8 +55,15 @@ func (s *smtpServer) serve(c *textproto.Conn) {
 		switch verb, _, _ := strings.Cut(strings.ToUpper(line), " "); verb {
 		case "EHLO":
 			c.PrintfLine("250-test")
+			if s.utf8 {
+				c.PrintfLine("250-SMTPUTF8")
+			}
 			c.PrintfLine("250 8BITMIME")
 		case "RCPT":
+			if strings.ContainsFunc(line, func(r rune) bool { return r > unicode.MaxASCII }) && !strings.Contains(envelope[0], "SMTPUTF8") {
+				c.PrintfLine("553 5.6.7 the address is not ASCII")
+				continue
+			}
 			if len(s.answers) > 0 {
 				s.refusals <- s.answers[0]
 				c.PrintfLine("%s", s.answers[0])
