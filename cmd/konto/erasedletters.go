@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"regexp"
 	"slices"
@@ -51,15 +50,13 @@ func (h *house) forgetLetters(ctx context.Context) error {
 	if err != nil || len(called) == 0 {
 		return err
 	}
-	var names [][]byte
+	var names []string
 	for _, its := range called {
-		for _, name := range its {
-			names = append(names, []byte(name))
-		}
+		names = append(names, its...)
 	}
 	err = h.inbound.Forget(ctx, func(text []byte) bool {
-		text = spoken(text)
-		return slices.ContainsFunc(names, func(name []byte) bool { return isNamed(text, name) })
+		meant := unescaped(text)
+		return slices.ContainsFunc(names, func(name string) bool { return isNamed(meant, name) })
 	})
 	if err != nil {
 		return err
@@ -72,27 +69,55 @@ func (h *house) forgetLetters(ctx context.Context) error {
 	return nil
 }
 
-// isNamed tells whether a text has a name. An address that is part of a longer one is
-// somebody else's: what others sent of hanna@example.com stays when anna@example.com is
-// erased. A dash or the like joins nothing, since senders make ids of messages that way.
-func isNamed(text, name []byte) bool {
-	if !bytes.ContainsRune(name, '@') {
-		return bytes.Contains(text, name)
+// isNamed tells whether a text has a name: an id, or an address in any spelling. An address
+// that is part of a longer one is somebody else's: what others sent of hanna@example.com
+// stays when anna@example.com is erased. A dash or the like joins nothing, since senders
+// make ids of messages that way.
+func isNamed(text, name string) bool {
+	at := strings.LastIndexByte(name, '@')
+	if at < 0 {
+		return strings.Contains(strings.ToLower(text), name)
 	}
 	for from := 0; ; from++ {
-		at := bytes.Index(text[from:], name)
-		if at < 0 {
+		found := strings.IndexByte(text[from:], '@')
+		if found < 0 {
 			return false
 		}
-		from += at
-		before, size := utf8.DecodeLastRune(text[:from])
-		after, _ := utf8.DecodeRune(text[from+len(name):])
-		escape := bytes.HasSuffix(text[:from-size], []byte(`\`)) // as the n of \n
-		if (!isOfAName(before) || escape) && !isOfAName(after) {
+		from += found
+		if endsWithLocal(text[:from], name[:at]) && beginsWithDomain(text[from+1:], name[at+1:]) {
 			return true
 		}
 	}
 }
+
+// maxAround is more than an address has on either side of its @, in bytes.
+const maxAround = 1100
+
+// endsWithLocal tells whether what is before an @ ends with a local part.
+func endsWithLocal(text, local string) bool {
+	text = canonical(text[max(strings.LastIndexByte(text, '@')+1, len(text)-maxAround, 0):] + "@")
+	rest, found := strings.CutSuffix(text, canonical(local+"@"))
+	before, size := utf8.DecodeLastRuneInString(rest)
+	escape := strings.HasSuffix(rest[:len(rest)-size], `\`) // as the n of \n
+	return found && (!isOfAName(before) || escape)
+}
+
+// beginsWithDomain tells whether what is behind an @ begins with a domain.
+func beginsWithDomain(text, domain string) bool {
+	domain = canonical("@" + domain)
+	text, _, _ = strings.Cut(text[:min(len(text), maxAround)], "@")
+	for end := 0; end < len(text); {
+		_, size := utf8.DecodeRuneInString(text[end:])
+		end += size
+		if after, _ := utf8.DecodeRuneInString(text[end:]); !isOfAName(after) && canonical("@"+text[:end]) == domain {
+			return true
+		}
+	}
+	return false
+}
+
+// canonical is the one spelling of all those that are one address.
+func canonical(email string) string { return events.EmailClaim(email).Value }
 
 func isOfAName(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
@@ -122,8 +147,8 @@ var accountID = regexp.MustCompile(`[0-7][0-9a-hjkmnp-tv-z]{25}`)
 // isForgotten tells whether a text names an erased account by its id, as others may
 // go on to do. By its address nobody can tell any more.
 func (h *house) isForgotten(text []byte) bool {
-	for _, id := range accountID.FindAll(spoken(text), -1) {
-		if account, err := ulid.ParseStrict(string(id)); err == nil {
+	for _, id := range accountID.FindAllString(strings.ToLower(unescaped(text)), -1) {
+		if account, err := ulid.ParseStrict(id); err == nil {
 			if _, known := h.erasures.of(account); known {
 				return true
 			}
@@ -134,10 +159,10 @@ func (h *house) isForgotten(text []byte) bool {
 
 var escapes = regexp.MustCompile(`(?:\\u[0-9a-fA-F]{4})+|\\["\\/]`)
 
-// spoken is a text as it is meant: in small letters, and without the escapes of JSON.
-// It need not be JSON as a whole; dead letters often are not.
-func spoken(text []byte) []byte {
-	return bytes.ToLower(escapes.ReplaceAllFunc(text, func(escape []byte) []byte {
+// unescaped is a text without the escapes of JSON. It need not be JSON as a whole; dead
+// letters often are not.
+func unescaped(text []byte) string {
+	return string(escapes.ReplaceAllFunc(text, func(escape []byte) []byte {
 		var meant string
 		if err := json.Unmarshal(slices.Concat([]byte(`"`), escape, []byte(`"`)), &meant, jsontext.AllowInvalidUTF8(true)); err != nil {
 			return escape
@@ -146,13 +171,13 @@ func spoken(text []byte) []byte {
 	}))
 }
 
-// names are what others call the account, in small letters: its ids, and all
-// addresses that it ever had or asked for.
+// names are what others call the account: its ids, in small letters, and all addresses
+// that it ever had or asked for.
 func (e *erasure) names(ctx context.Context) ([]string, error) {
 	names := []string{strings.ToLower(e.account.String())}
 	add := func(name string) {
 		if name != "" {
-			names = append(names, strings.ToLower(name))
+			names = append(names, name)
 		}
 	}
 	for after := uint64(0); ; {
@@ -169,7 +194,7 @@ func (e *erasure) names(ctx context.Context) ([]string, error) {
 			switch p := p.(type) {
 			case events.AccountOpened:
 				add(p.Email)
-				add(p.PaywayID)
+				add(strings.ToLower(p.PaywayID))
 			case events.EmailChanged:
 				add(p.NewEmail)
 			case events.EmailChangeRequested:
