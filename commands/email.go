@@ -60,6 +60,7 @@ func emailAddress(value string) (string, *fault) {
 // bidi characters, blanks, what Unicode says to ignore by default (such as variation
 // selectors and fillers), private and unassigned ones.
 func isUnseen(r rune) bool {
-	return r > unicode.MaxASCII && (!unicode.IsPrint(r) || r == '\u2800' ||
+	return r > unicode.MaxASCII && (!unicode.IsPrint(r) ||
+		strings.ContainsRune("\u2800\ufffc\U00013441\U00013442\U0001d159", r) || // blank by design
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector))
 }

@@ -170,7 +170,9 @@ func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ guesser) (C
 
 func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decision, error) {
 	var c checker
-	c.required("/newEmail", &r.NewEmail, unless(state.Email, emailAddress))
+	if r.NewEmail == "" || r.NewEmail != state.Email {
+		c.required("/newEmail", &r.NewEmail, emailAddress)
+	}
 	if err := r.proof.check(&c, state); err != nil {
 		return decision{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/eventstore"
 )
 
 func (n *node) pendingCode(t *testing.T, id ulid.ULID) string {
@@ -201,6 +202,36 @@ func TestAddressTakenMeanwhileIsRefusedAtConfirmation(t *testing.T) {
 	}
 	if _, err := n.Do(t.Context(), anna, events.Metadata{}, RequestEmailChange{NewEmail: "Anna@example.se"}); err != nil {
 		t.Errorf("another spelling of the own address: %v", err)
+	}
+}
+
+// Two accounts may have one address since an older rule. Each may spell its own anew.
+func TestSharedAddressIsNotTakenFromItsHolders(t *testing.T) {
+	n := newNode(t)
+	first, second := n.open(t, "jos\u00e9"), n.open(t, "bo")
+	held := []eventstore.HeldClaim{}
+	for _, id := range []ulid.ULID{first, second} {
+		held = append(held, eventstore.HeldClaim{Key: n.store.ClaimKey(events.EmailClaim("jos\u00e9@example.se")), Stream: events.AccountStream(id)})
+	}
+	err := n.log.ReplaceClaims(t.Context(), events.ClaimRule, func(yield func(eventstore.HeldClaim, error) bool) {
+		_ = yield(held[0], nil) && yield(held[1], nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []ulid.ULID{first, second} {
+		for name, c := range map[string]Command{
+			"request": RequestEmailChange{NewEmail: "JOS\u00c9@example.se"},
+			"update":  &Update{Email: events.Set("jose\u0301@EXAMPLE.se"), VerifyEmail: true},
+		} {
+			if _, err := n.Do(t.Context(), id, events.Metadata{}, c); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	third := n.open(t, "cia")
+	if _, err := n.Do(t.Context(), third, events.Metadata{}, RequestEmailChange{NewEmail: "JOS\u00c9@example.se"}); !errors.Is(err, ErrTaken) {
+		t.Errorf("a third account: %v", err)
 	}
 }
 

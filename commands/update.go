@@ -86,7 +86,9 @@ func (u *Update) check(state *events.Account) []FieldError {
 	// command may be decided again.
 	c := checker{wrong: slices.Clip(u.Rejected)}
 	p := state.Profile
-	c.requiredIfMade("/email", &u.Email, unless(state.Email, emailAddress))
+	if u.Email.To == "" || u.Email.To != state.Email {
+		c.requiredIfMade("/email", &u.Email, emailAddress)
+	}
 	c.requiredIfMade("/name", &u.Name, nil)
 	c.profile(&u.Profile, p, u.FormatsDecided)
 	if u.Name.Made {
