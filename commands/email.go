@@ -41,16 +41,12 @@ func emailAddress(value string) (string, *fault) {
 	if strings.Contains(local, "=?") {
 		return "", notAnAddress
 	}
-	ascii, err := events.ASCIIDomain(domain)
-	if err != nil {
-		return "", noSuchDomain
-	}
-	dot := strings.LastIndexByte(ascii, '.')
-	if dot < 0 {
+	if !strings.Contains(domain, ".") {
 		return "", notAnAddress
 	}
+	ascii, err := events.ASCIIDomain(domain)
 	// A top-level domain has a letter (RFC 3696): what has none is an IP address, or a dot at the end.
-	if strings.Trim(ascii[dot+1:], "0123456789") == "" {
+	if err != nil || strings.Trim(ascii[strings.LastIndexByte(ascii, '.')+1:], "0123456789") == "" {
 		return "", noSuchDomain
 	}
 	return value, nil

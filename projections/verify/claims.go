@@ -83,8 +83,10 @@ func (c *check) heldClaims(ctx context.Context) error {
 				if err := c.claimAgain(ctx, after); err != nil {
 					return err
 				}
-				c.report.Notices = append(c.report.Notices,
-					fmt.Sprintf("%s and %s have one email address, spelled differently; it is free once both have another", after.Stream, held.Stream))
+				if len(c.report.Notices) < MaxProblems {
+					c.report.Notices = append(c.report.Notices,
+						fmt.Sprintf("%s and %s have one email address, spelled differently; it is free once both have another", after.Stream, held.Stream))
+				}
 			}
 			after = held
 		}
