@@ -31,12 +31,8 @@ func EmailClaim(email string) Claim { return Claim{ClaimEmail, canonicalEmail(em
 // and a capital letter becomes its small one. Nothing outside ASCII becomes ASCII in the
 // local part: a mail server that takes the one for the other does not exist.
 func canonicalEmail(email string) string {
-	if isASCII(email) {
-		email = strings.ToLower(email)
-		// Nearly all addresses end here, and need no memory and no table.
-		if !strings.Contains(email, "xn--") && !strings.HasSuffix(email, ".") {
-			return email
-		}
+	if isASCII(email) { // nearly all are, and need no table; an A-label is one already
+		return strings.TrimSuffix(strings.ToLower(email), ".")
 	}
 	at := strings.LastIndexByte(email, '@')
 	return foldLocal(email[:max(at, 0)]) + "@" + foldDomain(email[at+1:])
@@ -80,7 +76,8 @@ func composed(s string) string {
 // foldDomain is a domain's A-label. A domain that has none cannot exist; of it only the
 // capital letters of ASCII become small.
 func foldDomain(domain string) string {
-	if ascii, err := ASCIIDomain(withoutRoot(domain)); err == nil {
+	domain = withoutRoot(domain)
+	if ascii, err := ASCIIDomain(domain); err == nil {
 		return ascii
 	}
 	return strings.Map(func(r rune) rune {

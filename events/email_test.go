@@ -103,6 +103,19 @@ func TestEveryCharacterOfADomain(t *testing.T) {
 	}
 }
 
+// That an A-label stands for itself is what lets an ASCII address do without UTS 46.
+func TestALabelIsItsOwnALabel(t *testing.T) {
+	for r := rune(0x80); r <= unicode.MaxRune; r++ {
+		ascii, err := ASCIIDomain("b" + string(r) + "c.example")
+		if err != nil {
+			continue
+		}
+		if again := foldDomain(strings.ToUpper(ascii)); again != ascii {
+			t.Errorf("%U: %s becomes %s", r, ascii, again)
+		}
+	}
+}
+
 func TestPlainAddressNeedsNoMemory(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { EmailClaim("anna.larsson@example.com") }); n > 0 {
 		t.Errorf("%v allocations", n)

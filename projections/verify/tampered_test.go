@@ -75,6 +75,7 @@ func TestTamperedFilesAreFound(t *testing.T) {
 		"the log's format":          {"log.db", []string{"UPDATE meta SET format = 0"}, 0, "the row that names the log"},
 		"a claim stolen":            {"log.db", []string{"UPDATE claims SET stream = " + holder(second) + " WHERE stream = " + holder(first)}, 0, "is held by " + string(second.stream)},
 		"a stolen claim's thief":    {"log.db", []string{"UPDATE claims SET stream = " + holder(second) + " WHERE key = (SELECT key FROM claims WHERE stream = " + holder(first) + " LIMIT 1)"}, 0, "is held by " + string(second.stream)},
+		"a claim shared":            {"log.db", []string{"INSERT INTO claims SELECT key, " + holder(second) + " FROM claims WHERE stream = " + holder(first)}, 0, "it holds a claim that its events do not give"},
 		"a claim lost":              {"log.db", []string{"DELETE FROM claims WHERE stream = " + holder(first)}, 0, "claim email is held by nobody"},
 		"a claim too many":          {"log.db", []string{"INSERT INTO claims VALUES (x'0000000000000000000000000000000000000000000000000000000000000007', " + holder(first) + ")"}, 0, "it holds a claim that its events do not give"},
 		"a claim of nobody's":       {"log.db", []string{"INSERT INTO claims VALUES (x'0000000000000000000000000000000000000000000000000000000000000007', 'account-" + ulid.Make().String() + "')"}, 0, "the log may have lost its end"},
