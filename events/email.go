@@ -1,6 +1,7 @@
 package events
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,13 +12,19 @@ import (
 
 // ClaimRule is the number of the rule by which claims follow from an account's state. A
 // log remembers the number that its claims were made by, and a start makes those of any
-// other number anew (eventstore.Store.RenewClaims). Raise it when the same state gives
-// other claims than before, also because Unicode's tables changed with Go (see
-// TestUnicodeTablesOfTheClaimRule).
-//
-//	1  an address is folded by strings.ToLower
-//	2  an address is folded by canonicalEmail
-const ClaimRule = 2
+// other number anew (eventstore.Store.RenewClaims). Rule 1 folded an address by
+// strings.ToLower. Rule 2 folds it by canonicalEmail, whose tables come with Go: so
+// Unicode's version is a part of the number, 2150000 for Unicode 15.0.0.
+var ClaimRule = 2_000_000 + unicodeNumber(unicode.Version)
+
+// unicodeNumber makes 150100 of 15.1.0.
+func unicodeNumber(version string) (n int) {
+	for part := range strings.SplitSeq(version, ".") {
+		digits, _ := strconv.Atoi(part)
+		n = n*100 + digits
+	}
+	return n
+}
 
 // EmailClaim is the claim on an address. All spellings of one address have one claim, and
 // no other address has it.
