@@ -64,11 +64,21 @@
 // its file, under JetStream's key, until the file goes, which is when all in it was removed
 // or is too old: 7 days unless configured otherwise.
 //
+// # Files that cannot be read
+//
+// nats-server deletes a stream's folder, with its consumers, after any error while it
+// opens it: no permission, a disk error, too many open files. So konto opens and reads
+// the files before it starts the server (repair.prove), and writes to each folder. If
+// one of that fails, konto does not start: the error names the file and the reason,
+// and nothing was changed. Of the stream KONTO the blocks of messages that the server
+// will not read are only opened. An error while the server runs deletes nothing:
+// the server refuses what it cannot store until konto is started again.
+//
 // # Damaged files
 //
 // Some damage that a power cut leaves in JetStream's files ends the process, or
-// keeps a stream's or consumer's name from being used again. Such a folder is
-// removed when the server starts: the publisher fills the stream again, and a
+// keeps a stream's or consumer's name from being used again. Such a folder, whose
+// files were read and are wrong, is removed when the server starts: the publisher fills the stream again, and a
 // durable that lost its state starts over. The streams of inbound facts are no
 // copy: their folders are moved to the folder damaged.
 //

@@ -61,10 +61,16 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot keep NATS's files in %s: %w", cfg.Dir, err)
+	}
 	if err := writable(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("cannot keep NATS's files in %s: %w", cfg.Dir, err)
 	}
 	repair := newRepair(cfg.Dir, cfg.Log)
+	if err := repair.prove(); err != nil {
+		return nil, fmt.Errorf("cannot start NATS: %w", err)
+	}
 	if err := repair.beforeStart(); err != nil {
 		return nil, fmt.Errorf("cannot look at NATS's files: %w", err)
 	}
@@ -148,17 +154,15 @@ func options(cfg ServerConfig) (*server.Options, error) {
 	return opts, nil
 }
 
-// writable makes the folder and proves that files can be made in it, so that
-// the answer is one sentence and not a fatal line in the server's log.
+// writable proves that files can be made and written in a folder, so that the
+// answer is one sentence and not a fatal line in the server's log.
 func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	probe, err := os.CreateTemp(dir, "probe-*")
 	if err != nil {
 		return err
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	_, err = probe.Write(make([]byte, 4096)) // a full disk has room for a name
+	return errors.Join(err, probe.Close(), os.Remove(probe.Name()))
 }
 
 // URL is where consumers connect, "" when it does not listen.
