@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,6 +39,8 @@ type ServerConfig struct {
 	AuthenticateSender func(token string) (sender string, ok bool)
 
 	Log *slog.Logger // nil means slog.Default()
+
+	free func(dir string) (int64, error) // bytes that are left on a folder's disk; nil asks the system
 }
 
 // Server is an embedded NATS server with JetStream.
@@ -46,6 +49,11 @@ type Server struct {
 	guard *guard
 	gate  *Conn // answers those who create consumers
 	log   *slog.Logger
+
+	cfg     ServerConfig
+	opts    *server.Options
+	end     chan struct{}
+	growing sync.WaitGroup
 }
 
 // StartServer starts the server and returns when it accepts connections. Its
@@ -56,6 +64,9 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.free == nil {
+		cfg.free = free
 	}
 	opts, err := options(cfg)
 	if err != nil {
@@ -74,8 +85,13 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	if err := repair.beforeStart(); err != nil {
 		return nil, fmt.Errorf("cannot look at NATS's files: %w", err)
 	}
-	s := &Server{guard: newGuard(cfg), log: cfg.Log}
+	s := &Server{guard: newGuard(cfg), log: cfg.Log, cfg: cfg, opts: opts, end: make(chan struct{})}
 	opts.CustomClientAuthentication = s.guard
+	if left, err := cfg.free(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("cannot tell how much room NATS has: %w", err)
+	} else {
+		opts.JetStreamMaxStore = max(1, share75(left)) // 0 would mean the server's own
+	}
 	if s.srv, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
@@ -98,7 +114,63 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 		s.Close()
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
+	s.grow() // by what its files hold already
+	s.growing.Go(s.keepGrowing)
 	return s, nil
+}
+
+// share75 is how much of the free room JetStream may take: as much as it would take
+// by itself. The rest is the log's.
+func share75(free int64) int64 { return free / 4 * 3 }
+
+func free(dir string) (int64, error) {
+	var disk syscall.Statfs_t
+	err := syscall.Statfs(dir, &disk)
+	return int64(disk.Bavail) * int64(disk.Bsize), err
+}
+
+const (
+	growEvery = time.Second
+	growBy    = 16 << 20 // less is not worth a change
+)
+
+// keepGrowing lets JetStream have what gets free on the disk. The server takes its
+// limit from what is free when it starts: on a disk that was full then, it would
+// refuse the streams of inbound facts, which reserve their room, until it is
+// started again.
+func (s *Server) keepGrowing() {
+	for {
+		select {
+		case <-s.end:
+			return
+		case <-time.After(growEvery):
+			s.grow()
+		}
+	}
+}
+
+// grow raises JetStream's limit to its share of what is free, and what it holds.
+// The server takes no lower one while it runs.
+func (s *Server) grow() {
+	left, err := s.cfg.free(s.cfg.Dir)
+	if err != nil {
+		return // the disk is gone: whoever writes to it says so
+	}
+	now, err := s.srv.Jsz(nil)
+	if err != nil {
+		return // JetStream is off after an error, which was logged
+	}
+	limit := share75(left) + int64(now.Store)
+	if limit < s.opts.JetStreamMaxStore+growBy {
+		return
+	}
+	opts := s.opts.Clone()
+	opts.JetStreamMaxStore = limit
+	if err := s.srv.ReloadOptions(opts); err != nil {
+		s.log.Warn("NATS cannot be given more room", "error", err)
+		return
+	}
+	s.opts = opts
 }
 
 // open lets consumers be created, when nothing stands in the way of their names.
@@ -210,6 +282,8 @@ func (s *Server) Disconnect(consumers ...string) {
 
 // Close stops the server after its files are flushed.
 func (s *Server) Close() {
+	close(s.end)
+	s.growing.Wait()
 	if s.gate != nil {
 		s.gate.Close()
 	}
