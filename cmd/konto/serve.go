@@ -98,6 +98,9 @@ func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logge
 	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return nil, fmt.Errorf("cannot answer HTTP on %s: %w", cfg.HTTP, bare(err))
 	}
+	if err := s.checkIssuer(ctx); err != nil {
+		return nil, err
+	}
 	if s.control, err = openControl(h); err != nil {
 		return nil, err
 	}
