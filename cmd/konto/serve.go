@@ -14,8 +14,6 @@ import (
 	"konto/events"
 	"konto/projections"
 	"konto/projections/deliveries"
-	"konto/projections/inbound"
-	"konto/projections/mail"
 	"konto/projections/metrics"
 	"konto/projections/nats"
 )
@@ -75,9 +73,10 @@ type server struct {
 	broker    *nats.Server // nil when an outside one is used
 	conn      *nats.Conn
 	publisher *projections.Follower
-	codes     *mail.Reactor
+	published *nats.Publisher // what publisher feeds
+	codes     *component
 
-	inbound     *inbound.Reactor
+	inbound     *component
 	deliveries  *deliveries.Deliveries
 	metrics     *metrics.Metrics
 	metricsDoor net.Listener // nil when they are off
@@ -117,6 +116,7 @@ func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logge
 		publisher.Position(bounded)
 		h.inbound.Open(bounded)
 	}
+	s.published = publisher
 	s.publisher = projections.NewFollower(projections.FollowerConfig{
 		Name: "publisher", Store: h.store, Projection: publisher, Log: log,
 	})
