@@ -88,7 +88,7 @@
 // the rest. The streams of inbound facts reserve their room when they are made. If it
 // is not there, their subscriber waits, health names the reason, and the stream is
 // made as soon as there is room: konto looks at the disk every second and raises the
-// server's limit, which the server itself takes only when it starts.
+// limit, which the server by itself takes only when it starts.
 //
 // # Consumers
 //

@@ -51,7 +51,7 @@ type Server struct {
 	log   *slog.Logger
 
 	cfg     ServerConfig
-	opts    *server.Options
+	limit   int64 // of what JetStream may store
 	end     chan struct{}
 	growing sync.WaitGroup
 }
@@ -85,13 +85,8 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	if err := repair.beforeStart(); err != nil {
 		return nil, fmt.Errorf("cannot look at NATS's files: %w", err)
 	}
-	s := &Server{guard: newGuard(cfg), log: cfg.Log, cfg: cfg, opts: opts, end: make(chan struct{})}
+	s := &Server{guard: newGuard(cfg), log: cfg.Log, cfg: cfg, end: make(chan struct{})}
 	opts.CustomClientAuthentication = s.guard
-	if left, err := cfg.free(cfg.Dir); err != nil {
-		return nil, fmt.Errorf("cannot tell how much room NATS has: %w", err)
-	} else {
-		opts.JetStreamMaxStore = max(1, share75(left)) // 0 would mean the server's own
-	}
 	if s.srv, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
@@ -114,14 +109,13 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 		s.Close()
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
-	s.grow() // by what its files hold already
+	if err := s.grow(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("start NATS: cannot tell how much room there is: %w", err)
+	}
 	s.growing.Go(s.keepGrowing)
 	return s, nil
 }
-
-// share75 is how much of the free room JetStream may take: as much as it would take
-// by itself. The rest is the log's.
-func share75(free int64) int64 { return free / 4 * 3 }
 
 func free(dir string) (int64, error) {
 	var disk syscall.Statfs_t
@@ -131,46 +125,50 @@ func free(dir string) (int64, error) {
 
 const (
 	growEvery = time.Second
-	growBy    = 16 << 20 // less is not worth a change
+
+	// noLimit is the server's own limit. It would take that from what is free when it
+	// starts, and a change of it ends all connections. What holds is the account's.
+	noLimit = 1 << 60
 )
 
-// keepGrowing lets JetStream have what gets free on the disk. The server takes its
-// limit from what is free when it starts: on a disk that was full then, it would
-// refuse the streams of inbound facts, which reserve their room, until it is
-// started again.
+// keepGrowing lets JetStream have what gets free on the disk. With a limit of what
+// was free at the start, on a disk that was full then, the streams of inbound facts,
+// which reserve their room, could not be made until konto is started again.
 func (s *Server) keepGrowing() {
+	failed := false
 	for {
 		select {
 		case <-s.end:
 			return
 		case <-time.After(growEvery):
-			s.grow()
+			if err := s.grow(); err != nil && !failed {
+				failed = true
+				s.log.Warn("NATS cannot be given more room", "error", err)
+			}
 		}
 	}
 }
 
-// grow raises JetStream's limit to its share of what is free, and what it holds.
-// The server takes no lower one while it runs.
-func (s *Server) grow() {
+// grow raises JetStream's limit to what it holds and three quarters of what is
+// free, as much as it would take by itself. The rest is the log's: the limit is not
+// lowered, so all that JetStream stores counts against it.
+func (s *Server) grow() error {
 	left, err := s.cfg.free(s.cfg.Dir)
 	if err != nil {
-		return // the disk is gone: whoever writes to it says so
+		return err
 	}
 	now, err := s.srv.Jsz(nil)
 	if err != nil {
-		return // JetStream is off after an error, which was logged
+		return err
 	}
-	limit := share75(left) + int64(now.Store)
-	if limit < s.opts.JetStreamMaxStore+growBy {
-		return
+	limit := int64(now.Store) + left/4*3
+	if limit <= s.limit {
+		return nil
 	}
-	opts := s.opts.Clone()
-	opts.JetStreamMaxStore = limit
-	if err := s.srv.ReloadOptions(opts); err != nil {
-		s.log.Warn("NATS cannot be given more room", "error", err)
-		return
-	}
-	s.opts = opts
+	s.limit = limit
+	return s.srv.GlobalAccount().UpdateJetStreamLimits(map[string]server.JetStreamAccountLimits{"": {
+		MaxStore: limit, MaxMemory: -1, MaxStreams: -1, MaxConsumers: -1, MaxAckPending: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
+	}})
 }
 
 // open lets consumers be created, when nothing stands in the way of their names.
@@ -196,6 +194,8 @@ func options(cfg ServerConfig) (*server.Options, error) {
 		// truth, and the publisher sends again what a power failure took.
 		JetStreamKey:    string(cfg.Key),
 		JetStreamCipher: server.AES,
+
+		JetStreamMaxStore: noLimit,
 		// Each account is a subject of its own: the cache of a thousand subjects
 		// would be filled and thrown away all the time (1 to 2 µs a message).
 		NoSublistCache: true,

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
@@ -102,6 +103,7 @@ func TestRoomThatGetsFreeIsTakenWithoutARestart(t *testing.T) {
 	eventually(t, func() bool {
 		return strings.Contains(s.Trouble(), "has no room for the stream "+deadStream+", which reserves 128 MiB")
 	})
+	r.conn.nc.SetDisconnectErrHandler(func(*natsgo.Conn, error) { t.Error("the connection was ended") })
 	left.Store(2 << 30)
 	eventually(t, func() bool { return s.Trouble() == "" })
 	eventually(t, func() bool {
@@ -113,6 +115,7 @@ func TestRoomThatGetsFreeIsTakenWithoutARestart(t *testing.T) {
 	} else {
 		m.Ack()
 	}
+	r.conn.nc.SetDisconnectErrHandler(nil)
 }
 
 // eventually waits until what other goroutines do comes about.
