@@ -196,6 +196,35 @@ func TestHealthFollowsTheLogsFollowers(t *testing.T) {
 	}
 }
 
+func TestHealthNamesTheComponents(t *testing.T) {
+	h := newHouse(t)
+	for _, test := range []struct {
+		state  string
+		status int
+		want   string
+	}{
+		{projections.StateRunning, 200, "ok"},
+		{projections.StateWaiting, 200, "degraded"},
+		{projections.StateRetrying, 200, "degraded"},
+		{projections.StateStopped, 503, "failing"},
+	} {
+		cfg := h.cfg
+		cfg.Health = nil
+		cfg.Components = func() []projections.Component {
+			return []projections.Component{
+				{Name: "nats", State: projections.StateRunning, Warnings: []string{"the stream KONTO is small"}},
+				{Name: "mailer", State: test.state, Error: "no server"},
+			}
+		}
+		w := httptest.NewRecorder()
+		New(cfg).ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
+		want := fmt.Sprintf(`"components":[{"name":"nats","state":"running","warnings":["the stream KONTO is small"]},{"name":"mailer","state":%q,"error":"no server"}]}`, test.state)
+		if w.Code != test.status || !strings.HasPrefix(w.Body.String(), `{"status":"`+test.want+`",`) || !strings.HasSuffix(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", test.state, w.Code, w.Body)
+		}
+	}
+}
+
 func TestHealthFailsWithTheLog(t *testing.T) {
 	h := newHouse(t)
 	h.closeLog()

@@ -20,6 +20,8 @@ type Config struct {
 	Access   *projections.ReadModel // required
 	// Health reports the followers; nil reports none.
 	Health func() []projections.Status
+	// Components reports the parts that follow NATS; nil reports none.
+	Components func() []projections.Component
 	// EmailChangePolicy is the generic contract's; "" means EmailDirect.
 	EmailChangePolicy EmailChangePolicy
 	// SessionEmailChange lets a session of the account's holder change the email
@@ -74,6 +76,9 @@ type route struct {
 // New makes the handler of all contracts. It panics when an allowed origin is
 // none of ParseOrigin's, or a field about tokens is not as it says.
 func New(cfg Config) http.Handler {
+	if cfg.Components == nil {
+		cfg.Components = func() []projections.Component { return nil }
+	}
 	if cfg.Health == nil {
 		cfg.Health = func() []projections.Status { return nil }
 	}

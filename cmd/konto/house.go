@@ -43,6 +43,8 @@ type house struct {
 	// deliveries and sender are the server's; nil where none runs.
 	deliveries *deliveries.Deliveries
 	sender     *webhook.Sender
+	// unnamed tells that a server runs and does not know the URL of konto.
+	unnamed bool
 	// followers tells how those of a server are doing; nil where none runs.
 	followers func() []projections.Status
 	// inbound is where facts of other systems arrive; nil where no server runs.

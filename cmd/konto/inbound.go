@@ -16,14 +16,15 @@ import (
 )
 
 // takeIn makes the reactor that records the facts of other systems.
-func (s *server) takeIn() *inbound.Reactor {
-	return inbound.New(inbound.Config{
-		Subscriber:  s.house.inbound.Subscriber(),
+func (s *server) takeIn() *component {
+	from := s.house.inbound.Subscriber()
+	return &component{name: "inbound", from: from, reactor: inbound.New(inbound.Config{
+		Subscriber:  from,
 		Recorder:    recorder{s.house},
 		DeadLetters: s.house.inbound,
 		Metrics:     s.metrics.Registerer(),
 		Log:         s.log,
-	})
+	})}
 }
 
 // recorder records inbound facts in a house's log.

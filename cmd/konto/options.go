@@ -128,9 +128,10 @@ type mailOptions struct {
 }
 
 // mailer makes the reactor that mails codes.
-func (s *server) mailer(o mailOptions) (*mail.Reactor, error) {
-	return mail.New(mail.Config{
-		Subscriber: nats.NewSubscriber(nats.SubscriberConfig{Conn: s.conn, Durable: "konto-mailer", Log: s.log}),
+func (s *server) mailer(o mailOptions) (*component, error) {
+	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.conn, Durable: "konto-mailer", Log: s.log})
+	reactor, err := mail.New(mail.Config{
+		Subscriber: from,
 		Accounts:   s.house.reader(),
 		Codes:      events.NewEmailCodes(s.house.keys.Derive),
 		SMTPURL:    o.SMTPURL,
@@ -138,4 +139,5 @@ func (s *server) mailer(o mailOptions) (*mail.Reactor, error) {
 		From:       o.MailFrom,
 		Log:        s.log,
 	})
+	return &component{name: "mailer", from: from, reactor: reactor}, err
 }

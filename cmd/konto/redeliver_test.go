@@ -2,6 +2,8 @@ package main
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"konto/projections/deliveries"
@@ -75,4 +77,29 @@ func TestSecurityEventTokensAreOfTheServersIssuer(t *testing.T) {
 	if got := object(t, login.got()[1].text); got["iss"] != url {
 		t.Errorf("issued by %v, want %s", got["iss"], url)
 	}
+}
+
+// Receivers remember who issues tokens, and http://[::]:8080 is nobody.
+func TestSecurityEventTokensNeedAURLOfKonto(t *testing.T) {
+	folder := t.TempDir()
+	add := []string{"third-party", "add", "login", "--url", "https://id.example.com/risc", "--format", "risc", "--data", folder}
+	server, _, _ := serve(t, folder, "--http", "0.0.0.0:0")
+	refused(t, exitFailed, konto(t, add...), "--public-url")
+	must(t, "third-party", "add", "crm", "--url", "https://crm.example.com/", "--data", folder)
+	server.stop()
+	must(t, add...)
+	must(t, "third-party", "pause", "login", "--data", folder) // it may be resumed while konto runs
+	// The read model may be behind, or gone.
+	if err := os.Remove(filepath.Join(folder, "read.db")); err != nil {
+		t.Fatal(err)
+	}
+	for _, all := range []string{"0.0.0.0:0", ":0"} {
+		refused(t, exitFailed, konto(t, "serve", "--data", folder, "--nats-listen", "off", "--http", all), "third party login: ", "--public-url")
+	}
+	server, _, _ = serve(t, folder, "--http", ":0", "--public-url", "https://konto.example.com")
+	server.stop()
+	server, _, _ = serve(t, folder)
+	server.stop()
+	must(t, "third-party", "remove", "login", "--yes", "--data", folder)
+	serve(t, folder, "--http", ":0")
 }

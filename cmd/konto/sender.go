@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"time"
@@ -17,7 +20,7 @@ import (
 type senderOptions struct {
 	ThirdPartyAllow   []netip.Prefix `name:"third-party-allow" placeholder:"CIDR" help:"Network that third parties may be in although it is private or loopback, and be told by http; may be repeated." json:"-"`
 	ThirdPartyTimeout time.Duration  `name:"third-party-timeout" default:"15s" placeholder:"DURATION" help:"How long a third party may take to answer." json:"-"`
-	PublicURL         string         `name:"public-url" placeholder:"URL" help:"Where third parties reach konto, and what security event tokens (risc) call it; the address of --http unless given." json:"-"`
+	PublicURL         string         `name:"public-url" placeholder:"URL" help:"Where third parties reach konto, and what security event tokens (risc) call it; the address of --http unless given, which will not do for risc when that is 0.0.0.0 or the like." json:"-"`
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
@@ -39,6 +42,32 @@ func (o *senderOptions) Validate() error {
 func (o *senderOptions) checkIssuer(h *house, party events.ThirdParty) error {
 	if h.sender == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
 		return errors.New("a security event token names its issuer: give the server's --public-url, or let a running server send it")
+	}
+	return nil
+}
+
+// errNoIssuer refuses security event tokens that would name an address that nobody
+// can reach.
+var errNoIssuer = errors.New("security event tokens (risc) name konto's URL as their issuer, and --http is on all addresses, which is none: start konto serve with --public-url")
+
+// checkIssuer refuses to start where third parties are owed security event tokens
+// and nothing tells konto's URL. Receivers remember an issuer, so it is not guessed.
+func (s *server) checkIssuer(ctx context.Context) error {
+	at, ok := s.http.Addr().(*net.TCPAddr)
+	if s.config.PublicURL != "" || !ok || !at.IP.IsUnspecified() {
+		return nil
+	}
+	s.house.unnamed = true
+	// An error is told by health, and in the log: the read model cannot be written.
+	_ = s.house.catchUpAlone(ctx)
+	parties, err := s.house.model.ThirdParties(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range parties {
+		if p.Format == events.FormatRISC {
+			return fmt.Errorf("third party %s: %w", p.Name, errNoIssuer)
+		}
 	}
 	return nil
 }

@@ -14,8 +14,6 @@ import (
 	"konto/events"
 	"konto/projections"
 	"konto/projections/deliveries"
-	"konto/projections/inbound"
-	"konto/projections/mail"
 	"konto/projections/metrics"
 	"konto/projections/nats"
 )
@@ -78,9 +76,10 @@ type server struct {
 	broker    *nats.Server // nil when an outside one is used
 	conn      *nats.Conn
 	publisher *projections.Follower
-	codes     *mail.Reactor
+	published *nats.Publisher // what publisher feeds
+	codes     *component
 
-	inbound     *inbound.Reactor
+	inbound     *component
 	deliveries  *deliveries.Deliveries
 	metrics     *metrics.Metrics
 	metricsDoor net.Listener // nil when they are off
@@ -101,6 +100,9 @@ func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logge
 	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return nil, fmt.Errorf("cannot answer HTTP on %s: %w", cfg.HTTP, bare(err))
 	}
+	if err := s.checkIssuer(ctx); err != nil {
+		return nil, err
+	}
 	if s.control, err = openControl(h); err != nil {
 		return nil, err
 	}
@@ -117,6 +119,7 @@ func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logge
 		publisher.Position(bounded)
 		h.inbound.Open(bounded)
 	}
+	s.published = publisher
 	s.publisher = projections.NewFollower(projections.FollowerConfig{
 		Name: "publisher", Store: h.store, Projection: publisher, Log: log,
 	})

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 )
 
@@ -222,5 +223,69 @@ func TestCommandsAroundAStart(t *testing.T) {
 	}
 	if status := server.stop(); status != exitDone {
 		t.Errorf("ended with %d: %s", status, server.stderr)
+	}
+}
+
+// partOf finds what health says of a part of konto.
+func partOf(t *testing.T, health, name string) map[string]any {
+	t.Helper()
+	for _, c := range object(t, health)["components"].([]any) {
+		if c := c.(map[string]any); c["name"] == name {
+			return c
+		}
+	}
+	t.Fatalf("no %s in %s", name, health)
+	return nil
+}
+
+// healthSays asks for health until it says something of a part of konto.
+func healthSays(t *testing.T, url, name, state, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		_, health := send(t, "GET", url+"/healthz", "", "")
+		c := partOf(t, health, name)
+		if said, _ := c["error"].(string); c["state"] == state && strings.Contains(said, text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("health is %s", health)
+		}
+	}
+}
+
+func TestHealthSaysWhyNATSCannotBeReached(t *testing.T) {
+	strict, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, Username: "konto", Password: "another"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict.Start()
+	t.Cleanup(func() { strict.Shutdown(); strict.WaitForShutdown() })
+	if !strict.ReadyForConnections(patience) {
+		t.Fatal("the server does not answer")
+	}
+	server, url, _ := serve(t, t.TempDir(), "--nats-url", "nats://konto:hush@"+strict.Addr().String())
+	healthSays(t, url, "nats", "waiting for NATS", "does not take konto's password")
+	healthSays(t, url, "inbound", "waiting for NATS", "NATS is not available")
+	healthSays(t, url, "mailer", "waiting for NATS", "")
+	status, health := send(t, "GET", url+"/healthz", "", "")
+	if status != 200 || !strings.HasPrefix(health, `{"status":"degraded",`) || strings.Contains(health, "hush") {
+		t.Errorf("health is %d %s", status, health)
+	}
+	if log := server.stderr.String(); strings.Count(log, "NATS cannot be reached") != 1 || strings.Contains(log, "hush") {
+		t.Errorf("the log has %s", log)
+	}
+}
+
+func TestHealthSaysWhyCodesAreNotMailed(t *testing.T) {
+	folder := t.TempDir()
+	_, url, _ := serve(t, folder, "--email-change-policy", "verify", "--smtp-url", "smtp://127.0.0.1:1")
+	healthSays(t, url, "mailer", "running", "")
+	anna := newTenant(t, folder, "anna@example.com")
+	if status, body := send(t, "PATCH", url+"/v1/account", anna.token, `{"email":"anna@new.example"}`); status >= 300 {
+		t.Fatalf("%d %s", status, body)
+	}
+	healthSays(t, url, "mailer", "retrying", "connect to the SMTP server")
+	if status, health := send(t, "GET", url+"/healthz", "", ""); status != 200 || !strings.HasPrefix(health, `{"status":"degraded",`) {
+		t.Errorf("health is %d %s", status, health)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 
 	kontohttp "konto/http"
 	"konto/projections"
+	"konto/projections/nats"
 	"konto/projections/webhook"
 )
 
@@ -31,7 +33,7 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 		}
 	})
 	doors.Go(func() error {
-		if err := s.inbound.Run(ctx); err != nil {
+		if err := s.inbound.run(ctx); err != nil {
 			s.log.Error("facts of other systems wait until konto is started again", "error", err)
 		}
 		return nil
@@ -76,7 +78,7 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 		})
 	}
 	followers.Go(func() error {
-		if err := s.codes.Run(ctx); err != nil {
+		if err := s.codes.run(ctx); err != nil {
 			s.log.Error("codes are not mailed until konto is started again", "error", err)
 		}
 		return nil
@@ -105,6 +107,50 @@ func (s *server) health() []projections.Status {
 	return all
 }
 
+// component is a reactor that takes its messages from a stream.
+type component struct {
+	name    string
+	from    *nats.Subscriber
+	reactor interface {
+		Run(ctx context.Context) error
+		Trouble() string // why it could not handle the last message
+	}
+	ended projections.Trouble
+}
+
+func (c *component) run(ctx context.Context) error {
+	err := c.reactor.Run(ctx)
+	c.ended.Set(err)
+	return err
+}
+
+func (c *component) health() projections.Component {
+	for _, is := range []projections.Component{
+		{State: projections.StateStopped, Error: c.ended.Text()},
+		{State: projections.StateWaiting, Error: c.from.Trouble()},
+		{State: projections.StateRetrying, Error: c.reactor.Trouble()},
+	} {
+		if is.Error != "" {
+			is.Name = c.name
+			return is
+		}
+	}
+	return projections.Component{Name: c.name, State: projections.StateRunning}
+}
+
+// components tells how what is no follower of the log is doing: the connection to
+// NATS with what is published over it, facts of other systems, codes.
+func (s *server) components() []projections.Component {
+	broker := projections.Component{
+		Name: "nats", State: projections.StateRunning,
+		Error: cmp.Or(s.conn.Trouble(), s.published.Trouble()), Warnings: s.conn.Warnings(),
+	}
+	if broker.Error != "" {
+		broker.State = projections.StateWaiting
+	}
+	return []projections.Component{broker, s.inbound.health(), s.codes.health()}
+}
+
 // catchUp waits until the read model knows everything that the log held at
 // the start, as after its file was deleted: before, valid keys would be
 // refused. It gives up on a follower in trouble, so that health can be asked.
@@ -124,7 +170,7 @@ func (s *server) answer(ctx context.Context, doors *errgroup.Group, ready func(c
 	cfg.Accounts, cfg.Reader, cfg.Access = s.house.accounts, s.house.reader(), s.house.model
 	cfg.TokenKey = s.house.keys.Derive(kontohttp.TokenPurpose)
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.house.keys.Derive))
-	cfg.Health, cfg.Log = s.health, s.log
+	cfg.Health, cfg.Components, cfg.Log = s.health, s.components, s.log
 	web := kontohttp.NewServer(kontohttp.New(cfg))
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	doors.Go(func() error { return ready(ctx) })

@@ -55,6 +55,7 @@ func (s *server) drain() {
 // close frees what openServer took; what was never opened is nil.
 func (s *server) close() {
 	s.house.broker, s.house.deliveries, s.house.sender = nil, nil, nil
+	s.house.unnamed = false
 	s.house.inbound, s.house.conn, s.house.followers = nil, nil, nil
 	if s.conn != nil {
 		s.conn.Close()

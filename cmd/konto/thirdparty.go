@@ -76,6 +76,9 @@ Examples:
 }
 
 func (c *thirdPartyAdd) Run(ctx context.Context, h *house, out *output) error {
+	if c.Format == events.FormatRISC && h.unnamed {
+		return errNoIssuer
+	}
 	meta, err := operator()
 	if err != nil {
 		return err

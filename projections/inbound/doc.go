@@ -19,6 +19,9 @@
 //	failed                        comes again, before any other
 //	konto panicked                the same; after five times as what was refused
 //
+// Health shows the reactor as retrying while a message fails, and as waiting while
+// the stream cannot be made or read, with the reason.
+//
 // # Once
 //
 // A message may come again, because konto was killed before it could

@@ -57,6 +57,7 @@ type Reactor struct {
 	cfg      Config
 	messages *prometheus.CounterVec // by what became of them
 	refusals projections.Seldom
+	trouble  projections.Trouble
 
 	// panicked is the message in hand, when handling it panicked, and panics how
 	// often. Messages come one after the other, so one is enough, without a lock.
@@ -80,6 +81,10 @@ func New(cfg Config) *Reactor {
 	return r
 }
 
+// Trouble tells why the last message could not be settled and holds up the others,
+// "" when it could.
+func (r *Reactor) Trouble() string { return r.trouble.Text() }
+
 // Run records facts until ctx ends, when it returns nil after the message under way.
 func (r *Reactor) Run(ctx context.Context) error {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: handlingTime}, watermill.NewSlogLoggerWithLevelMapping(r.cfg.Log,
@@ -102,6 +107,7 @@ func (r *Reactor) handle(msg *message.Message) error {
 	defer cancel()
 	outcome, err := r.settle(ctx, msg)
 	r.messages.WithLabelValues(outcome).Inc()
+	r.trouble.Set(err)
 	return err
 }
 

@@ -15,6 +15,10 @@
 //
 // Letters go out in the order of the stream, but for those that failed.
 //
+// When the SMTP server is away, or anything else concerns every letter, health shows
+// the mailer as retrying, with the reason. A server that only puts off one letter is
+// well.
+//
 // Failures are retried by JetStream, which delivers a message again after a
 // delay, also to another node. Retries in Watermill's router would hold up the
 // messages behind, and a queue for poisoned messages would be one more place

@@ -60,12 +60,21 @@ type sender interface {
 // errUndeliverable is matched by the error for a letter that can never be sent.
 var errUndeliverable = errors.New("letter cannot be delivered")
 
+// errPutOff is matched by the error for a letter that the server may take later,
+// as when it does not know konto yet. Other letters are not concerned.
+var errPutOff = errors.New("SMTP server did not take the letter")
+
 // Reactor mails codes.
 type Reactor struct {
-	cfg    Config
-	from   *mail.Address
-	sender sender
+	cfg     Config
+	from    *mail.Address
+	sender  sender
+	trouble projections.Trouble
 }
+
+// Trouble tells why the last code could not be mailed, "" when it could. It is for
+// what concerns all of them, such as a server that is away.
+func (r *Reactor) Trouble() string { return r.trouble.Text() }
 
 // New makes a reactor; Run starts it. An error tells what of the configuration is wrong.
 func New(cfg Config) (*Reactor, error) {
@@ -122,6 +131,11 @@ func (r *Reactor) handle(msg *message.Message) error {
 		err = r.sender.send(ctx, l)
 	}
 	r.cfg.Handled(msg.UUID, l != nil && err == nil)
+	if errors.Is(err, errUndeliverable) || errors.Is(err, errPutOff) {
+		r.trouble.Set(nil) // the server answered
+	} else {
+		r.trouble.Set(err)
+	}
 	if errors.Is(err, errUndeliverable) {
 		r.cfg.Log.Warn("code was not mailed", "event", msg.UUID, "error", err)
 		return nil

@@ -96,6 +96,8 @@ func verdict(err error) error {
 		return errors.New("SMTP server did not take the letter")
 	case failed.ErrorCode() >= 500:
 		return fmt.Errorf("%w: SMTP server answered %d", errUndeliverable, failed.ErrorCode())
+	case failed.ErrorCode() >= 400:
+		return fmt.Errorf("%w: %s, answer %d", errPutOff, failed.Reason, failed.ErrorCode())
 	}
 	return fmt.Errorf("SMTP server did not take the letter: %s, answer %d", failed.Reason, failed.ErrorCode())
 }

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -100,10 +101,10 @@ func newCertificates(t *testing.T) certificates {
 	return made
 }
 
-// running starts an outside server with JetStream, unless it is one without.
+// running starts an outside server, on a free port unless one is given.
 func running(t *testing.T, opts *server.Options) *server.Server {
 	t.Helper()
-	opts.Host, opts.Port, opts.NoSigs = "127.0.0.1", server.RANDOM_PORT, true
+	opts.Host, opts.Port, opts.NoSigs = "127.0.0.1", cmp.Or(opts.Port, server.RANDOM_PORT), true
 	if opts.JetStream {
 		opts.StoreDir = t.TempDir()
 	}

@@ -64,13 +64,31 @@
 // its file, under JetStream's key, until the file goes, which is when all in it was removed
 // or is too old: 7 days unless configured otherwise.
 //
+// # Files that cannot be read
+//
+// nats-server deletes a stream's folder, with its consumers, after any error while it
+// opens it: no permission, a disk error, too many open files. So konto opens and reads
+// the files before it starts the server (repair.prove), and writes to each folder. If
+// one of that fails, konto does not start: the error names the file and the reason,
+// and nothing was changed. Of the stream KONTO the blocks of messages that the server
+// will not read are only opened. An error while the server runs deletes nothing:
+// the server refuses what it cannot store until konto is started again.
+//
 // # Damaged files
 //
 // Some damage that a power cut leaves in JetStream's files ends the process, or
-// keeps a stream's or consumer's name from being used again. Such a folder is
-// removed when the server starts: the publisher fills the stream again, and a
+// keeps a stream's or consumer's name from being used again. Such a folder, whose
+// files were read and are wrong, is removed when the server starts: the publisher fills the stream again, and a
 // durable that lost its state starts over. The streams of inbound facts are no
 // copy: their folders are moved to the folder damaged.
+//
+// # Room on the disk
+//
+// JetStream may take three quarters of what is free on the disk, so that the log has
+// the rest. The streams of inbound facts reserve their room when they are made. If it
+// is not there, their subscriber waits, health names the reason, and the stream is
+// made as soon as there is room: konto looks at the disk every second and raises the
+// limit, which the server by itself takes only when it starts.
 //
 // # Consumers
 //
@@ -168,6 +186,20 @@
 //     (Nats-TTL, Nats-Rollup, ...); then it is refused, and its sender told.
 //
 // # Outside servers
+//
+// Why a server cannot be reached is logged once, and again when the reason changes;
+// health names it until there is a connection. Passwords and tokens of the URL are
+// replaced in it.
+//
+// An operator may have made konto's streams before konto did. What konto needs it
+// changes (subjects, retention, discard, max_age, duplicate_window, no_ack,
+// subject_transform), and names what it was. Other limits are kept, such as max_msgs,
+// max_bytes or deny_delete: they may drop, refuse or keep messages against konto's
+// promises, so the log names them once and health as a warning. What neither drops nor
+// changes a message, such as replicas or compression, is the operator's own choice. A
+// stream that is a mirror, sealed, a counter, or that the server does not let konto
+// change, such as a work queue, cannot be published to: the publisher says so, waits,
+// and goes on when it is gone.
 //
 // On an outside server the rights are its operator's to give; konto's keys mean
 // nothing there. docker-compose.yml has a configuration with an account for konto,

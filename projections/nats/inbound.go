@@ -68,10 +68,10 @@ func NewInbound(conn *Conn, forgotten func(text []byte) bool, log *slog.Logger) 
 // may have set on an outside server, such as replicas, is kept.
 func (i *Inbound) Open(ctx context.Context) error {
 	// The dead letters' stream first: no message may come before it.
-	if _, err := openStream(ctx, i.conn.js, jetstream.StreamConfig{Name: deadStream, Storage: jetstream.FileStorage}, shapeDead); err != nil {
+	if _, err := openStream(ctx, i.conn, i.conn.js, jetstream.StreamConfig{Name: deadStream, Storage: jetstream.FileStorage}, shapeDead); err != nil {
 		return err
 	}
-	_, err := openStream(ctx, i.conn.js, jetstream.StreamConfig{Name: factsStream, Storage: jetstream.FileStorage}, shapeFacts)
+	_, err := openStream(ctx, i.conn, i.conn.js, jetstream.StreamConfig{Name: factsStream, Storage: jetstream.FileStorage}, shapeFacts)
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -35,9 +34,10 @@ type PublisherConfig struct {
 }
 
 // Publisher is a projection that publishes account events to the JetStream
-// stream KONTO, in log order and without gaps. Its methods but State are called
+// stream KONTO, in log order and without gaps. Its methods but State and Trouble are called
 // by one goroutine.
 type Publisher struct {
+	conn       *Conn
 	js         jetstream.JetStream
 	publishMsg func(*natsgo.Msg) error // without an acknowledgement
 	embedded   bool
@@ -52,7 +52,7 @@ type Publisher struct {
 	unsaved bool
 	synced  bool // cursor is what the stream really held, and nothing failed since
 	filled  bool // the stream held messages then, or got some since
-	away    atomic.Bool
+	trouble projections.Trouble
 }
 
 var _ projections.Projection = (*Publisher)(nil)
@@ -66,18 +66,21 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 		cfg.Log = slog.Default()
 	}
 	return &Publisher{
-		js: cfg.Conn.js, publishMsg: cfg.Conn.nc.PublishMsg, embedded: cfg.Conn.embedded,
+		conn: cfg.Conn, js: cfg.Conn.js, publishMsg: cfg.Conn.nc.PublishMsg, embedded: cfg.Conn.embedded,
 		cursors: cfg.Cursors, store: cfg.Store, retention: cfg.Retention, log: cfg.Log,
 	}
 }
 
 // State is projections.StateFollowing, or StateWaiting while NATS is away.
 func (p *Publisher) State() string {
-	if p.away.Load() {
+	if p.Trouble() != "" {
 		return projections.StateWaiting
 	}
 	return projections.StateFollowing
 }
+
+// Trouble tells why it waits for NATS, "" when it does not.
+func (p *Publisher) Trouble() string { return p.trouble.Text() }
 
 // Position returns the position after which publishing must go on, by what the
 // stream really holds. It waits for NATS until ctx ends.
@@ -106,12 +109,12 @@ func (p *Publisher) Apply(ctx context.Context, batch []events.Event) error {
 }
 
 // persist repeats a step until it succeeds, ctx ends, or it fails for another
-// reason than NATS. An outage is logged once.
+// reason than NATS. An outage is logged once for each reason.
 func (p *Publisher) persist(ctx context.Context, step func(context.Context) error) error {
 	for {
 		err := step(ctx)
 		if err == nil {
-			if p.away.Swap(false) {
+			if p.trouble.Set(nil) {
 				p.log.Info("publishing to NATS again")
 			}
 			return nil
@@ -124,7 +127,7 @@ func (p *Publisher) persist(ctx context.Context, step func(context.Context) erro
 			return err
 		}
 		// Of a batch that was cut off something was stored; the next try says why.
-		if !errors.Is(err, errCutOff) && !p.away.Swap(true) {
+		if !errors.Is(err, errCutOff) && p.trouble.Set(err) {
 			p.log.Warn("events wait for NATS in the log", "error", err)
 		}
 		select {

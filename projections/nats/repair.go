@@ -3,10 +3,14 @@ package nats
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -28,6 +32,11 @@ var shortest = map[string]int64{
 //
 // What waits in the streams of inbound facts is nowhere else: their folders are
 // set aside instead.
+//
+// Only what was read and is wrong is damaged. The server itself makes no such
+// difference: after any error it deletes a stream's folder, with the places of its
+// durables, or leaves a consumer out. So prove comes first, and again before
+// anything is removed.
 type repair struct {
 	streams string // the folder of their folders
 	aside   string
@@ -39,6 +48,137 @@ func newRepair(dir string, log *slog.Logger) *repair {
 		streams: filepath.Join(dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams"),
 		aside:   filepath.Join(dir, "damaged"), log: log,
 	}
+}
+
+// descriptors is how many files the server may have open at once while it starts.
+// It recovers streams and consumers a few at a time, and each opens a few files.
+const descriptors = 64
+
+// prove tells why the server could not use a file or folder of the streams that is
+// there: its error names the file and the reason. Nothing was changed then.
+func (r *repair) prove() error {
+	held := make([]*os.File, 0, descriptors)
+	defer func() {
+		for _, f := range held {
+			f.Close()
+		}
+	}()
+	for range descriptors {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return unusable(fmt.Errorf("%d more files are needed at once: %w", descriptors, err))
+		}
+		held = append(held, f)
+	}
+	for _, f := range held {
+		f.Close()
+	}
+	held = nil
+	if _, err := os.Lstat(r.streams); errors.Is(err, fs.ErrNotExist) {
+		return nil // the first start
+	}
+	return proveFolder(r.streams)
+}
+
+// unusable says what to do about a file that cannot be used.
+func unusable(err error) error {
+	return fmt.Errorf("%w; nothing was removed, mend that and start konto again", err)
+}
+
+// proveFolder proves a folder, and all that is in it.
+func proveFolder(folder string) error {
+	if err := writable(folder); err != nil {
+		return unusable(err)
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return unusable(err)
+	}
+	skip, err := unread(folder)
+	if err != nil {
+		return unusable(err)
+	}
+	for _, e := range entries {
+		if e.Name()[0] == '.' { // the server marks what it is deleting
+			continue
+		}
+		path := filepath.Join(folder, e.Name())
+		info, err := os.Stat(path) // an operator may have put a stream elsewhere, with a link
+		switch {
+		case err != nil:
+			return unusable(err)
+		case info.IsDir() && isFile(e.Name()):
+			return unusable(&fs.PathError{Op: "read", Path: path, Err: syscall.EISDIR})
+		case info.IsDir():
+			err = proveFolder(path)
+		case !info.Mode().IsRegular():
+			return unusable(fmt.Errorf("%s is neither a file nor a folder", path)) // to open a pipe may take for ever
+		default:
+			err = proveFile(path, !skip[e.Name()])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isFile tells by its name what the server keeps in a file: all but streams,
+// consumers and what it files them under.
+func isFile(name string) bool {
+	switch filepath.Ext(name) {
+	case ".inf", ".sum", ".dat", ".blk", ".key", ".db":
+		return true
+	}
+	return false
+}
+
+// proveFile opens a file and reads it, all of it or its first bytes.
+func proveFile(path string, wholly bool) error {
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return unusable(err)
+	}
+	defer f.Close()
+	var from io.Reader = f
+	if !wholly {
+		from = io.LimitReader(f, 1)
+	}
+	if _, err := io.Copy(io.Discard, from); err != nil {
+		return unusable(err)
+	}
+	return nil
+}
+
+// unread names the files with messages of the stream KONTO that the server will
+// not read when it starts, which may be gigabytes: when it was stopped in order,
+// its index is newer than they are, and it reads that and the newest alone.
+func unread(folder string) (map[string]bool, error) {
+	if filepath.Base(folder) != "msgs" || filepath.Base(filepath.Dir(folder)) != streamName {
+		return nil, nil
+	}
+	index, err := os.Stat(filepath.Join(folder, "index.db"))
+	if err != nil {
+		return nil, nil // if it is there, it is met again
+	}
+	blocks, err := filepath.Glob(filepath.Join(folder, "*.blk"))
+	if err != nil {
+		return nil, err
+	}
+	var newest string
+	var at time.Time
+	skip := map[string]bool{}
+	for _, block := range blocks {
+		info, err := os.Stat(block)
+		if err != nil || info.ModTime().After(index.ModTime()) {
+			return nil, nil
+		}
+		if skip[filepath.Base(block)] = true; !info.ModTime().Before(at) {
+			newest, at = filepath.Base(block), info.ModTime()
+		}
+	}
+	delete(skip, newest)
+	return skip, nil
 }
 
 // beforeStart removes what the server would not survive.
@@ -80,6 +220,9 @@ func (r *repair) afterStart(srv *server.Server) error {
 	return r.each(func(folder, stream, consumer string) error {
 		if loaded[id{stream, consumer}] {
 			return nil
+		}
+		if err := proveFolder(folder); err != nil { // it could be read before the server started
+			return err
 		}
 		return r.remove(folder)
 	})

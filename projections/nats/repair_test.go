@@ -3,9 +3,14 @@ package nats
 import (
 	"bytes"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -80,4 +85,183 @@ func TestDamagedInboundStreamsAreSetAside(t *testing.T) {
 			}
 		})
 	}
+}
+
+// filledFolder is a room whose files hold facts that wait, a dead letter, and the place
+// of a durable.
+func filledFolder(t *testing.T) (r *room, check func()) {
+	t.Helper()
+	r = newRoom(t)
+	r.account(20)
+	r.start()
+	r.follow(r.publisher())
+	durable := jetstream.ConsumerConfig{Durable: "crm", AckPolicy: jetstream.AckExplicitPolicy}
+	place := func() jetstream.Consumer {
+		c, err := r.conn.js.CreateOrUpdateConsumer(t.Context(), streamName, durable)
+		must(t, err)
+		return c
+	}
+	c := place()
+	for range 5 {
+		m, err := c.Next(jetstream.FetchMaxWait(patience))
+		must(t, err)
+		must(t, m.DoubleAck(t.Context()))
+	}
+	i := r.inbound()
+	for n := range 30 {
+		_, err := r.conn.js.Publish(t.Context(), factsSubject+".crm", []byte(strconv.Itoa(n)))
+		must(t, err)
+	}
+	must(t, i.Bury(t.Context(), 1, "no fact is given"))
+	r.stop()
+	return r, func() {
+		t.Helper()
+		defer r.stop()
+		for name, want := range map[string]uint64{factsStream: 30, deadStream: 1, streamName: 20} {
+			s, err := r.conn.js.Stream(t.Context(), name)
+			must(t, err)
+			if got := s.CachedInfo().State.Msgs; got != want {
+				t.Errorf("%s holds %d messages of %d", name, got, want)
+			}
+		}
+		info, err := place().Info(t.Context())
+		must(t, err)
+		if info.AckFloor.Consumer != 5 {
+			t.Errorf("the durable lost its place: %d messages are acknowledged", info.AckFloor.Consumer)
+		}
+		if _, err := os.Stat(filepath.Join(r.dir, "damaged")); err == nil {
+			t.Error("files were called damaged")
+		}
+	}
+}
+
+// filesOf lists what is in a folder, with its content.
+func filesOf(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	must(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			all[path] = ""
+			return err
+		}
+		content, err := os.ReadFile(path)
+		all[path] = string(content)
+		return err
+	}))
+	return all
+}
+
+// refusesToStart checks that the server does not start, names a file, and changes nothing.
+func (r *room) refusesToStart(parts ...string) {
+	r.t.Helper()
+	before := filesOf(r.t.(*testing.T), r.dir)
+	ended := make(chan error, 1)
+	go func() {
+		s, err := StartServer(ServerConfig{Dir: r.dir, Listen: "off", Key: []byte("a key of the test"), Log: quiet})
+		if err == nil {
+			s.Close()
+		}
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			r.t.Fatal("the server started")
+		}
+		for _, part := range parts {
+			if !strings.Contains(err.Error(), part) {
+				r.t.Errorf("%v does not say %q", err, part)
+			}
+		}
+		if strings.Contains(err.Error(), "\n") {
+			r.t.Errorf("not one sentence: %v", err)
+		}
+	case <-time.After(patience):
+		r.t.Fatal("the start is blocked")
+	}
+	if after := filesOf(r.t.(*testing.T), r.dir); !maps.Equal(before, after) {
+		r.t.Error("files were changed")
+	}
+}
+
+// Whatever keeps a file from being read: the server would delete the stream.
+func TestServerDoesNotStartWhenAFileCannotBeRead(t *testing.T) {
+	r, check := filledFolder(t)
+	obstacles := map[string]struct {
+		put  func(path string) error
+		says string
+	}{
+		"a folder":          {func(path string) error { return os.Mkdir(path, 0o700) }, "is a directory"},
+		"a pipe":            {func(path string) error { return syscall.Mkfifo(path, 0o600) }, "neither a file nor a folder"},
+		"a link to nothing": {func(path string) error { return os.Symlink("nothing", path) }, "no such file"},
+		"a link to itself":  {func(path string) error { return os.Symlink(filepath.Base(path), path) }, "too many levels of symbolic links"},
+		"a file that errs":  {func(path string) error { return os.Symlink("/proc/self/mem", path) }, "input/output error"},
+	}
+	var files []string
+	for path, content := range filesOf(t, newRepair(r.dir, quiet).streams) {
+		if content != "" {
+			files = append(files, path)
+		}
+	}
+	if len(files) < 20 {
+		t.Fatalf("the server left %q", files)
+	}
+	for _, path := range files {
+		for name, obstacle := range obstacles {
+			t.Run(filepath.Base(filepath.Dir(path))+"/"+filepath.Base(path)+" is "+name, func(t *testing.T) {
+				r.t = t
+				away := filepath.Join(t.TempDir(), "away")
+				must(t, os.Rename(path, away))
+				must(t, obstacle.put(path))
+				r.refusesToStart(path, obstacle.says)
+				must(t, os.Remove(path))
+				must(t, os.Rename(away, path))
+			})
+		}
+	}
+	r.t = t
+	r.start()
+	check()
+}
+
+func TestServerDoesNotStartWhenFoldersCannotBeRead(t *testing.T) {
+	r, check := filledFolder(t)
+	streams := newRepair(r.dir, quiet).streams
+	for _, folder := range []string{streams, filepath.Join(streams, factsStream), filepath.Join(streams, factsStream, "msgs"), filepath.Join(streams, streamName, "obs", "crm")} {
+		away := filepath.Join(t.TempDir(), "away")
+		must(t, os.Rename(folder, away))
+		must(t, os.Symlink(filepath.Base(folder), folder))
+		r.refusesToStart(folder)
+		must(t, os.Remove(folder))
+		must(t, os.Rename(away, folder))
+	}
+	r.start()
+	check()
+}
+
+// With fewer files than the server needs it would lose streams at random.
+func TestNothingIsLostWhenTooManyFilesAreOpen(t *testing.T) {
+	r, check := filledFolder(t)
+	var was syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was))
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was)
+	open, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	// Below what is open now, too: the files of the room are closed.
+	for more := -8; more < 80; more++ {
+		must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(max(4, len(open)+more)), Max: was.Max}))
+		s, err := StartServer(ServerConfig{Dir: r.dir, Listen: "off", Key: []byte("a key of the test"), Log: quiet})
+		must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was))
+		switch {
+		case err == nil && more < 32:
+			s.Close()
+			t.Errorf("it started with %d files to spare", more)
+		case err == nil:
+			s.Close()
+		case !strings.Contains(err.Error(), "too many open files"):
+			t.Error(err)
+		}
+	}
+	r.start()
+	check()
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,6 +39,8 @@ type ServerConfig struct {
 	AuthenticateSender func(token string) (sender Holder, ok bool)
 
 	Log *slog.Logger // nil means slog.Default()
+
+	free func(dir string) (int64, error) // bytes that are left on a folder's disk; nil asks the system
 }
 
 // Server is an embedded NATS server with JetStream.
@@ -47,6 +50,11 @@ type Server struct {
 	gate  *gate
 	asks  *Conn // the gate's connection
 	log   *slog.Logger
+
+	cfg     ServerConfig
+	limit   int64 // of what JetStream may store
+	end     chan struct{}
+	growing sync.WaitGroup
 }
 
 // StartServer starts the server and returns when it accepts connections. Its
@@ -58,18 +66,27 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	if cfg.free == nil {
+		cfg.free = free
+	}
 	opts, err := options(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot keep NATS's files in %s: %w", cfg.Dir, err)
 	}
 	if err := writable(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("cannot keep NATS's files in %s: %w", cfg.Dir, err)
 	}
 	repair := newRepair(cfg.Dir, cfg.Log)
+	if err := repair.prove(); err != nil {
+		return nil, fmt.Errorf("cannot start NATS: %w", err)
+	}
 	if err := repair.beforeStart(); err != nil {
 		return nil, fmt.Errorf("cannot look at NATS's files: %w", err)
 	}
-	s := &Server{guard: newGuard(cfg), log: cfg.Log}
+	s := &Server{guard: newGuard(cfg), log: cfg.Log, cfg: cfg, end: make(chan struct{})}
 	opts.CustomClientAuthentication = s.guard
 	if s.srv, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("start NATS: %w", err)
@@ -93,7 +110,66 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 		s.Close()
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
+	if err := s.grow(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("start NATS: cannot tell how much room there is: %w", err)
+	}
+	s.growing.Go(s.keepGrowing)
 	return s, nil
+}
+
+func free(dir string) (int64, error) {
+	var disk syscall.Statfs_t
+	err := syscall.Statfs(dir, &disk)
+	return int64(disk.Bavail) * int64(disk.Bsize), err
+}
+
+const (
+	growEvery = time.Second
+
+	// noLimit is the server's own limit. It would take that from what is free when it
+	// starts, and a change of it ends all connections. What holds is the account's.
+	noLimit = 1 << 60
+)
+
+// keepGrowing lets JetStream have what gets free on the disk. With a limit of what
+// was free at the start, on a disk that was full then, the streams of inbound facts,
+// which reserve their room, could not be made until konto is started again.
+func (s *Server) keepGrowing() {
+	failed := false
+	for {
+		select {
+		case <-s.end:
+			return
+		case <-time.After(growEvery):
+			if err := s.grow(); err != nil && !failed {
+				failed = true
+				s.log.Warn("NATS cannot be given more room", "error", err)
+			}
+		}
+	}
+}
+
+// grow raises JetStream's limit to what it holds and three quarters of what is
+// free, as much as it would take by itself. The rest is the log's: the limit is not
+// lowered, so all that JetStream stores counts against it.
+func (s *Server) grow() error {
+	left, err := s.cfg.free(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	now, err := s.srv.Jsz(nil)
+	if err != nil {
+		return err
+	}
+	limit := int64(now.Store) + left/4*3
+	if limit <= s.limit {
+		return nil
+	}
+	s.limit = limit
+	return s.srv.GlobalAccount().UpdateJetStreamLimits(map[string]server.JetStreamAccountLimits{"": {
+		MaxStore: limit, MaxMemory: -1, MaxStreams: -1, MaxConsumers: -1, MaxAckPending: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
+	}})
 }
 
 // open opens the gate, when nothing stands in the way of consumers' names.
@@ -120,6 +196,8 @@ func options(cfg ServerConfig) (*server.Options, error) {
 		// truth, and the publisher sends again what a power failure took.
 		JetStreamKey:    string(cfg.Key),
 		JetStreamCipher: server.AES,
+
+		JetStreamMaxStore: noLimit,
 		// Each account is a subject of its own: the cache of a thousand subjects
 		// would be filled and thrown away all the time (1 to 2 µs a message).
 		NoSublistCache: true,
@@ -151,17 +229,15 @@ func options(cfg ServerConfig) (*server.Options, error) {
 	return opts, nil
 }
 
-// writable makes the folder and proves that files can be made in it, so that
-// the answer is one sentence and not a fatal line in the server's log.
+// writable proves that files can be made and written in a folder, so that the
+// answer is one sentence and not a fatal line in the server's log.
 func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	probe, err := os.CreateTemp(dir, "probe-*")
 	if err != nil {
 		return err
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	_, err = probe.Write(make([]byte, 4096)) // a full disk has room for a name
+	return errors.Join(err, probe.Close(), os.Remove(probe.Name()))
 }
 
 // URL is where consumers connect, "" when it does not listen.
@@ -212,6 +288,8 @@ func (s *Server) Reserve(consumer string) error { return s.guard.reserve(consume
 
 // Close stops the server after its files are flushed.
 func (s *Server) Close() {
+	close(s.end)
+	s.growing.Wait()
 	if s.asks != nil {
 		s.asks.Close()
 	}

@@ -6,9 +6,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
@@ -76,5 +80,50 @@ func TestFilesHoldNoClearData(t *testing.T) {
 	}))
 	if files == 0 {
 		t.Fatal("the server left no files")
+	}
+}
+
+// JetStream's own limit is of what was free when it started, and streams of inbound
+// facts reserve their room.
+func TestRoomThatGetsFreeIsTakenWithoutARestart(t *testing.T) {
+	var left atomic.Int64
+	left.Store(100 << 20)
+	r := newRoom(t)
+	var err error
+	r.server, err = StartServer(ServerConfig{Dir: r.dir, Listen: "off", Key: []byte("a key of the test"), Log: quiet,
+		free: func(string) (int64, error) { return left.Load(), nil }})
+	must(t, err)
+	r.conn, err = r.server.Dial()
+	must(t, err)
+	i := NewInbound(r.conn, nil, quiet)
+	s := i.Subscriber()
+	t.Cleanup(func() { must(t, s.Close()) })
+	messages, err := s.Subscribe(t.Context(), FactsSubject)
+	must(t, err)
+	eventually(t, func() bool {
+		return strings.Contains(s.Trouble(), "has no room for the stream "+deadStream+", which reserves 128 MiB")
+	})
+	r.conn.nc.SetDisconnectErrHandler(func(*natsgo.Conn, error) { t.Error("the connection was ended") })
+	left.Store(2 << 30)
+	eventually(t, func() bool { return s.Trouble() == "" })
+	eventually(t, func() bool {
+		_, err := r.conn.js.Publish(t.Context(), factsSubject, []byte("{}"))
+		return err == nil
+	})
+	if m := next(t, messages); string(m.Payload) != "{}" {
+		t.Errorf("got %s", m.Payload)
+	} else {
+		m.Ack()
+	}
+	r.conn.nc.SetDisconnectErrHandler(nil)
+}
+
+// eventually waits until what other goroutines do comes about.
+func eventually(t *testing.T, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come about")
+		}
 	}
 }

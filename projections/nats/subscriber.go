@@ -9,6 +9,8 @@ import (
 
 	watermill "github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/projections"
 )
 
 const (
@@ -68,6 +70,8 @@ type Subscriber struct {
 	end    chan struct{}
 	ending sync.Once
 	loops  sync.WaitGroup
+
+	trouble projections.Trouble
 }
 
 var _ watermill.Subscriber = (*Subscriber)(nil)
@@ -112,19 +116,19 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
-// persist consumes until ctx ends. An outage is logged once.
+// Trouble tells why it waits for NATS, "" when it does not.
+func (s *Subscriber) Trouble() string { return s.trouble.Text() }
+
+// persist consumes until ctx ends. An outage is logged once for each reason.
 func (s *Subscriber) persist(ctx context.Context, subject string, out chan<- *watermill.Message) {
-	away := false
 	for ctx.Err() == nil {
 		err := s.consume(ctx, subject, out, func() {
-			if away {
+			if s.trouble.Set(nil) {
 				s.cfg.Log.Info("consuming from NATS again", "consumer", s.cfg.Durable)
 			}
-			away = false
 		})
-		if err != nil && ctx.Err() == nil && !away {
+		if err != nil && ctx.Err() == nil && s.trouble.Set(err) {
 			s.cfg.Log.Warn("consumer waits for NATS", "consumer", s.cfg.Durable, "error", err)
-			away = true
 		}
 		select {
 		case <-ctx.Done():
