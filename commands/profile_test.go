@@ -147,7 +147,28 @@ func TestProfileValues(t *testing.T) {
 		{"/vatNumber", "SE5", "", CodeInvalidFormat},
 		{"/vatNumber", "559999999901", "", CodeInvalidFormat},
 		{"/vatNumber", "SE" + strings.Repeat("1", 19), "", CodeInvalidFormat},
-		{"/vatNumber", "SE-559999999901", "", CodeInvalidFormat},
+		{"/vatNumber", "SE-559999999901", "SE559999999901", ""},
+		{"/vatNumber", "BE 0123.456.789", "BE0123456789", ""},
+		{"/vatNumber", "be\u00a00123\u2011456\u2013789\u200e", "BE0123456789", ""},
+		{"/vatNumber", "ATU 12345678", "ATU12345678", ""},
+		{"/vatNumber", "FR XX 123 456 789", "FRXX123456789", ""},
+		{"/vatNumber", "ES-X1234567R", "ESX1234567R", ""},
+		{"/vatNumber", "IE1234567WA", "IE1234567WA", ""},
+		{"/vatNumber", "IE1+23456A", "IE1+23456A", ""},
+		{"/vatNumber", "ie1*23456a", "IE1*23456A", ""},
+		{"/vatNumber", "NL 0000.99998.B57", "NL000099998B57", ""},
+		{"/vatNumber", "NL+123456789*", "NL+123456789*", ""},
+		{"/vatNumber", "EL 123456789", "EL123456789", ""},
+		{"/vatNumber", "GR 123456789", "EL123456789", ""},
+		{"/vatNumber", "XI 123 4567 89", "XI123456789", ""},
+		{"/vatNumber", "CHE-123.456.789 MWST", "CHE123456789", ""},
+		{"/vatNumber", "CHE-123.456.789 TVA", "CHE123456789", ""},
+		{"/vatNumber", "che 123 456 789 iva", "CHE123456789", ""},
+		{"/vatNumber", "CHE-123.456.789", "CHE123456789", ""},
+		{"/vatNumber", "NO 923 456 783 MVA", "NO923456783MVA", ""},
+		{"/vatNumber", "DE1+23456A", "", CodeInvalidFormat},
+		{"/vatNumber", "\u017fE559999999901", "", CodeInvalidFormat},
+		{"/vatNumber", "SE 5599/9999", "", CodeInvalidFormat},
 
 		{"/phoneNumber", "+46700000000", "+46700000000", ""},
 		{"/phoneNumber", "0734567890", "+46734567890", ""},
@@ -155,6 +176,12 @@ func TestProfileValues(t *testing.T) {
 		{"/phoneNumber", "070-123 45 67", "+46701234567", ""},
 		{"/phoneNumber", "0046 (0)70 123 45 67", "+46701234567", ""},
 		{"/phoneNumber", "+358 40 1234567", "+358401234567", ""},
+		{"/phoneNumber", "070\u2011123\u00a045\u201367", "+46701234567", ""},
+		{"/phoneNumber", "\u202d+46 70-123 45 67\u202c", "+46701234567", ""},
+		{"/phoneNumber", "\u200e070\u2212123\u202f45\u200967\ufeff", "+46701234567", ""},
+		{"/phoneNumber", "\uff0b\uff14\uff16\uff170\u30001234567", "+46701234567", ""},
+		{"/phoneNumber", "\u200b", "", CodeEmpty},
+		{"/phoneNumber", "070\u20281234567", "", CodeInvalidFormat},
 		{"/phoneNumber", "+46 70 12", "", CodeInvalidValue},
 		{"/phoneNumber", "+4670000000000", "", CodeInvalidValue},
 		{"/phoneNumber", "+999123456789", "", CodeInvalidFormat},
@@ -269,6 +296,38 @@ func TestTheNumberThatTheAccountHasIsTaken(t *testing.T) {
 		c.profile(&u, events.Profile{PhoneNumber: tt.present}, false)
 		if u.PhoneNumber.To != tt.want || (len(c.wrong) == 0) != (tt.want != "") {
 			t.Errorf("%s beside %s: %q, %+v", tt.sent, tt.present, u.PhoneNumber.To, c.wrong)
+		}
+	}
+}
+
+func TestTextsThatShowNothingAreEmpty(t *testing.T) {
+	for _, nothing := range []string{
+		" ", "\u00a0", "\u3000", "\u1680", "\u200b", "\u200c", "\u200d", "\u200e", "\u202e", "\u2060", "\u2063", "\u2066", "\ufeff", "\u00ad",
+		"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", "\u180b", "\u180e", "\ufe0f", "\U000e0020\U000e007f", "\U000e0100", "\u0301", "\u20dd",
+		"\u034f", "\u17b4", "\u2065", "\ufff9", "\uffff", "\ufffc", "\U0001d159", "\U0001d173", "\x00", "\x1b", "\u0085", "\u2028",
+		" \u200b \u3164\u0301 ",
+	} {
+		if _, wrong := text(nothing); wrong == nil || wrong.code != CodeEmpty {
+			t.Errorf("%+q: %+v", nothing, wrong)
+		}
+	}
+	for _, shown := range []string{"a", "é", "e\u0301", "王", "김", "ก็", "😀", "❤\ufe0f", "👩\u200d🚀", "🏴\U000e0067\U000e0062\U000e007f", ".", "\ue000", "Anna\u00a0Ek", "نام\u200c"} {
+		if got, wrong := text(shown); wrong != nil || got != shown {
+			t.Errorf("%+q: %+q, %+v", shown, got, wrong)
+		}
+	}
+}
+
+func TestNoPartOfANameShowsNothing(t *testing.T) {
+	for _, tt := range []struct{ name, first, last string }{
+		{"Anna Maria Ek", "Anna Maria", "Ek"},
+		{"Anna", "Anna", ""},
+		{"Anna \u200b", "Anna \u200b", ""},
+		{"\u3164 Ek", "\u3164 Ek", ""},
+	} {
+		u := Update{Name: events.Set(tt.name)}
+		if wrong := u.check(events.Profile{}); len(wrong) > 0 || u.Profile.FirstName.To != tt.first || u.Profile.LastName.To != tt.last {
+			t.Errorf("%+q: %+q, %+q, %+v", tt.name, u.Profile.FirstName.To, u.Profile.LastName.To, wrong)
 		}
 	}
 }
