@@ -1,7 +1,11 @@
 package commands
 
 import (
+	"archive/zip"
+	"os/exec"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,6 +103,7 @@ func TestProfileValues(t *testing.T) {
 
 		{"/countryCode", "se", "SE", ""},
 		{"/countryCode", "AX", "AX", ""},
+		{"/countryCode", "\u017fe", "", CodeInvalidValue}, // whose upper case is SE
 		{"/countryCode", "SWE", "", CodeInvalidValue},
 		{"/countryCode", "752", "", CodeInvalidValue},
 		{"/countryCode", "EU", "", CodeInvalidValue},
@@ -126,6 +131,10 @@ func TestProfileValues(t *testing.T) {
 
 		{"/currencyCode", "sek", "SEK", ""},
 		{"/currencyCode", "EUR", "EUR", ""},
+		{"/currencyCode", "mru", "MRU", ""},
+		{"/currencyCode", "\u017fek", "", CodeInvalidValue},
+		{"/currencyCode", "XAU", "", CodeInvalidValue},
+		{"/currencyCode", "XDR", "", CodeInvalidValue},
 		{"/currencyCode", "kr", "", CodeInvalidValue},
 		{"/currencyCode", "ABC", "", CodeInvalidValue},
 		{"/currencyCode", "XXX", "", CodeInvalidValue},
@@ -133,6 +142,18 @@ func TestProfileValues(t *testing.T) {
 
 		{"/timeZone", "Europe/Berlin", "Europe/Berlin", ""},
 		{"/timeZone", "UTC", "UTC", ""},
+		{"/timeZone", "Asia/Calcutta", "Asia/Calcutta", ""},
+		{"/timeZone", "US/Pacific", "US/Pacific", ""},
+		{"/timeZone", "Etc/GMT+1", "Etc/GMT+1", ""},
+		{"/timeZone", "europe/berlin", "", CodeInvalidValue},
+		{"/timeZone", "./localtime", "", CodeInvalidValue},
+		{"/timeZone", "Europe//Stockholm", "", CodeInvalidValue},
+		{"/timeZone", "Europe/./Stockholm", "", CodeInvalidValue},
+		{"/timeZone", "Europe/Stockholm/", "", CodeInvalidValue},
+		{"/timeZone", "Europe/Stockholm\u200b", "", CodeInvalidValue},
+		{"/timeZone", "America", "", CodeInvalidValue},
+		{"/timeZone", "Factory", "", CodeInvalidValue},
+		{"/timeZone", "zone.tab", "", CodeInvalidValue},
 		{"/timeZone", "Europe/Atlantis", "", CodeInvalidValue},
 		{"/timeZone", "Local", "", CodeInvalidValue},
 		{"/timeZone", "localtime", "", CodeInvalidValue},
@@ -298,6 +319,56 @@ func TestTheNumberThatTheAccountHasIsTaken(t *testing.T) {
 			t.Errorf("%s beside %s: %q, %+v", tt.sent, tt.present, u.PhoneNumber.To, c.wrong)
 		}
 	}
+}
+
+// The table of currencies is held against what ISO 4217 has in use, and what it had.
+func TestCurrenciesAreThoseInUse(t *testing.T) {
+	inUse := strings.Fields(`AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF
+		CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD
+		HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD
+		MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR
+		SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS
+		VED VES VND VUV WST XAD XAF XCD XCG XOF XPF YER ZAR ZMW ZWG`)
+	var taken []string
+	for n := range 26 * 26 * 26 {
+		code := string([]byte{byte('A' + n/676), byte('A' + n/26%26), byte('A' + n%26)})
+		if _, wrong := currencyCode(code); wrong == nil {
+			taken = append(taken, code)
+		}
+	}
+	if !slices.Equal(taken, inUse) {
+		t.Errorf("%d are taken, %d are in use: %v", len(taken), len(inUse), taken)
+	}
+}
+
+// Go's own list is in its source tree, as the archive that time/tzdata embeds.
+func TestTimeZonesAreThoseOfGo(t *testing.T) {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := zip.OpenReader(filepath.Join(strings.TrimSpace(string(root)), "lib", "time", "zoneinfo.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	var names []string
+	for _, f := range archive.File {
+		if !strings.HasSuffix(f.Name, "/") && f.Name != "Factory" {
+			names = append(names, f.Name+"\n")
+		}
+	}
+	slices.Sort(names)
+	want := strings.Join(names, "")
+	if zoneNames == want {
+		return
+	}
+	for line := range strings.Lines(want) {
+		if !strings.Contains("\n"+zoneNames, "\n"+line) {
+			t.Errorf("zones.txt lacks %s", line)
+		}
+	}
+	t.Error("zones.txt is not Go's list, in the order of its bytes")
 }
 
 func TestTextsThatShowNothingAreEmpty(t *testing.T) {
