@@ -21,6 +21,8 @@ type Open struct {
 	Facts         events.FactsRecorded  // what other systems know of it already
 	// FormatsDecided is Update's.
 	FormatsDecided bool
+
+	now time.Time
 }
 
 // Update changes profile fields and the email address, all in one append.
@@ -39,8 +41,8 @@ type Update struct {
 	// (Payway's atomic=false).
 	Partial bool
 	// FormatsDecided: the contract's own formats have decided what is valid
-	// (Payway). Swedish numbers are then not held against their check digit,
-	// and a phone number that cannot be normalised is kept as given.
+	// (Payway). Swedish numbers are then held against the calendar alone, and a
+	// phone number that cannot be normalised is kept as given.
 	FormatsDecided bool
 	// AdministratorEmail allows changing an administrator's address.
 	AdministratorEmail bool
@@ -50,6 +52,7 @@ type Update struct {
 	// IfMatch lists the versions at which the update may happen; nil: any.
 	IfMatch []uint64
 
+	now    time.Time
 	ticket ticket // with VerifyEmail
 }
 

@@ -1,10 +1,14 @@
 package commands
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"regexp"
 	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
@@ -38,17 +42,24 @@ func (o Open) WithDefaults() Open {
 	return o
 }
 
-// Check returns the *Invalid that Do would, if any. It is for callers who have
-// something costly to do before, such as hashing a password.
-func (o Open) Check() error {
+// Check returns the *Invalid that Do would at that time, if any. It is for callers
+// who have something costly to do before, such as hashing a password.
+func (o Open) Check(now time.Time) error {
+	o.now = now
 	_, err := decideOpen(events.Account{}, o)
 	return err
+}
+
+// prepare tells the command what time it is.
+func (o Open) prepare(_ context.Context, h *Accounts, _ ulid.ULID) (Command, error) {
+	o.now = h.now()
+	return o, nil
 }
 
 // decideOpen opens an account unless its stream exists already: then the
 // answer is *VersionMismatch, also when the account was erased since.
 func decideOpen(state events.Account, o Open) (decision, error) {
-	var c checker
+	c := checker{now: o.now}
 	c.required("/email", &o.Email, emailAddress)
 	c.required("/paywayId", &o.PaywayID, paywayIDForm)
 	c.profile(&o.Profile, events.Profile{}, o.FormatsDecided)

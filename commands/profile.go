@@ -25,9 +25,9 @@ func (c *checker) profile(u *events.ProfileUpdated, p events.Profile, formatsDec
 	if home == "" {
 		home = defaultCountry
 	}
-	phone, person, company := phoneNumber(home), socialSecurityNumber, companyRegistrationNumber
+	phone, person, company := phoneNumber(home), socialSecurityNumber(c.now), companyRegistrationNumber(c.now)
 	if formatsDecided {
-		phone, person, company = phoneNumberIfReadable(home), nil, nil
+		phone, person, company = phoneNumberIfReadable(home), decidedNumber(c.now), decidedNumber(c.now)
 	}
 	if strings.HasPrefix(p.PhoneNumber, "+") { // else the country decides how it is read
 		phone = unless(p.PhoneNumber, phone)
@@ -37,7 +37,7 @@ func (c *checker) profile(u *events.ProfileUpdated, p events.Profile, formatsDec
 	c.field("/companyName", &u.CompanyName, nil)
 	c.field("/alias", &u.Alias, nil)
 	c.field("/accountOrigin", &u.AccountOrigin, nil)
-	c.field("/birthDate", &u.BirthDate, date)
+	c.field("/birthDate", &u.BirthDate, birthDate(c.now))
 	c.field("/phoneNumber", &u.PhoneNumber, phone)
 	c.field("/languageCode", &u.LanguageCode, unless(p.LanguageCode, languageTag))
 	c.field("/currencyCode", &u.CurrencyCode, currencyCode)

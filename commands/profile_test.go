@@ -8,9 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"konto/events"
 )
+
+// today is when these tests take place.
+var today = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
 // field finds the change behind a JSON pointer such as /address/street.
 func field(u *events.ProfileUpdated, pointer string) *events.Change[string] {
@@ -66,7 +70,7 @@ func TestEveryTextFieldIsChecked(t *testing.T) {
 			for _, formatsDecided := range []bool{false, true} {
 				var u events.ProfileUpdated
 				*field(&u, pointer) = events.Set(value)
-				var c checker
+				c := checker{now: today}
 				c.profile(&u, events.Profile{}, formatsDecided)
 				if len(c.wrong) != 1 || c.wrong[0].Field != pointer || c.wrong[0].Code != code {
 					t.Errorf("%s: %+v, want one %s", pointer, c.wrong, code)
@@ -78,7 +82,7 @@ func TestEveryTextFieldIsChecked(t *testing.T) {
 		}
 		var u events.ProfileUpdated
 		*field(&u, pointer) = events.Clear[string]()
-		var c checker
+		c := checker{now: today}
 		c.profile(&u, events.Profile{}, false)
 		if len(c.wrong) != 0 || !field(&u, pointer).Made {
 			t.Errorf("%s: clearing gives %+v", pointer, c.wrong)
@@ -120,6 +124,14 @@ func TestProfileValues(t *testing.T) {
 		{"/birthDate", "2023-02-29", "", CodeInvalidFormat},
 		{"/birthDate", "1985-5-7", "", CodeInvalidFormat},
 		{"/birthDate", "07-05-1985", "", CodeInvalidFormat},
+		{"/birthDate", "1850-01-01", "1850-01-01", ""},
+		{"/birthDate", "1849-12-31", "", CodeInvalidValue},
+		{"/birthDate", "0000-01-01", "", CodeInvalidValue},
+		{"/birthDate", "0085-05-07", "", CodeInvalidValue},
+		{"/birthDate", "2026-11-30", "2026-11-30", ""},
+		{"/birthDate", "2026-12-01", "2026-12-01", ""}, // it has begun where days begin first
+		{"/birthDate", "2026-12-02", "", CodeInvalidValue},
+		{"/birthDate", "2999-01-01", "", CodeInvalidValue},
 
 		{"/languageCode", "sv", "sv", ""},
 		{"/languageCode", "no", "no", ""},
@@ -214,6 +226,7 @@ func TestProfileValues(t *testing.T) {
 		{"/socialSecurityNumber", "8112189876", "811218-9876", ""},
 		{"/socialSecurityNumber", "8112189875", "", CodeInvalidValue},
 		{"/socialSecurityNumber", "165560360793", "", CodeInvalidValue}, // an organisation's
+		{"/socialSecurityNumber", "121212+1212", "191212121212", ""},
 		{"/companyRegistrationNumber", "556036-0793", "556036-0793", ""},
 		{"/companyRegistrationNumber", "165560360793", "556036-0793", ""},
 		{"/companyRegistrationNumber", "1234567-8", "1234567-8", ""},
@@ -225,7 +238,7 @@ func TestProfileValues(t *testing.T) {
 			var u events.ProfileUpdated
 			change := field(&u, tt.field)
 			*change = events.Set(tt.value)
-			var c checker
+			c := checker{now: today}
 			c.profile(&u, events.Profile{}, false)
 			if tt.code == "" {
 				if len(c.wrong) != 0 || change.To != tt.want {
@@ -252,12 +265,14 @@ func TestDecidedFormatsAreKept(t *testing.T) {
 		{"/socialSecurityNumber", "198112189870", "198112189870"},
 		{"/socialSecurityNumber", "999999-9999", "999999-9999"},
 		{"/companyRegistrationNumber", "1234567-8", "1234567-8"},
-		{"/companyRegistrationNumber", "000000-0000", "000000-0000"},
+		{"/socialSecurityNumber", "191212121212", "191212121212"},
+		{"/socialSecurityNumber", "261215-1234", "192612151234"}, // of somebody who turns 100 this year
+		{"/companyRegistrationNumber", "123456-7890", "123456-7890"},
 	}
 	for _, tt := range tests {
 		var u events.ProfileUpdated
 		*field(&u, tt.field) = events.Set(tt.value)
-		var c checker
+		c := checker{now: today}
 		c.profile(&u, events.Profile{}, true)
 		if got := field(&u, tt.field).To; len(c.wrong) != 0 || got != tt.want {
 			t.Errorf("%s %s: got %q, %+v; want %q", tt.field, tt.value, got, c.wrong, tt.want)
@@ -279,7 +294,7 @@ func TestPhoneNumberIsReadInTheAccountsCountry(t *testing.T) {
 	}
 	for _, tt := range tests {
 		u := events.ProfileUpdated{CountryCode: tt.change, PhoneNumber: events.Set("0401234567")}
-		var c checker
+		c := checker{now: today}
 		c.profile(&u, events.Profile{CountryCode: tt.present}, false)
 		if u.PhoneNumber.To != tt.want {
 			t.Errorf("%s: got %q, %+v; want %q", tt.name, u.PhoneNumber.To, c.wrong, tt.want)
@@ -313,7 +328,7 @@ func TestTheNumberThatTheAccountHasIsTaken(t *testing.T) {
 		{"0401234567", "0401234567", "+46401234567"},
 	} {
 		u := events.ProfileUpdated{PhoneNumber: events.Set(tt.sent)}
-		var c checker
+		c := checker{now: today}
 		c.profile(&u, events.Profile{PhoneNumber: tt.present}, false)
 		if u.PhoneNumber.To != tt.want || (len(c.wrong) == 0) != (tt.want != "") {
 			t.Errorf("%s beside %s: %q, %+v", tt.sent, tt.present, u.PhoneNumber.To, c.wrong)

@@ -61,13 +61,19 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 	return d, nil
 }
 
-// prepare makes the ticket that an update to be verified needs.
+// prepare tells the update what time it is, and makes the ticket that an update
+// to be verified needs. Most updates need neither, and are not copied.
 func (u *Update) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Command, err error) {
-	if !u.VerifyEmail || !u.Email.Made {
+	p, verified := &u.Profile, u.VerifyEmail && u.Email.Made
+	dated := p.BirthDate.Made || p.SocialSecurityNumber.Made || p.CompanyRegistrationNumber.Made || p.RegistrationIdentifier.Made
+	if !dated && !verified {
 		return u, nil
 	}
 	prepared := *u
-	prepared.ticket, err = h.newTicket(ctx, id, u.Email.To)
+	prepared.now = h.now()
+	if verified {
+		prepared.ticket, err = h.newTicket(ctx, id, u.Email.To)
+	}
 	return &prepared, err
 }
 
@@ -77,7 +83,7 @@ func (u *Update) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Comm
 func (u *Update) check(p events.Profile) []FieldError {
 	// Clipped: appending must not write into the caller's array, because the
 	// command may be decided again.
-	c := checker{wrong: slices.Clip(u.Rejected)}
+	c := checker{now: u.now, wrong: slices.Clip(u.Rejected)}
 	address := emailAddress
 	if u.VerifyEmail {
 		address = mailAddress

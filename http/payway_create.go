@@ -41,7 +41,7 @@ func (x *exchange) postAccount() error {
 	// What is wrong is told before the password is hashed, which costs far more
 	// than all the rest. Whether the address is taken cannot be: when this is a
 	// request sent again, it was taken by the first.
-	if err := account.Check(); err != nil {
+	if err := account.Check(x.at); err != nil {
 		return err
 	}
 	if account.PasswordHash, err = commands.HashPassword(x.r.Context(), p.password.To); err != nil {

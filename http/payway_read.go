@@ -3,6 +3,7 @@ package http
 import (
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"konto/commands"
@@ -13,19 +14,24 @@ import (
 type selector struct {
 	name  string
 	check format
-	claim func(value string) events.Claim
+	claim func(value string, now time.Time) events.Claim
 }
 
 var selectors = []selector{
-	{"id", paywayID, events.PaywayIDClaim},
-	{"email", anyEmail, events.EmailClaim},
-	{"social_security_number", paywaySocialSecurityNumber, events.SocialSecurityNumberClaim},
-	{"customer_number", present, events.CustomerNumberClaim},
+	{"id", paywayID, always(events.PaywayIDClaim)},
+	{"email", anyEmail, always(events.EmailClaim)},
+	{"social_security_number", paywaySocialSecurityNumber, commands.SocialSecurityNumberClaim},
+	{"customer_number", present, always(events.CustomerNumberClaim)},
+}
+
+// always is a claim that the time does not change.
+func always(claim func(value string) events.Claim) func(string, time.Time) events.Claim {
+	return func(value string, _ time.Time) events.Claim { return claim(value) }
 }
 
 // getPaywayAccount is GET /external/api/v1/accounts.
 func (x *exchange) getPaywayAccount() error {
-	claim, err := selected(x.r.URL.RawQuery)
+	claim, err := selected(x.r.URL.RawQuery, x.at)
 	if err != nil {
 		return err
 	}
@@ -40,9 +46,9 @@ func (x *exchange) getPaywayAccount() error {
 	return x.answerRead(a.Version, func() any { return newPaywayAccount(&a) })
 }
 
-// selected reads which account a query asks for. Its error is a *rejection,
+// selected reads which account a query asks for at a point in time. Its error is a *rejection,
 // which lists what is wrong in the order of the query.
-func selected(query string) (claim events.Claim, err error) {
+func selected(query string, now time.Time) (claim events.Claim, err error) {
 	var wrong []commands.FieldError
 	reject := func(field, code, detail string) {
 		wrong = append(wrong, commands.FieldError{Field: field, Code: code, Detail: detail})
@@ -72,7 +78,7 @@ func selected(query string) (claim events.Claim, err error) {
 			if code, detail := s.check(value); code != "" {
 				reject(field, code, detail)
 			}
-			claim = s.claim(value)
+			claim = s.claim(value, now)
 		}
 	}
 	if given == 0 && len(wrong) == 0 {
