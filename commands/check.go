@@ -23,18 +23,6 @@ func (c *checker) reject(field string, f *fault) {
 	c.wrong = append(c.wrong, FieldError{Field: field, Code: f.code, Detail: f.detail})
 }
 
-// unless spares a rule the value that the account has already: a form sends all
-// its fields again, and the costly rules take 23 µs (phone) and 1 µs (language)
-// of an update, or read a file (time zone).
-func unless(had string, own rule) rule {
-	return func(value string) (string, *fault) {
-		if value == had {
-			return value, nil
-		}
-		return own(value)
-	}
-}
-
 // field checks one change, by the rule for all text and then its own, if any.
 // A change that clears is always fine here: whether a field may be cleared is
 // for the contracts to decide. A wrong change is dropped.

@@ -35,8 +35,12 @@ type Update struct {
 	// a person's first and last name, parted at the last space.
 	Name events.Change[string]
 	// Rejected is what the contract already found wrong; decide adds to it, so
-	// that the caller learns of every wrong field at once.
+	// that the caller learns of every wrong field at once. What it says of a value
+	// that is in the update does not count if the account has that value already.
 	Rejected []FieldError
+	// AddressNeeds names the members of the address, by pointer, without which
+	// none of it changes: when one of them is wrong, a partial update leaves all out.
+	AddressNeeds []string
 	// Partial stores the accepted fields even if others are rejected
 	// (Payway's atomic=false).
 	Partial bool

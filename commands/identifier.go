@@ -9,8 +9,8 @@ import (
 var foreignIdentifier = regexp.MustCompile(`^[A-Z0-9][A-Z0-9 ./-]{0,31}$`)
 
 // identifier checks HostUp's registration identifier and derives its type.
-// home is the account's country and kind its type.
-func (c *checker) identifier(change *events.Change[events.RegistrationIdentifier], home, kind string) {
+// present is the account's own, home the account's country and kind its type.
+func (c *checker) identifier(change *events.Change[events.RegistrationIdentifier], present events.RegistrationIdentifier, home, kind string) {
 	given, before := change.To, len(c.wrong)
 	if given == (events.RegistrationIdentifier{}) {
 		return
@@ -18,6 +18,10 @@ func (c *checker) identifier(change *events.Change[events.RegistrationIdentifier
 	value, issuer := events.Set(given.Value), events.Set(given.CountryCode)
 	if issuer.To == "" {
 		issuer.To = home
+	}
+	if value.To == present.Value && issuer.To == present.CountryCode {
+		*change = events.Change[events.RegistrationIdentifier]{} // its type is not derived anew either
+		return
 	}
 	c.requiredIfMade("/registrationIdentifier/value", &value, nil)
 	c.field("/registrationIdentifier/countryCode", &issuer, country)

@@ -318,24 +318,6 @@ func TestCountriesAreThoseOfISO3166(t *testing.T) {
 	}
 }
 
-// A form sends all its fields again: what the account has is not judged anew,
-// whatever let it in. Without a country's code a number depends on the country.
-func TestTheNumberThatTheAccountHasIsTaken(t *testing.T) {
-	for _, tt := range []struct{ present, sent, want string }{
-		{"+46701234567", " +46701234567 ", "+46701234567"},
-		{"+4670000", "+4670000", "+4670000"}, // let in by a contract whose format decided
-		{"+4670000", "+4670001", ""},
-		{"0401234567", "0401234567", "+46401234567"},
-	} {
-		u := events.ProfileUpdated{PhoneNumber: events.Set(tt.sent)}
-		c := checker{now: today}
-		c.profile(&u, events.Profile{PhoneNumber: tt.present}, false)
-		if u.PhoneNumber.To != tt.want || (len(c.wrong) == 0) != (tt.want != "") {
-			t.Errorf("%s beside %s: %q, %+v", tt.sent, tt.present, u.PhoneNumber.To, c.wrong)
-		}
-	}
-}
-
 // The table of currencies is held against what ISO 4217 has in use, and what it had.
 func TestCurrenciesAreThoseInUse(t *testing.T) {
 	inUse := strings.Fields(`AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF
@@ -412,7 +394,7 @@ func TestNoPartOfANameShowsNothing(t *testing.T) {
 		{"\u3164 Ek", "\u3164 Ek", ""},
 	} {
 		u := Update{Name: events.Set(tt.name)}
-		if wrong := u.check(events.Profile{}); len(wrong) > 0 || u.Profile.FirstName.To != tt.first || u.Profile.LastName.To != tt.last {
+		if wrong := u.check(&events.Account{}); len(wrong) > 0 || u.Profile.FirstName.To != tt.first || u.Profile.LastName.To != tt.last {
 			t.Errorf("%+q: %+q, %+q, %+v", tt.name, u.Profile.FirstName.To, u.Profile.LastName.To, wrong)
 		}
 	}

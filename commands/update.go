@@ -13,7 +13,7 @@ import (
 // with the request, whether the account exists, whether the caller may, whether
 // it is at the caller's version. Then it reduces the update to what really changes.
 func decideUpdate(state events.Account, u Update) (decision, error) {
-	wrong := u.check(state.Profile)
+	wrong := u.check(&state)
 	if len(wrong) > 0 && !u.Partial {
 		return decision{}, &Invalid{Fields: wrong}
 	}
@@ -80,21 +80,57 @@ func (u *Update) prepare(ctx context.Context, h *Accounts, id ulid.ULID) (_ Comm
 // check brings the update's values into their stored form and returns
 // everything that is wrong, the contract's own findings first. A change that is
 // wrong is dropped, which leaves the rest to a partial update.
-func (u *Update) check(p events.Profile) []FieldError {
-	// Clipped: appending must not write into the caller's array, because the
-	// command may be decided again.
-	c := checker{now: u.now, wrong: slices.Clip(u.Rejected)}
+//
+// What the account has already is taken out before anything is judged: a form
+// sends all its fields back, and an old value may break a newer rule, or the
+// rule of another contract than the one that set it.
+func (u *Update) check(state *events.Account) []FieldError {
+	c := checker{now: u.now, wrong: u.dropUnchanged(state)}
 	address := emailAddress
 	if u.VerifyEmail {
 		address = mailAddress
 	}
-	c.requiredIfMade("/email", &u.Email, address)
+	if u.Email.To == "" || u.Email.To != state.Email {
+		c.requiredIfMade("/email", &u.Email, address)
+	}
 	c.requiredIfMade("/name", &u.Name, nil)
-	c.profile(&u.Profile, p, u.FormatsDecided)
+	c.profile(&u.Profile, state.Profile, u.FormatsDecided)
 	if u.Name.Made {
-		setName(&u.Profile, u.Name.To, changed(u.Profile.AccountType, p.AccountType))
+		setName(&u.Profile, u.Name.To, changed(u.Profile.AccountType, state.Profile.AccountType))
+	}
+	if slices.ContainsFunc(c.wrong, func(f FieldError) bool { return slices.Contains(u.AddressNeeds, f.Field) }) {
+		u.Profile.Address = events.AddressUpdated{}
 	}
 	return c.wrong
+}
+
+// dropUnchanged takes the changes out of the update that would leave the account
+// as it is. It returns the contract's findings without those about such values,
+// and takes out the values that the others are about.
+//
+// An unchanged address stays in the update: it makes no event, but tells that
+// the caller wants the address as it is.
+func (u *Update) dropUnchanged(state *events.Account) (wrong []FieldError) {
+	sent := u.Profile
+	u.Profile = u.Profile.Reduced(state.Profile)
+	if u.Name.To != "" && u.Name.To == Name(&state.Profile) {
+		u.Name = events.Change[string]{}
+	}
+	for _, f := range u.Rejected {
+		change := u.Profile.Change(f.Field)
+		unchanged := change != nil && sent.Change(f.Field).Made && !change.Made
+		if f.Field == fieldEmail {
+			change, unchanged = &u.Email, u.Email.To != "" && u.Email.To == state.Email
+		}
+		if unchanged && f.Code != CodeDuplicateField {
+			continue
+		}
+		if change != nil {
+			*change = events.Change[string]{}
+		}
+		wrong = append(wrong, f)
+	}
+	return wrong
 }
 
 // rejecting is the partial update without a field that turned out to be taken.

@@ -35,6 +35,9 @@ func (x *exchange) postAccount() error {
 	if err != nil {
 		return err
 	}
+	if len(p.wrong) > 0 {
+		return &rejection{p.wrong}
+	}
 	account := commands.Open{
 		Email: p.update.Email.To, PaywayID: commands.NewPaywayID(), Profile: p.update.Profile, FormatsDecided: true,
 	}.WithDefaults()
