@@ -60,6 +60,7 @@ func TestEveryTextFieldIsChecked(t *testing.T) {
 	wrong := map[string]string{
 		"a\x00b":                         CodeInvalidFormat,
 		"a\nb":                           CodeInvalidFormat,
+		"a\u2028b":                       CodeInvalidFormat,
 		"\xff":                           CodeInvalidFormat,
 		" \t ":                           CodeEmpty,
 		strings.Repeat("å", 1025):        CodeTooLong,

@@ -62,7 +62,7 @@ func TestSwedishNumbersThatNobodyHas(t *testing.T) {
 		"000229+1234", // nor was 1900
 		"850291-3412", // a co-ordination number's 31 February
 		"701092-1234", "700092-1234", "701360-1234", "700001-1234", "701000-1234", "701059-1234", "701032-1234",
-		"190002290000", "198502313412", "202712311234", "299901011234", "178112189876", "168112189876", "008112189876",
+		"190002291235", "198502313417", "202612151239", "299901011234", "178112189876", "168112189876", "008112189876",
 		"20121212+1212", // who has a plus is a hundred
 		"271231+1234",   // born 1827
 		"198112180008",  // no number has 000 behind its date
@@ -116,6 +116,7 @@ func TestClaimsOfSocialSecurityNumbers(t *testing.T) {
 		{"188112189876", "811218+9876"},
 		{"811218-9876", "198112189876"},
 		{"261215-1234", "192612151234"},
+		{"556036-0793", "165560360793"}, // an organisation's, which Payway's format takes too
 	}
 	holder := map[events.Claim]int{}
 	for i, notations := range people {

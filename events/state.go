@@ -172,7 +172,8 @@ func SocialSecurityNumberClaim(ssn string) Claim {
 		return -1
 	}, ssn)
 	if len(digits) == 12 {
-		if year, _ := strconv.Atoi(digits[:4]); CenturyImplied(year) {
+		// 16 is what authorities write in front of an organisation's number.
+		if year, _ := strconv.Atoi(digits[:4]); CenturyImplied(year) || year/100 == 16 {
 			digits = digits[2:]
 		}
 	}

@@ -113,6 +113,17 @@ func (h *house) changesNothing(method, path, key string, body map[string]any) {
 	}
 }
 
+// TestNumbersAreFoundInTheNotationOfTheirTime asks for somebody whose number is
+// stored as twelve digits.
+func TestNumbersAreFoundInTheNotationOfTheirTime(t *testing.T) {
+	for year, stored := range map[int]string{2026: "192612151234", 2027: "261215-1234"} {
+		claim, err := selected("social_security_number=261215-1234", time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC))
+		if want := events.SocialSecurityNumberClaim(stored); err != nil || claim != want {
+			t.Errorf("in %d: %+v, %v, want %+v", year, claim, err, want)
+		}
+	}
+}
+
 // TestOneChangedValueIsJudged holds that what is unchanged hides nothing else.
 func TestOneChangedValueIsJudged(t *testing.T) {
 	h := newHouse(t)
