@@ -23,6 +23,8 @@ type Open struct {
 	// FormatsDecided is Update's.
 	FormatsDecided bool
 	If             Condition
+
+	now time.Time
 }
 
 // Update changes profile fields and the email address, all in one append. An
@@ -37,14 +39,18 @@ type Update struct {
 	// a person's first and last name, parted at the last space.
 	Name events.Change[string]
 	// Rejected is what the contract already found wrong; decide adds to it, so
-	// that the caller learns of every wrong field at once.
+	// that the caller learns of every wrong field at once. What it says of a value
+	// that is in the update does not count if the account has that value already.
 	Rejected []FieldError
+	// AddressNeeds names the members of the address, by pointer, without which
+	// none of it changes: when one of them is wrong, a partial update leaves all out.
+	AddressNeeds []string
 	// Partial stores the accepted fields even if others are rejected
 	// (Payway's atomic=false).
 	Partial bool
 	// FormatsDecided: the contract's own formats have decided what is valid
-	// (Payway). Swedish numbers are then not held against their check digit,
-	// and a phone number that cannot be normalised is kept as given.
+	// (Payway). Swedish numbers are then held against the calendar alone, and a
+	// phone number that cannot be normalised is kept as given.
 	FormatsDecided bool
 	// AdministratorEmail allows changing an administrator's address.
 	AdministratorEmail bool
@@ -56,7 +62,8 @@ type Update struct {
 	EmailNeedsProof bool
 	If              Condition
 
-	ticket ticket // of an update that names an address; without VerifyEmail only the time is set
+	now    time.Time
+	ticket ticket // with VerifyEmail
 }
 
 // RecordFacts takes in what other systems know.

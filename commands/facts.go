@@ -4,7 +4,7 @@ import "konto/events"
 
 // decideFacts records what other systems know, as far as it is news.
 func decideFacts(state events.Account, r RecordFacts) (decision, error) {
-	f := r.Facts
+	f := unknownOf(r.Facts, state.Facts) // what is known already is not judged again
 	var c checker
 	c.facts("", &f)
 	if len(c.wrong) > 0 {

@@ -45,3 +45,12 @@ func TestFactsRefuse(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestKnownFactsAreNotJudged(t *testing.T) {
+	state := anna()
+	state.Facts = events.Facts{PendingOrder: "\u200b", BankIDName: "\u3164"}
+	known := events.FactsRecorded{PendingOrder: events.Set("\u200b"), BankIDName: events.Set("\u3164")}
+	if d, err := decide(state, RecordFacts{Facts: known}); err != nil || len(d.payloads) > 0 {
+		t.Errorf("%+v, %v", d, err)
+	}
+}

@@ -1,11 +1,10 @@
 package commands
 
 import (
+	_ "embed"
 	"strings"
-	"time"
-	_ "time/tzdata" // time zones are the same whatever the machine has installed
 
-	"golang.org/x/text/currency"
+	"github.com/bojanz/currency"
 	"golang.org/x/text/language"
 )
 
@@ -14,7 +13,7 @@ const defaultCountry = "SE"
 
 // country is the rule for ISO 3166-1 alpha-2 codes.
 func country(value string) (string, *fault) {
-	value = strings.ToUpper(value)
+	value = upper(value)
 	if len(value) != 2 || !isCountry(value) {
 		return "", &fault{CodeInvalidValue, "The country must be a two-letter code of ISO 3166-1."}
 	}
@@ -52,31 +51,36 @@ func languageTag(value string) (string, *fault) {
 	return tag.String(), nil
 }
 
-// currencyCode is the rule for ISO 4217 codes.
+// currencyCode is the rule for ISO 4217 codes in use: those of a country's or a
+// union's money, and of its accounting units. Metals, bond units, drawing rights,
+// XTS (for tests) and XXX (no currency) are codes too, but nobody pays in them.
 func currencyCode(value string) (string, *fault) {
-	unit, err := currency.ParseISO(value)
-	code := unit.String()
-	// XXX is the code for no currency, XTS the one for tests.
-	if err != nil || code == "XXX" || code == "XTS" {
-		return "", &fault{CodeInvalidValue, "The currency must be a three-letter code of ISO 4217."}
-	}
-	return code, nil
-}
-
-// timeZone is the rule for IANA time zone names.
-func timeZone(value string) (string, *fault) {
-	if _, err := time.LoadLocation(value); err != nil || isLocalFile(value) {
-		return "", &fault{CodeInvalidValue, "The time zone must be an IANA name such as Europe/Stockholm."}
+	value = upper(value)
+	if !currency.IsValid(value) {
+		return "", &fault{CodeInvalidValue, "The currency must be a three-letter code of ISO 4217 that is in use."}
 	}
 	return value, nil
 }
 
-// isLocalFile tells names that a machine's zoneinfo folder has besides IANA's
-// own; what they mean depends on the machine.
-func isLocalFile(name string) bool {
-	switch name {
-	case "Local", "localtime", "posixrules", "Factory":
-		return true
+// zoneNames lists the names of Go's embedded time zone database, links such as
+// Asia/Calcutta included, one a line. Factory is left out: it means that no zone was chosen.
+//
+//go:embed zones.txt
+var zoneNames string
+
+var zones = func() map[string]bool {
+	names := map[string]bool{}
+	for name := range strings.Lines(zoneNames) {
+		names[strings.TrimSpace(name)] = true
 	}
-	return strings.HasPrefix(name, "posix/") || strings.HasPrefix(name, "right/")
+	return names
+}()
+
+// timeZone is the rule for IANA time zone names. They are compared letter by
+// letter with one list: time.LoadLocation would read files of the machine.
+func timeZone(value string) (string, *fault) {
+	if !zones[value] {
+		return "", &fault{CodeInvalidValue, "The time zone must be an IANA name such as Europe/Stockholm."}
+	}
+	return value, nil
 }

@@ -1,10 +1,12 @@
 package commands
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"regexp"
 	"strings"
+	"time"
 
 	"konto/events"
 )
@@ -38,18 +40,25 @@ func (o Open) WithDefaults() Open {
 	return o
 }
 
-// Check returns the *Invalid or *VersionMismatch that Do would for an account
-// that does not exist yet, if any. It is for callers who have
-// something costly to do before, such as hashing a password.
-func (o Open) Check() error {
+// Check returns the *Invalid or *VersionMismatch that Do would at that time for an account
+// that does not exist yet, if any. It is for callers who have something costly to do
+// before, such as hashing a password.
+func (o Open) Check(now time.Time) error {
+	o.now = now
 	_, err := decideOpen(events.Account{}, o)
 	return err
+}
+
+// prepare tells the command what time it is.
+func (o Open) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
+	o.now = h.now()
+	return o, nil
 }
 
 // decideOpen opens an account unless its stream exists already: then the
 // answer is *VersionMismatch, also when the account was erased since.
 func decideOpen(state events.Account, o Open) (decision, error) {
-	var c checker
+	c := checker{now: o.now}
 	c.required("/email", &o.Email, emailAddress)
 	c.required("/paywayId", &o.PaywayID, paywayIDForm)
 	c.profile(&o.Profile, events.Profile{}, o.FormatsDecided)

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"konto/events"
 )
@@ -35,7 +36,7 @@ func TestOpenTakesOnlyHashesThatCanBeVerified(t *testing.T) {
 		"too costly":        strings.Replace(someHash, "m=19456", "m=4194304", 1),
 		"another version":   strings.Replace(someHash, "v=19", "v=16", 1),
 	} {
-		err := Open{Email: "a@b.se", PaywayID: NewPaywayID(), PasswordHash: hash}.Check()
+		err := Open{Email: "a@b.se", PaywayID: NewPaywayID(), PasswordHash: hash}.Check(time.Now())
 		var invalid *Invalid
 		if !errors.As(err, &invalid) || len(invalid.Fields) != 1 || invalid.Fields[0].Field != "/password" {
 			t.Errorf("%s: %v", name, err)
@@ -53,7 +54,7 @@ func TestOpenRecordsTheFactsThatAreKnown(t *testing.T) {
 		t.Errorf("got %+v, %v", d.payloads, err)
 	}
 	less := -1
-	err = Open{Email: "a@b.se", PaywayID: NewPaywayID(), Facts: events.FactsRecorded{SeNuDomains: &less}}.Check()
+	err = Open{Email: "a@b.se", PaywayID: NewPaywayID(), Facts: events.FactsRecorded{SeNuDomains: &less}}.Check(time.Now())
 	var invalid *Invalid
 	if !errors.As(err, &invalid) || invalid.Fields[0].Field != "/facts/seNuDomains" {
 		t.Errorf("got %v", err)
@@ -105,11 +106,11 @@ func TestDefaultsFillOnlyWhatIsNotSaid(t *testing.T) {
 
 func TestOpenKeepsWhatAContractHasDecided(t *testing.T) {
 	o := Open{Email: "a@b.se", PaywayID: NewPaywayID(), FormatsDecided: true, Profile: events.ProfileUpdated{PhoneNumber: events.Set(",999999999999")}}
-	if err := o.Check(); err != nil {
+	if err := o.Check(time.Now()); err != nil {
 		t.Errorf("refused: %v", err)
 	}
 	o.FormatsDecided = false
-	if err := o.Check(); !errors.Is(err, ErrInvalid) {
+	if err := o.Check(time.Now()); !errors.Is(err, ErrInvalid) {
 		t.Errorf("without the contract's word: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ var writtenPhone = regexp.MustCompile(`^\+?[0-9 ()./-]+$`)
 // libphonenumber port. A number without a country code is one of the region's.
 func phoneNumber(region string) rule {
 	return func(value string) (string, *fault) {
+		value = plain(value)
 		if !writtenPhone.MatchString(value) {
 			return "", &fault{CodeInvalidFormat, "The phone number can contain digits, spaces and ( ) . / - after an optional +."}
 		}

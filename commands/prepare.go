@@ -19,6 +19,16 @@ type preparing interface {
 	prepare(ctx context.Context, h *Accounts, by guesser) (Command, error)
 }
 
+// Without these lines, a prepare with another signature would compile and not be called.
+var (
+	_ preparing = Open{}
+	_ preparing = (*Update)(nil)
+	_ preparing = ChangePassword{}
+	_ preparing = RequestEmailChange{}
+	_ preparing = ConfirmEmailChange{}
+	_ preparing = CancelEmailChange{}
+)
+
 func (h *Accounts) prepare(ctx context.Context, id ulid.ULID, meta *events.Metadata, c Command) (Command, error) {
 	if p, ok := c.(preparing); ok {
 		return p.prepare(ctx, h, guesser{id, meta.Actor.ID})

@@ -1,10 +1,6 @@
 package commands
 
-import (
-	"strings"
-
-	"konto/events"
-)
+import "konto/events"
 
 // The fields whose values are unique over all accounts.
 const (
@@ -14,8 +10,9 @@ const (
 	fieldCustomerNumber       = "/customerNumber"
 )
 
-// profile checks every field of an update to the profile p. The account type
-// and the country come first, since other fields are read in their light.
+// profile checks every change of an update to the profile p. Changes to what p has
+// already were taken out before. The account type and the country come first,
+// since other fields are read in their light.
 // formatsDecided is Update.FormatsDecided.
 func (c *checker) profile(u *events.ProfileUpdated, p events.Profile, formatsDecided bool) {
 	c.field("/accountType", &u.AccountType, accountType)
@@ -25,29 +22,26 @@ func (c *checker) profile(u *events.ProfileUpdated, p events.Profile, formatsDec
 	if home == "" {
 		home = defaultCountry
 	}
-	phone, person, company := phoneNumber(home), socialSecurityNumber, companyRegistrationNumber
+	phone, person, company := phoneNumber(home), socialSecurityNumber(c.now), companyRegistrationNumber(c.now)
 	if formatsDecided {
-		phone, person, company = phoneNumberIfReadable(home), nil, nil
-	}
-	if strings.HasPrefix(p.PhoneNumber, "+") { // else the country decides how it is read
-		phone = unless(p.PhoneNumber, phone)
+		phone, person, company = phoneNumberIfReadable(home), decidedNumber(c.now), decidedNumber(c.now)
 	}
 	c.field("/firstName", &u.FirstName, nil)
 	c.field("/lastName", &u.LastName, nil)
 	c.field("/companyName", &u.CompanyName, nil)
 	c.field("/alias", &u.Alias, nil)
 	c.field("/accountOrigin", &u.AccountOrigin, nil)
-	c.field("/birthDate", &u.BirthDate, date)
+	c.field("/birthDate", &u.BirthDate, birthDate(c.now))
 	c.field("/phoneNumber", &u.PhoneNumber, phone)
-	c.field("/languageCode", &u.LanguageCode, unless(p.LanguageCode, languageTag))
+	c.field("/languageCode", &u.LanguageCode, languageTag)
 	c.field("/currencyCode", &u.CurrencyCode, currencyCode)
-	c.field("/timeZone", &u.TimeZone, unless(p.TimeZone, timeZone))
+	c.field("/timeZone", &u.TimeZone, timeZone)
 	c.field("/vatNumber", &u.VATNumber, vatNumber)
 	c.field("/invoiceReference", &u.InvoiceReference, nil)
 	c.field(fieldCustomerNumber, &u.CustomerNumber, nil)
 	c.field(fieldSocialSecurityNumber, &u.SocialSecurityNumber, person)
 	c.field("/companyRegistrationNumber", &u.CompanyRegistrationNumber, company)
-	c.identifier(&u.RegistrationIdentifier, home, kind)
+	c.identifier(&u.RegistrationIdentifier, p.RegistrationIdentifier, home, kind)
 	c.address(&u.Address)
 }
 

@@ -29,7 +29,7 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 		wrong = append(wrong, FieldError{"/email", CodeNotAllowed, "An administrator's email address cannot be changed here."})
 	}
 	pending := &state.EmailChange
-	asksAgain := u.VerifyEmail && pending.Pending(u.ticket.at) && pending.NewEmail == u.Email.To
+	asksAgain := u.VerifyEmail && pending.Pending(u.now) && pending.NewEmail == u.Email.To
 	if newEmail && u.EmailNeedsProof && !asksAgain {
 		return decision{}, ErrEmailNeedsProof
 	}
@@ -55,24 +55,27 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 		}
 		d.payloads = append(d.payloads, u.ticket.requested(u.Email.To))
 	case newEmail:
-		d.payloads = append(d.payloads, withdrawn(&state, u.ticket.at)...)
+		d.payloads = append(d.payloads, withdrawn(&state, u.now)...)
 		d.payloads = append(d.payloads, events.EmailChanged{
 			PreviousEmail: state.Email, NewEmail: u.Email.To, How: events.EmailDirect,
 		})
 	case !u.EmailNeedsProof: // the present address: the caller wants no other one
-		d.payloads = append(d.payloads, withdrawn(&state, u.ticket.at)...)
+		d.payloads = append(d.payloads, withdrawn(&state, u.now)...)
 	}
 	return d, nil
 }
 
-// prepare makes the ticket of an update that names an address.
+// prepare tells the update what time it is, and makes the ticket that a new address with
+// VerifyEmail needs. Most updates need neither, and are not copied.
 func (u *Update) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
-	if !u.Email.Made {
+	p := &u.Profile
+	dated := p.BirthDate.Made || p.SocialSecurityNumber.Made || p.CompanyRegistrationNumber.Made || p.RegistrationIdentifier.Made
+	if !dated && !u.Email.Made {
 		return u, nil
 	}
 	prepared := *u
-	prepared.ticket.at = h.now()
-	if u.VerifyEmail && !u.EmailNeedsProof {
+	prepared.now = h.now()
+	if u.Email.Made && u.VerifyEmail && !u.EmailNeedsProof {
 		prepared.ticket, err = h.newTicket(ctx, by.account, u.Email.To)
 	}
 	return &prepared, err
@@ -81,20 +84,53 @@ func (u *Update) prepare(ctx context.Context, h *Accounts, by guesser) (_ Comman
 // check brings the update's values into their stored form and returns
 // everything that is wrong, the contract's own findings first. A change that is
 // wrong is dropped, which leaves the rest to a partial update.
+//
+// What the account has already is taken out before anything is judged: a form
+// sends all its fields back, and an old value may break a newer rule, or the
+// rule of another contract than the one that set it.
 func (u *Update) check(state *events.Account) []FieldError {
-	// Clipped: appending must not write into the caller's array, because the
-	// command may be decided again.
-	c := checker{wrong: slices.Clip(u.Rejected)}
-	p := state.Profile
+	c := checker{now: u.now, wrong: u.dropUnchanged(state)}
 	if u.Email.To == "" || u.Email.To != state.Email {
 		c.requiredIfMade("/email", &u.Email, emailAddress)
 	}
 	c.requiredIfMade("/name", &u.Name, nil)
-	c.profile(&u.Profile, p, u.FormatsDecided)
+	c.profile(&u.Profile, state.Profile, u.FormatsDecided)
 	if u.Name.Made {
-		setName(&u.Profile, u.Name.To, changed(u.Profile.AccountType, p.AccountType))
+		setName(&u.Profile, u.Name.To, changed(u.Profile.AccountType, state.Profile.AccountType))
+	}
+	if slices.ContainsFunc(c.wrong, func(f FieldError) bool { return slices.Contains(u.AddressNeeds, f.Field) }) {
+		u.Profile.Address = events.AddressUpdated{}
 	}
 	return c.wrong
+}
+
+// dropUnchanged takes the changes out of the update that would leave the account
+// as it is. It returns the contract's findings without those about such values,
+// and takes out the values that the others are about.
+//
+// An unchanged address stays in the update: it makes no event, but tells that
+// the caller wants the address as it is.
+func (u *Update) dropUnchanged(state *events.Account) (wrong []FieldError) {
+	sent := u.Profile
+	u.Profile = u.Profile.Reduced(state.Profile)
+	if u.Name.To != "" && u.Name.To == Name(&state.Profile) {
+		u.Name = events.Change[string]{}
+	}
+	for _, f := range u.Rejected {
+		change := u.Profile.Change(f.Field)
+		unchanged := change != nil && sent.Change(f.Field).Made && !change.Made
+		if f.Field == fieldEmail {
+			change, unchanged = &u.Email, u.Email.To != "" && u.Email.To == state.Email
+		}
+		if unchanged && f.Code != CodeDuplicateField {
+			continue
+		}
+		if change != nil {
+			*change = events.Change[string]{}
+		}
+		wrong = append(wrong, f)
+	}
+	return wrong
 }
 
 // rejecting is the partial update without a field that turned out to be taken.

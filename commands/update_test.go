@@ -178,6 +178,48 @@ func TestPartialUpdateStoresWhatIsRight(t *testing.T) {
 	}
 }
 
+// The contract's findings about what the account has do not count; those about
+// other values do, and so does a member that is there twice.
+func TestFindingsAboutUnchangedValuesDoNotCount(t *testing.T) {
+	state := anna()
+	state.Email, state.Profile.LanguageCode, state.Profile.Address.CountryCode = "a,b@example.se", "en-GB", "NO"
+	update := &Update{
+		Partial: true, AddressNeeds: []string{"/address/countryCode", "/address/city"},
+		Email: events.Set("a,b@example.se"),
+		Profile: events.ProfileUpdated{LanguageCode: events.Set("en-GB"), Alias: events.Set("ann"),
+			Address: events.AddressUpdated{CountryCode: events.Set("NO"), Floor: events.Set("2")}},
+	}
+	for _, tt := range []struct {
+		code  string
+		fails bool
+	}{{CodeInvalidFormat, false}, {CodeInvalidValue, false}, {CodeDuplicateField, true}} {
+		update.Rejected = nil
+		for _, field := range []string{"/email", "/languageCode", "/address/countryCode"} {
+			update.Rejected = append(update.Rejected, FieldError{field, tt.code, "x"})
+		}
+		d, err := decide(state, update)
+		want := events.ProfileUpdated{Alias: events.Set("ann"), Address: events.AddressUpdated{Floor: events.Set("2")}}
+		if tt.fails {
+			want.Address = events.AddressUpdated{} // which needs its country
+		}
+		if err != nil || (len(d.rejected) > 0) != tt.fails || !reflect.DeepEqual(d.payloads, []events.Payload{want}) {
+			t.Errorf("%s: %+v, %v", tt.code, d, err)
+		}
+	}
+}
+
+// A required member of the address that commands refuses costs the whole address.
+func TestAddressNeedsItsRequiredMembers(t *testing.T) {
+	update := &Update{
+		Partial: true, AddressNeeds: []string{"/address/city"},
+		Profile: events.ProfileUpdated{Alias: events.Set("ann"), Address: events.AddressUpdated{City: events.Set("\u200b"), Floor: events.Set("2")}},
+	}
+	d, err := decide(anna(), update)
+	if err != nil || len(d.rejected) != 1 || !reflect.DeepEqual(d.payloads, []events.Payload{events.ProfileUpdated{Alias: events.Set("ann")}}) {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
 // A command may be decided again after a lost race, so deciding must not
 // change it: neither its values nor the array behind Rejected.
 func TestDecidingLeavesTheCommandAlone(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 // ClaimRule is the number of the rule by which claims follow from an account's state. A
 // log remembers the number that its claims were made by, and a start makes those of any
 // other number anew (eventstore.Store.RenewClaims). Rule 1 folded an address by
-// strings.ToLower. Rule 2 folds it by canonicalEmail, whose tables come with Go: so
+// strings.ToLower and took the last ten digits of every social security number. Rule 2
+// folds an address by canonicalEmail, whose tables come with Go: so
 // Unicode's version is a part of the number, 2150000 for Unicode 15.0.0.
 var ClaimRule = 2_000_000 + unicodeNumber(unicode.Version)
 

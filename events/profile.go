@@ -1,5 +1,7 @@
 package events
 
+import "strings"
+
 // Profile is what the contracts may read and update of an account, apart from
 // its email address. "" means not set.
 type Profile struct {
@@ -125,6 +127,21 @@ func (ProfileUpdated) payload() {}
 
 // IsZero tells that no field changes.
 func (u ProfileUpdated) IsZero() bool { return u == ProfileUpdated{} }
+
+// Change is the textual change of the field at a JSON pointer such as
+// /address/street, nil when there is no such field.
+func (u *ProfileUpdated) Change(pointer string) *Change[string] {
+	name, inAddress := strings.CutPrefix(pointer, "/address/")
+	if !inAddress {
+		name = strings.TrimPrefix(pointer, "/")
+	}
+	for i, f := range u.texts(new(Profile)) {
+		if f.name == name && inAddress == (i >= addressTexts) {
+			return f.change
+		}
+	}
+	return nil
+}
 
 // Reduced is u without the changes that would leave p as it is.
 func (u ProfileUpdated) Reduced(p Profile) ProfileUpdated {

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -149,8 +150,16 @@ const (
 // PaywayIDClaim is the claim on a Payway id, whose hex digits have no case.
 func PaywayIDClaim(id string) Claim { return Claim{ClaimPaywayID, strings.ToLower(id)} }
 
-// SocialSecurityNumberClaim is the claim on Payway's social security number: its
-// last ten digits, because 19850507-3412 and 850507-3412 are one person's.
+// CenturyImplied tells whether a Swedish person who was born in that year has a
+// number that is stored without its century. The hundred years never move, so
+// what is stored means the same for ever; they end with the year in which konto
+// began to keep centuries. Numbers of people born before or after have twelve digits.
+func CenturyImplied(year int) bool { return 1927 <= year && year <= 2026 }
+
+// SocialSecurityNumberClaim is the claim on Payway's social security number in a
+// form in which it is stored: dddddd-dddd or twelve digits. Where the century is
+// implied it is left out, because 198505073412 and 850507-3412 are one person's.
+// 191212121212 and 121212-1212 are two.
 func SocialSecurityNumberClaim(ssn string) Claim {
 	digits := strings.Map(func(r rune) rune {
 		if '0' <= r && r <= '9' {
@@ -158,7 +167,13 @@ func SocialSecurityNumberClaim(ssn string) Claim {
 		}
 		return -1
 	}, ssn)
-	return Claim{ClaimSocialSecurityNumber, digits[max(0, len(digits)-10):]}
+	if len(digits) == 12 {
+		// 16 is what authorities write in front of an organisation's number.
+		if year, _ := strconv.Atoi(digits[:4]); CenturyImplied(year) || year/100 == 16 {
+			digits = digits[2:]
+		}
+	}
+	return Claim{ClaimSocialSecurityNumber, digits}
 }
 
 // CustomerNumberClaim is the claim on a customer number. It is another system's,

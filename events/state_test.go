@@ -3,6 +3,7 @@ package events_test
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -182,6 +183,19 @@ func TestNotationOfASocialSecurityNumberIsNotPartOfItsClaim(t *testing.T) {
 	for _, same := range []string{"8505073412", "198505073412", "19850507-3412"} {
 		if got := events.SocialSecurityNumberClaim(same); got != want {
 			t.Errorf("%s claims %q, not %q", same, got.Value, want.Value)
+		}
+	}
+}
+
+func TestPeopleAHundredYearsApartHaveTwoClaims(t *testing.T) {
+	if events.SocialSecurityNumberClaim("191212121212") == events.SocialSecurityNumberClaim("121212-1212") {
+		t.Error("191212121212 and 121212-1212 are one")
+	}
+	for year, implied := range map[int]bool{1926: false, 1927: true, 2026: true, 2027: false} {
+		long := strconv.Itoa(year) + "01011234"
+		same := events.SocialSecurityNumberClaim(long) == events.SocialSecurityNumberClaim(long[2:8]+"-1234")
+		if same != implied || events.CenturyImplied(year) != implied {
+			t.Errorf("%s and %s-1234 are the same: %v", long, long[2:8], same)
 		}
 	}
 }

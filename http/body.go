@@ -146,6 +146,9 @@ func (b *body) text(m *member, at string) error {
 	switch {
 	case code != "":
 		b.reject(at, m.name, code, detail)
+		if text != "" { // commands compares it with what the account has
+			*m.to(b) = events.Set(text)
+		}
 	case m.unset != "" && text == m.unset:
 		*m.to(b) = events.Clear[string]()
 	default:

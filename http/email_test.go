@@ -14,7 +14,7 @@ import (
 
 // emailWays are all ways in which a contract can give an account an address.
 var emailWays = map[string]struct{ method, path, key, body string }{
-	"HostUp":         {"POST", "/api/v2/me/actions/change-email", "admin", `{"newEmail":%s}`},
+	"HostUp":         {"POST", "/api/v2/me/actions/change-email", "elevated", `{"newEmail":%s}`},
 	"generic":        {"PATCH", "/v1/account", "key", `{"email":%s}`},
 	"Payway":         {"PUT", "/external/api/v1/accounts", "client", `{"id":"50f3ac249f6aef294d000007","email":%s}`},
 	"Payway earlier": {"PUT", "/external/api/v0/accounts", "client", `{"id":"50f3ac249f6aef294d000007","email":%s}`},

@@ -97,6 +97,20 @@ func (c *contract) fields(err error) []commands.FieldError {
 	return nil
 }
 
+// untranslate is translate the other way round.
+func (c *contract) untranslate(fields []commands.FieldError) []commands.FieldError {
+	if len(fields) == 0 {
+		return nil
+	}
+	theirs := map[string]string{}
+	for field, own := range c.names {
+		theirs[own] = field
+	}
+	back := contract{names: theirs}
+	return back.translate(fields)
+}
+
+// translate puts the contract's own pointers in place of those of commands.
 func (c *contract) translate(fields []commands.FieldError) []commands.FieldError {
 	translated := make([]commands.FieldError, len(fields))
 	for i, f := range fields {

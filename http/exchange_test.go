@@ -55,6 +55,7 @@ func anna(t *testing.T) *house {
 	h.key("key", events.KeyIssued{Account: id, Scopes: []string{"read:account", "write:account"}})
 	h.key("client", events.KeyIssued{Client: "adeprimo", Scopes: []string{"/external/account/w"}})
 	h.session("admin", events.SessionOpened{Account: id, Admin: "root"})
+	h.session("elevated", events.SessionOpened{Account: id, Admin: "root", Roles: []string{"account-admin"}})
 	h.session("delegated", events.SessionOpened{Account: id, Parent: bo, Label: "Bo"})
 	return h
 }

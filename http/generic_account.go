@@ -52,7 +52,7 @@ func (t seconds) MarshalText() ([]byte, error) {
 func newGenericAccount(a *events.Account) *genericAccount {
 	p := &a.Profile
 	g := &genericAccount{
-		ID: publicID("acct_", a.ID), Email: a.Email, Name: orNull(displayName(p)), Type: "individual", Status: "active",
+		ID: publicID("acct_", a.ID), Email: a.Email, Name: orNull(commands.Name(p)), Type: "individual", Status: "active",
 		CreatedAt: seconds(a.Opened), UpdatedAt: seconds(a.Updated),
 		Settings: genericSettings{
 			Currency: orNull(p.CurrencyCode), Timezone: orNull(p.TimeZone), Language: orNull(p.LanguageCode),
@@ -60,9 +60,6 @@ func newGenericAccount(a *events.Account) *genericAccount {
 	}
 	if p.AccountType == events.TypeOrganisation {
 		g.Type = "business"
-		if p.CompanyName != "" {
-			g.Name = orNull(p.CompanyName)
-		}
 	}
 	return g
 }

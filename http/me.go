@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"konto/commands"
 	"konto/events"
 )
 
@@ -98,17 +99,10 @@ func (me accountMe) writeCaller(o *object) {
 
 // displayName is the person's name, the company's where there is none.
 func displayName(p *events.Profile) string {
-	if name := personName(p); name != "" {
+	if name := commands.PersonName(p); name != "" {
 		return name
 	}
 	return p.CompanyName
-}
-
-func personName(p *events.Profile) string {
-	if p.FirstName == "" || p.LastName == "" {
-		return p.FirstName + p.LastName
-	}
-	return p.FirstName + " " + p.LastName
 }
 
 // accountType is private unless the account says otherwise.

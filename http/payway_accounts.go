@@ -23,11 +23,15 @@ type paywayUpdated struct {
 // putAccount is PUT /external/api/v1/accounts, and its earlier version by the
 // table that it is given.
 func putAccount(members []member) endpoint {
+	needs := addressNeeds(members)
 	return func(x *exchange) error {
 		p, err := x.readPayway(members)
 		if err != nil {
 			return err
 		}
+		// What is wrong with a value is told by commands, beside its own findings:
+		// it does not count if the account has that value already.
+		p.update.Rejected, p.update.AddressNeeds = x.contract.untranslate(p.wrong), needs
 		id, err := x.paywayAccount(p.paywayID.To)
 		if err != nil {
 			return err
@@ -41,34 +45,29 @@ func putAccount(members []member) endpoint {
 	}
 }
 
-// paywayRequest is an update as the caller asked for it.
-type paywayRequest struct {
-	body
-	// noAddress: a required member of the address is wrong, so nothing of the
-	// address is updated.
-	noAddress bool
+// addressNeeds lists commands' pointers to the required members of the address.
+func addressNeeds(members []member) (needs []string) {
+	for _, m := range members[find(members, "address")].members {
+		if m.required {
+			needs = append(needs, m.field)
+		}
+	}
+	return needs
 }
 
 // readPayway reads the update that the request asks for. Its error tells of
-// wrong members when they keep the whole request from being handled.
-func (x *exchange) readPayway(members []member) (*paywayRequest, error) {
+// wrong members when they keep any request from being handled; others stay in wrong.
+func (x *exchange) readPayway(members []member) (*body, error) {
 	data, err := x.jsonBody()
 	if err != nil {
 		return nil, err
 	}
-	p := &paywayRequest{body: body{asked: make([]string, 0, 8)}} // to be told which were updated
+	p := &body{asked: make([]string, 0, 8)} // to be told which were updated
 	if err := p.read(data, members); err != nil {
 		return nil, err
 	}
-	if len(p.wrong) > 0 && (!p.update.Partial || paywayRefuses(p.wrong)) {
+	if paywayRefuses(p.wrong) {
 		return nil, &rejection{p.wrong}
-	}
-	address := members[find(members, "address")]
-	p.noAddress = slices.ContainsFunc(address.members, func(m member) bool {
-		return m.required && p.isWrong("/address/"+m.name)
-	})
-	if p.noAddress {
-		p.update.Profile.Address = events.AddressUpdated{}
 	}
 	p.update.FormatsDecided, p.update.If = true, condition(x.r.Header)
 	return p, nil
@@ -88,33 +87,36 @@ func (x *exchange) paywayAccount(id string) (account ulid.ULID, err error) {
 // answerUpdated tells which fields were updated and which were not: 207 when
 // there are any of the latter. An address with a wrong member that is not
 // required is in both lists.
-func (p *paywayRequest) answerUpdated(x *exchange, out commands.Outcome) error {
-	wrong := append(p.wrong, x.contract.translate(out.Rejected)...)
+func (b *body) answerUpdated(x *exchange, out commands.Outcome) error {
 	status := http.StatusOK
-	if len(wrong) > 0 {
+	if len(out.Rejected) > 0 {
 		status = http.StatusMultiStatus
 	}
+	noAddress := slices.ContainsFunc(out.Rejected, func(f commands.FieldError) bool {
+		return slices.Contains(b.update.AddressNeeds, f.Field)
+	})
+	wrong := x.contract.translate(out.Rejected)
 	not := make([]string, len(wrong))
 	for i, f := range wrong {
 		not[i] = paywayName(f.Field) + ": " + f.Code
 	}
 	return x.answer(status, mediaJSON, paywayUpdated{
 		ID:               out.Account.PaywayID,
-		UpdatedFields:    strings.Join(p.updated(wrong), ", "),
+		UpdatedFields:    strings.Join(b.updated(wrong, noAddress), ", "),
 		NotUpdatedFields: strings.Join(not, ", "),
 	})
 }
 
 // updated lists the outermost names of the members that are not wrong.
-func (p *paywayRequest) updated(wrong []commands.FieldError) []string {
+func (b *body) updated(wrong []commands.FieldError, noAddress bool) []string {
 	var names []string
 	refused := map[string]bool{"/id": true, "/atomic": true}
 	for _, f := range wrong {
 		refused[f.Field] = true
 	}
-	for _, pointer := range p.asked {
+	for _, pointer := range b.asked {
 		name, _, nested := strings.Cut(pointer[1:], "/")
-		if refused[pointer] || nested && p.noAddress || len(names) > 0 && names[len(names)-1] == name {
+		if refused[pointer] || nested && noAddress || len(names) > 0 && names[len(names)-1] == name {
 			continue
 		}
 		names = append(names, name)

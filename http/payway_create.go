@@ -35,6 +35,9 @@ func (x *exchange) postAccount() error {
 	if err != nil {
 		return err
 	}
+	if len(p.wrong) > 0 {
+		return &rejection{p.wrong}
+	}
 	account := commands.Open{
 		Email: p.update.Email.To, PaywayID: commands.NewPaywayID(), Profile: p.update.Profile, FormatsDecided: true,
 		If: p.update.If,
@@ -42,7 +45,7 @@ func (x *exchange) postAccount() error {
 	// What is wrong is told before the password is hashed, which costs far more
 	// than all the rest. Whether the address is taken cannot be: when this is a
 	// request sent again, it was taken by the first.
-	if err := account.Check(); err != nil {
+	if err := account.Check(x.at); err != nil {
 		return err
 	}
 	if account.PasswordHash, err = commands.HashPassword(x.r.Context(), p.password.To); err != nil {

@@ -43,9 +43,10 @@ func pattern(shown, expression string) format {
 }
 
 // short takes texts of at most maxText characters. It refuses control characters
-// although commands does too: a wrong required member keeps the whole address from
-// being updated, so it must be found before any of it is passed on.
+// although commands does too: answers list what is wrong in the order of the
+// request. White space around a text does not count, as commands takes it off.
 func short(text string) (code, detail string) {
+	text = strings.TrimSpace(text)
 	if len(text) > maxText && utf8.RuneCountInString(text) > maxText {
 		return commands.CodeTooLong, "Parameter must be at most 1024 characters"
 	}
@@ -55,9 +56,9 @@ func short(text string) (code, detail string) {
 	return "", ""
 }
 
-// present takes what short takes, unless it is blank.
+// present takes what short takes, unless it shows nothing.
 func present(text string) (code, detail string) {
-	if strings.TrimSpace(text) == "" {
+	if commands.IsBlank(text) {
 		return commands.CodeMustBeSet, "This member must be set."
 	}
 	return short(text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
@@ -16,19 +17,24 @@ import (
 type selector struct {
 	name  string
 	check format
-	find  func(a *commands.Accounts, ctx context.Context, value string) (ulid.ULID, error)
+	// find looks for the account at a point in time, which decides what some numbers mean.
+	find func(ctx context.Context, a *commands.Accounts, value string, now time.Time) (ulid.ULID, error)
 }
 
 var selectors = []selector{
 	{"id", paywayID, holderOf(events.PaywayIDClaim)},
-	{"email", anyEmail, (*commands.Accounts).FindEmail},
-	{"social_security_number", paywaySocialSecurityNumber, holderOf(events.SocialSecurityNumberClaim)},
+	{"email", anyEmail, func(ctx context.Context, a *commands.Accounts, value string, _ time.Time) (ulid.ULID, error) {
+		return a.FindEmail(ctx, value)
+	}},
+	{"social_security_number", paywaySocialSecurityNumber, func(ctx context.Context, a *commands.Accounts, value string, now time.Time) (ulid.ULID, error) {
+		return a.Find(ctx, commands.SocialSecurityNumberClaim(value, now))
+	}},
 	{"customer_number", present, holderOf(events.CustomerNumberClaim)},
 }
 
-// holderOf finds an account by a claim that only one can hold.
-func holderOf(claim func(value string) events.Claim) func(*commands.Accounts, context.Context, string) (ulid.ULID, error) {
-	return func(a *commands.Accounts, ctx context.Context, value string) (ulid.ULID, error) {
+// holderOf finds the account by a claim that only one can hold.
+func holderOf(claim func(value string) events.Claim) func(context.Context, *commands.Accounts, string, time.Time) (ulid.ULID, error) {
+	return func(ctx context.Context, a *commands.Accounts, value string, _ time.Time) (ulid.ULID, error) {
 		return a.Find(ctx, claim(value))
 	}
 }
@@ -39,7 +45,7 @@ func (x *exchange) getPaywayAccount() error {
 	if err != nil {
 		return err
 	}
-	id, err := by.find(x.Accounts, x.r.Context(), value)
+	id, err := by.find(x.r.Context(), x.Accounts, value, x.at)
 	if err != nil {
 		return err
 	}
@@ -50,8 +56,8 @@ func (x *exchange) getPaywayAccount() error {
 	return x.answerRead(a.Version, func() any { return newPaywayAccount(&a) })
 }
 
-// selected reads which account a query asks for. Its error is a *rejection,
-// which lists what is wrong in the order of the query.
+// selected reads which account a query asks for. Its error is a *rejection, which lists
+// what is wrong in the order of the query.
 func selected(query string) (by *selector, asked string, err error) {
 	var wrong []commands.FieldError
 	reject := func(field, code, detail string) {

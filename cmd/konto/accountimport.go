@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -180,6 +181,10 @@ func (h *house) importOne(ctx context.Context, open commands.Open) ([]commands.F
 // claimsOf is what an account will hold, as far as its line tells.
 func claimsOf(o commands.Open) []events.Claim {
 	a := events.Account{Email: o.Email, PaywayID: o.PaywayID}
-	a.Profile.SocialSecurityNumber, a.Profile.CustomerNumber = o.Profile.SocialSecurityNumber.To, o.Profile.CustomerNumber.To
-	return a.Claims()
+	a.Profile.CustomerNumber = o.Profile.CustomerNumber.To
+	claims := a.Claims()
+	if ssn := o.Profile.SocialSecurityNumber.To; ssn != "" {
+		claims = append(claims, commands.SocialSecurityNumberClaim(ssn, time.Now()))
+	}
+	return claims
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -51,7 +52,7 @@ func readAccount(line []byte) (open commands.Open, reasons []commands.FieldError
 		open.PaywayID = commands.NewPaywayID()
 	}
 	var invalid *commands.Invalid
-	if errors.As(open.Check(), &invalid) {
+	if errors.As(open.Check(time.Now()), &invalid) {
 		for _, f := range invalid.Fields {
 			if f.Field == "/password" {
 				f.Field = "/passwordHash"

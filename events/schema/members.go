@@ -83,12 +83,12 @@ var members = map[string]member{
 	"ProfileUpdated.vatNumber":                 text("VAT number, with its country's letters in front."),
 	"ProfileUpdated.invoiceReference":          text("What is to stand on invoices."),
 	"ProfileUpdated.customerNumber":            text("The subscription system's number. Unique."),
-	"ProfileUpdated.socialSecurityNumber":      text("Payway's number of a person. Unique."),
+	"ProfileUpdated.socialSecurityNumber":      text("Payway's number of a person: 850507-3412 or twelve digits. Unique."),
 	"ProfileUpdated.companyRegistrationNumber": text("Payway's number of a company."),
 	"ProfileUpdated.registrationIdentifier":    text("HostUp's organisation number or personal identifier."),
 	"ProfileUpdated.address":                   text("The members of the address that changed."),
 
-	"RegistrationIdentifier.value":       text("In its canonical form, 850507-3412 in Sweden."),
+	"RegistrationIdentifier.value":       text("In its canonical form. In Sweden 850507-3412, or twelve digits for people born before 1927 or after 2026."),
 	"RegistrationIdentifier.countryCode": country("The country that issued it."),
 	"RegistrationIdentifier.type":        oneOf("Whose it is.", "personal_identifier", "organisation_number"),
 
