@@ -9,8 +9,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// cli is the command line. Every flag can be given as a variable instead:
-// KONTO_ and the flag's name in capitals.
+// cli is the command line. The flags of konto itself, of serve and of demo can be
+// given as variables instead; see nameVariables.
 type cli struct {
 	Data folder `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
 	JSON bool   `name:"json" help:"Print JSON: one object, or one a line."`
@@ -131,7 +131,7 @@ func newParser(c *cli, more ...kong.Option) *kong.Kong {
 	return kong.Must(c, append(more,
 		kong.Name("konto"),
 		kong.Description("An event-sourced account service."),
-		kong.DefaultEnvars("KONTO"),
+		kong.PostBuild(nameVariables),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)
 }

@@ -56,6 +56,9 @@ const (
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	for _, told := range ignoredVariables(os.Environ()) {
+		fmt.Fprintf(stderr, "konto: %s\n", told)
+	}
 	line, err := parse(args, stdout)
 	if errors.Is(err, errHelpShown) {
 		return exitDone
