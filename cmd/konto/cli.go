@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/alecthomas/kong"
 )
@@ -155,7 +156,31 @@ func (l *line) folder() string {
 	return l.data
 }
 
-func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+// usesFolder tells whether the command uses the data folder.
+func (l *line) usesFolder() bool {
+	switch l.command.(type) {
+	case *versionCommand, *benchCommand: // a bench makes a folder of its own
+		return false
+	case *demoCommand:
+		return l.data != "" // else it is in a temporary folder
+	}
+	return true
+}
+
+func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (failed error) {
+	if l.usesFolder() {
+		owner, err := actAsOwner(l.folder())
+		if err != nil {
+			return err
+		}
+		if owner != "" {
+			defer func() {
+				if errors.Is(failed, fs.ErrPermission) {
+					failed = fmt.Errorf("%w (konto acts as user %s, to whom the data folder belongs)", failed, owner)
+				}
+			}()
+		}
+	}
 	if c, ok := l.command.(inputReader); ok {
 		if err := c.readInput(stdin); err != nil {
 			return err
