@@ -158,7 +158,7 @@ func (c *accountFacts) Run(ctx context.Context, h *house, out *output) error {
 		PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
 	}})
 	if err != nil {
-		return notFound(err, c.Ref)
+		return h.notFound(err, c.Ref)
 	}
 	return out.object(identify(*outcome.Account))
 }
