@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -124,8 +125,49 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 		}
 		return nil, fmt.Errorf("%w (%s --help tells more)", err, command)
 	}
+	if err := refuseSecrets(parsed); err != nil {
+		return nil, err
+	}
 	node := parsed.Selected()
 	return &line{data: string(c.Data), json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
+}
+
+// refuseSecrets refuses a secret on the command line, where every user of the
+// machine reads it in the list of processes for as long as the process runs.
+func refuseSecrets(parsed *kong.Context) error {
+	for _, part := range parsed.Path {
+		if part.Flag == nil { // a variable's value is not part of the command line
+			continue
+		}
+		if value, ok := part.Flag.Target.Interface().(string); !ok || !holdsSecret(part.Flag.Name, value) {
+			continue
+		}
+		instead := "give the URL in the variable " + variableOf(part.Flag.Name)
+		switch {
+		case len(part.Flag.Envs) == 0:
+			instead = "give the URL without it"
+		case part.Flag.Name == "smtp-url":
+			instead += ", or the password with --smtp-password-file"
+		}
+		return fmt.Errorf("--%s holds a secret, and every user of this machine can read the command line; %s", part.Flag.Name, instead)
+	}
+	return nil
+}
+
+// holdsSecret tells whether a flag's URL has a password, or NATS's token in the
+// place of a user. It would rather be wrong about an odd URL than miss a password
+// in which / or @ was not escaped.
+func holdsSecret(flag, value string) bool {
+	_, rest, isURL := strings.Cut(value, "://")
+	switch flag {
+	case "nats-url": // may be without its scheme, and may be several
+		return strings.Contains(value, "@")
+	case "smtp-url":
+	default: // whose path may have any character
+		rest, _, _ = strings.Cut(rest, "/")
+	}
+	end := strings.LastIndexByte(rest, '@')
+	return isURL && end >= 0 && strings.Contains(rest[:end], ":")
 }
 
 func newParser(c *cli, more ...kong.Option) *kong.Kong {

@@ -23,7 +23,7 @@ import (
 type serveCommand struct {
 	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
-	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. The variable may hold user:password@ or a token; here they are refused."`
 
 	webOptions
 	mailOptions
@@ -33,7 +33,7 @@ type serveCommand struct {
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
 func (c *serveCommand) Validate() error {
-	return cmp.Or(c.webOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
+	return cmp.Or(c.webOptions.Validate(), c.mailOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
 }
 
 func (c *serveCommand) Help() string {
@@ -43,7 +43,7 @@ Examples:
 
     konto serve
     konto serve --data /var/lib/konto --http 0.0.0.0:8080 --nats-listen off
-    konto serve --nats-url nats://nats.example.com:4222 --smtp-url smtps://konto:secret@mail.example.com
+    konto serve --nats-url nats://nats.example.com:4222 --smtp-url smtps://konto@mail.example.com --smtp-password-file smtp-password
     konto serve --third-party-allow 10.0.0.0/8 --public-url https://konto.example.com --metrics 127.0.0.1:9090
     konto serve --rate-limit 600/m --allowed-origin https://app.example.com --email-change-policy verify`
 }
