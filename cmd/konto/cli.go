@@ -231,6 +231,9 @@ func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if c, ok := l.command.(local); ok {
 		return c.run(ctx, l, stdout, stderr)
 	}
+	if c, ok := l.command.(*exportCommand); ok && c.File == "-" && isTerminal(stdout) {
+		return errTerminal
+	}
 	m := newMeter(stderr)
 	defer m.clear()
 	err := administer(ctx, l, newMeteredOutput(stdout, l.json, m), stderr)

@@ -53,7 +53,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(stdout, scene.tell(s.url(), s.natsURL(), folder))
+		_, err = io.WriteString(printing{stdout}, scene.tell(s.url(), s.natsURL(), folder))
 		return err
 	})
 }

@@ -56,6 +56,7 @@ const (
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	stderr = printing{stderr}
 	for _, told := range ignoredVariables(os.Environ()) {
 		fmt.Fprintf(stderr, "konto: %s\n", told)
 	}
@@ -64,7 +65,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitDone
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "konto: %s\n", err)
+		fmt.Fprintf(stderr, "konto: %s\n", sentence(err))
 		return exitUsage
 	}
 	if err := line.execute(ctx, stdin, stdout, stderr); err != nil {

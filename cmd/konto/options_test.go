@@ -22,6 +22,9 @@ func TestSecretsAreNoArguments(t *testing.T) {
 	} {
 		r := konto(t, append(strings.Fields(args), "--data", folder)...)
 		refused(t, exitUsage, r, "holds a secret", instead)
+		if t.Failed() {
+			return // a server that is not refused runs on
+		}
 		if strings.Contains(r.stderr, "hush") {
 			t.Errorf("the secret is told: %s", r.stderr)
 		}
