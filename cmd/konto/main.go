@@ -13,13 +13,15 @@ import (
 )
 
 func main() {
+	// First of all: before, SIGTERM ends the process as Go does it, which is as clean,
+	// as nothing was opened, but not with status 0.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	// What konto writes is for its own user alone; SQLite and nats-server would
 	// let others read it.
 	syscall.Umask(0o077)
 	tune()
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals // begins an ordered end
 		cancel()

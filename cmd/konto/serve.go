@@ -52,17 +52,26 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	h, err := enterAlone(ctx, houseConfig{folder: l.folder(), holder: "konto serve", begin: true, log: log})
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	s, err := openServer(ctx, h, *c, log)
 	if err != nil {
-		return errors.Join(err, h.Close())
+		return errors.Join(unlessStopped(ctx, err), h.Close())
 	}
 	err = s.Run(ctx, func(context.Context) error {
 		log.Info("konto is ready", "http", s.url(), "nats", s.natsURL(), "data", h.folder)
 		return nil
 	})
-	return errors.Join(err, h.Close())
+	return errors.Join(unlessStopped(ctx, err), h.Close())
+}
+
+// unlessStopped is the error of a server, but none if the server only tells that it
+// was stopped before it was ready, which is as good an end as one afterwards.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // server is everything that runs while konto serves. It does not own its house.
