@@ -57,16 +57,24 @@ func (c *accountOpen) readInput(stdin io.Reader) error {
 	if !c.PasswordStdin {
 		return nil
 	}
-	line, err := bufio.NewReader(stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the password: %w", err)
-	}
-	password := strings.TrimRight(line, "\r\n")
-	if password == "" {
-		return errors.New("there is no password on standard input")
+	password, err := readLine(stdin, "password")
+	if err != nil {
+		return err
 	}
 	c.PasswordHash, err = commands.HashPassword(context.Background(), password)
 	return err
+}
+
+// readLine reads what must not be an argument, because it is a secret.
+func readLine(stdin io.Reader, what string) (string, error) {
+	line, err := bufio.NewReader(stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the %s: %w", what, err)
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", fmt.Errorf("there is no %s on standard input", what)
+	}
+	return line, nil
 }
 
 func (c *accountOpen) Run(ctx context.Context, h *house, out *output) error {
@@ -158,7 +166,7 @@ func (c *accountFacts) Run(ctx context.Context, h *house, out *output) error {
 		PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
 	}})
 	if err != nil {
-		return notFound(err, c.Ref)
+		return h.notFound(err, c.Ref)
 	}
 	return out.object(identify(*outcome.Account))
 }

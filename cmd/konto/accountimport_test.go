@@ -16,7 +16,11 @@ func withAndWithoutAServer(t *testing.T, test func(t *testing.T, folder string))
 		serve(t, folder)
 		test(t, folder)
 	})
-	t.Run("without a server", func(t *testing.T) { test(t, t.TempDir()) })
+	t.Run("without a server", func(t *testing.T) {
+		folder := t.TempDir()
+		must(t, "session", "open", "--admin", "eva", "--data", folder) // begins a konto
+		test(t, folder)
+	})
 }
 
 const fullLine = `{"email":"anna@example.com","paywayId":"50F3AC249F6AEF294D000007","administrator":true,` +

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -26,10 +27,11 @@ const (
 // administer runs an administrative command: on the files when nobody holds
 // them, else by asking their holder.
 func administer(ctx context.Context, l *line, out *output, stderr io.Writer) error {
-	begin := l.path == "account open" || l.path == "key issue" || l.path == "session open" || l.path == "third-party add" ||
-		l.path == "account import"
+	first, begins := l.command.(beginner)
 	cfg := houseConfig{
-		folder: l.folder(), holder: "konto " + l.path, begin: begin,
+		folder: l.folder(), holder: "konto " + l.path,
+		// A folder that nobody named is the wrong one as often as not.
+		begin: begins && l.data != "" && first.begins(),
 		// A command's own error says it all; what a follower logs is for servers.
 		log:  slog.New(slog.DiscardHandler),
 		warn: func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) },
@@ -39,7 +41,34 @@ func administer(ctx context.Context, l *line, out *output, stderr io.Writer) err
 	if h == nil {
 		return err
 	}
+	if h.begun {
+		tellBegun(stderr, h.folder)
+	}
 	return errors.Join(h.do(ctx, l.command.(command), out), h.Close())
+}
+
+// beginner is a command that may be the first in a new konto. The others would find
+// nothing there to show or to change.
+type beginner interface{ begins() bool }
+
+func (*accountOpen) begins() bool   { return true }
+func (*accountImport) begins() bool { return true }
+func (*thirdPartyAdd) begins() bool { return true }
+func (c *keyIssue) begins() bool    { return c.Account == "" }
+func (c *sessionOpen) begins() bool { return c.Account == "" }
+
+// tellBegun tells that there was no konto in a folder, for those who thought that
+// there was one.
+func tellBegun(stderr io.Writer, folder string) {
+	fmt.Fprintf(stderr, "konto: a new konto was begun in %s\n", absolute(folder))
+}
+
+// absolute is a folder as it is told to people who may be in another one.
+func absolute(folder string) string {
+	if path, err := filepath.Abs(folder); err == nil {
+		return path
+	}
+	return folder
 }
 
 // enter opens a house. While another process has it, ask is called to find out

@@ -16,7 +16,7 @@ func script(t *testing.T, folder string) string {
 	var said strings.Builder
 	do := func(stdin string, args ...string) string {
 		r := kontoWith(t, stdin, append(args, "--data", folder)...)
-		said.WriteString("$ konto " + strings.Join(args, " ") + "\n" + r.stdout + r.stderr)
+		said.WriteString("$ konto " + strings.Join(args, " ") + "\n" + r.stdout + strings.ReplaceAll(begunLine.ReplaceAllString(r.stderr, ""), folder, "FOLDER"))
 		said.WriteString(strings.Repeat("!", r.status) + "\n")
 		return r.stdout
 	}

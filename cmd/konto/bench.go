@@ -178,10 +178,14 @@ func (b *benching) prepare(ctx context.Context) error {
 	if err := errors.Join(bench.WriteTargets(file, f.targets()), file.Close()); err != nil {
 		return err
 	}
-	return b.out.row(struct {
-		Data    string `json:"data"`
-		Targets string `json:"targets"`
-	}{data, targets}, "konto serve --data %s --rate-limit off\nkonto bench --url http://127.0.0.1:8080 --targets %s", data, targets)
+	if b.out.json {
+		return b.out.object(struct {
+			Data    string `json:"data"`
+			Targets string `json:"targets"`
+		}{data, targets})
+	}
+	return errors.Join(b.out.line("konto serve --data %s --rate-limit off", data),
+		b.out.line("konto bench --url http://127.0.0.1:8080 --targets %s", targets))
 }
 
 // furnish makes a house with accounts, and closes it.

@@ -113,7 +113,7 @@ func (s *benchServer) pid() bench.Process { return bench.Process(s.process.Proce
 // meant for a real server would have this one publish or mail.
 func benchEnvironment() (kept []string) {
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "KONTO_") || strings.HasPrefix(v, "KONTO_MASTER_KEY=") {
+		if !strings.HasPrefix(v, variablePrefix) || strings.HasPrefix(v, "KONTO_MASTER_KEY=") {
 			kept = append(kept, v)
 		}
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
 
-// cli is the command line. Every flag can be given as a variable instead:
-// KONTO_ and the flag's name in capitals.
+// cli is the command line. The flags of konto itself, of serve and of demo can be
+// given as variables instead; see nameVariables.
 type cli struct {
 	Data folder `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
 	JSON bool   `name:"json" help:"Print JSON: one object, or one a line."`
@@ -123,15 +125,56 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 		}
 		return nil, fmt.Errorf("%w (%s --help tells more)", err, command)
 	}
+	if err := refuseSecrets(parsed); err != nil {
+		return nil, err
+	}
 	node := parsed.Selected()
 	return &line{data: string(c.Data), json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
+}
+
+// refuseSecrets refuses a secret on the command line, where every user of the
+// machine reads it in the list of processes for as long as the process runs.
+func refuseSecrets(parsed *kong.Context) error {
+	for _, part := range parsed.Path {
+		if part.Flag == nil { // a variable's value is not part of the command line
+			continue
+		}
+		if value, ok := part.Flag.Target.Interface().(string); !ok || !holdsSecret(part.Flag.Name, value) {
+			continue
+		}
+		instead := "give the URL in the variable " + variableOf(part.Flag.Name)
+		switch {
+		case len(part.Flag.Envs) == 0:
+			instead = "give the URL without it"
+		case part.Flag.Name == "smtp-url":
+			instead += ", or the password with --smtp-password-file"
+		}
+		return fmt.Errorf("--%s holds a secret, and every user of this machine can read the command line; %s", part.Flag.Name, instead)
+	}
+	return nil
+}
+
+// holdsSecret tells whether a flag's URL has a password, or NATS's token in the
+// place of a user. It would rather be wrong about an odd URL than miss a password
+// in which / or @ was not escaped.
+func holdsSecret(flag, value string) bool {
+	_, rest, isURL := strings.Cut(value, "://")
+	switch flag {
+	case "nats-url": // may be without its scheme, and may be several
+		return strings.Contains(value, "@")
+	case "smtp-url":
+	default: // whose path may have any character
+		rest, _, _ = strings.Cut(rest, "/")
+	}
+	end := strings.LastIndexByte(rest, '@')
+	return isURL && end >= 0 && strings.Contains(rest[:end], ":")
 }
 
 func newParser(c *cli, more ...kong.Option) *kong.Kong {
 	return kong.Must(c, append(more,
 		kong.Name("konto"),
 		kong.Description("An event-sourced account service."),
-		kong.DefaultEnvars("KONTO"),
+		kong.PostBuild(nameVariables),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)
 }
@@ -155,7 +198,31 @@ func (l *line) folder() string {
 	return l.data
 }
 
-func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+// usesFolder tells whether the command uses the data folder.
+func (l *line) usesFolder() bool {
+	switch l.command.(type) {
+	case *versionCommand, *benchCommand: // a bench makes a folder of its own
+		return false
+	case *demoCommand:
+		return l.data != "" // else it is in a temporary folder
+	}
+	return true
+}
+
+func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (failed error) {
+	if l.usesFolder() {
+		owner, err := actAsOwner(l.folder())
+		if err != nil {
+			return err
+		}
+		if owner != "" {
+			defer func() {
+				if errors.Is(failed, fs.ErrPermission) {
+					failed = fmt.Errorf("%w (konto acts as user %s, to whom the data folder belongs)", failed, owner)
+				}
+			}()
+		}
+	}
 	if c, ok := l.command.(inputReader); ok {
 		if err := c.readInput(stdin); err != nil {
 			return err
@@ -163,6 +230,9 @@ func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	}
 	if c, ok := l.command.(local); ok {
 		return c.run(ctx, l, stdout, stderr)
+	}
+	if c, ok := l.command.(*exportCommand); ok && c.File == "-" && isTerminal(stdout) {
+		return errTerminal
 	}
 	m := newMeter(stderr)
 	defer m.clear()

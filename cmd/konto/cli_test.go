@@ -3,8 +3,6 @@ package main
 import (
 	"strings"
 	"testing"
-
-	"github.com/alecthomas/kong"
 )
 
 func TestWrongUsage(t *testing.T) {
@@ -101,43 +99,16 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
-func TestEveryFlagHasItsVariableAndEveryCommandItsExamples(t *testing.T) {
+func TestEveryCommandHasItsExamples(t *testing.T) {
 	leaves := newParser(new(cli)).Model.Leaves(false)
 	if len(leaves) < 23 {
 		t.Fatalf("only %d commands", len(leaves))
 	}
 	for _, leaf := range leaves {
-		for _, flags := range leaf.AllFlags(false) {
-			for _, flag := range flags {
-				checkVariable(t, leaf, flag)
-			}
-		}
 		help := konto(t, append(strings.Fields(leaf.Path()), "--help")...)
 		if help.status != exitDone || !strings.Contains(help.stdout, "Example") || !strings.Contains(help.stdout, "    konto "+leaf.Path()) {
 			t.Errorf("konto %s --help: exit %d\n%s", leaf.Path(), help.status, help.stdout)
 		}
-	}
-}
-
-func checkVariable(t *testing.T, leaf *kong.Node, flag *kong.Flag) {
-	t.Helper()
-	want := "KONTO_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
-	if flag.Name != "help" && (len(flag.Envs) != 1 || flag.Envs[0] != want) {
-		t.Errorf("konto %s --%s has %v, not %s", leaf.Path(), flag.Name, flag.Envs, want)
-	}
-}
-
-func TestVariablesStandForFlags(t *testing.T) {
-	folder := t.TempDir()
-	t.Setenv("KONTO_DATA", folder)
-	t.Setenv("KONTO_JSON", "true")
-	t.Setenv("KONTO_EMAIL", "anna@example.com")
-	t.Setenv("KONTO_PAYWAY_ID", "50f3ac249f6aef294d000007")
-	if opened := object(t, must(t, "account", "open")); opened["paywayId"] != "50f3ac249f6aef294d000007" {
-		t.Errorf("%v", opened)
-	}
-	if shown := object(t, must(t, "account", "show", "50F3AC249F6AEF294D000007")); shown["email"] != "anna@example.com" {
-		t.Errorf("%v", shown)
 	}
 }
 

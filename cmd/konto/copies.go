@@ -12,7 +12,7 @@ import (
 const partialSuffix = ".partial"
 
 // makeFile has write make a file, readable by its owner alone, which appears under
-// its name only when it is complete and durable. A file that is there already is
+// its name only when it is complete and durable. After an error nothing is left. A file that is there already is
 // never overwritten: it may be the only good copy. write gets the name to write
 // to; nothing has it yet.
 func makeFile(path string, write func(partial string) error) error {
@@ -38,7 +38,10 @@ func makeFile(path string, write func(partial string) error) error {
 		}
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	if err := syncFolder(filepath.Dir(path)); err != nil { // its name may be lost with the power
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 func syncFile(path string) error {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -23,21 +22,9 @@ import (
 	"konto/events"
 )
 
-// The suite's proof needs 200 rounds (-rounds=200, or KONTO_CRASH_ROUNDS=200);
-// five show that the test itself works.
+// The suite's proof needs 200 rounds (-rounds=200); five
+// show that the test itself works.
 var rounds = flag.Int("rounds", 5, "how often the server is killed")
-
-func crashRounds(t *testing.T) int {
-	given := os.Getenv("KONTO_CRASH_ROUNDS")
-	if given == "" {
-		return *rounds
-	}
-	n, err := strconv.Atoi(given)
-	if err != nil || n < 1 {
-		t.Fatalf("KONTO_CRASH_ROUNDS is %q", given)
-	}
-	return n
-}
 
 // writer changes one account through one contract, again and again, and
 // remembers what was acknowledged.
@@ -95,7 +82,7 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 	writers := newWriters(t, folder)
 	binary(t) // built before the first start is timed
 	var starting time.Duration
-	acknowledged, n := 0, crashRounds(t)
+	acknowledged, n := 0, *rounds
 	for round := range n {
 		began := time.Now()
 		p := startProcess(t, folder)

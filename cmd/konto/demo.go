@@ -36,7 +36,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	}
 	h, err := enterAlone(ctx, houseConfig{folder: folder, holder: "konto demo", begin: true, log: log})
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
 	s, err := openServer(ctx, h, serveCommand{
@@ -46,16 +46,16 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		senderOptions: senderOptions{ThirdPartyAllow: loopback},
 	}, log)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
-	return s.Run(ctx, func(ctx context.Context) error {
+	return unlessStopped(ctx, s.Run(ctx, func(ctx context.Context) error {
 		scene, err := h.furnish(ctx)
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(stdout, scene.tell(s.url(), s.natsURL(), folder))
+		_, err = io.WriteString(printing{stdout}, scene.tell(s.url(), s.natsURL(), folder))
 		return err
-	})
+	}))
 }
 
 // orFree is the address that was given, else the usual one, else any free one.

@@ -11,7 +11,7 @@
 // An administrative command is a struct that kong fills and that runs against a
 // house. It does not know in which of the two processes it runs.
 //
-//   - the command line: main.go, cli.go, output.go
+//   - the command line: main.go, cli.go, variables.go, output.go
 //   - the data folder: house.go, folder.go, lock.go
 //   - the two ends of the control socket: control.go, administer.go, socket.go, frames.go
 //   - how far a command has come, for people who wait: progress.go

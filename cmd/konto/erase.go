@@ -42,7 +42,7 @@ func (c *accountErase) Run(ctx context.Context, h *house, out *output) error {
 	}
 	done, err := h.erase(ctx, id)
 	if err != nil {
-		return notFound(err, c.Ref)
+		return h.notFound(err, c.Ref)
 	}
 	return out.object(struct {
 		ID     ulid.ULID `json:"id"`

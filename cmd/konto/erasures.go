@@ -12,11 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/oklog/ulid/v2"
 
+	"konto/eventstore/sqlitefile"
 	"konto/projections/webhook"
 )
 
@@ -105,7 +107,7 @@ func openErasures(folder string) (l *erasures, err error) {
 // readErasures gives each line of the file, with its number from 1, and returns the
 // size of those that count.
 func readErasures(path string, each func(number int, line erasureLine) error) (size int64, err error) {
-	rest, err := os.ReadFile(path)
+	rest, err := sqlitefile.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("read the ledger of erasures: %w", err)
 	}
@@ -199,7 +201,7 @@ func (l *erasures) add(line erasureLine) error {
 // write puts bytes behind the lines that count. What a write that failed or a
 // crash left there would make the next line unreadable, so it goes first.
 func (l *erasures) write(text []byte) (err error) {
-	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

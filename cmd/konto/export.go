@@ -28,6 +28,10 @@ Examples:
     konto export /backup/konto.ndjson --encrypted`
 }
 
+// errTerminal refuses an export that nobody reads: its lines are to be stored to the
+// byte, so they are printed as they are, whatever a terminal makes of them.
+var errTerminal = errors.New("standard output is a terminal; name a file, or send it to a program")
+
 // exported is what konto tells of an export.
 type exported struct {
 	File      string `json:"file"`

@@ -29,7 +29,7 @@ func TestKilledWhileItStarts(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for round := range crashRounds(t) {
+			for round := range *rounds {
 				folder := filepath.Join(t.TempDir(), "konto")
 				accounts := begin(folder)
 				for range 3 {

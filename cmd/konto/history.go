@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/oklog/ulid/v2"
 
+	"konto/commands"
 	"konto/events"
 )
 
@@ -73,7 +74,7 @@ func (h *house) history(ctx context.Context, ref string, until moment) iter.Seq2
 				version = e.Version
 			}
 			if err == nil && version == 0 {
-				err = fmt.Errorf("there is no account %s", ref)
+				err = h.notFound(commands.ErrNotFound, ref)
 			}
 			if err == nil && len(page) < pageSize {
 				return

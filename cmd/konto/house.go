@@ -26,6 +26,7 @@ import (
 // house is an opened data folder, which no other process has opened.
 type house struct {
 	folder      string
+	begun       bool // there was no konto in the folder before
 	lock        *os.File
 	master      keyring.Master // whose Next is this process's own, not its caller's
 	keys        *keyring.Keyring
@@ -87,7 +88,7 @@ func openHouse(ctx context.Context, cfg houseConfig) (*house, error) {
 			return nil, err
 		}
 	} else if missing(cfg.folder) {
-		return nil, noData(cfg.folder)
+		return nil, noKonto(cfg.folder)
 	}
 	// The lock comes first: to open a file that another process writes to is
 	// enough to move SQLite's own locks or start a recovery.
@@ -114,13 +115,13 @@ func openHouse(ctx context.Context, cfg houseConfig) (*house, error) {
 func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	file := func(name string) string { return filepath.Join(h.folder, name) }
 	// A new master key beside existing files would hide that theirs is missing.
-	fresh := missing(file("keys.db")) && missing(file("log.db"))
-	if fresh && !cfg.begin {
-		return noData(h.folder)
+	h.begun = !holdsKonto(h.folder)
+	if h.begun && !cfg.begin {
+		return noKonto(h.folder)
 	}
 	h.master = masterOf(h.folder)
 	// Before any other file is made: a first start that fails leaves none behind.
-	if _, err := h.master.Load(fresh); err != nil {
+	if _, err := h.master.Load(h.begun); err != nil {
 		return err
 	}
 	if cfg.examine {
@@ -252,6 +253,11 @@ func missing(path string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-func noData(folder string) error {
-	return fmt.Errorf("there is no konto data in %s; konto serve or konto account open would begin it", folder)
+// holdsKonto tells whether a konto was begun in a folder.
+func holdsKonto(folder string) bool {
+	return !missing(filepath.Join(folder, "keys.db")) || !missing(filepath.Join(folder, "log.db"))
+}
+
+func noKonto(folder string) error {
+	return fmt.Errorf("there is no konto in %s; konto serve begins one, and so does konto account open --data %s", folder, forShell(folder))
 }

@@ -55,6 +55,10 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 	defer m.clear()
 	out := newMeteredOutput(stdout, l.json, m)
 	done := imported{File: c.File}
+	begun := !holdsKonto(l.folder())
+	if begun && l.data == "" {
+		return fmt.Errorf("nothing was imported: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
+	}
 	err := c.read(func(r *transfer.Reader) error {
 		done.Encrypted, done.Events = r.Header().Encrypted, r.Header().Head
 		if err := makeFolder(l.folder()); err != nil {
@@ -68,6 +72,9 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 			from = "standard input"
 		}
 		return fmt.Errorf("nothing was imported from %s: %w", from, err)
+	}
+	if begun {
+		tellBegun(stderr, l.folder())
 	}
 	if err := comeBack(ctx, l, out, stderr); err != nil {
 		return fmt.Errorf("the log is in its place, but: %w", err)

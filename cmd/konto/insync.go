@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
 )
@@ -54,8 +54,11 @@ func (h *house) standing(ctx context.Context, p events.ThirdParty, ref string) (
 	}
 	if s.Last == nil && s.Delivered == nil {
 		head, err := h.store.StreamHead(ctx, events.AccountStream(id))
-		if err != nil || head.Version == 0 {
-			return standing{}, fmt.Errorf("there is no account %s", ref)
+		if err != nil {
+			return standing{}, err
+		}
+		if head.Version == 0 {
+			return standing{}, h.notFound(commands.ErrNotFound, ref)
 		}
 	}
 	if s.Delivered != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 
 	"github.com/oklog/ulid/v2"
@@ -111,15 +112,23 @@ func (c *keyList) Run(ctx context.Context, h *house, out *output) error {
 }
 
 type keyRevoke struct {
-	ID string `arg:"" name:"id" help:"The key's id, or its token."`
+	ID string `arg:"" name:"id" help:"The key's id, or its token; - reads it from standard input, as other users can read an argument."`
 }
 
 func (c *keyRevoke) Help() string {
 	return `The connections that a consumer, or a system that sends facts, made with the key are closed; those made with its other keys stay.
 
-Example:
+Examples:
 
-    konto key revoke 01HXA3B4C5D6E7F8G9H0J1K2M3`
+    konto key revoke 01HXA3B4C5D6E7F8G9H0J1K2M3
+    konto key revoke - < leaked-token`
+}
+
+func (c *keyRevoke) readInput(stdin io.Reader) (err error) {
+	if c.ID == "-" {
+		c.ID, err = readLine(stdin, "id or token")
+	}
+	return err
 }
 
 func (c *keyRevoke) Run(ctx context.Context, h *house, out *output) error {

@@ -83,7 +83,9 @@ func (c *keysBackup) Run(ctx context.Context, h *house, out *output) error {
 	if ledger := filepath.Join(h.folder, erasuresName); !missing(ledger) {
 		done.Erasures = filepath.Join(c.Dir, erasedPrefix+stamp+erasedSuffix)
 		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, ledger, partial) }); err != nil {
-			return fmt.Errorf("the keys are in %s, but their ledger of erasures is not: %w", done.File, err)
+			// Without it, the keys would bring back who was erased since an older copy of it.
+			err = errors.Join(err, os.Remove(done.File), syncFolder(c.Dir))
+			return fmt.Errorf("no backup of the keys was made: their ledger of erasures: %w", err)
 		}
 	}
 	if done.Deleted, err = c.forget(now, id, done); err != nil {

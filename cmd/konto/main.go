@@ -13,13 +13,15 @@ import (
 )
 
 func main() {
+	// First of all: before, SIGTERM ends the process as Go does it, which is as clean,
+	// as nothing was opened, but not with status 0.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	// What konto writes is for its own user alone; SQLite and nats-server would
 	// let others read it.
 	syscall.Umask(0o077)
 	tune()
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals // begins an ordered end
 		cancel()
@@ -56,12 +58,16 @@ const (
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	stderr = printing{stderr}
+	for _, told := range ignoredVariables(os.Environ()) {
+		fmt.Fprintf(stderr, "konto: %s\n", told)
+	}
 	line, err := parse(args, stdout)
 	if errors.Is(err, errHelpShown) {
 		return exitDone
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "konto: %s\n", err)
+		fmt.Fprintf(stderr, "konto: %s\n", sentence(err))
 		return exitUsage
 	}
 	if err := line.execute(ctx, stdin, stdout, stderr); err != nil {

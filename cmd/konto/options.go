@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"konto/events"
@@ -86,7 +88,6 @@ func (o *webOptions) checkIssuer() error {
 // mailFolder is where codes are without an SMTP server, in the data folder.
 const mailFolder = "mail"
 
-// mailOptions are the flags about verification codes, the only mail there is.
 // outsideOptions say how konto proves to an outside NATS server who it is. Secrets
 // are in files, never in arguments.
 type outsideOptions struct {
@@ -122,19 +123,61 @@ func (o *outsideOptions) configure(url string, log *slog.Logger) nats.DialConfig
 	}
 }
 
+// mailOptions are the flags about verification codes, the only mail there is.
 type mailOptions struct {
-	SMTPURL  string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user:password@host:port or smtps://...; else they are written to mail/ in the data folder."`
-	MailFrom string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`
+	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; else they are written to mail/ in the data folder. The variable may hold user:password; here it is refused."`
+	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"FILE" help:"File with the password of the user in --smtp-url."`
+	MailFrom         string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (o *mailOptions) Validate() error {
+	if o.SMTPPasswordFile == "" {
+		return nil
+	}
+	u, err := url.Parse(o.SMTPURL)
+	if err != nil || u.User.Username() == "" {
+		return errors.New("--smtp-password-file goes with an --smtp-url that names a user, such as smtps://konto@mail.example.com")
+	}
+	if _, has := u.User.Password(); has {
+		return errors.New("the password is in --smtp-url and in --smtp-password-file; leave one of them out")
+	}
+	return nil
+}
+
+// server is the URL of the SMTP server, with the password of the file.
+func (o *mailOptions) server() (string, error) {
+	if o.SMTPPasswordFile == "" {
+		return o.SMTPURL, nil
+	}
+	u, err := url.Parse(o.SMTPURL)
+	if err != nil {
+		return "", errors.New("--smtp-url is no URL") // url's error quotes it
+	}
+	text, err := os.ReadFile(o.SMTPPasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("read the password of --smtp-password-file: %w", err)
+	}
+	password := strings.TrimRight(string(text), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("%s holds no password", o.SMTPPasswordFile)
+	}
+	u.User = url.UserPassword(u.User.Username(), password)
+	return u.String(), nil
 }
 
 // mailer makes the reactor that mails codes.
 func (s *server) mailer(o mailOptions) (*component, error) {
+	server, err := o.server()
+	if err != nil {
+		return nil, err
+	}
 	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.conn, Durable: "konto-mailer", Log: s.log})
 	reactor, err := mail.New(mail.Config{
 		Subscriber: from,
 		Accounts:   s.house.reader(),
 		Codes:      events.NewEmailCodes(s.house.keys.Derive),
-		SMTPURL:    o.SMTPURL,
+		SMTPURL:    server,
 		Dir:        filepath.Join(s.house.folder, mailFolder),
 		From:       o.MailFrom,
 		Log:        s.log,

@@ -8,6 +8,9 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -101,9 +104,62 @@ func (o *output) row(v any, format string, args ...any) error {
 	return o.line(format, args...)
 }
 
+// line prints one line, for people or programs. Texts from outside may be in it.
 func (o *output) line(format string, args ...any) error {
-	_, err := fmt.Fprintf(o.to, format+"\n", args...)
+	_, err := o.to.WriteString(escaped(fmt.Sprintf(format, args...)) + "\n")
 	return err
+}
+
+// escaped replaces what a terminal would obey, and what would make a text look like
+// another: control characters, the ends of lines among them, and characters that
+// are not seen or turn the direction of a text. The escapes are JSON's, so JSON means
+// the same before and after. Two such characters stay, which names in Persian and in
+// Indian languages need.
+func escaped(text string) string {
+	if strings.IndexFunc(text, unprintable) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text { // of a byte that is no UTF-8, r is U+FFFD
+		switch {
+		case !unprintable(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		case r == utf8.RuneError:
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool {
+	const nonJoiner, joiner = '\u200c', '\u200d'
+	switch {
+	case r < utf8.RuneSelf:
+		return r < ' ' || r == 0x7f
+	case r == nonJoiner, r == joiner:
+		return false
+	}
+	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+}
+
+// printing makes what is written printable but for the ends of lines: what goes to
+// standard error, errors and logs, is written whole lines at a time.
+type printing struct{ to io.Writer }
+
+func (p printing) Write(text []byte) (int, error) {
+	lines := strings.Split(string(text), "\n")
+	for i := range lines {
+		lines[i] = escaped(lines[i])
+	}
+	if _, err := io.WriteString(p.to, strings.Join(lines, "\n")); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 func (o *output) flush() error { return o.to.Flush() }

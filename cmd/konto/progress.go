@@ -34,10 +34,19 @@ type meter interface {
 // newMeter shows progress on stderr: a bar where it is a terminal, else a line
 // now and then.
 func newMeter(stderr io.Writer) meter {
-	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &barMeter{to: stderr}
+	terminal := stderr
+	if p, ok := stderr.(printing); ok { // a bar is drawn with control characters
+		terminal = p.to
+	}
+	if isTerminal(terminal) {
+		return &barMeter{to: terminal}
 	}
 	return &lineMeter{to: stderr}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // barMeter draws a bar with count, rate and the time that is left.

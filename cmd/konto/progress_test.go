@@ -27,7 +27,7 @@ func TestProgressReachesTheCallerOfAnotherProcess(t *testing.T) {
 				to := frames{w, http.NewResponseController(w)}
 				out := newMeteredOutput(to, json, to)
 				out.progress(1, 3, "events")
-				out.line("%s", "half a rune: \xc3")
+				out.to.WriteString("half a rune: \xc3\n") // as of an export
 				out.flush()
 				out.progress(3, 3, "events")
 			}))

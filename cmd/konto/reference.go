@@ -35,7 +35,7 @@ func (h *house) account(ctx context.Context, ref string) (ulid.ULID, error) {
 	if errors.Is(err, errNoReference) {
 		return id, errReference(ref)
 	}
-	return id, notFound(err, ref)
+	return id, h.notFound(err, ref)
 }
 
 // errNoReference tells that a text cannot stand for an account.
@@ -64,14 +64,14 @@ func (h *house) present(ctx context.Context, ref string) (events.Account, error)
 		return events.Account{}, err
 	}
 	a, err := h.accounts.Load(ctx, id)
-	return a, notFound(err, ref)
+	return a, h.notFound(err, ref)
 }
 
-// notFound names what was not found.
-func notFound(err error, ref string) error {
+// notFound names what was not found, and where.
+func (h *house) notFound(err error, ref string) error {
 	var shared *commands.Shared
 	if errors.Is(err, commands.ErrNotFound) && !errors.As(err, &shared) {
-		return fmt.Errorf("there is no account %s", ref)
+		return fmt.Errorf("there is no account %s in %s", ref, absolute(h.folder))
 	}
 	return err
 }

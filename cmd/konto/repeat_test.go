@@ -46,7 +46,7 @@ func TestARequestThatIsSentAgainAfterAKillChangesOnce(t *testing.T) {
 	writers := newWriters(t, folder)
 	binary(t)
 	told, done, lost := 0, 0, 0
-	for round := 1; round <= 2*crashRounds(t); round++ {
+	for round := 1; round <= 2**rounds; round++ {
 		before := versions(t, folder, writers)
 		first := interrupted(t, folder, writers, round)
 		stored := versions(t, folder, writers)

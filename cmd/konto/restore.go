@@ -51,6 +51,10 @@ func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Wri
 	m := newMeter(stderr)
 	defer m.clear()
 	out := newMeteredOutput(stdout, l.json, m)
+	begun := !holdsKonto(l.folder())
+	if begun && l.data == "" {
+		return fmt.Errorf("nothing was restored: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
+	}
 	var r restored
 	err := alone(l, func(folder string) (err error) {
 		r, err = c.restore(ctx, folder, out)
@@ -58,6 +62,9 @@ func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Wri
 	})
 	if err != nil {
 		return fmt.Errorf("nothing was restored: %w", err)
+	}
+	if begun {
+		tellBegun(stderr, l.folder())
 	}
 	if err := comeBack(ctx, l, out, stderr); err != nil {
 		return fmt.Errorf("the backup is in its place, but: %w", err)

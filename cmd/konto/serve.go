@@ -21,7 +21,7 @@ import (
 type serveCommand struct {
 	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
-	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. The variable may hold user:password@ or a token; here they are refused."`
 
 	outsideOptions
 	webOptions
@@ -32,7 +32,7 @@ type serveCommand struct {
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
 func (c *serveCommand) Validate() error {
-	return cmp.Or(c.outsideOptions.validate(c.NATSURL), c.webOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
+	return cmp.Or(c.outsideOptions.validate(c.NATSURL), c.webOptions.Validate(), c.mailOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
 }
 
 func (c *serveCommand) Help() string {
@@ -42,7 +42,7 @@ Examples:
 
     konto serve
     konto serve --data /var/lib/konto --http 0.0.0.0:8080 --nats-listen off
-    konto serve --nats-url nats://nats.example.com:4222 --smtp-url smtps://konto:secret@mail.example.com
+    konto serve --nats-url nats://nats.example.com:4222 --smtp-url smtps://konto@mail.example.com --smtp-password-file smtp-password
     konto serve --nats-url tls://connect.ngs.global --nats-creds /etc/konto/konto.creds
     konto serve --nats-url tls://nats.example.com --nats-cert konto.pem --nats-key konto-key.pem --nats-ca ca.pem
     konto serve --third-party-allow 10.0.0.0/8 --public-url https://konto.example.com --metrics 127.0.0.1:9090
@@ -53,17 +53,26 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	h, err := enterAlone(ctx, houseConfig{folder: l.folder(), holder: "konto serve", begin: true, log: log})
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	s, err := openServer(ctx, h, *c, log)
 	if err != nil {
-		return errors.Join(err, h.Close())
+		return errors.Join(unlessStopped(ctx, err), h.Close())
 	}
 	err = s.Run(ctx, func(context.Context) error {
 		log.Info("konto is ready", "http", s.url(), "nats", s.natsURL(), "data", h.folder)
 		return nil
 	})
-	return errors.Join(err, h.Close())
+	return errors.Join(unlessStopped(ctx, err), h.Close())
+}
+
+// unlessStopped is the error of a server, but none if the server only tells that it
+// was stopped before it was ready, which is as good an end as one afterwards.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // server is everything that runs while konto serves. It does not own its house.

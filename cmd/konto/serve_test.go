@@ -60,7 +60,8 @@ func TestOrderedEndWithNATSAway(t *testing.T) {
 	}
 	dead.Close()
 	folder := t.TempDir()
-	server, url, nats := serve(t, folder, "--nats-url", "nats://secret@"+dead.Addr().String())
+	t.Setenv("KONTO_NATS_URL", "nats://secret@"+dead.Addr().String())
+	server, url, nats := serve(t, folder)
 	if nats != "outside" || strings.Contains(server.stderr.String(), "secret") {
 		t.Errorf("the log shows the URL: %s", server.stderr)
 	}

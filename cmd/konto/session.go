@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"konto/events"
@@ -128,13 +129,21 @@ func (c *sessionList) Run(ctx context.Context, h *house, out *output) error {
 }
 
 type sessionClose struct {
-	ID string `arg:"" name:"id" help:"The session's id, or its cookie."`
+	ID string `arg:"" name:"id" help:"The session's id, or its cookie; - reads it from standard input, as other users can read an argument."`
 }
 
 func (c *sessionClose) Help() string {
-	return `Example:
+	return `Examples:
 
-    konto session close 01HXA3B4C5D6E7F8G9H0J1K2M3`
+    konto session close 01HXA3B4C5D6E7F8G9H0J1K2M3
+    konto session close - < stolen-cookie`
+}
+
+func (c *sessionClose) readInput(stdin io.Reader) (err error) {
+	if c.ID == "-" {
+		c.ID, err = readLine(stdin, "id or cookie")
+	}
+	return err
 }
 
 func (c *sessionClose) Run(ctx context.Context, h *house, out *output) error {

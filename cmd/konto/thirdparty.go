@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func withoutQuery(url string) string {
 
 type thirdPartyAdd struct {
 	Name   string   `arg:"" name:"name" help:"What to call it: 1 to 64 of a-z, 0-9 and -."`
-	URL    string   `name:"url" required:"" placeholder:"URL" help:"Where to post deliveries: https, or http for a network of --third-party-allow."`
+	URL    string   `name:"url" required:"" placeholder:"URL" help:"Where to post deliveries: https, or http for a network of --third-party-allow; - reads it from standard input, for one that holds a secret."`
 	Format string   `name:"format" enum:"cloudevents,payway,payway-ssi,risc" default:"cloudevents" help:"cloudevents, payway, payway-ssi or risc; cloudevents unless given."`
 	Events []string `name:"event" placeholder:"TYPE" help:"A type of event to tell of, EmailChanged unless given; give it once for each. Erasures are told to all."`
 }
@@ -73,6 +74,13 @@ Examples:
     konto third-party add crm --url https://crm.example.com/hooks/konto
     konto third-party add newspaper --url https://news.example.com/konto --format payway --event EmailChanged --event ProfileUpdated
     konto third-party add login --url https://id.example.com/risc --format risc --json`
+}
+
+func (c *thirdPartyAdd) readInput(stdin io.Reader) (err error) {
+	if c.URL == "-" {
+		c.URL, err = readLine(stdin, "URL")
+	}
+	return err
 }
 
 func (c *thirdPartyAdd) Run(ctx context.Context, h *house, out *output) error {

@@ -164,6 +164,6 @@ func TestThirdPartyIsFoundWhileTheReadModelIsMadeAgain(t *testing.T) {
 }
 
 func TestWrongThirdPartyIsToldFieldByField(t *testing.T) {
-	r := konto(t, "third-party", "add", "Crm", "--url", "crm.example.com", "--format", "risc", "--event", "ProfileUpdated", "--data", t.TempDir())
+	r := konto(t, "third-party", "add", "Crm", "--url", "crm.example.com", "--format", "risc", "--event", "ProfileUpdated", "--data", furnished(t))
 	refused(t, exitFailed, r, "name: ", "url: ", "events: ", "EmailChanged, AccountErased")
 }

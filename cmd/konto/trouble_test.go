@@ -174,17 +174,77 @@ func TestReadModelThatIsGone(t *testing.T) {
 	}
 }
 
-func TestFolderWithoutData(t *testing.T) {
+func TestFolderWithoutKontoIsToldHowToBeginOne(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "none")
-	for _, args := range []string{"account list", "account show a@example.com", "key list", "key revoke x", "events list", "events tail"} {
-		refused(t, exitFailed, konto(t, append(strings.Fields(args), "--data", folder)...), "no konto data in "+folder)
+	for _, args := range []string{
+		"account list", "account show a@example.com", "account history a@example.com", "account facts a@example.com --verified=true",
+		"account erase a@example.com --yes", "key list", "key revoke x", "key issue --account a@example.com --scope read:account",
+		"session open --account a@example.com", "session list", "events list", "events tail", "verify", "keys rotate", "replay read-model",
+		"backup " + folder + ".db", "export " + folder + ".ndjson", "third-party list", "third-party pause crm",
+	} {
+		refused(t, exitFailed, konto(t, append(strings.Fields(args), "--data", folder)...),
+			"there is no konto in "+folder+"; konto serve begins one, and so does konto account open --data "+folder)
 	}
-	if !missing(folder) {
-		t.Error("the folder was made")
+	empty(t, filepath.Dir(folder))
+}
+
+func TestFolderThatWasNamedIsBegunAndTold(t *testing.T) {
+	export := filepath.Join(t.TempDir(), "export")
+	must(t, "export", export, "--data", furnished(t))
+	for name, args := range map[string]string{
+		"account open":    "--email anna@example.com",
+		"key issue":       "--client newspaper --scope /external/account/r",
+		"session open":    "--admin eva",
+		"third-party add": "crm --url https://crm.example.com/",
+		"account import":  "-",
+		"import":          export,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			all := strings.Fields(name + " " + args)
+			refused(t, exitFailed, konto(t, all...), "there is no konto in konto-data")
+			empty(t, ".")
+			folder := filepath.Join(t.TempDir(), "named")
+			if r := konto(t, append(all, "--data", folder)...); r.status != exitDone || r.stderr != "konto: a new konto was begun in "+folder+"\n" {
+				t.Errorf("exit %d: %q", r.status, r.stderr)
+			}
+			if again := konto(t, append(all, "--data", folder)...); strings.Contains(again.stderr, "begun") {
+				t.Errorf("the second time: %q", again.stderr)
+			}
+			if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("the folder's mode is %v, %v", info.Mode(), err)
+			}
+			named := filepath.Join(t.TempDir(), "by a variable")
+			t.Setenv("KONTO_DATA", named)
+			if r := konto(t, all...); r.status != exitDone || r.stderr != "konto: a new konto was begun in "+named+"\n" {
+				t.Errorf("exit %d: %q", r.status, r.stderr)
+			}
+		})
 	}
-	must(t, "key", "issue", "--client", "newspaper", "--scope", "/external/account/r", "--data", folder)
-	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("the folder's mode is %v, %v", info.Mode(), err)
+}
+
+// What is restored where nothing was begins a konto too.
+func TestRestoreBeginsOnlyInAFolderThatWasNamed(t *testing.T) {
+	folder, copies := furnished(t), t.TempDir()
+	backup := filepath.Join(copies, "log.db")
+	must(t, "backup", backup, "--data", folder)
+	must(t, "keys", "backup", copies, "--data", folder)
+	keys, _ := filepath.Glob(filepath.Join(copies, "keys-*.db"))
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir(defaultData, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	master, err := os.ReadFile(filepath.Join(folder, "master.key"))
+	if err != nil || os.WriteFile(filepath.Join(defaultData, "master.key"), master, 0o600) != nil {
+		t.Fatal(err)
+	}
+	refused(t, exitFailed, konto(t, "restore", backup, "--keys", keys[0]), "there is no konto in konto-data", "--data konto-data")
+	r := konto(t, "restore", backup, "--keys", keys[0], "--data", defaultData)
+	if r.status != exitDone || !strings.Contains(r.stderr, "a new konto was begun in "+absolute(defaultData)) {
+		t.Errorf("exit %d: %s", r.status, r.stderr)
+	}
+	if again := konto(t, "restore", backup); again.status != exitDone || again.stderr != "" {
+		t.Errorf("a konto that is there is restored without its name: exit %d: %s", again.status, again.stderr)
 	}
 }
 
@@ -242,7 +302,7 @@ func TestConsumersNamesThatAreRefused(t *testing.T) {
 func TestUnknownReferences(t *testing.T) {
 	folder := furnished(t)
 	for ref, says := range map[string]string{
-		"nobody@example.com":                "there is no account nobody@example.com",
+		"nobody@example.com":                "there is no account nobody@example.com in " + folder,
 		"50f3ac249f6aef294d000007":          "there is no account 50f3ac249f6aef294d000007",
 		"client_01hxa3b4c5d6e7f8g9h0j1k2m3": "there is no account client_01hxa3b4c5d6e7f8g9h0j1k2m3",
 		"anna":                              `"anna" is neither an account's id nor an email address`,

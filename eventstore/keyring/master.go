@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"konto/eventstore/sqlitefile"
 )
 
 // keySize is the length of every key in bytes, for AES-256.
@@ -41,14 +43,17 @@ func LoadMaster(path, given string, fresh bool) ([]byte, error) {
 }
 
 func readMaster(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("master key %s is not a file; konto follows no links", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("master key %s is open to other users (mode %04o); run chmod 600 on it", path, info.Mode().Perm())
 	}
-	text, err := os.ReadFile(path)
+	text, err := sqlitefile.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
 	}

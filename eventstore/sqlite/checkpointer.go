@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"syscall"
 
 	"konto/eventstore/sqlitefile"
 )
@@ -106,7 +107,7 @@ func (c *checkpointer) open() (err error) {
 		}
 	}
 	if c.file == nil {
-		c.file, err = os.Open(c.path)
+		c.file, err = os.OpenFile(c.path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	}
 	return err
 }

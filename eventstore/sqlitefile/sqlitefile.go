@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
+	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -53,7 +56,8 @@ const readerPragmas = `
 
 // OpenWriter opens the file for its one writer: a pool of one connection, whose
 // transactions take the write lock when they begin. A missing file is made,
-// readable by its owner alone. Errors: ErrMalformed, and those of the file system.
+// readable by its owner alone. A link is not followed. Errors: ErrMalformed, and
+// those of the file system.
 func OpenWriter(path string) (*sql.DB, error) { return openWriter(path, writerPragmas) }
 
 // OpenCopyWriter is OpenWriter for a file that only holds what can be found out
@@ -62,7 +66,10 @@ func OpenCopyWriter(path string) (*sql.DB, error) { return openWriter(path, writ
 
 func openWriter(path, pragmas string) (*sql.DB, error) {
 	// SQLite would make the file readable by everyone that the umask allows.
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // which follows no link either
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +89,7 @@ func openWriter(path, pragmas string) (*sql.DB, error) {
 // write. Errors: fs.ErrNotExist, ErrMalformed, and those of the file system.
 func OpenReaders(path string, n int) (*sql.DB, error) {
 	// SQLite says "unable to open database file" whatever the reason.
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +108,11 @@ func OpenReaders(path string, n int) (*sql.DB, error) {
 func open(path string, parameters url.Values, pragmas string) (*sql.DB, error) {
 	if err := CheckVersion(); err != nil {
 		return nil, err
+	}
+	// SQLite follows a link at the path; it follows none at the paths of its
+	// write-ahead log and its index.
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil, fmt.Errorf("open %s: %w", path, syscall.ELOOP)
 	}
 	// Escaped, because '?', '#' and '%' mean something in SQLite's file URIs.
 	uri := url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: parameters.Encode()}

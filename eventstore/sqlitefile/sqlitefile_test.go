@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -205,5 +206,33 @@ func TestVersionsThatCorruptAreRefused(t *testing.T) {
 	}
 	if err := CheckVersion(); err != nil {
 		t.Errorf("the SQLite built in: %v", err)
+	}
+}
+
+func TestLinksAreNotFollowed(t *testing.T) {
+	for name, target := range map[string]string{"to a file": "real.db", "to nothing": "none.db"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			openBoth(t, filepath.Join(dir, "real.db"), 1)
+			link := filepath.Join(dir, "link.db")
+			if err := os.Symlink(filepath.Join(dir, target), link); err != nil {
+				t.Fatal(err)
+			}
+			for what, open := range map[string]func() error{
+				"OpenWriter":       func() error { _, err := OpenWriter(link); return err },
+				"OpenReaders":      func() error { _, err := OpenReaders(link, 1); return err },
+				"OpenCheckpointer": func() error { _, err := OpenCheckpointer(link); return err },
+				"Stamp":            func() error { return Stamp(link) },
+				"Tie":              func() error { return Tie(link) },
+				"ReadFile":         func() error { _, err := ReadFile(link); return err },
+			} {
+				if err := open(); !errors.Is(err, syscall.ELOOP) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(dir, "none.db")); err == nil {
+				t.Error("what the link leads to was made")
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // ErrForeignWAL is matched by Tie's error for a file beside the write-ahead log of
@@ -42,7 +43,7 @@ func Tie(path string) error {
 		return err
 	}
 	if left(path+"-wal") || left(path+"-journal") {
-		known, err := os.ReadFile(path + StampSuffix)
+		known, err := ReadFile(path + StampSuffix)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // never tied
 		}
@@ -75,7 +76,7 @@ func (s stamp) text() string { return hex.EncodeToString(s[:]) }
 // readStamp reads without SQLite, which would play the write-ahead log. What is
 // missing, empty or no SQLite file has the stamp of zeros.
 func readStamp(path string) (s stamp, sqlite bool, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, false, nil
 	}
@@ -108,9 +109,19 @@ func left(path string) bool {
 	return err == nil && info.Size() > 0
 }
 
+// ReadFile is os.ReadFile, but follows no link.
+func ReadFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
 // writeSynced writes into a file, durably.
 func writeSynced(path string, flags int, at int64, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|flags, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW|flags, 0o600)
 	if err != nil {
 		return err
 	}

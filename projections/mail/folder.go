@@ -24,6 +24,9 @@ func newFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder for mail: %w", err)
 	}
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return nil, errors.Join(fmt.Errorf("%s is not a folder; konto follows no links", dir), err)
+	}
 	f := &folder{dir}
 	return f, f.clean()
 }

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/go-json-experiment/json"
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+	"konto/events"
+)
+
+// hostile is what somebody outside may call themselves: it clears a screen, sets a
+// title, forges a line, and turns and hides text.
+const hostile = "eve\x1b[2J\x1b]0;pwned\x07\r\n9999 forged\x00\x08\x7f\u0085\u009b31m\u2028\u2029\u202e\u2066\u200b\u00ad\ufeff\U000e0041 ö \u200d"
+
+// obeyed finds what no terminal and no log may be sent.
+func obeyed(text string) (found []rune) {
+	for _, r := range text {
+		if r != '\n' && r != '\u200d' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// visited makes a folder in which every text from outside is hostile.
+func visited(t *testing.T, folder string) ulid.ULID {
+	t.Helper()
+	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test", begin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	id, err := newID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := events.Metadata{
+		Actor: events.Actor{Kind: "client", ID: hostile}, Impersonator: hostile, Grant: hostile, Contract: hostile, RequestID: hostile,
+	}
+	open := commands.Open{Email: "anna@example.com", PaywayID: annaID, Profile: events.ProfileUpdated{FirstName: events.Set("Anna \u202e\u200bnna")}}
+	if _, err := h.accounts.Do(t.Context(), id, meta, open); err != nil {
+		t.Fatal(err)
+	}
+	order := hostile
+	if _, err := h.accounts.Do(t.Context(), id, meta, commands.RecordFacts{Facts: events.FactsRecorded{PendingOrder: events.Set(order)}}); err != nil {
+		t.Logf("an order is not called so: %v", err)
+	}
+	return id
+}
+
+func TestNoControlCharacterIsPrinted(t *testing.T) {
+	folder := t.TempDir()
+	id := visited(t, folder).String()
+	all := [][]string{
+		{"session", "open", "--account", id, "--admin", hostile, "--role", "support"},
+		{"session", "open", "--account", id, "--delegated-by", id, "--label", hostile},
+		{"session", "open", "--admin", hostile},
+		{"key", "issue", "--client", hostile, "--scope", hostile},
+		{"key", "issue", "--consumer", hostile},
+		{"third-party", "add", hostile, "--url", "https://crm.example.com/" + hostile},
+		{"third-party", "add", "crm", "--url", "https://crm.example.com/"},
+		{"third-party", "pause", hostile},
+		{"account", "show", id}, {"account", "show", hostile + "@example.com"}, {"account", "show", hostile},
+		{"account", "open", "--email", hostile + "@example.com"}, {"account", "history", id}, {"account", "list"},
+		{"account", "facts", id, "--pending-order", hostile, "--bankid-name", hostile},
+		{"account", "history", id}, {"session", "list"}, {"key", "list"}, {"events", "list"}, {"events", "list", "--type", hostile},
+		{"key", "revoke", hostile}, {"session", "close", hostile}, {"third-party", "deliveries"}, {"verify"},
+		{"account", "show", id, "--at", hostile}, {hostile}, {"account", "--" + hostile},
+		{"backup", "/dev/null/" + strings.ReplaceAll(hostile, "\x00", "")},
+	}
+	print := func(t *testing.T) {
+		printed := 0
+		for _, args := range all {
+			for _, more := range [][]string{nil, {"--json"}} {
+				r := konto(t, append(append(append([]string{}, args...), more...), "--data", folder)...)
+				if found := obeyed(r.stdout + r.stderr); found != nil {
+					t.Errorf("konto %q prints %U", args, found)
+				}
+				if strings.Contains(r.stdout, "\n9999 forged") || strings.Contains(r.stderr, "\n9999 forged") {
+					t.Errorf("konto %q prints a forged line", args)
+				}
+				if strings.Contains(r.stdout+r.stderr, "forged") {
+					printed++
+				}
+				if more == nil || r.status != exitDone {
+					continue
+				}
+				for line := range strings.Lines(r.stdout) {
+					object(t, line)
+				}
+			}
+		}
+		if printed < 10 {
+			t.Errorf("the hostile text was in only %d answers", printed)
+		}
+		lines := mustLines(t, "account", "history", id, "--data", folder)
+		if by := lines[0]["actor"].(map[string]any)["id"]; by != hostile {
+			t.Errorf("JSON has %q", by)
+		}
+	}
+	t.Run("without a server", print)
+	server, _, _ := serve(t, folder)
+	t.Run("by a server", print)
+	server.stop()
+	if found := obeyed(server.stderr.String()); found != nil {
+		t.Errorf("the log has %U", found)
+	}
+}
+
+// Whatever a log is given, its lines stay lines.
+func TestLogsHoldNoControlCharacter(t *testing.T) {
+	var told bytes.Buffer
+	log := slog.New(slog.NewTextHandler(printing{&told}, nil))
+	log.Error(hostile, hostile, hostile, "error", &commands.Invalid{Fields: []commands.FieldError{{Field: hostile, Detail: hostile}}})
+	if found := obeyed(told.String()); found != nil || strings.Count(told.String(), "\n") != 1 {
+		t.Errorf("%U in %q", found, told.String())
+	}
+}
+
+func TestEscapedJSONMeansTheSame(t *testing.T) {
+	text, err := json.Marshal(map[string]string{"a": hostile, "b": "Åsa \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 👩\u200d🚀"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v map[string]string
+	if err := json.Unmarshal([]byte(escaped(string(text))), &v); err != nil || v["a"] != hostile {
+		t.Errorf("%q, %v", v["a"], err)
+	}
+	for text, want := range map[string]string{
+		"Åsa 👩\u200d🚀":  "Åsa 👩\u200d🚀",
+		"a\x1bb\nc":     `a\u001bb\u000ac`,
+		"a\xffb\xc3":    "a\ufffdb\ufffd",
+		"a\U000e0041b":  `a\udb40\udc41b`,
+		"a\u009b\u202e": `a\u009b\u202e`,
+	} {
+		if got := escaped(text); got != want {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}

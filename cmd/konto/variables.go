@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+const variablePrefix = "KONTO_"
+
+// nameVariables gives a variable to each flag of konto itself, of konto serve and
+// of konto demo. No other flag has one. A variable stays in an environment and is
+// forgotten there; it must never confirm an act (--yes) or change what a command
+// reads or writes (--from, --account).
+func nameVariables(k *kong.Kong) error {
+	nodes := []*kong.Node{k.Model.Node}
+	for _, node := range k.Model.Children {
+		if node.Name == "serve" || node.Name == "demo" {
+			nodes = append(nodes, node)
+		}
+	}
+	for _, node := range nodes {
+		for _, flag := range node.Flags {
+			if flag.Name != "help" {
+				flag.Envs = []string{variableOf(flag.Name)}
+				flag.Tag.Envs = flag.Envs
+			}
+		}
+	}
+	return nil
+}
+
+// variableOf is the variable of a flag that has one.
+func variableOf(flag string) string {
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// otherVariables stand for no flag: the first two are the master keys, one is in
+// README's examples, and the rest are those of docker-compose.yml, which an
+// env_file may bring along.
+var otherVariables = []string{
+	"KONTO_MASTER_KEY", "KONTO_NEXT_MASTER_KEY", "KONTO_TOKEN",
+	"KONTO_NATS_PASSWORD", "KONTO_NATS_STORE_KEY", "KONTO_NATS_CONSUMER_PASSWORD", "KONTO_NATS_SENDER_PASSWORD",
+}
+
+// serviceLink matches the variables that Kubernetes and Docker make for a service
+// that is called konto, or konto- and more. (kubernetes.io: Service, environment variables)
+var serviceLink = regexp.MustCompile(
+	`^KONTO_(PORT|SERVICE_).*=|^KONTO_\w*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^KONTO_\w*_PORT=(tcp|udp|sctp)://`)
+
+// ignoredVariables tells of each variable that looks as if it were konto's and is
+// not: a setting that its operator believes in and that has no effect. Values
+// may be secrets, so they are not told.
+func ignoredVariables(environment []string) (told []string) {
+	var named, unnamed []string
+	for _, setting := range environment {
+		name, _, _ := strings.Cut(setting, "=")
+		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(otherVariables, name) || serviceLink.MatchString(setting) {
+			continue
+		}
+		if named == nil { // the command line's model is not made for nothing
+			named, unnamed = allFlags()
+		}
+		switch {
+		case slices.Contains(named, name):
+		case slices.Contains(unnamed, name):
+			told = append(told, fmt.Sprintf("%s is ignored: only flags of konto serve, --data and --json can be given as variables", name))
+		default:
+			told = append(told, fmt.Sprintf("%s is ignored: there is no such variable%s", name, suggestion(name, append(named, otherVariables...))))
+		}
+	}
+	return told
+}
+
+// allFlags returns the variables of flags, and what they would be of the flags
+// that have none.
+func allFlags() (named, unnamed []string) {
+	for _, leaf := range newParser(new(cli)).Model.Leaves(false) {
+		for _, flags := range leaf.AllFlags(false) {
+			for _, flag := range flags {
+				named = append(named, flag.Envs...)
+				unnamed = append(unnamed, variableOf(flag.Name))
+			}
+		}
+	}
+	return named, unnamed
+}
+
+// suggestion names the variable that may have been meant, if one is near.
+func suggestion(name string, known []string) string {
+	nearest := slices.MinFunc(known, func(a, b string) int { return edits(name, a) - edits(name, b) })
+	if edits(name, nearest) > 2 {
+		return ""
+	}
+	return "; did you mean " + nearest + "?"
+}
+
+// edits counts the letters to insert, delete or replace that make a of b
+// (Levenshtein's distance).
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
