@@ -264,7 +264,8 @@ func TestHealthSaysWhyNATSCannotBeReached(t *testing.T) {
 	if !strict.ReadyForConnections(patience) {
 		t.Fatal("the server does not answer")
 	}
-	server, url, _ := serve(t, t.TempDir(), "--nats-url", "nats://konto:hush@"+strict.Addr().String())
+	t.Setenv("KONTO_NATS_URL", "nats://konto:hush@"+strict.Addr().String())
+	server, url, _ := serve(t, t.TempDir())
 	healthSays(t, url, "nats", "waiting for NATS", "does not take konto's password")
 	healthSays(t, url, "inbound", "waiting for NATS", "NATS is not available")
 	healthSays(t, url, "mailer", "waiting for NATS", "")
