@@ -12,7 +12,7 @@ var (
 	errNoRoute       = errors.New("no such path")
 	errMethod        = errors.New("path does not take this method")
 	errNoCredential  = errors.New("no credential was given")
-	errScheme        = errors.New("Authorization header is of another scheme")
+	errScheme        = errors.New("the Authorization header is of another scheme")
 	errForbidden     = errors.New("this kind of credential is not let in")
 	errDelegated     = errors.New("session by delegated access is not let in")
 	errNotElevated   = errors.New("administrator lacks the elevated role")
