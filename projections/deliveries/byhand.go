@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
@@ -108,13 +106,8 @@ func (d *Deliveries) settled(ctx context.Context, party, account ulid.ULID, e ev
 // sendOnce makes one attempt outside of any lane.
 func (d *Deliveries) sendOnce(ctx context.Context, party events.ThirdParty, e events.Event) *turn {
 	t := &turn{party: party, trial: trial{event: e, at: time.Now()}}
-	a := &attempt{party: party, event: e}
-	handle := contain(d.cfg.Log)(middleware.Recoverer(func(m *message.Message) ([]*message.Message, error) {
-		return nil, d.send(m)
-	}))
-	handle(message.NewMessageWithContext(withAttempt(ctx, a), e.ID.String(), nil))
-	t.trial.answer = a.answer
-	switch a.answer.Verdict {
+	t.trial.answer = d.send(ctx, d.cfg.Log, &party, &e)
+	switch t.trial.answer.Verdict {
 	case webhook.Delivered:
 		t.verdict.outcome = OutcomeDelivered
 	case webhook.Aborted:

@@ -8,7 +8,7 @@
 //	 └─ who is further behind ────────▶ lanes: the loop, opens a lane per account  reading.go, lanes.go
 //	    reads pages of it               │ a turn: find, hand out, settle           turn.go, lane.go
 //	                                    ▼
-//	        Watermill router: contain ▶ metrics ▶ trace ▶ recoverer ▶ send         router.go, metrics.go
+//	        Watermill middleware: metrics ▶ log ▶ recoverer ▶ Sender              send.go, metrics.go
 //	                                    │ webhook.Answer
 //	                                    ▼
 //	        judge: the retry schedule ──▶ Ledger: lane and attempt, durably        schedule.go, settle.go

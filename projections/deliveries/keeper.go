@@ -11,6 +11,7 @@ import (
 
 	"konto/events"
 	"konto/projections"
+	"konto/projections/webhook"
 )
 
 // The delays before a third party's deliveries are tried to be run again.
@@ -151,12 +152,12 @@ func (k *keeper) run(ctx context.Context, held bool) error {
 		stop()
 	}
 	k.mu.Unlock()
-	err := k.d.route(ctx, party.Name, l)
+	l.run(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.last = l.Status()
 	k.lanes, k.stop = nil, nil
-	return err
+	return nil
 }
 
 // halt is called by lanes that got an answer after which nothing is to be sent.
@@ -224,8 +225,12 @@ func (k *keeper) status(head uint64) PartyStatus {
 func (d *Deliveries) newLanes(k *keeper, held bool) *lanes {
 	l := &lanes{
 		cfg: d.cfg, id: k.id, schedule: schedule(d.cfg.Schedule), feed: d.feed, log: k.log, fresh: held, halt: k.halt,
-		out: make(chan *message.Message), ended: make(chan *turn), pace: newPace(d.cfg.Concurrency), requests: d.requests,
+		ended: make(chan *turn), pace: newPace(d.cfg.Concurrency), requests: d.requests,
 		open: map[ulid.ULID]*lane{}, held: map[*lane]struct{}{}, trouble: map[*lane]struct{}{},
+	}
+	around := []message.HandlerMiddleware{logged(k.log), d.metrics.measured(k.party.Name)}
+	l.send = func(ctx context.Context, party *events.ThirdParty, e *events.Event) webhook.Answer {
+		return d.send(ctx, k.log, party, e, around...)
 	}
 	l.told = func(t *turn) { d.metrics.told(t.party.Name, t) }
 	k.mu.Lock()

@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 	"konto/eventstore"
+	"konto/projections/webhook"
 )
 
 const (
@@ -25,9 +25,8 @@ const (
 	troubleDelay = 5 * time.Second
 )
 
-// lanes is Watermill's subscriber of one third party: it hands out the events
-// that are due, never two of one account at a time. One goroutine, the loop,
-// owns all of it but out; each turn has its own.
+// lanes sends the events that are due to one third party, never two of one account
+// at a time. One goroutine, the loop, owns all of it; each turn has its own.
 type lanes struct {
 	cfg      Config
 	id       ulid.ULID
@@ -35,11 +34,11 @@ type lanes struct {
 	schedule schedule
 	feed     *feed
 	log      *slog.Logger
-	told     func(*turn)           // for metrics
-	halt     func(reason string)   // asks to disable the third party
-	fresh    bool                  // it was resumed: lanes are tried at once
-	out      chan *message.Message // unbuffered: what is handed out is being sent
-	requests *requests             // of all third parties
+	told     func(*turn)         // for metrics
+	halt     func(reason string) // asks to disable the third party
+	fresh    bool                // it was resumed: lanes are tried at once
+	send     func(context.Context, *events.ThirdParty, *events.Event) webhook.Answer
+	requests *requests // of all third parties
 
 	open     map[ulid.ULID]*lane
 	held     map[*lane]struct{} // of them those that hold back the position: the ledger does not know that they wait
@@ -64,22 +63,7 @@ type lanes struct {
 	status PartyStatus
 }
 
-var _ message.Subscriber = (*lanes)(nil)
-
-// Subscribe implements message.Subscriber. It goes on until ctx ends; the
-// channel is closed once attempts under way are settled, or were cut off.
-func (l *lanes) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
-	go func() {
-		defer close(l.out)
-		l.run(ctx)
-	}()
-	return l.out, nil
-}
-
-// Close implements message.Subscriber. Ending Subscribe's ctx is what ends it.
-func (l *lanes) Close() error { return nil }
-
-// load finds out where to go on; it comes before Subscribe.
+// load finds out where to go on; it comes before run.
 func (l *lanes) load(ctx context.Context) error {
 	party := l.party.Load()
 	position, ok, err := l.cfg.Ledger.Position(ctx, l.id)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
@@ -137,26 +136,14 @@ const freshFor = time.Second
 // What was destroyed is settled silently.
 func tells(party *events.ThirdParty, e *events.Event) bool { return !e.Shredded && party.Wants(e.Type) }
 
-// attempt passes the event to the router and waits for what comes of it. It is
-// false when ctx ended first.
+// attempt sends the event. It is false when ctx ended first.
 func (l *lanes) attempt(ctx context.Context, t *turn) bool {
 	if !l.requests.begin(ctx) {
 		return false
 	}
 	defer l.requests.end()
 	t.trial = trial{event: *t.event, at: time.Now(), others: t.others}
-	a := &attempt{party: t.party, event: t.trial.event}
-	m := message.NewMessageWithContext(withAttempt(ctx, a), a.event.ID.String(), a.event.Data)
-	select {
-	case l.out <- m:
-	case <-ctx.Done():
-		return false
-	}
-	select {
-	case <-m.Acked():
-	case <-m.Nacked():
-	}
-	t.trial.answer, t.trial.ended = a.answer, time.Now()
+	t.trial.answer, t.trial.ended = l.send(ctx, &t.party, &t.trial.event), time.Now()
 	return ctx.Err() == nil || t.trial.answer.Verdict != webhook.Failed
 }
 
