@@ -1,6 +1,7 @@
 package deliveries
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"os"
@@ -23,12 +24,12 @@ type book struct {
 	dir    string
 	keys   eventstore.Keys
 	log    *memory.Log
-	config LedgerConfig
+	config StoreConfig
 	now    time.Time
-	*Ledger
+	*Store
 }
 
-func newBook(t testing.TB, bounds ...LedgerConfig) *book {
+func newBook(t testing.TB, bounds ...StoreConfig) *book {
 	b := &book{t: t, dir: t.TempDir(), log: memory.New(), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	b.keys = b.openKeys("keys.db")
 	for _, config := range bounds {
@@ -52,9 +53,9 @@ func (b *book) openKeys(name string) eventstore.Keys {
 
 func (b *book) open() {
 	b.t.Helper()
-	opened, err := OpenLedger(b.t.Context(), b.config)
+	opened, err := OpenStore(b.t.Context(), b.config)
 	b.must(err)
-	b.Ledger = opened
+	b.Store = opened
 }
 
 func (b *book) reopen() {
@@ -86,21 +87,42 @@ func account(e events.Event) ulid.ULID {
 	return id
 }
 
-// settlement is what an attempt at e came to; its lane is e's account's.
-func (b *book) settlement(party ulid.ULID, e events.Event, outcome, excerpt string) Settlement {
-	lane := Lane{Account: account(e), Version: e.Version, Position: e.Position, Settled: b.now}
+// result is what Store.Save stores of an attempt. Without an account the delivery is not
+// changed, and without an event there is no attempt.
+type result struct {
+	Party    ulid.ULID
+	Delivery Delivery
+	Attempt  Attempt
+}
+
+// result is that of an attempt with e, by its outcome.
+func (b *book) result(party ulid.ULID, e events.Event, outcome, excerpt string) result {
+	d := Delivery{Account: account(e), Version: e.Version, Position: e.Position}
 	if outcome == OutcomeRetrying {
-		lane = Lane{Account: account(e), Attempts: 1, Since: b.now, Next: b.now.Add(5 * time.Second)}
+		d = Delivery{Account: account(e), Attempts: 1, Since: b.now, Next: b.now.Add(5 * time.Second)}
 	}
-	return Settlement{Party: party, Lane: lane, Attempt: Attempt{
+	return result{Party: party, Delivery: d, Attempt: Attempt{
 		Party: party, Account: account(e), Event: e.ID, Type: e.Type, Position: e.Position, Number: 1,
 		At: b.now, Outcome: outcome, Status: 200, Latency: 1500 * time.Microsecond, Excerpt: excerpt,
 	}}
 }
 
-func (b *book) settle(s Settlement) {
+// store stores a result in one transaction.
+func (b *book) store(ctx context.Context, r result) error {
+	var d *Delivery
+	var a *Attempt
+	if r.Delivery.Account != ulid.Zero {
+		d = &r.Delivery
+	}
+	if r.Attempt.Event != ulid.Zero {
+		a = &r.Attempt
+	}
+	return b.Save(ctx, r.Party, d, a)
+}
+
+func (b *book) save(r result) {
 	b.t.Helper()
-	b.must(b.Settle(b.t.Context(), s))
+	b.must(b.store(context.Background(), r))
 }
 
 func (b *book) attempts(f Filter) []Attempt {
@@ -110,22 +132,22 @@ func (b *book) attempts(f Filter) []Attempt {
 	return found
 }
 
-func (b *book) waiting(party ulid.ULID) []Lane {
+func (b *book) waiting(party ulid.ULID) []Delivery {
 	b.t.Helper()
 	lanes, err := b.Waiting(b.t.Context(), party)
 	b.must(err)
 	return lanes
 }
 
-// lane is what the ledger knows of an account, nothing being the zero lane.
-func (b *book) lane(party, account ulid.ULID) Lane {
+// delivery is what is stored of an account, zero when nothing is.
+func (b *book) delivery(party, account ulid.ULID) Delivery {
 	b.t.Helper()
-	lane, ok, err := b.LaneOf(b.t.Context(), party, account)
+	d, ok, err := b.Delivery(b.t.Context(), party, account)
 	b.must(err)
-	if ok != (lane.Account == account) {
-		b.t.Errorf("LaneOf says %v with %+v", ok, lane)
+	if ok != (d.Account == account) {
+		b.t.Errorf("Delivery returns %v with %+v", ok, d)
 	}
-	return lane
+	return d
 }
 
 // position is a third party's, -1 when the ledger does not know it.

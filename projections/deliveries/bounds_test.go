@@ -27,7 +27,7 @@ func TestOpenLanesAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(h *house) {
-				h.cfg.Lanes, h.cfg.Waiting = test.lanes, test.waiting
+				h.cfg.Untried, h.cfg.Waiting = test.lanes, test.waiting
 				party := h.add("crm")
 				h.answer(test.answer)
 				var all []ulid.ULID
@@ -44,8 +44,8 @@ func TestOpenLanesAreBounded(t *testing.T) {
 				for _, r := range h.requests() {
 					tried[r.account] = true
 				}
-				if s := h.status(party); s.Lanes != 8 || len(tried) != 8 {
-					t.Errorf("%d lanes, %d accounts were tried", s.Lanes, len(tried))
+				if s := h.status(party); s.Accounts != 8 || len(tried) != 8 {
+					t.Errorf("%d lanes, %d accounts were tried", s.Accounts, len(tried))
 				}
 				h.answer(delivered)
 				h.restart()
@@ -55,7 +55,7 @@ func TestOpenLanesAreBounded(t *testing.T) {
 						t.Errorf("%s were sent", got)
 					}
 				}
-				if s := h.status(party); s.Lanes != 0 || s.Lag > 1 { // its own checkpoint is being read
+				if s := h.status(party); s.Accounts != 0 || s.Lag > 1 { // its own checkpoint is being read
 					t.Errorf("status is %+v", s)
 				}
 			})
@@ -86,7 +86,7 @@ func TestLogIsReadOnceByThoseWhoAreBehind(t *testing.T) {
 	virtual(t, func(h *house) {
 		log := &counted{Log: h.log}
 		h.log, h.store = log, eventstore.NewStore(log, h.keys)
-		h.cfg.Lanes = 2
+		h.cfg.Untried = 2
 		h.add("crm")
 		for range 400 {
 			h.change(h.open(), 1)

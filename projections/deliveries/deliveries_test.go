@@ -39,7 +39,7 @@ func TestThirdPartiesDoNotSlowOneAnother(t *testing.T) {
 				n++
 			}
 		}
-		if s := h.status(well); n != 1000 || s.Lanes != 0 {
+		if s := h.status(well); n != 1000 || s.Accounts != 0 {
 			t.Errorf("%d requests, status %+v", n, s)
 		}
 		if s := h.status(hanging); s.InFlight != 16 {
@@ -210,7 +210,7 @@ func TestRedeliverSendsOnceMoreWhatHadItsTurn(t *testing.T) {
 		if err != nil || attempts[0].Number != 2 || attempts[0].Outcome != OutcomeDelivered {
 			t.Errorf("attempts %+v, %v", attempts, err)
 		}
-		for position, want := range map[uint64]error{last: ErrNotSettled, 0: ErrNoEvent, 1: ErrNoEvent, 1 << 40: ErrNoEvent} {
+		for position, want := range map[uint64]error{last: ErrPending, 0: ErrNoEvent, 1: ErrNoEvent, 1 << 40: ErrNoEvent} {
 			if _, err := h.d.Redeliver(context.Background(), h.party(party), position); !errors.Is(err, want) {
 				t.Errorf("at position %d: %v", position, err)
 			}
@@ -265,7 +265,7 @@ func TestEventsWhoseKeyIsGone(t *testing.T) {
 					t.Errorf("%s of the other account were sent", got)
 				}
 				well := test.reason == eventstore.ErrDestroyed
-				if s := h.status(party); (s.Error == "") != well || (s.Lanes == 0) != well {
+				if s := h.status(party); (s.Error == "") != well || (s.Accounts == 0) != well {
 					t.Errorf("status is %+v", s)
 				}
 			})

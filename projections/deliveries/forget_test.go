@@ -27,12 +27,12 @@ func TestRewoundThirdPartyIsToldAgain(t *testing.T) {
 	old, stuck, told, failing := b.happen(), b.happen(), b.happen(), b.happen()
 	last := b.happen()
 	for _, p := range []ulid.ULID{party, other} {
-		b.settle(b.settlement(p, old, OutcomeDelivered, ""))
-		b.settle(b.settlement(p, stuck, OutcomeRetrying, "")) // waits for an event before the position
-		b.settle(b.settlement(p, told, OutcomeDelivered, ""))
-		s := b.settlement(p, failing, OutcomeRetrying, "") // one of the account's later events fails
-		s.Lane.Version, s.Lane.Position = 1, failing.Position
-		b.settle(s)
+		b.save(b.result(p, old, OutcomeDelivered, ""))
+		b.save(b.result(p, stuck, OutcomeRetrying, "")) // waits for an event before the position
+		b.save(b.result(p, told, OutcomeDelivered, ""))
+		s := b.result(p, failing, OutcomeRetrying, "") // one of the account's later events fails
+		s.Delivery.Version, s.Delivery.Position = 1, failing.Position
+		b.save(s)
 		b.must(b.SetPosition(t.Context(), p, last.Position))
 	}
 	b.must(b.Rewind(t.Context(), party, stuck.Position))
@@ -45,10 +45,10 @@ func TestRewoundThirdPartyIsToldAgain(t *testing.T) {
 		e    events.Event
 		kept bool
 	}{"told before": {old, true}, "waits since before": {stuck, true}, "told after": {told, false}, "waits since after": {failing, false}} {
-		if got := b.lane(party, account(want.e)) != (Lane{}); got != want.kept {
+		if got := b.delivery(party, account(want.e)) != (Delivery{}); got != want.kept {
 			t.Errorf("%s: the lane is there: %v", name, got)
 		}
-		if b.lane(other, account(want.e)) == (Lane{}) {
+		if b.delivery(other, account(want.e)) == (Delivery{}) {
 			t.Errorf("%s: another third party's lane is gone", name)
 		}
 	}
@@ -80,7 +80,7 @@ func TestRewindNeverSkipsAnything(t *testing.T) {
 			}
 		})
 		all.Go(func() {
-			if err := b.Settle(t.Context(), b.settlement(party, e, OutcomeDelivered, "")); err != nil {
+			if err := b.store(t.Context(), b.result(party, e, OutcomeDelivered, "")); err != nil {
 				t.Error(err)
 			}
 		})
@@ -100,7 +100,7 @@ func TestForgottenPartyIsGoneAndNoOther(t *testing.T) {
 	for i := range many {
 		e := b.happen()
 		for _, p := range []ulid.ULID{party, other} {
-			b.settle(b.settlement(p, e, []string{OutcomeDelivered, OutcomeRetrying}[i%2], ""))
+			b.save(b.result(p, e, []string{OutcomeDelivered, OutcomeRetrying}[i%2], ""))
 		}
 	}
 	for _, p := range []ulid.ULID{party, other} {
@@ -109,8 +109,8 @@ func TestForgottenPartyIsGoneAndNoOther(t *testing.T) {
 	if known := b.parties(); len(known) != 2 || !slices.Contains(known, party) || !slices.Contains(known, other) {
 		t.Errorf("known are %v", known)
 	}
-	b.must(b.ForgetParty(t.Context(), party))
-	b.must(b.ForgetParty(t.Context(), party))
+	b.must(b.DeleteParty(t.Context(), party))
+	b.must(b.DeleteParty(t.Context(), party))
 	if known := b.parties(); !slices.Equal(known, []ulid.ULID{other}) {
 		t.Errorf("still known are %v", known)
 	}
@@ -120,8 +120,8 @@ func TestForgottenPartyIsGoneAndNoOther(t *testing.T) {
 	if got := len(b.attempts(Filter{Party: other})); got != many || len(b.waiting(other)) != many/2 || b.position(other) != many {
 		t.Errorf("of the other there are %d attempts, %d waiting lanes, position %d", got, len(b.waiting(other)), b.position(other))
 	}
-	b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
-	b.must(b.ForgetParty(t.Context(), party))
+	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
+	b.must(b.DeleteParty(t.Context(), party))
 	if got := b.attempts(Filter{Party: party}); len(got) != 0 {
 		t.Errorf("%d attempts of one that came back and was forgotten again", len(got))
 	}
@@ -156,9 +156,9 @@ func TestForgottenAccountLeavesNoBytes(t *testing.T) {
 		for _, e := range all {
 			for n := range 3 {
 				outcome := []string{OutcomeRetrying, OutcomeDelivered}[n%2]
-				s := b.settlement(party, e, outcome, fmt.Sprintf("answer %d", n))
-				s.Attempt.Number, s.Lane.Attempts = n+1, 0
-				b.settle(s)
+				s := b.result(party, e, outcome, fmt.Sprintf("answer %d", n))
+				s.Attempt.Number, s.Delivery.Attempts = n+1, 0
+				b.save(s)
 			}
 		}
 	}
@@ -166,7 +166,7 @@ func TestForgottenAccountLeavesNoBytes(t *testing.T) {
 	if n := bytes.Count(b.file(), id[:]); n < len(parties)*4 {
 		t.Fatalf("the account is in %d places of the file, expected more", n)
 	}
-	b.must(b.ForgetAccount(t.Context(), id))
+	b.must(b.DeleteAccount(t.Context(), id))
 	// While the ledger is open: neither the file nor its write-ahead log.
 	for name, secret := range map[string][]byte{"account": id[:], "event": gone.ID[:]} {
 		if n := bytes.Count(b.file(), secret); n > 0 {
@@ -180,11 +180,11 @@ func TestForgottenAccountLeavesNoBytes(t *testing.T) {
 		t.Errorf("%d attempts of others are left", len(got))
 	}
 	for _, party := range parties {
-		if b.lane(party, id) != (Lane{}) || b.lane(party, other) == (Lane{}) {
+		if b.delivery(party, id) != (Delivery{}) || b.delivery(party, other) == (Delivery{}) {
 			t.Error("the lanes are not those of the others")
 		}
 	}
-	b.must(b.ForgetAccount(t.Context(), id))
+	b.must(b.DeleteAccount(t.Context(), id))
 }
 
 // One third party hears of the account's end before another does.
@@ -192,23 +192,23 @@ func TestForgottenAccountKeepsWhatIsStillToBeTold(t *testing.T) {
 	b := newBook(t)
 	told, failing, behind := ulid.Make(), ulid.Make(), ulid.Make()
 	e := b.happen()
-	b.settle(b.settlement(told, e, OutcomeDelivered, "thanks"))
-	b.settle(b.settlement(failing, e, OutcomeRetrying, "busy"))
-	late := b.settlement(behind, e, OutcomeDelivered, "thanks")
-	late.Lane.Behind = true
-	b.settle(late)
-	b.must(b.ForgetAccount(t.Context(), account(e)))
+	b.save(b.result(told, e, OutcomeDelivered, "thanks"))
+	b.save(b.result(failing, e, OutcomeRetrying, "busy"))
+	late := b.result(behind, e, OutcomeDelivered, "thanks")
+	late.Delivery.Behind = true
+	b.save(late)
+	b.must(b.DeleteAccount(t.Context(), account(e)))
 	b.reopen()
-	if b.lane(told, account(e)) != (Lane{}) || len(b.waiting(failing)) != 1 || len(b.waiting(behind)) != 1 {
-		t.Errorf("lanes are %+v, %+v, %+v", b.lane(told, account(e)), b.lane(failing, account(e)), b.lane(behind, account(e)))
+	if b.delivery(told, account(e)) != (Delivery{}) || len(b.waiting(failing)) != 1 || len(b.waiting(behind)) != 1 {
+		t.Errorf("lanes are %+v, %+v, %+v", b.delivery(told, account(e)), b.delivery(failing, account(e)), b.delivery(behind, account(e)))
 	}
 	if got := b.attempts(Filter{}); len(got) != 0 {
 		t.Errorf("attempts %+v", got)
 	}
 	for _, party := range []ulid.ULID{failing, behind} {
-		b.settle(b.settlement(party, e, OutcomeDelivered, ""))
+		b.save(b.result(party, e, OutcomeDelivered, ""))
 	}
-	b.must(b.ForgetAccount(t.Context(), account(e)))
+	b.must(b.DeleteAccount(t.Context(), account(e)))
 	id := account(e)
 	if bytes.Contains(b.file(), id[:]) {
 		t.Error("something is left once everyone was told")

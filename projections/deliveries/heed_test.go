@@ -43,5 +43,5 @@ func (h *house) heed() {
 	h.t.Helper()
 	head, err := h.store.Head(h.t.Context())
 	h.must(err)
-	h.must(h.d.Heed(h.t.Context(), head))
+	h.must(h.d.WaitFor(h.t.Context(), head))
 }

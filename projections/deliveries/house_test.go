@@ -32,7 +32,7 @@ type house struct {
 	store  *eventstore.Store
 	cfg    Config // without Sender: the endpoints are a function
 	path   string // of the ledger
-	ledger *Ledger
+	ledger *Store
 	d      *Deliveries
 	end    func()
 	told   bytes.Buffer // the log lines; read only what stopped deliveries wrote
@@ -84,10 +84,10 @@ func (h *house) must(err error) {
 func (h *house) start() {
 	h.t.Helper()
 	var err error
-	h.ledger, err = OpenLedger(h.t.Context(), LedgerConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	h.ledger, err = OpenStore(h.t.Context(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
 	cfg := h.cfg
-	cfg.Store, cfg.Records, cfg.Ledger, cfg.Parties, cfg.Registry = h.store, h.log, h.ledger, h, h
+	cfg.Store, cfg.Records, cfg.DB, cfg.Parties, cfg.Registry = h.store, h.log, h.ledger, h, h
 	if cfg.Sender == nil {
 		cfg.Sender = h
 	}

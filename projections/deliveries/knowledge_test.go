@@ -28,11 +28,11 @@ func (b *book) sweep(party ulid.ULID) {
 }
 
 func TestAttemptsAreRemovedAsSoonAsTheyAreTooOld(t *testing.T) {
-	b := newBook(t, LedgerConfig{MaxAge: time.Hour})
+	b := newBook(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	b.sweep(party) // which finds that there are none
 	for range 3 {
-		b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+		b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 		b.now = b.now.Add(10 * time.Minute)
 	}
 	b.now = b.now.Add(30 * time.Minute)
@@ -53,11 +53,11 @@ func TestAttemptsAreRemovedAsSoonAsTheyAreTooOld(t *testing.T) {
 // Once the oldest attempts were looked at, the file is not asked again before the
 // next one is too old: here one that is made so behind its back.
 func TestAttemptsAreNotLookedAtBeforeTheyCanBeTooOld(t *testing.T) {
-	b := newBook(t, LedgerConfig{MaxAge: time.Hour})
+	b := newBook(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
-	b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.now = b.now.Add(30 * time.Minute)
-	b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.now = b.now.Add(31 * time.Minute)
 	b.sweep(party) // removes the first
 	_, err := b.writer.Exec("UPDATE attempt SET at = 1")
@@ -75,31 +75,31 @@ func TestAttemptsAreNotLookedAtBeforeTheyCanBeTooOld(t *testing.T) {
 
 // Attempts of a clock that was ahead say nothing about those after them.
 func TestAttemptsOfAWrongClockHideNoOthers(t *testing.T) {
-	b := newBook(t, LedgerConfig{MaxAge: time.Hour})
+	b := newBook(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	right := b.now
 	b.now = right.Add(24 * time.Hour)
-	for range sweepLimit {
-		b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+	for range expireLimit {
+		b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	}
 	b.now = right
 	for range 6 {
-		b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+		b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	}
 	b.now = right.Add(2 * time.Hour)
-	for range 3 { // each looks at two more than sweepLimit
-		b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+	for range 3 { // each looks at two more than expireLimit
+		b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	}
-	if n := b.stored(); n != sweepLimit+3 {
-		t.Errorf("%d attempts are left, want %d", n, sweepLimit+3)
+	if n := b.stored(); n != expireLimit+3 {
+		t.Errorf("%d attempts are left, want %d", n, expireLimit+3)
 	}
 }
 
 // What a transaction found out counts for nothing when its commit failed.
 func TestNothingIsKnownAfterAFailedCommit(t *testing.T) {
-	b := newBook(t, LedgerConfig{MaxAge: time.Hour})
+	b := newBook(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
-	b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.now = b.now.Add(2 * time.Hour)
 	e := b.happen()
 	for _, text := range []string{
@@ -111,7 +111,7 @@ func TestNothingIsKnownAfterAFailedCommit(t *testing.T) {
 		_, err := b.writer.Exec(text)
 		b.must(err)
 	}
-	if err := b.Settle(t.Context(), b.settlement(party, e, OutcomeDelivered, "")); err == nil {
+	if err := b.store(t.Context(), b.result(party, e, OutcomeDelivered, "")); err == nil {
 		t.Fatal("the commit did not fail")
 	}
 	if n := b.stored(); n != 1 {
@@ -119,7 +119,7 @@ func TestNothingIsKnownAfterAFailedCommit(t *testing.T) {
 	}
 	_, err := b.writer.Exec("DROP TRIGGER fails")
 	b.must(err)
-	b.settle(b.settlement(party, e, OutcomeDelivered, ""))
+	b.save(b.result(party, e, OutcomeDelivered, ""))
 	if n := b.stored(); n != 1 {
 		t.Errorf("%d attempts are left, one of them is too old", n)
 	}

@@ -17,21 +17,21 @@ func TestWhatWasSettledIsThereAfterReopening(t *testing.T) {
 	b := newBook(t)
 	party := ulid.Make()
 	e, late := b.happen(), b.happen()
-	done := b.settlement(party, e, OutcomeDelivered, "thanks")
-	trouble := b.settlement(party, late, OutcomeRetrying, "busy")
-	trouble.Lane.Behind = true
-	b.settle(done)
-	b.settle(trouble)
+	done := b.result(party, e, OutcomeDelivered, "thanks")
+	trouble := b.result(party, late, OutcomeRetrying, "busy")
+	trouble.Delivery.Behind = true
+	b.save(done)
+	b.save(trouble)
 	b.must(b.SetPosition(t.Context(), party, late.Position))
 	b.reopen()
 
-	done.Lane.Delivered, done.Lane.DeliveredAt = e.Position, b.now.Add(time.Millisecond)
-	for want, got := range map[*Lane]Lane{&done.Lane: b.lane(party, account(e)), &trouble.Lane: b.lane(party, account(late))} {
+	done.Delivery.Delivered, done.Delivery.DeliveredAt = e.Position, b.now.Add(time.Millisecond)
+	for want, got := range map[*Delivery]Delivery{&done.Delivery: b.delivery(party, account(e)), &trouble.Delivery: b.delivery(party, account(late))} {
 		if got != *want {
 			t.Errorf("lane %+v\nwant %+v", got, *want)
 		}
 	}
-	if got := b.waiting(party); !slices.Equal(got, []Lane{trouble.Lane}) {
+	if got := b.waiting(party); !slices.Equal(got, []Delivery{trouble.Delivery}) {
 		t.Errorf("waiting are %+v", got)
 	}
 	if got, want := b.attempts(Filter{}), []Attempt{done.Attempt, trouble.Attempt}; !slices.Equal(got, want) {
@@ -49,7 +49,7 @@ func TestWhatWasSettledIsThereAfterReopening(t *testing.T) {
 func TestWhatWasSettledSurvivesACrash(t *testing.T) {
 	b := newBook(t)
 	party, e := ulid.Make(), b.happen()
-	b.settle(b.settlement(party, e, OutcomeDelivered, ""))
+	b.save(b.result(party, e, OutcomeDelivered, ""))
 	b.must(b.SetPosition(t.Context(), party, e.Position))
 
 	crashed := filepath.Join(t.TempDir(), "deliveries.db")
@@ -60,13 +60,13 @@ func TestWhatWasSettledSurvivesACrash(t *testing.T) {
 	}
 	config := b.config
 	config.Path = crashed
-	after, err := OpenLedger(t.Context(), config)
+	after, err := OpenStore(t.Context(), config)
 	b.must(err)
 	defer after.Close()
 	if position, ok, err := after.Position(t.Context(), party); position != e.Position || !ok || err != nil {
 		t.Errorf("position %d %v %v", position, ok, err)
 	}
-	if lane, ok, err := after.LaneOf(t.Context(), party, account(e)); lane.Version != e.Version || !ok || err != nil {
+	if lane, ok, err := after.Delivery(t.Context(), party, account(e)); lane.Version != e.Version || !ok || err != nil {
 		t.Errorf("lane %+v %v %v", lane, ok, err)
 	}
 }
@@ -74,7 +74,7 @@ func TestWhatWasSettledSurvivesACrash(t *testing.T) {
 func TestLanesWaitUntilTheyHaveCaughtUp(t *testing.T) {
 	b := newBook(t)
 	party, e := ulid.Make(), b.happen()
-	s := b.settlement(party, e, OutcomeRetrying, "")
+	s := b.result(party, e, OutcomeRetrying, "")
 	for _, step := range []struct {
 		name     string
 		attempts int
@@ -82,8 +82,8 @@ func TestLanesWaitUntilTheyHaveCaughtUp(t *testing.T) {
 	}{
 		{"failed once", 1, false}, {"more happened", 1, true}, {"the first of them was delivered", 0, true}, {"so was the rest", 0, false},
 	} {
-		s.Lane.Attempts, s.Lane.Behind = step.attempts, step.behind
-		b.settle(Settlement{Party: party, Lane: s.Lane})
+		s.Delivery.Attempts, s.Delivery.Behind = step.attempts, step.behind
+		b.save(result{Party: party, Delivery: s.Delivery})
 		if got, want := len(b.waiting(party)) == 1, step.attempts > 0 || step.behind; got != want {
 			t.Errorf("%s: waits: %v", step.name, got)
 		}
@@ -101,15 +101,15 @@ func TestRedeliveryLeavesTheLaneWhereItIs(t *testing.T) {
 	party, first := ulid.Make(), b.happen()
 	second := first
 	second.ID, second.Version, second.Position = ulid.Make(), 2, first.Position+5
-	b.settle(b.settlement(party, first, OutcomeFailed, ""))
-	if lane := b.lane(party, account(first)); lane.Delivered != 0 || lane.Position != first.Position {
+	b.save(b.result(party, first, OutcomeFailed, ""))
+	if lane := b.delivery(party, account(first)); lane.Delivered != 0 || lane.Position != first.Position {
 		t.Errorf("after a failure %+v", lane)
 	}
-	b.settle(b.settlement(party, second, OutcomeSkipped, "")) // nothing to tell is as good as told
-	before := b.lane(party, account(first))
-	again := b.settlement(party, first, OutcomeDelivered, "")
-	b.settle(Settlement{Party: party, Attempt: again.Attempt})
-	if after := b.lane(party, account(first)); after != before || after.Delivered != second.Position {
+	b.save(b.result(party, second, OutcomeSkipped, "")) // nothing to tell is as good as told
+	before := b.delivery(party, account(first))
+	again := b.result(party, first, OutcomeDelivered, "")
+	b.save(result{Party: party, Attempt: again.Attempt})
+	if after := b.delivery(party, account(first)); after != before || after.Delivered != second.Position {
 		t.Errorf("%+v became %+v", before, after)
 	}
 	if got := b.attempts(Filter{}); len(got) != 3 {
@@ -130,10 +130,10 @@ func TestManySettlementsAtOnceAreAllStored(t *testing.T) {
 		ids[i] = ulid.Make()
 		for _, e := range happened {
 			all.Go(func() {
-				if err := b.Settle(t.Context(), b.settlement(ids[i], e, OutcomeDelivered, "ok")); err != nil {
+				if err := b.store(t.Context(), b.result(ids[i], e, OutcomeDelivered, "ok")); err != nil {
 					t.Error(err)
 				}
-				if lane, ok, err := b.LaneOf(t.Context(), ids[i], account(e)); !ok || lane.Version != 1 || err != nil {
+				if lane, ok, err := b.Delivery(t.Context(), ids[i], account(e)); !ok || lane.Version != 1 || err != nil {
 					t.Errorf("settled, but %+v %v %v", lane, ok, err)
 				}
 			})
@@ -161,9 +161,9 @@ func TestSettlementsAreNotLostBecauseSomebodyLeft(t *testing.T) {
 	ctx, cancel := contextThatEnded(t)
 	defer cancel()
 	party, e := ulid.Make(), b.happen()
-	b.must(b.Settle(ctx, b.settlement(party, e, OutcomeDelivered, "thanks")))
+	b.must(b.store(ctx, b.result(party, e, OutcomeDelivered, "thanks")))
 	b.must(b.SetPosition(ctx, party, e.Position))
-	if b.lane(party, account(e)).Version != 1 || b.position(party) != 1 {
+	if b.delivery(party, account(e)).Version != 1 || b.position(party) != 1 {
 		t.Error("nothing was stored")
 	}
 }

@@ -16,12 +16,12 @@ func BenchmarkSettle(b *testing.B) {
 		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
 			book := newBook(b)
 			party := ulid.Make()
-			turns := make(chan Settlement, waiting)
+			turns := make(chan result, waiting)
 			done := make(chan error, waiting)
 			for range waiting {
 				go func() {
 					for s := range turns {
-						done <- book.Settle(context.Background(), s)
+						done <- book.store(context.Background(), s)
 					}
 				}()
 			}
@@ -31,9 +31,9 @@ func BenchmarkSettle(b *testing.B) {
 			began := processorTime(b)
 			b.ResetTimer()
 			for i := range b.N {
-				s := book.settlement(party, e, OutcomeDelivered, "thanks")
+				s := book.result(party, e, OutcomeDelivered, "thanks")
 				// Each is of a later event, as deliveries are.
-				s.Lane.Account, s.Lane.Position, s.Attempt.Position = ulid.Make(), uint64(i+1), uint64(i+1)
+				s.Delivery.Account, s.Delivery.Position, s.Attempt.Position = ulid.Make(), uint64(i+1), uint64(i+1)
 				if i >= waiting {
 					if err := <-done; err != nil {
 						b.Fatal(err)

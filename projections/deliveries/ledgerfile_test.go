@@ -17,17 +17,17 @@ import (
 func TestLedgerOfAnotherHistoryIsEmptied(t *testing.T) {
 	told := map[string]func(b *book, party ulid.ULID, e events.Event){
 		"by an attempt": func(b *book, party ulid.ULID, e events.Event) {
-			b.settle(Settlement{Party: party, Attempt: b.settlement(party, e, OutcomeDelivered, "").Attempt})
+			b.save(result{Party: party, Attempt: b.result(party, e, OutcomeDelivered, "").Attempt})
 		},
 		"by a lane": func(b *book, party ulid.ULID, e events.Event) {
-			b.settle(Settlement{Party: party, Lane: b.settlement(party, e, OutcomeDelivered, "").Lane})
+			b.save(result{Party: party, Delivery: b.result(party, e, OutcomeDelivered, "").Delivery})
 		},
 		"by a position": func(b *book, party ulid.ULID, e events.Event) {
 			b.must(b.SetPosition(b.t.Context(), party, e.Position))
 		},
 		"and rewound": func(b *book, party ulid.ULID, e events.Event) {
 			b.must(b.SetPosition(b.t.Context(), party, e.Position))
-			b.settle(b.settlement(party, e, OutcomeDelivered, ""))
+			b.save(b.result(party, e, OutcomeDelivered, ""))
 			b.must(b.Rewind(b.t.Context(), party, 1))
 		},
 	}
@@ -41,7 +41,7 @@ func TestLedgerOfAnotherHistoryIsEmptied(t *testing.T) {
 				e := b.happen()
 				tell(b, party, e)
 				b.reopen()
-				if b.position(party) == -1 && len(b.attempts(Filter{})) == 0 && b.lane(party, account(e)) == (Lane{}) {
+				if b.position(party) == -1 && len(b.attempts(Filter{})) == 0 && b.delivery(party, account(e)) == (Delivery{}) {
 					t.Fatal("the ledger of this history was emptied")
 				}
 				b.log = memory.New()
@@ -50,7 +50,7 @@ func TestLedgerOfAnotherHistoryIsEmptied(t *testing.T) {
 					b.happen()
 				}
 				b.reopen()
-				if b.position(party) != -1 || len(b.attempts(Filter{})) != 0 || b.lane(party, account(e)) != (Lane{}) {
+				if b.position(party) != -1 || len(b.attempts(Filter{})) != 0 || b.delivery(party, account(e)) != (Delivery{}) {
 					t.Error("what was told of another history is still there")
 				}
 			})
@@ -91,7 +91,7 @@ func TestFilesThatAreNoLedgerAreLeftAlone(t *testing.T) {
 			b.must(os.Remove(b.config.Path))
 			c.make(b)
 			before := b.file()
-			_, err := OpenLedger(t.Context(), b.config)
+			_, err := OpenStore(t.Context(), b.config)
 			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), b.config.Path) {
 				t.Errorf("%v", err)
 			}
@@ -104,16 +104,16 @@ func TestFilesThatAreNoLedgerAreLeftAlone(t *testing.T) {
 
 func TestLedgerNeedsItsPlaceLogAndKeys(t *testing.T) {
 	b := newBook(t)
-	for name, spoil := range map[string]func(*LedgerConfig){
-		"path":     func(c *LedgerConfig) { c.Path = "" },
-		"log":      func(c *LedgerConfig) { c.Log = nil },
-		"keys":     func(c *LedgerConfig) { c.Keys = nil },
-		"attempts": func(c *LedgerConfig) { c.MaxAttempts = -1 },
-		"age":      func(c *LedgerConfig) { c.MaxAge = -1 },
+	for name, spoil := range map[string]func(*StoreConfig){
+		"path":     func(c *StoreConfig) { c.Path = "" },
+		"log":      func(c *StoreConfig) { c.Log = nil },
+		"keys":     func(c *StoreConfig) { c.Keys = nil },
+		"attempts": func(c *StoreConfig) { c.MaxAttempts = -1 },
+		"age":      func(c *StoreConfig) { c.MaxAge = -1 },
 	} {
 		config := b.config
 		spoil(&config)
-		if _, err := OpenLedger(t.Context(), config); err == nil {
+		if _, err := OpenStore(t.Context(), config); err == nil {
 			t.Errorf("%s: opened", name)
 		}
 	}
@@ -121,9 +121,9 @@ func TestLedgerNeedsItsPlaceLogAndKeys(t *testing.T) {
 
 func TestErrorsNameTheFileAndNothingOfAnAnswer(t *testing.T) {
 	b := newBook(t)
-	s := b.settlement(ulid.Make(), b.happen(), OutcomeDelivered, "canary")
+	s := b.result(ulid.Make(), b.happen(), OutcomeDelivered, "canary")
 	b.must(b.Close())
-	err := b.Settle(t.Context(), s)
+	err := b.store(t.Context(), s)
 	if err == nil || !strings.Contains(err.Error(), b.config.Path) || strings.Contains(fmt.Sprint(err), "canary") {
 		t.Errorf("%v", err)
 	}

@@ -3,22 +3,25 @@ package deliveries
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	wm "github.com/ThreeDotsLabs/watermill/components/metrics"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"konto/events"
 )
 
-// namespace begins the names of all metrics; the only label with a value of the
-// operator's is third_party, a name. None has personal data.
+// The parts of metrics' names. The only label value that operators choose is a third
+// party's name. No label has personal data.
 const namespace, subsystem, watermill = "konto", "third_party", "watermill"
 
 // handlerName is the label with which Watermill's metrics name a third party.
 const handlerName = "handler_name"
 
-// metrics are what operators see of deliveries.
+// metrics are the metrics of deliveries.
 type metrics struct {
 	registry prometheus.Registerer
 	messages *prometheus.CounterVec
@@ -78,24 +81,24 @@ func (m *metrics) measured(party string) message.HandlerMiddleware {
 	}
 }
 
-// told counts an attempt.
-func (m *metrics) told(name string, t *turn) {
-	m.attempts.WithLabelValues(name, t.verdict.outcome).Inc()
-	m.latency.WithLabelValues(name).Observe(t.trial.answer.Latency.Seconds())
-	if t.first {
-		m.delay.WithLabelValues(name).Observe(t.trial.at.Sub(t.trial.event.Time).Seconds())
+// count counts an attempt.
+func (m *metrics) count(party string, a *Attempt) {
+	m.attempts.WithLabelValues(party, a.Outcome).Inc()
+	m.latency.WithLabelValues(party).Observe(a.Latency.Seconds())
+	if a.Number == 1 {
+		m.delay.WithLabelValues(party).Observe(a.At.Sub(a.happened).Seconds())
 	}
 }
 
-// forget drops what was counted for a third party that was removed.
-func (m *metrics) forget(name string) {
+// delete deletes what was counted for a third party that was removed.
+func (m *metrics) delete(name string) {
 	of := prometheus.Labels{"third_party": name}
 	m.attempts.DeletePartialMatch(of)
 	m.latency.DeletePartialMatch(of)
 	m.delay.DeletePartialMatch(of)
 }
 
-// gauges tell how third parties are doing when they are asked.
+// gauges read Status when Prometheus asks.
 type gauges struct{ d *Deliveries }
 
 func gauge(name, help string, labels ...string) *prometheus.Desc {
@@ -132,9 +135,36 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 			send(stateGauge, is, s.Name, state)
 		}
 		send(lagGauge, float64(s.Lag), s.Name)
-		send(lanesGauge, float64(s.Lanes), s.Name)
+		send(lanesGauge, float64(s.Accounts), s.Name)
 		send(waitingGauge, float64(s.Waiting), s.Name)
 		send(inFlightGauge, float64(s.InFlight), s.Name)
 		send(limitGauge, float64(s.Limit), s.Name)
 	}
+}
+
+// PartyStatus is how deliveries to one third party are doing.
+type PartyStatus struct {
+	ID       ulid.ULID `json:"id"`
+	Name     string    `json:"name"`
+	State    string    `json:"state"`
+	Position uint64    `json:"position"` // up to here every event is done, or its account's row in the store waits
+	Lag      uint64    `json:"lag"`      // events from there to the end of the log
+	Accounts int       `json:"lanes"`    // accounts with events to be sent
+	Waiting  int       `json:"waiting"`  // of them those that wait for a retry
+	InFlight int       `json:"inFlight"` // requests under way
+	Limit    int       `json:"limit"`    // of requests under way
+	Error    string    `json:"error,omitzero"`
+}
+
+// Status returns the status of all third parties, by name. It is empty unless Run runs.
+func (d *Deliveries) Status() []PartyStatus {
+	head, _, _ := d.feed.watch()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []PartyStatus
+	for _, t := range d.parties {
+		all = append(all, t.status(head))
+	}
+	slices.SortFunc(all, func(a, b PartyStatus) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }

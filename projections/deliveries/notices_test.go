@@ -83,9 +83,9 @@ func TestNoticeIsSealedAndOverwritten(t *testing.T) {
 func TestNoticeIsNeededUntilAllInPaywaysShapesWereTold(t *testing.T) {
 	h := newHouse(t)
 	var err error
-	h.ledger, err = OpenLedger(t.Context(), LedgerConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	h.ledger, err = OpenStore(t.Context(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
-	d := &Deliveries{cfg: Config{Store: h.store, Ledger: h.ledger, Parties: h}}
+	d := &Deliveries{cfg: Config{Store: h.store, DB: h.ledger, Parties: h}}
 	expect := func(when string, want bool, account ulid.ULID) {
 		t.Helper()
 		if got, err := d.needsNotice(t.Context(), account); got != want || err != nil {
@@ -101,13 +101,13 @@ func TestNoticeIsNeededUntilAllInPaywaysShapesWereTold(t *testing.T) {
 	end := h.append(events.AccountStream(account), account, events.AccountErased{})
 	h.must(h.ledger.SetPosition(t.Context(), other, end))
 	expect("not read yet", true, account)
-	lane := Lane{Account: account, Version: 1, Position: end - 1, Attempts: 1, Next: time.Now(), Since: time.Now()}
-	h.must(h.ledger.Settle(t.Context(), Settlement{Party: party, Lane: lane}))
+	waits := Delivery{Account: account, Version: 1, Position: end - 1, Attempts: 1, Next: time.Now(), Since: time.Now()}
+	h.must(h.ledger.Save(t.Context(), party, &waits, nil))
 	h.must(h.ledger.SetPosition(t.Context(), party, end))
 	expect("waiting for a retry", true, account)
-	h.must(h.ledger.Settle(t.Context(), Settlement{Party: party, Lane: Lane{Account: account, Version: 2, Position: end}}))
+	h.must(h.ledger.Save(t.Context(), party, &Delivery{Account: account, Version: 2, Position: end}, nil))
 	expect("told", false, account)
-	h.must(h.ledger.ForgetAccount(t.Context(), account))
+	h.must(h.ledger.DeleteAccount(t.Context(), account))
 	expect("told and forgotten", false, account)
 	expect("of an account that there never was", false, ulid.Make())
 }

@@ -65,7 +65,7 @@ func TestSettledEventsAreNotSentAgainFromMemory(t *testing.T) {
 // last attempt was settled.
 func (h *house) forgetPosition(party ulid.ULID) {
 	h.t.Helper()
-	ledger, err := OpenLedger(context.Background(), LedgerConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	ledger, err := OpenStore(context.Background(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
 	h.must(ledger.SetPosition(context.Background(), party, 1))
 	h.must(ledger.Close())
@@ -76,7 +76,7 @@ func TestNextEventWaitsForTheLedger(t *testing.T) {
 	virtual(t, func(h *house) {
 		party, account := h.add("crm"), h.open()
 		h.answer(func(r request) webhook.Answer {
-			lane, _, err := h.ledger.LaneOf(context.Background(), party, account)
+			lane, _, err := h.ledger.Delivery(context.Background(), party, account)
 			if err != nil || r.version > 2 && lane.Version != r.version-1 {
 				t.Errorf("version %d was sent when %d was settled (%v)", r.version, lane.Version, err)
 			}
@@ -103,7 +103,7 @@ func TestOrderHoldsOverCrashesAtAnyMoment(t *testing.T) {
 }
 
 func crashes(h *house, random *rand.Rand) {
-	h.cfg.Lanes = 12
+	h.cfg.Untried = 12
 	h.add("crm")
 	accounts := make([]ulid.ULID, 20)
 	for i := range accounts {

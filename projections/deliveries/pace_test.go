@@ -8,7 +8,7 @@ import (
 )
 
 func TestPaceHalvesOncePerRoundAndRecovers(t *testing.T) {
-	p, now := newPace(16), time.Now()
+	p, now := newLimiter(16), time.Now()
 	first := p.round
 	for range 16 { // answers to what was sent at the full pace
 		p.slowed(first, now)
@@ -68,8 +68,8 @@ func TestSlowThirdPartyGetsFewerRequestsAtATime(t *testing.T) {
 		}
 		h.mu.Unlock()
 		pass(3 * time.Hour)
-		if s := h.status(party); s.Lanes != 0 {
-			t.Errorf("%d accounts are left", s.Lanes)
+		if s := h.status(party); s.Accounts != 0 {
+			t.Errorf("%d accounts are left", s.Accounts)
 		}
 	})
 }

@@ -80,7 +80,7 @@ func TestWaitingLanesAreHastened(t *testing.T) {
 						t.Errorf("%s were sent", got)
 					}
 				}
-				if s := h.status(party); s.Lanes != 0 || s.Lag != 0 {
+				if s := h.status(party); s.Accounts != 0 || s.Lag != 0 {
 					t.Errorf("status is %+v", s)
 				}
 			})

@@ -36,7 +36,7 @@ func TestEventsThatWaitAreForgottenWithTheirKey(t *testing.T) {
 				if got, want := h.versionsOf(account), map[bool]string{true: "[5]", false: "[]"}[ended]; got != want {
 					t.Errorf("%s were sent", got)
 				}
-				if s := h.status(party); s.Error != "" || s.Lanes != 0 {
+				if s := h.status(party); s.Error != "" || s.Accounts != 0 {
 					t.Errorf("status is %+v", s)
 				}
 			})

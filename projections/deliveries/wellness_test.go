@@ -17,7 +17,7 @@ import (
 // party is not taken for one that is away.
 func TestRefusedAccountsDoNotStopTheOthers(t *testing.T) {
 	virtual(t, func(h *house) {
-		h.cfg.Lanes = 8
+		h.cfg.Untried = 8
 		party, bad := h.add("crm"), map[ulid.ULID]bool{}
 		h.answer(func(r request) webhook.Answer {
 			if h.mu.Lock(); bad[r.account] {
@@ -216,13 +216,13 @@ func TestTimesOfAWrongClockAreBounded(t *testing.T) {
 		pass(time.Second)
 		ahead := time.Now().Add(10 * 365 * 24 * time.Hour)
 		h.stop()
-		ledger, err := OpenLedger(context.Background(), LedgerConfig{Path: h.path, Log: h.log, Keys: h.keys})
+		ledger, err := OpenStore(context.Background(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
 		h.must(err)
-		lanes, err := ledger.Waiting(context.Background(), party)
+		waiting, err := ledger.Waiting(context.Background(), party)
 		h.must(err)
-		lanes[0].Since, lanes[0].Next = ahead, ahead
-		other := Attempt{Account: h.open(), Event: ulid.Make(), At: ahead, Outcome: OutcomeDelivered}
-		h.must(ledger.Settle(context.Background(), Settlement{Party: party, Lane: lanes[0], Attempt: other}))
+		waiting[0].Since, waiting[0].Next = ahead, ahead
+		other := Attempt{Party: party, Account: h.open(), Event: ulid.Make(), At: ahead, Outcome: OutcomeDelivered}
+		h.must(ledger.Save(context.Background(), party, &waiting[0], &other))
 		h.must(ledger.Close())
 		h.requests()
 		h.start()
