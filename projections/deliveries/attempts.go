@@ -84,21 +84,14 @@ const defaultLimit = 100
 // Attempts reads the delivery log.
 func (s *Store) Attempts(ctx context.Context, f Filter) ([]Attempt, error) {
 	query, parameters := f.query(s.cfg.Now().Add(-s.cfg.MaxAge))
-	rows, err := s.readers.QueryContext(ctx, query, parameters...)
-	if err != nil {
-		return nil, s.failed("read", err)
-	}
-	defer rows.Close()
 	var found []Attempt
-	for rows.Next() {
+	err := s.each(ctx, func(rows *sql.Rows) error {
 		a, err := s.scanAttempt(ctx, rows)
-		if err != nil {
-			return nil, s.failed("read", err)
-		}
 		found = append(found, a)
-	}
+		return err
+	}, query, parameters...)
 	slices.Reverse(found)
-	return found, s.failed("read", rows.Err())
+	return found, err
 }
 
 // query selects attempts that are no older than oldest, the newest first.

@@ -16,7 +16,7 @@ import (
 )
 
 func TestFiltersOfTheDeliveryLog(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	one, two := ulid.Make(), ulid.Make()
 	anna, eva := b.happen(), b.happen()
 	add := func(party ulid.ULID, e events.Event, outcome, name string) {
@@ -53,7 +53,7 @@ func TestFiltersOfTheDeliveryLog(t *testing.T) {
 
 func TestDeliveryLogIsBounded(t *testing.T) {
 	for _, bound := range []int{1, 7, 300} {
-		b := newBook(t, StoreConfig{MaxAttempts: bound})
+		b := newStoreHarness(t, StoreConfig{MaxAttempts: bound})
 		busy, quiet := ulid.Make(), ulid.Make()
 		e := b.happen()
 		b.save(b.result(quiet, e, OutcomeDelivered, ""))
@@ -66,7 +66,7 @@ func TestDeliveryLogIsBounded(t *testing.T) {
 				t.Fatalf("bound %d: %d attempts, the last one is %d of %d", bound, len(found), found[len(found)-1].Number, n+1)
 			}
 			if n%50 == 49 {
-				b.reopen() // whoever starts counts nothing twice and forgets nothing
+				b.reopen() // a new process counts nothing twice
 			}
 		}
 		if found := b.attempts(Filter{Party: busy, Limit: 10 * bound}); len(found) < bound-bound/100-1 || len(found) == 0 {
@@ -78,8 +78,8 @@ func TestDeliveryLogIsBounded(t *testing.T) {
 	}
 }
 
-func TestOldAttemptsAreNotShownAndThenRemoved(t *testing.T) {
-	b := newBook(t, StoreConfig{MaxAge: time.Hour})
+func TestOldAttemptsAreNotShownAndThenDeleted(t *testing.T) {
+	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	const old = 50
 	var forgotten []events.Event
@@ -106,12 +106,12 @@ func TestOldAttemptsAreNotShownAndThenRemoved(t *testing.T) {
 		t.Errorf("%d attempts are stored, 4 are not too old", n)
 	}
 	if b.delivery(party, account(forgotten[0])).Delivered != forgotten[0].Position {
-		t.Error("what was delivered was forgotten with the attempt")
+		t.Error("what was delivered was deleted with the attempt")
 	}
 }
 
 func TestExcerptsAreSealed(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	party, e := ulid.Make(), b.happen()
 	const secret = "canary: anna@example.com is unknown here"
 	b.save(b.result(party, e, OutcomeFailed, secret))
@@ -133,7 +133,7 @@ func TestExcerptsMovedToAnotherRowAreUnreadable(t *testing.T) {
 		"number": func(a *Attempt) { a.Number++ },
 		"time":   func(a *Attempt) { a.At = a.At.Add(time.Second) },
 	} {
-		b := newBook(t)
+		b := newStoreHarness(t)
 		s := b.result(ulid.Make(), b.happen(), OutcomeFailed, "first")
 		b.save(s)
 		s.Attempt.Excerpt = "second"
@@ -147,7 +147,7 @@ func TestExcerptsMovedToAnotherRowAreUnreadable(t *testing.T) {
 	}
 }
 
-// forgetful is a keyring that lost the keys of some streams.
+// forgetful is a keyring without the keys of some streams.
 type forgetful struct {
 	eventstore.Keys
 	lost []events.Stream
@@ -161,7 +161,7 @@ func (f forgetful) Cipher(ctx context.Context, stream events.Stream) (cipher.AEA
 }
 
 func TestExcerptsEndWithTheKeyOfTheirAccount(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	party, erased, other := ulid.Make(), b.happen(), b.happen()
 	b.save(b.result(party, erased, OutcomeFailed, "no such user"))
 	b.save(b.result(party, other, OutcomeDelivered, "thanks"))

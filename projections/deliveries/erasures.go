@@ -119,21 +119,15 @@ func (s *Store) DropNotices(ctx context.Context, needed func(ctx context.Context
 
 // notices returns when each notice was kept, by account.
 func (s *Store) notices(ctx context.Context) (map[ulid.ULID]int64, error) {
-	rows, err := s.readers.QueryContext(ctx, `SELECT account, at FROM notice`)
-	if err != nil {
-		return nil, s.failed("read", err)
-	}
-	defer rows.Close()
 	kept := map[ulid.ULID]int64{}
-	for rows.Next() {
+	err := s.each(ctx, func(rows *sql.Rows) error {
 		var account ulid.ULID
 		var at int64
-		if err := rows.Scan(&account, &at); err != nil {
-			return nil, s.failed("read", err)
-		}
+		err := rows.Scan(&account, &at)
 		kept[account] = at
-	}
-	return kept, s.failed("read", rows.Err())
+		return err
+	}, `SELECT account, at FROM notice`)
+	return kept, err
 }
 
 // KeepNames stores what an account is called. It is called before the account's key is
@@ -157,26 +151,22 @@ func (s *Store) Names(ctx context.Context) (map[ulid.ULID][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.readers.QueryContext(ctx, `SELECT account, content FROM called`)
-	if err != nil {
-		return nil, s.failed("read", err)
-	}
-	defer rows.Close()
 	all := map[ulid.ULID][]string{}
-	for rows.Next() {
+	err = s.each(ctx, func(rows *sql.Rows) error {
 		var account ulid.ULID
 		var sealed []byte
 		if err := rows.Scan(&account, &sealed); err != nil {
-			return nil, s.failed("read", err)
+			return err
 		}
 		var names []string
 		clear, err := aead.Open(nil, nil, sealed, namesOf(account))
 		if err != nil || json.Unmarshal(clear, &names) != nil {
-			return nil, fmt.Errorf("names of an erased account: %w", eventstore.ErrSealBroken)
+			return fmt.Errorf("names of an erased account: %w", eventstore.ErrSealBroken)
 		}
 		all[account] = names
-	}
-	return all, s.failed("read", rows.Err())
+		return nil
+	}, `SELECT account, content FROM called`)
+	return all, err
 }
 
 // DropNames deletes an account's names and overwrites their bytes.

@@ -92,7 +92,7 @@ var writerQueries = []string{
 }
 
 // readerQueries are prepared on the readers' connections.
-var readerQueries = []string{positionQuery, waitingQuery, deliveryQuery}
+var readerQueries = []string{positionQuery, deliveryQuery}
 
 // CheckStore checks the file as projections.LogFile.Check does; it may be open.
 func CheckStore(ctx context.Context, cfg StoreConfig) error { return cfg.logFile().Check(ctx) }

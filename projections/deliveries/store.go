@@ -272,6 +272,21 @@ func (s *Store) flushDeleted(ctx context.Context) error {
 	return s.failed("empty the write-ahead log of", err)
 }
 
+// each runs a query and calls scan with each of its rows.
+func (s *Store) each(ctx context.Context, scan func(*sql.Rows) error, query string, parameters ...any) error {
+	rows, err := s.readers.QueryContext(ctx, query, parameters...)
+	if err != nil {
+		return s.failed("read", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return s.failed("read", err)
+		}
+	}
+	return s.failed("read", rows.Err())
+}
+
 // failed says what failed on which file.
 func (s *Store) failed(doing string, err error) error {
 	if err == nil {

@@ -41,20 +41,14 @@ func (s *Store) SetPosition(_ context.Context, party ulid.ULID, position uint64)
 
 // Parties returns the ids of all third parties of which the store has any row.
 func (s *Store) Parties(ctx context.Context) ([]ulid.ULID, error) {
-	rows, err := s.readers.QueryContext(ctx, `SELECT id FROM party ORDER BY id`)
-	if err != nil {
-		return nil, s.failed("read", err)
-	}
-	defer rows.Close()
 	var parties []ulid.ULID
-	for rows.Next() {
+	err := s.each(ctx, func(rows *sql.Rows) error {
 		var id ulid.ULID
-		if err := rows.Scan(&id); err != nil {
-			return nil, s.failed("read", err)
-		}
+		err := rows.Scan(&id)
 		parties = append(parties, id)
-	}
-	return parties, s.failed("read", rows.Err())
+		return err
+	}, `SELECT id FROM party ORDER BY id`)
+	return parties, err
 }
 
 const (
@@ -121,20 +115,13 @@ func (s *Store) Delivery(ctx context.Context, party, account ulid.ULID) (d Deliv
 // Waiting returns a third party's deliveries that have something to send, the first to
 // be due at the beginning.
 func (s *Store) Waiting(ctx context.Context, party ulid.ULID) ([]Delivery, error) {
-	rows, err := s.prepared[waitingQuery].QueryContext(ctx, party[:])
-	if err != nil {
-		return nil, s.failed("read", err)
-	}
-	defer rows.Close()
 	var waiting []Delivery
-	for rows.Next() {
+	err := s.each(ctx, func(rows *sql.Rows) error {
 		d, err := scanDelivery(rows)
-		if err != nil {
-			return nil, s.failed("read", err)
-		}
 		waiting = append(waiting, d)
-	}
-	return waiting, s.failed("read", rows.Err())
+		return err
+	}, waitingQuery, party[:])
+	return waiting, err
 }
 
 // scanDelivery reads a row of deliveryColumns.

@@ -14,7 +14,7 @@ import (
 func BenchmarkUnwanted(b *testing.B) {
 	for _, parties := range []int{0, 1, 10} {
 		b.Run(fmt.Sprintf("parties=%d", parties), func(b *testing.B) {
-			h := newHouse(b)
+			h := newHarness(b)
 			h.start()
 			h.append(events.AccountStream(ulid.Make()), ulid.Make(), events.ProfileUpdated{FirstName: events.Set("Anna")})
 			made, err := h.store.ReadAll(b.Context(), 0, 1)

@@ -14,18 +14,18 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-func TestLedgerOfAnotherHistoryIsEmptied(t *testing.T) {
-	told := map[string]func(b *book, party ulid.ULID, e events.Event){
-		"by an attempt": func(b *book, party ulid.ULID, e events.Event) {
+func TestStoreOfAnotherHistoryIsEmptied(t *testing.T) {
+	told := map[string]func(b *storeHarness, party ulid.ULID, e events.Event){
+		"by an attempt": func(b *storeHarness, party ulid.ULID, e events.Event) {
 			b.save(result{Party: party, Attempt: b.result(party, e, OutcomeDelivered, "").Attempt})
 		},
-		"by a lane": func(b *book, party ulid.ULID, e events.Event) {
+		"by a delivery": func(b *storeHarness, party ulid.ULID, e events.Event) {
 			b.save(result{Party: party, Delivery: b.result(party, e, OutcomeDelivered, "").Delivery})
 		},
-		"by a position": func(b *book, party ulid.ULID, e events.Event) {
+		"by a position": func(b *storeHarness, party ulid.ULID, e events.Event) {
 			b.must(b.SetPosition(b.t.Context(), party, e.Position))
 		},
-		"and rewound": func(b *book, party ulid.ULID, e events.Event) {
+		"and rewound": func(b *storeHarness, party ulid.ULID, e events.Event) {
 			b.must(b.SetPosition(b.t.Context(), party, e.Position))
 			b.save(b.result(party, e, OutcomeDelivered, ""))
 			b.must(b.Rewind(b.t.Context(), party, 1))
@@ -34,7 +34,7 @@ func TestLedgerOfAnotherHistoryIsEmptied(t *testing.T) {
 	for name, tell := range told {
 		for other, grows := range map[string]int{"longer": 9, "as long": 3, "shorter": 1, "empty": 0} {
 			t.Run(name+", "+other, func(t *testing.T) {
-				b := newBook(t)
+				b := newStoreHarness(t)
 				party := ulid.Make()
 				b.happen()
 				b.happen()
@@ -42,7 +42,7 @@ func TestLedgerOfAnotherHistoryIsEmptied(t *testing.T) {
 				tell(b, party, e)
 				b.reopen()
 				if b.position(party) == -1 && len(b.attempts(Filter{})) == 0 && b.delivery(party, account(e)) == (Delivery{}) {
-					t.Fatal("the ledger of this history was emptied")
+					t.Fatal("the store of this history was emptied")
 				}
 				b.log = memory.New()
 				b.config.Log = b.log
@@ -51,15 +51,15 @@ func TestLedgerOfAnotherHistoryIsEmptied(t *testing.T) {
 				}
 				b.reopen()
 				if b.position(party) != -1 || len(b.attempts(Filter{})) != 0 || b.delivery(party, account(e)) != (Delivery{}) {
-					t.Error("what was told of another history is still there")
+					t.Error("what was sent of another history is still there")
 				}
 			})
 		}
 	}
 }
 
-func TestLedgerOfAnotherKeyringIsEmptied(t *testing.T) {
-	b := newBook(t)
+func TestStoreOfAnotherKeyringIsEmptied(t *testing.T) {
+	b := newStoreHarness(t)
 	party := ulid.Make()
 	b.must(b.SetPosition(t.Context(), party, b.happen().Position))
 	b.config.Keys = b.openKeys("other.db")
@@ -69,15 +69,15 @@ func TestLedgerOfAnotherKeyringIsEmptied(t *testing.T) {
 	}
 }
 
-func TestFilesThatAreNoLedgerAreLeftAlone(t *testing.T) {
+func TestForeignFilesAreNotChanged(t *testing.T) {
 	for name, c := range map[string]struct {
-		make func(b *book)
+		make func(b *storeHarness)
 		says string
 	}{
-		"malformed": {func(b *book) {
+		"malformed": {func(b *storeHarness) {
 			b.must(os.WriteFile(b.config.Path, []byte(strings.Repeat("no database ", 1000)), 0o600))
 		}, "delete the file: deliveries go on from the last checkpoints"},
-		"another program's": {func(b *book) {
+		"another program's": {func(b *storeHarness) {
 			db, err := sqlitefile.OpenWriter(b.config.Path)
 			b.must(err)
 			_, err = db.Exec("CREATE TABLE theirs (a)")
@@ -86,7 +86,7 @@ func TestFilesThatAreNoLedgerAreLeftAlone(t *testing.T) {
 		}, "another program's"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBook(t)
+			b := newStoreHarness(t)
 			b.must(b.Close())
 			b.must(os.Remove(b.config.Path))
 			c.make(b)
@@ -102,8 +102,8 @@ func TestFilesThatAreNoLedgerAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestLedgerNeedsItsPlaceLogAndKeys(t *testing.T) {
-	b := newBook(t)
+func TestOpenStoreRejectsIncompleteConfigurations(t *testing.T) {
+	b := newStoreHarness(t)
 	for name, spoil := range map[string]func(*StoreConfig){
 		"path":     func(c *StoreConfig) { c.Path = "" },
 		"log":      func(c *StoreConfig) { c.Log = nil },
@@ -119,8 +119,8 @@ func TestLedgerNeedsItsPlaceLogAndKeys(t *testing.T) {
 	}
 }
 
-func TestErrorsNameTheFileAndNothingOfAnAnswer(t *testing.T) {
-	b := newBook(t)
+func TestErrorsNameTheFileButNotTheAnswer(t *testing.T) {
+	b := newStoreHarness(t)
 	s := b.result(ulid.Make(), b.happen(), OutcomeDelivered, "canary")
 	b.must(b.Close())
 	err := b.store(t.Context(), s)

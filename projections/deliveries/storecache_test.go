@@ -8,27 +8,27 @@ import (
 )
 
 // stored is how many attempts the file has, shown or not.
-func (b *book) stored() (n int) {
+func (b *storeHarness) stored() (n int) {
 	b.t.Helper()
 	b.must(b.writer.QueryRow("SELECT count(*) FROM attempt").Scan(&n))
 	return n
 }
 
 // reached is the position that the file is bound at.
-func (b *book) reached() (position uint64) {
+func (b *storeHarness) reached() (position uint64) {
 	b.t.Helper()
 	b.must(b.writer.QueryRow("SELECT position FROM progress").Scan(&position))
 	return position
 }
 
 // sweep is a transaction that adds no attempt.
-func (b *book) sweep(party ulid.ULID) {
+func (b *storeHarness) sweep(party ulid.ULID) {
 	b.t.Helper()
 	b.must(b.SetPosition(b.t.Context(), party, 1))
 }
 
-func TestAttemptsAreRemovedAsSoonAsTheyAreTooOld(t *testing.T) {
-	b := newBook(t, StoreConfig{MaxAge: time.Hour})
+func TestAttemptsAreDeletedAsSoonAsTheyAreTooOld(t *testing.T) {
+	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	b.sweep(party) // which finds that there are none
 	for range 3 {
@@ -53,7 +53,7 @@ func TestAttemptsAreRemovedAsSoonAsTheyAreTooOld(t *testing.T) {
 // Once the oldest attempts were looked at, the file is not asked again before the
 // next one is too old: here one that is made so behind its back.
 func TestAttemptsAreNotLookedAtBeforeTheyCanBeTooOld(t *testing.T) {
-	b := newBook(t, StoreConfig{MaxAge: time.Hour})
+	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.now = b.now.Add(30 * time.Minute)
@@ -75,7 +75,7 @@ func TestAttemptsAreNotLookedAtBeforeTheyCanBeTooOld(t *testing.T) {
 
 // Attempts of a clock that was ahead say nothing about those after them.
 func TestAttemptsOfAWrongClockHideNoOthers(t *testing.T) {
-	b := newBook(t, StoreConfig{MaxAge: time.Hour})
+	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	right := b.now
 	b.now = right.Add(24 * time.Hour)
@@ -95,9 +95,9 @@ func TestAttemptsOfAWrongClockHideNoOthers(t *testing.T) {
 	}
 }
 
-// What a transaction found out counts for nothing when its commit failed.
-func TestNothingIsKnownAfterAFailedCommit(t *testing.T) {
-	b := newBook(t, StoreConfig{MaxAge: time.Hour})
+// What a transaction cached is deleted when its commit fails.
+func TestCacheIsEmptiedAfterAFailedCommit(t *testing.T) {
+	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.now = b.now.Add(2 * time.Hour)
@@ -129,7 +129,7 @@ func TestNothingIsKnownAfterAFailedCommit(t *testing.T) {
 }
 
 func TestFileStaysBoundAtTheHighestPosition(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	first, second, third := b.happen(), b.happen(), b.happen()
 	read := func(to uint64) {
 		t.Helper()

@@ -9,29 +9,29 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// BenchmarkSettle settles what was delivered of so many accounts at a time. One at a
-// time is what a konto does that has processor time to spare: a commit for each.
-func BenchmarkSettle(b *testing.B) {
+// BenchmarkSave saves the results of so many accounts at a time. With one at a time each
+// result has a commit of its own.
+func BenchmarkSave(b *testing.B) {
 	for _, waiting := range []int{1, 64} {
 		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
-			book := newBook(b)
+			harness := newStoreHarness(b)
 			party := ulid.Make()
 			turns := make(chan result, waiting)
 			done := make(chan error, waiting)
 			for range waiting {
 				go func() {
 					for s := range turns {
-						done <- book.store(context.Background(), s)
+						done <- harness.store(context.Background(), s)
 					}
 				}()
 			}
 			defer close(turns)
-			e := book.happen()
+			e := harness.happen()
 			b.ReportAllocs()
 			began := processorTime(b)
 			b.ResetTimer()
 			for i := range b.N {
-				s := book.result(party, e, OutcomeDelivered, "thanks")
+				s := harness.result(party, e, OutcomeDelivered, "thanks")
 				// Each is of a later event, as deliveries are.
 				s.Delivery.Account, s.Delivery.Position, s.Attempt.Position = ulid.Make(), uint64(i+1), uint64(i+1)
 				if i >= waiting {
@@ -50,7 +50,7 @@ func BenchmarkSettle(b *testing.B) {
 }
 
 // processorTime is what the process has taken so far, in microseconds: the time of a
-// settlement is mostly that of the disk.
+// save is mostly that of the disk.
 func processorTime(b *testing.B) int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -7,7 +7,7 @@ import (
 	"konto/projections/webhook"
 )
 
-func TestPaceHalvesOncePerRoundAndRecovers(t *testing.T) {
+func TestLimiterHalvesOncePerRoundAndRecovers(t *testing.T) {
 	p, now := newLimiter(16), time.Now()
 	first := p.round
 	for range 16 { // answers to what was sent at the full pace
@@ -38,7 +38,7 @@ func TestPaceHalvesOncePerRoundAndRecovers(t *testing.T) {
 
 // A third party that answers 429 above so many requests at a time gets fewer.
 func TestSlowThirdPartyGetsFewerRequestsAtATime(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party := h.add("crm")
 		inFlight, most := 0, 0
 		h.answer(func(request) webhook.Answer {

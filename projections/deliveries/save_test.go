@@ -13,8 +13,8 @@ import (
 	"konto/events"
 )
 
-func TestWhatWasSettledIsThereAfterReopening(t *testing.T) {
-	b := newBook(t)
+func TestSavedResultsAreThereAfterReopening(t *testing.T) {
+	b := newStoreHarness(t)
 	party := ulid.Make()
 	e, late := b.happen(), b.happen()
 	done := b.result(party, e, OutcomeDelivered, "thanks")
@@ -28,7 +28,7 @@ func TestWhatWasSettledIsThereAfterReopening(t *testing.T) {
 	done.Delivery.Delivered, done.Delivery.DeliveredAt = e.Position, b.now.Add(time.Millisecond)
 	for want, got := range map[*Delivery]Delivery{&done.Delivery: b.delivery(party, account(e)), &trouble.Delivery: b.delivery(party, account(late))} {
 		if got != *want {
-			t.Errorf("lane %+v\nwant %+v", got, *want)
+			t.Errorf("row %+v\nwant %+v", got, *want)
 		}
 	}
 	if got := b.waiting(party); !slices.Equal(got, []Delivery{trouble.Delivery}) {
@@ -45,9 +45,9 @@ func TestWhatWasSettledIsThereAfterReopening(t *testing.T) {
 	}
 }
 
-// What a method acknowledged is in the files, whatever becomes of the process.
-func TestWhatWasSettledSurvivesACrash(t *testing.T) {
-	b := newBook(t)
+// What a method has stored is in the files when the process ends.
+func TestSavedResultsSurviveACrash(t *testing.T) {
+	b := newStoreHarness(t)
 	party, e := ulid.Make(), b.happen()
 	b.save(b.result(party, e, OutcomeDelivered, ""))
 	b.must(b.SetPosition(t.Context(), party, e.Position))
@@ -66,13 +66,13 @@ func TestWhatWasSettledSurvivesACrash(t *testing.T) {
 	if position, ok, err := after.Position(t.Context(), party); position != e.Position || !ok || err != nil {
 		t.Errorf("position %d %v %v", position, ok, err)
 	}
-	if lane, ok, err := after.Delivery(t.Context(), party, account(e)); lane.Version != e.Version || !ok || err != nil {
-		t.Errorf("lane %+v %v %v", lane, ok, err)
+	if row, ok, err := after.Delivery(t.Context(), party, account(e)); row.Version != e.Version || !ok || err != nil {
+		t.Errorf("row %+v %v %v", row, ok, err)
 	}
 }
 
-func TestLanesWaitUntilTheyHaveCaughtUp(t *testing.T) {
-	b := newBook(t)
+func TestDeliveriesWaitUntilTheyHaveCaughtUp(t *testing.T) {
+	b := newStoreHarness(t)
 	party, e := ulid.Make(), b.happen()
 	s := b.result(party, e, OutcomeRetrying, "")
 	for _, step := range []struct {
@@ -96,16 +96,16 @@ func TestLanesWaitUntilTheyHaveCaughtUp(t *testing.T) {
 	}
 }
 
-func TestRedeliveryLeavesTheLaneWhereItIs(t *testing.T) {
-	b := newBook(t)
+func TestRedeliveryDoesNotChangeTheDelivery(t *testing.T) {
+	b := newStoreHarness(t)
 	party, first := ulid.Make(), b.happen()
 	second := first
 	second.ID, second.Version, second.Position = ulid.Make(), 2, first.Position+5
 	b.save(b.result(party, first, OutcomeFailed, ""))
-	if lane := b.delivery(party, account(first)); lane.Delivered != 0 || lane.Position != first.Position {
-		t.Errorf("after a failure %+v", lane)
+	if row := b.delivery(party, account(first)); row.Delivered != 0 || row.Position != first.Position {
+		t.Errorf("after a failure %+v", row)
 	}
-	b.save(b.result(party, second, OutcomeSkipped, "")) // nothing to tell is as good as told
+	b.save(b.result(party, second, OutcomeSkipped, "")) // a skipped event counts as delivered
 	before := b.delivery(party, account(first))
 	again := b.result(party, first, OutcomeDelivered, "")
 	b.save(result{Party: party, Attempt: again.Attempt})
@@ -117,8 +117,8 @@ func TestRedeliveryLeavesTheLaneWhereItIs(t *testing.T) {
 	}
 }
 
-func TestManySettlementsAtOnceAreAllStored(t *testing.T) {
-	b := newBook(t)
+func TestConcurrentSavesAreAllStored(t *testing.T) {
+	b := newStoreHarness(t)
 	const parties, each = 8, 50
 	happened := make([]events.Event, each)
 	for i := range happened {
@@ -133,8 +133,8 @@ func TestManySettlementsAtOnceAreAllStored(t *testing.T) {
 				if err := b.store(t.Context(), b.result(ids[i], e, OutcomeDelivered, "ok")); err != nil {
 					t.Error(err)
 				}
-				if lane, ok, err := b.Delivery(t.Context(), ids[i], account(e)); !ok || lane.Version != 1 || err != nil {
-					t.Errorf("settled, but %+v %v %v", lane, ok, err)
+				if row, ok, err := b.Delivery(t.Context(), ids[i], account(e)); !ok || row.Version != 1 || err != nil {
+					t.Errorf("saved, but %+v %v %v", row, ok, err)
 				}
 			})
 		}
@@ -148,7 +148,7 @@ func TestManySettlementsAtOnceAreAllStored(t *testing.T) {
 	b.reopen()
 	for _, party := range ids {
 		if got := b.attempts(Filter{Party: party, Limit: 2 * each}); len(got) != each {
-			t.Errorf("%d attempts, %d were settled", len(got), each)
+			t.Errorf("%d attempts, %d were saved", len(got), each)
 		}
 		if got := b.position(party); got != each {
 			t.Errorf("position %d", got)
@@ -156,8 +156,8 @@ func TestManySettlementsAtOnceAreAllStored(t *testing.T) {
 	}
 }
 
-func TestSettlementsAreNotLostBecauseSomebodyLeft(t *testing.T) {
-	b := newBook(t)
+func TestSaveDoesNotEndWithItsContext(t *testing.T) {
+	b := newStoreHarness(t)
 	ctx, cancel := contextThatEnded(t)
 	defer cancel()
 	party, e := ulid.Make(), b.happen()

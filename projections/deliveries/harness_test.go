@@ -23,19 +23,19 @@ import (
 	"konto/projections/webhook"
 )
 
-// house is a log with a keyring, its third parties, a ledger, and deliveries
-// over them that a test starts and stops. The endpoints are a function.
-type house struct {
+// harness is a log with a keyring, third parties, a store, and deliveries that a test starts
+// and stops. The endpoints are a function.
+type harness struct {
 	t      testing.TB
 	log    eventstore.Log
 	keys   eventstore.Keys
 	store  *eventstore.Store
 	cfg    Config // without Sender: the endpoints are a function
-	path   string // of the ledger
-	ledger *Store
+	path   string // of the store
+	db     *Store
 	d      *Deliveries
 	end    func()
-	told   bytes.Buffer // the log lines; read only what stopped deliveries wrote
+	logged bytes.Buffer // the log lines; read only what stopped deliveries wrote
 
 	mu       sync.Mutex
 	versions map[ulid.ULID]uint64
@@ -55,8 +55,8 @@ type request struct {
 	at      time.Time
 }
 
-func newHouse(t testing.TB) *house {
-	h := &house{t: t, log: memory.New(), versions: map[ulid.ULID]uint64{}, endpoint: delivered}
+func newHarness(t testing.TB) *harness {
+	h := &harness{t: t, log: memory.New(), versions: map[ulid.ULID]uint64{}, endpoint: delivered}
 	dir := t.TempDir()
 	master := sha256.Sum256([]byte(t.Name()))
 	keys, err := keyring.Open(t.Context(), filepath.Join(dir, "keys.db"), master[:])
@@ -66,32 +66,32 @@ func newHouse(t testing.TB) *house {
 	h.store = eventstore.NewStore(h.log, h.keys)
 	t.Cleanup(func() {
 		h.stop()
-		if h.ledger != nil {
-			h.ledger.Close()
+		if h.db != nil {
+			h.db.Close()
 		}
 	})
 	return h
 }
 
-func (h *house) must(err error) {
+func (h *harness) must(err error) {
 	h.t.Helper()
 	if err != nil {
 		h.t.Fatal(err)
 	}
 }
 
-// start opens the ledger and runs deliveries over it.
-func (h *house) start() {
+// start opens the store and runs deliveries.
+func (h *harness) start() {
 	h.t.Helper()
 	var err error
-	h.ledger, err = OpenStore(h.t.Context(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	h.db, err = OpenStore(h.t.Context(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
 	cfg := h.cfg
-	cfg.Store, cfg.Records, cfg.DB, cfg.Parties, cfg.Registry = h.store, h.log, h.ledger, h, h
+	cfg.Store, cfg.Records, cfg.DB, cfg.Parties, cfg.Registry = h.store, h.log, h.db, h, h
 	if cfg.Sender == nil {
 		cfg.Sender = h
 	}
-	cfg.Log = slog.New(slog.NewTextHandler(&h.told, nil))
+	cfg.Log = slog.New(slog.NewTextHandler(&h.logged, nil))
 	h.d, err = New(cfg)
 	h.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -110,23 +110,23 @@ func (h *house) start() {
 }
 
 // stop ends deliveries in order.
-func (h *house) stop() {
+func (h *harness) stop() {
 	if h.end != nil {
 		h.end()
 		h.end = nil
-		h.must(h.ledger.Close())
-		h.ledger = nil
+		h.must(h.db.Close())
+		h.db = nil
 	}
 }
 
-func (h *house) restart() {
+func (h *harness) restart() {
 	h.t.Helper()
 	h.stop()
 	h.start()
 }
 
 // Send implements Sender.
-func (h *house) Send(ctx context.Context, party events.ThirdParty, e events.Event) webhook.Answer {
+func (h *harness) Send(ctx context.Context, party events.ThirdParty, e events.Event) webhook.Answer {
 	_, account, _ := e.Stream.Split()
 	name, _, _ := strings.Cut(e.Type, ".")
 	r := request{ctx, party.Name, account, e.Version, e.ID, name, time.Now()}
@@ -138,7 +138,7 @@ func (h *house) Send(ctx context.Context, party events.ThirdParty, e events.Even
 }
 
 // answer sets what the endpoints do from now on.
-func (h *house) answer(endpoint func(request) webhook.Answer) {
+func (h *harness) answer(endpoint func(request) webhook.Answer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.endpoint = endpoint
@@ -155,7 +155,7 @@ func always(a webhook.Answer) func(request) webhook.Answer {
 }
 
 // requests returns what was sent since the last call.
-func (h *house) requests() []request {
+func (h *harness) requests() []request {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	all := h.sent
@@ -165,7 +165,7 @@ func (h *house) requests() []request {
 
 // versionsOf are the versions that were sent of an account since the last call
 // of requests, each once for each time.
-func (h *house) versionsOf(account ulid.ULID) string {
+func (h *harness) versionsOf(account ulid.ULID) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var all []uint64
@@ -177,7 +177,7 @@ func (h *house) versionsOf(account ulid.ULID) string {
 	return fmt.Sprint(all)
 }
 
-func (h *house) append(stream events.Stream, owner ulid.ULID, payloads ...events.Payload) (position uint64) {
+func (h *harness) append(stream events.Stream, owner ulid.ULID, payloads ...events.Payload) (position uint64) {
 	h.t.Helper()
 	h.mu.Lock()
 	version := h.versions[owner]
@@ -194,8 +194,8 @@ func (h *house) append(stream events.Stream, owner ulid.ULID, payloads ...events
 	return position
 }
 
-// open opens an account, which no third party is told of.
-func (h *house) open() ulid.ULID {
+// open opens an account. No third party wants that event.
+func (h *harness) open() ulid.ULID {
 	h.t.Helper()
 	id := ulid.Make()
 	h.append(events.AccountStream(id), id, events.AccountOpened{Email: "anna@example.com", PaywayID: "5f0000000000000000000001"})
@@ -203,7 +203,7 @@ func (h *house) open() ulid.ULID {
 }
 
 // change changes an account's address so many times.
-func (h *house) change(account ulid.ULID, times int) (position uint64) {
+func (h *harness) change(account ulid.ULID, times int) (position uint64) {
 	h.t.Helper()
 	changes := make([]events.Payload, times)
 	for i := range changes {
@@ -213,9 +213,9 @@ func (h *house) change(account ulid.ULID, times int) (position uint64) {
 }
 
 // add registers a third party.
-func (h *house) add(name string) ulid.ULID { return h.addAt(name, "https://example.com") }
+func (h *harness) add(name string) ulid.ULID { return h.addAt(name, "https://example.com") }
 
-func (h *house) addAt(name, url string) ulid.ULID {
+func (h *harness) addAt(name, url string) ulid.ULID {
 	h.t.Helper()
 	id := ulid.Make()
 	h.mu.Lock()
@@ -228,16 +228,16 @@ func (h *house) addAt(name, url string) ulid.ULID {
 	return id
 }
 
-func (h *house) happen(party ulid.ULID, p events.Payload) {
+func (h *harness) happen(party ulid.ULID, p events.Payload) {
 	h.t.Helper()
 	h.append(events.ThirdPartyStream(party), party, p)
 }
 
 // Position implements Parties.
-func (h *house) Position(ctx context.Context) (uint64, error) { return h.store.Head(ctx) }
+func (h *harness) Position(ctx context.Context) (uint64, error) { return h.store.Head(ctx) }
 
 // ThirdParties implements Parties.
-func (h *house) ThirdParties(ctx context.Context) ([]events.ThirdParty, error) {
+func (h *harness) ThirdParties(ctx context.Context) ([]events.ThirdParty, error) {
 	h.mu.Lock()
 	ids := slices.Clone(h.parties)
 	h.mu.Unlock()
@@ -262,7 +262,7 @@ func (h *house) ThirdParties(ctx context.Context) ([]events.ThirdParty, error) {
 	return all, nil
 }
 
-func (h *house) party(id ulid.ULID) events.ThirdParty {
+func (h *harness) party(id ulid.ULID) events.ThirdParty {
 	h.t.Helper()
 	all, err := h.ThirdParties(context.Background())
 	h.must(err)
@@ -276,16 +276,16 @@ func (h *house) party(id ulid.ULID) events.ThirdParty {
 }
 
 // Disable implements Registry.
-func (h *house) Disable(_ context.Context, id ulid.ULID, reason string) (uint64, error) {
+func (h *harness) Disable(_ context.Context, id ulid.ULID, reason string) (uint64, error) {
 	return h.append(events.ThirdPartyStream(id), id, events.ThirdPartyDisabled{Reason: reason}), nil
 }
 
 // Checkpoint implements Registry.
-func (h *house) Checkpoint(_ context.Context, id ulid.ULID, position uint64) (uint64, error) {
+func (h *harness) Checkpoint(_ context.Context, id ulid.ULID, position uint64) (uint64, error) {
 	return h.append(events.ThirdPartyStream(id), id, events.ThirdPartyCheckpointed{Position: position}), nil
 }
 
-func (h *house) status(party ulid.ULID) PartyStatus {
+func (h *harness) status(party ulid.ULID) PartyStatus {
 	h.t.Helper()
 	for _, s := range h.d.Status() {
 		if s.ID == party {
@@ -297,9 +297,9 @@ func (h *house) status(party ulid.ULID) PartyStatus {
 }
 
 // outcomes are those of the delivery log, oldest first.
-func (h *house) outcomes(f Filter) (all []string) {
+func (h *harness) outcomes(f Filter) (all []string) {
 	h.t.Helper()
-	attempts, err := h.ledger.Attempts(context.Background(), f)
+	attempts, err := h.db.Attempts(context.Background(), f)
 	h.must(err)
 	for _, a := range attempts {
 		all = append(all, a.Outcome)
@@ -308,10 +308,10 @@ func (h *house) outcomes(f Filter) (all []string) {
 }
 
 // virtual runs a test whose clock turns when nothing else happens.
-func virtual(t *testing.T, test func(h *house)) {
+func virtual(t *testing.T, test func(h *harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		defer h.stop()
 		test(h)
 	})

@@ -17,9 +17,8 @@ import (
 	"konto/eventstore/memory"
 )
 
-// book is a ledger beside a log and a real keyring, in a world whose clock a
-// test turns.
-type book struct {
+// storeHarness is a store with a log, a real keyring and a clock that a test sets.
+type storeHarness struct {
 	t      testing.TB
 	dir    string
 	keys   eventstore.Keys
@@ -29,8 +28,8 @@ type book struct {
 	*Store
 }
 
-func newBook(t testing.TB, bounds ...StoreConfig) *book {
-	b := &book{t: t, dir: t.TempDir(), log: memory.New(), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+func newStoreHarness(t testing.TB, bounds ...StoreConfig) *storeHarness {
+	b := &storeHarness{t: t, dir: t.TempDir(), log: memory.New(), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	b.keys = b.openKeys("keys.db")
 	for _, config := range bounds {
 		b.config = config
@@ -42,7 +41,7 @@ func newBook(t testing.TB, bounds ...StoreConfig) *book {
 	return b
 }
 
-func (b *book) openKeys(name string) eventstore.Keys {
+func (b *storeHarness) openKeys(name string) eventstore.Keys {
 	b.t.Helper()
 	master := sha256.Sum256([]byte(b.t.Name()))
 	keys, err := keyring.Open(b.t.Context(), filepath.Join(b.dir, name), master[:])
@@ -51,20 +50,20 @@ func (b *book) openKeys(name string) eventstore.Keys {
 	return keys
 }
 
-func (b *book) open() {
+func (b *storeHarness) open() {
 	b.t.Helper()
 	opened, err := OpenStore(b.t.Context(), b.config)
 	b.must(err)
 	b.Store = opened
 }
 
-func (b *book) reopen() {
+func (b *storeHarness) reopen() {
 	b.t.Helper()
 	b.must(b.Close())
 	b.open()
 }
 
-func (b *book) must(err error) {
+func (b *storeHarness) must(err error) {
 	b.t.Helper()
 	if err != nil {
 		b.t.Fatal(err)
@@ -72,7 +71,7 @@ func (b *book) must(err error) {
 }
 
 // happen opens an account and returns its event.
-func (b *book) happen() events.Event {
+func (b *storeHarness) happen() events.Event {
 	b.t.Helper()
 	stream := events.AccountStream(ulid.Make())
 	e, err := events.New(stream, 1, ulid.Make(), b.now, events.Metadata{}, events.AccountOpened{Email: "anna@example.com"})
@@ -96,7 +95,7 @@ type result struct {
 }
 
 // result is that of an attempt with e, by its outcome.
-func (b *book) result(party ulid.ULID, e events.Event, outcome, excerpt string) result {
+func (b *storeHarness) result(party ulid.ULID, e events.Event, outcome, excerpt string) result {
 	d := Delivery{Account: account(e), Version: e.Version, Position: e.Position}
 	if outcome == OutcomeRetrying {
 		d = Delivery{Account: account(e), Attempts: 1, Since: b.now, Next: b.now.Add(5 * time.Second)}
@@ -108,7 +107,7 @@ func (b *book) result(party ulid.ULID, e events.Event, outcome, excerpt string) 
 }
 
 // store stores a result in one transaction.
-func (b *book) store(ctx context.Context, r result) error {
+func (b *storeHarness) store(ctx context.Context, r result) error {
 	var d *Delivery
 	var a *Attempt
 	if r.Delivery.Account != ulid.Zero {
@@ -120,27 +119,27 @@ func (b *book) store(ctx context.Context, r result) error {
 	return b.Save(ctx, r.Party, d, a)
 }
 
-func (b *book) save(r result) {
+func (b *storeHarness) save(r result) {
 	b.t.Helper()
 	b.must(b.store(context.Background(), r))
 }
 
-func (b *book) attempts(f Filter) []Attempt {
+func (b *storeHarness) attempts(f Filter) []Attempt {
 	b.t.Helper()
 	found, err := b.Attempts(b.t.Context(), f)
 	b.must(err)
 	return found
 }
 
-func (b *book) waiting(party ulid.ULID) []Delivery {
+func (b *storeHarness) waiting(party ulid.ULID) []Delivery {
 	b.t.Helper()
-	lanes, err := b.Waiting(b.t.Context(), party)
+	waiting, err := b.Waiting(b.t.Context(), party)
 	b.must(err)
-	return lanes
+	return waiting
 }
 
 // delivery is what is stored of an account, zero when nothing is.
-func (b *book) delivery(party, account ulid.ULID) Delivery {
+func (b *storeHarness) delivery(party, account ulid.ULID) Delivery {
 	b.t.Helper()
 	d, ok, err := b.Delivery(b.t.Context(), party, account)
 	b.must(err)
@@ -150,8 +149,8 @@ func (b *book) delivery(party, account ulid.ULID) Delivery {
 	return d
 }
 
-// position is a third party's, -1 when the ledger does not know it.
-func (b *book) position(party ulid.ULID) int {
+// position is a third party's, -1 when the store does not know it.
+func (b *storeHarness) position(party ulid.ULID) int {
 	b.t.Helper()
 	position, ok, err := b.Position(b.t.Context(), party)
 	b.must(err)
@@ -161,8 +160,8 @@ func (b *book) position(party ulid.ULID) int {
 	return int(position)
 }
 
-// file is every byte that the ledger keeps on disk.
-func (b *book) file() []byte {
+// file is every byte that the store has on disk.
+func (b *storeHarness) file() []byte {
 	b.t.Helper()
 	var all []byte
 	for _, name := range []string{b.config.Path, b.config.Path + "-wal"} {

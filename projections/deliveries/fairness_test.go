@@ -13,10 +13,10 @@ import (
 	"konto/projections/webhook"
 )
 
-// However many accounts an endpoint refuses, the others are told, and the third
-// party is not taken for one that is away.
+// However many accounts an endpoint refuses, the events of the others are sent, and the third
+// party is not disabled.
 func TestRefusedAccountsDoNotStopTheOthers(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		h.cfg.Untried = 8
 		party, bad := h.add("crm"), map[ulid.ULID]bool{}
 		h.answer(func(r request) webhook.Answer {
@@ -49,7 +49,7 @@ func TestRefusedAccountsDoNotStopTheOthers(t *testing.T) {
 			}
 		}
 		if p := h.party(party); n != 100 || p.State != events.ThirdPartyActive {
-			t.Errorf("%d of 100 were told, the third party is %s", n, p.State)
+			t.Errorf("%d of 100 were sent, the third party is %s", n, p.State)
 		}
 		if got := h.outcomes(Filter{Party: party, Outcome: OutcomeFailed}); len(got) != 40 {
 			t.Errorf("%d events were given up", len(got))
@@ -58,8 +58,8 @@ func TestRefusedAccountsDoNotStopTheOthers(t *testing.T) {
 }
 
 // A new event of an account that waits does not cut its wait short.
-func TestNewEventsRespectTheWait(t *testing.T) {
-	virtual(t, func(h *house) {
+func TestNewEventDoesNotShortenTheWait(t *testing.T) {
+	virtual(t, func(h *harness) {
 		h.add("crm")
 		account := h.open()
 		h.answer(failed)
@@ -80,10 +80,10 @@ func TestNewEventsRespectTheWait(t *testing.T) {
 	})
 }
 
-// What an endpoint that hangs keeps in memory does not grow with the events.
+// The memory that a hanging endpoint costs does not grow with the events.
 func TestHangingThirdPartiesHoldFewEvents(t *testing.T) {
 	const parties, accounts, each = 20, 100, 33
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		for i := range parties {
 			h.add(fmt.Sprint("hanging-", i))
 		}
@@ -128,7 +128,7 @@ func TestRequestsAreBoundedOverAllThirdParties(t *testing.T) {
 		"fewer":                   {3, 10, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(h *house) {
+			virtual(t, func(h *harness) {
 				h.cfg.Requests = test.most
 				inFlight, most := 0, 0
 				hangs := map[string]bool{}
@@ -176,10 +176,10 @@ func TestRequestsAreBoundedOverAllThirdParties(t *testing.T) {
 	}
 }
 
-// What konto itself fails to do says nothing of the third party. It is tried
-// until it succeeds, and an operator sees it.
-func TestRequestsThatKontoCannotMakeUseUpNothing(t *testing.T) {
-	virtual(t, func(h *house) {
+// A request that konto cannot make says nothing about the third party. It is tried until it
+// succeeds, and the status has an error.
+func TestUnsentRequestsDoNotCountInTheSchedule(t *testing.T) {
+	virtual(t, func(h *harness) {
 		h.cfg.Schedule = []time.Duration{0, time.Second}
 		party, account := h.add("crm"), h.open()
 		h.answer(always(webhook.Answer{Verdict: webhook.Unsent, Problem: "too many files"}))
@@ -208,7 +208,7 @@ func TestRequestsThatKontoCannotMakeUseUpNothing(t *testing.T) {
 
 // A clock that was years ahead for a moment parks nothing for years.
 func TestTimesOfAWrongClockAreBounded(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.answer(failed)
 		h.start()
@@ -216,14 +216,14 @@ func TestTimesOfAWrongClockAreBounded(t *testing.T) {
 		pass(time.Second)
 		ahead := time.Now().Add(10 * 365 * 24 * time.Hour)
 		h.stop()
-		ledger, err := OpenStore(context.Background(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
+		db, err := OpenStore(context.Background(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
 		h.must(err)
-		waiting, err := ledger.Waiting(context.Background(), party)
+		waiting, err := db.Waiting(context.Background(), party)
 		h.must(err)
 		waiting[0].Since, waiting[0].Next = ahead, ahead
 		other := Attempt{Party: party, Account: h.open(), Event: ulid.Make(), At: ahead, Outcome: OutcomeDelivered}
-		h.must(ledger.Save(context.Background(), party, &waiting[0], &other))
-		h.must(ledger.Close())
+		h.must(db.Save(context.Background(), party, &waiting[0], &other))
+		h.must(db.Close())
 		h.requests()
 		h.start()
 		if pass(2 * day); len(h.requests()) == 0 {

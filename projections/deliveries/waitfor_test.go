@@ -7,15 +7,15 @@ import (
 	"konto/events"
 )
 
-// What happens right after a pause was heeded is held back.
-func TestPausesAreInForceOnceTheyAreHeeded(t *testing.T) {
-	virtual(t, func(h *house) {
+// No event is sent that comes right after WaitFor returned.
+func TestPauseIsObeyedOnceWaitForReturns(t *testing.T) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.start()
 		pass(time.Second)
 		for range 20 {
 			h.happen(party, events.ThirdPartyPaused{})
-			h.heed()
+			h.waitFor()
 			if state := h.status(party).State; state != events.ThirdPartyHeld {
 				t.Fatalf("it is %s", state)
 			}
@@ -25,7 +25,7 @@ func TestPausesAreInForceOnceTheyAreHeeded(t *testing.T) {
 				t.Fatalf("%d requests", n)
 			}
 			h.happen(party, events.ThirdPartyResumed{})
-			h.heed()
+			h.waitFor()
 			if state := h.status(party).State; state != events.ThirdPartyActive {
 				t.Fatalf("it is %s", state)
 			}
@@ -34,12 +34,12 @@ func TestPausesAreInForceOnceTheyAreHeeded(t *testing.T) {
 		}
 		h.stop()
 		h.happen(party, events.ThirdPartyPaused{})
-		h.heed() // for which nothing runs
+		h.waitFor() // which returns at once, because nothing runs
 	})
 }
 
-// heed waits until deliveries go by the last event.
-func (h *house) heed() {
+// waitFor waits until deliveries obey the last event.
+func (h *harness) waitFor() {
 	h.t.Helper()
 	head, err := h.store.Head(h.t.Context())
 	h.must(err)

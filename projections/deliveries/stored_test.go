@@ -21,8 +21,8 @@ func contextThatEnded(t *testing.T) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-func TestRewoundThirdPartyIsToldAgain(t *testing.T) {
-	b := newBook(t)
+func TestRewindDeletesWhatCameAfterThePosition(t *testing.T) {
+	b := newStoreHarness(t)
 	party, other := ulid.Make(), ulid.Make()
 	old, stuck, told, failing := b.happen(), b.happen(), b.happen(), b.happen()
 	last := b.happen()
@@ -44,12 +44,12 @@ func TestRewoundThirdPartyIsToldAgain(t *testing.T) {
 	for name, want := range map[string]struct {
 		e    events.Event
 		kept bool
-	}{"told before": {old, true}, "waits since before": {stuck, true}, "told after": {told, false}, "waits since after": {failing, false}} {
+	}{"done before": {old, true}, "waits since before": {stuck, true}, "done after": {told, false}, "waits since after": {failing, false}} {
 		if got := b.delivery(party, account(want.e)) != (Delivery{}); got != want.kept {
-			t.Errorf("%s: the lane is there: %v", name, got)
+			t.Errorf("%s: the row is there: %v", name, got)
 		}
 		if b.delivery(other, account(want.e)) == (Delivery{}) {
-			t.Errorf("%s: another third party's lane is gone", name)
+			t.Errorf("%s: another third party's row is gone", name)
 		}
 	}
 	if got := b.waiting(party); len(got) != 1 || got[0].Account != account(stuck) {
@@ -61,7 +61,7 @@ func TestRewoundThirdPartyIsToldAgain(t *testing.T) {
 }
 
 func TestRewindNeverSkipsAnything(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	party := ulid.Make()
 	b.must(b.SetPosition(t.Context(), party, 5))
 	if err := b.Rewind(t.Context(), party, 6); !errors.Is(err, ErrNotReached) {
@@ -89,12 +89,12 @@ func TestRewindNeverSkipsAnything(t *testing.T) {
 	unknown := ulid.Make()
 	b.must(b.Rewind(t.Context(), unknown, 7))
 	if got := b.position(unknown); got != 7 {
-		t.Errorf("one that the ledger did not know is at %d", got)
+		t.Errorf("one that the store did not know is at %d", got)
 	}
 }
 
-func TestForgottenPartyIsGoneAndNoOther(t *testing.T) {
-	b := newBook(t)
+func TestDeletePartyLeavesOtherParties(t *testing.T) {
+	b := newStoreHarness(t)
 	party, other := ulid.Make(), ulid.Make()
 	const many = 30
 	for i := range many {
@@ -118,16 +118,16 @@ func TestForgottenPartyIsGoneAndNoOther(t *testing.T) {
 		t.Error("its id is in the file")
 	}
 	if got := len(b.attempts(Filter{Party: other})); got != many || len(b.waiting(other)) != many/2 || b.position(other) != many {
-		t.Errorf("of the other there are %d attempts, %d waiting lanes, position %d", got, len(b.waiting(other)), b.position(other))
+		t.Errorf("of the other there are %d attempts, %d that wait, position %d", got, len(b.waiting(other)), b.position(other))
 	}
 	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.must(b.DeleteParty(t.Context(), party))
 	if got := b.attempts(Filter{Party: party}); len(got) != 0 {
-		t.Errorf("%d attempts of one that came back and was forgotten again", len(got))
+		t.Errorf("%d attempts of one that came back and was deleted again", len(got))
 	}
 }
 
-func (b *book) parties() []ulid.ULID {
+func (b *storeHarness) parties() []ulid.ULID {
 	b.t.Helper()
 	known, err := b.Parties(b.t.Context())
 	b.must(err)
@@ -135,7 +135,7 @@ func (b *book) parties() []ulid.ULID {
 }
 
 // emptied is the file after its write-ahead log was folded into it.
-func (b *book) emptied() []byte {
+func (b *storeHarness) emptied() []byte {
 	b.t.Helper()
 	b.must(b.Close())
 	content := b.file()
@@ -143,8 +143,8 @@ func (b *book) emptied() []byte {
 	return content
 }
 
-func TestForgottenAccountLeavesNoBytes(t *testing.T) {
-	b := newBook(t)
+func TestDeletedAccountLeavesNoBytes(t *testing.T) {
+	b := newStoreHarness(t)
 	parties := []ulid.ULID{ulid.Make(), ulid.Make(), ulid.Make()}
 	var all []events.Event
 	for range 200 { // several pages of each table, so that rows move between them
@@ -167,7 +167,7 @@ func TestForgottenAccountLeavesNoBytes(t *testing.T) {
 		t.Fatalf("the account is in %d places of the file, expected more", n)
 	}
 	b.must(b.DeleteAccount(t.Context(), id))
-	// While the ledger is open: neither the file nor its write-ahead log.
+	// While the store is open: neither the file nor its write-ahead log.
 	for name, secret := range map[string][]byte{"account": id[:], "event": gone.ID[:]} {
 		if n := bytes.Count(b.file(), secret); n > 0 {
 			t.Errorf("the id of the %s is still in %d places", name, n)
@@ -181,15 +181,15 @@ func TestForgottenAccountLeavesNoBytes(t *testing.T) {
 	}
 	for _, party := range parties {
 		if b.delivery(party, id) != (Delivery{}) || b.delivery(party, other) == (Delivery{}) {
-			t.Error("the lanes are not those of the others")
+			t.Error("the rows are not those of the others")
 		}
 	}
 	b.must(b.DeleteAccount(t.Context(), id))
 }
 
-// One third party hears of the account's end before another does.
-func TestForgottenAccountKeepsWhatIsStillToBeTold(t *testing.T) {
-	b := newBook(t)
+// One third party may be sent the erasure before another one is.
+func TestDeleteAccountKeepsDeliveriesThatWait(t *testing.T) {
+	b := newStoreHarness(t)
 	told, failing, behind := ulid.Make(), ulid.Make(), ulid.Make()
 	e := b.happen()
 	b.save(b.result(told, e, OutcomeDelivered, "thanks"))
@@ -200,7 +200,7 @@ func TestForgottenAccountKeepsWhatIsStillToBeTold(t *testing.T) {
 	b.must(b.DeleteAccount(t.Context(), account(e)))
 	b.reopen()
 	if b.delivery(told, account(e)) != (Delivery{}) || len(b.waiting(failing)) != 1 || len(b.waiting(behind)) != 1 {
-		t.Errorf("lanes are %+v, %+v, %+v", b.delivery(told, account(e)), b.delivery(failing, account(e)), b.delivery(behind, account(e)))
+		t.Errorf("rows are %+v, %+v, %+v", b.delivery(told, account(e)), b.delivery(failing, account(e)), b.delivery(behind, account(e)))
 	}
 	if got := b.attempts(Filter{}); len(got) != 0 {
 		t.Errorf("attempts %+v", got)
@@ -211,6 +211,6 @@ func TestForgottenAccountKeepsWhatIsStillToBeTold(t *testing.T) {
 	b.must(b.DeleteAccount(t.Context(), account(e)))
 	id := account(e)
 	if bytes.Contains(b.file(), id[:]) {
-		t.Error("something is left once everyone was told")
+		t.Error("something is left once every third party was sent the erasure")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"reflect"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 const noticed = "c0ffee0123456789abcdef42"
 
 func TestNoticeIsKeptUntilNobodyNeedsIt(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	account, other := ulid.Make(), ulid.Make()
 	b.must(b.KeepNotice(t.Context(), account, noticed))
 	b.must(b.KeepNotice(t.Context(), account, noticed))
@@ -37,8 +38,8 @@ func TestNoticeIsKeptUntilNobodyNeedsIt(t *testing.T) {
 	}
 }
 
-func TestNoticeGoesWhenNoScheduleLastsSoLong(t *testing.T) {
-	b := newBook(t)
+func TestNoticeIsDeletedWhenItIsTooOld(t *testing.T) {
+	b := newStoreHarness(t)
 	account := ulid.Make()
 	b.must(b.KeepNotice(t.Context(), account, noticed))
 	always := func(context.Context, ulid.ULID) (bool, error) { return true, nil }
@@ -54,10 +55,10 @@ func TestNoticeGoesWhenNoScheduleLastsSoLong(t *testing.T) {
 	}
 }
 
-// The Payway id is nobody's to read: not sealed with the account's key, which is
-// destroyed, but not in clear either, and not left behind when it is dropped.
+// The Payway id is sealed, although not with the account's key, and its bytes are overwritten
+// when it is deleted.
 func TestNoticeIsSealedAndOverwritten(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	b.must(b.KeepNotice(t.Context(), ulid.Make(), noticed))
 	var sealed []byte
 	b.must(b.readers.QueryRow("SELECT content FROM notice").Scan(&sealed))
@@ -76,16 +77,16 @@ func TestNoticeIsSealedAndOverwritten(t *testing.T) {
 	}
 	b.must(b.DropNotices(t.Context(), func(context.Context, ulid.ULID) (bool, error) { return false, nil }))
 	if in(sealed) {
-		t.Error("a dropped notice is still in the files")
+		t.Error("a deleted notice is still in the files")
 	}
 }
 
-func TestNoticeIsNeededUntilAllInPaywaysShapesWereTold(t *testing.T) {
-	h := newHouse(t)
+func TestNoticeIsNeededUntilTheErasureIsSentInPaywaysFormats(t *testing.T) {
+	h := newHarness(t)
 	var err error
-	h.ledger, err = OpenStore(t.Context(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	h.db, err = OpenStore(t.Context(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
-	d := &Deliveries{cfg: Config{Store: h.store, DB: h.ledger, Parties: h}}
+	d := &Deliveries{cfg: Config{Store: h.store, DB: h.db, Parties: h}}
 	expect := func(when string, want bool, account ulid.ULID) {
 		t.Helper()
 		if got, err := d.needsNotice(t.Context(), account); got != want || err != nil {
@@ -99,15 +100,54 @@ func TestNoticeIsNeededUntilAllInPaywaysShapesWereTold(t *testing.T) {
 	account := h.open()
 	expect("not erased yet", true, account)
 	end := h.append(events.AccountStream(account), account, events.AccountErased{})
-	h.must(h.ledger.SetPosition(t.Context(), other, end))
+	h.must(h.db.SetPosition(t.Context(), other, end))
 	expect("not read yet", true, account)
 	waits := Delivery{Account: account, Version: 1, Position: end - 1, Attempts: 1, Next: time.Now(), Since: time.Now()}
-	h.must(h.ledger.Save(t.Context(), party, &waits, nil))
-	h.must(h.ledger.SetPosition(t.Context(), party, end))
+	h.must(h.db.Save(t.Context(), party, &waits, nil))
+	h.must(h.db.SetPosition(t.Context(), party, end))
 	expect("waiting for a retry", true, account)
-	h.must(h.ledger.Save(t.Context(), party, &Delivery{Account: account, Version: 2, Position: end}, nil))
-	expect("told", false, account)
-	h.must(h.ledger.DeleteAccount(t.Context(), account))
-	expect("told and forgotten", false, account)
+	h.must(h.db.Save(t.Context(), party, &Delivery{Account: account, Version: 2, Position: end}, nil))
+	expect("sent", false, account)
+	h.must(h.db.DeleteAccount(t.Context(), account))
+	expect("sent and deleted", false, account)
 	expect("of an account that there never was", false, ulid.Make())
+}
+
+func TestNamesAreKeptUntilTheyAreDeleted(t *testing.T) {
+	b := newStoreHarness(t)
+	account, other := ulid.Make(), ulid.Make()
+	b.must(b.KeepNames(t.Context(), account, []string{"old"}))
+	b.must(b.KeepNames(t.Context(), account, []string{"anna@example.com", "01hxa3"}))
+	b.must(b.KeepNames(t.Context(), other, []string{"bo@example.com"}))
+	b.reopen()
+	b.must(b.DropNames(t.Context(), other))
+	b.must(b.DropNames(t.Context(), other))
+	got, err := b.Names(t.Context())
+	b.must(err)
+	if want := map[ulid.ULID][]string{account: {"anna@example.com", "01hxa3"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Names are sealed, and their bytes are overwritten when they are deleted.
+func TestNamesAreSealedAndOverwritten(t *testing.T) {
+	b := newStoreHarness(t)
+	account := ulid.Make()
+	b.must(b.KeepNames(t.Context(), account, []string{"anna@example.com"}))
+	var sealed []byte
+	b.must(b.readers.QueryRow("SELECT content FROM called").Scan(&sealed))
+	in := func(text []byte) bool {
+		database, err := os.ReadFile(b.config.Path)
+		b.must(err)
+		ahead, err := os.ReadFile(b.config.Path + "-wal")
+		b.must(err)
+		return bytes.Contains(append(database, ahead...), text)
+	}
+	if in([]byte("anna@")) || !in(sealed) {
+		t.Error("the names are in clear, or not found at all")
+	}
+	b.must(b.DropNames(t.Context(), account))
+	if in(sealed) {
+		t.Error("deleted names are still in the files")
+	}
 }
