@@ -27,15 +27,15 @@ var (
 	opened    = time.Date(2021, 3, 22, 14, 1, 7, 737_000_000, time.UTC)
 )
 
-// house is a log with an account in it, and what a sender needs.
-type house struct {
+// harness is a log with an account in it, and what a sender needs.
+type harness struct {
 	t     testing.TB
 	store *eventstore.Store
 	cfg   Config
 	last  events.Event
 }
 
-func newHouse(t testing.TB) *house {
+func newHarness(t testing.TB) *harness {
 	t.Helper()
 	master := sha256.Sum256([]byte("a house for tests"))
 	keys, err := keyring.Open(t.Context(), filepath.Join(t.TempDir(), "keys.db"), master[:])
@@ -44,7 +44,7 @@ func newHouse(t testing.TB) *house {
 	}
 	t.Cleanup(func() { keys.Close() })
 	store := eventstore.NewStore(memory.New(), keys)
-	return &house{t: t, store: store, cfg: Config{
+	return &harness{t: t, store: store, cfg: Config{
 		Accounts: projections.NewPast(store), Issuer: "https://konto.example.com", TokenKey: testKey(),
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Now:   func() time.Time { return opened },
@@ -56,7 +56,7 @@ func testKey() ed25519.PrivateKey {
 }
 
 // append adds an event to the account, an hour after the one before.
-func (h *house) append(p events.Payload) events.Event {
+func (h *harness) append(p events.Payload) events.Event {
 	h.t.Helper()
 	version := h.last.Version
 	id := accountID
@@ -73,7 +73,7 @@ func (h *house) append(p events.Payload) events.Event {
 	return e
 }
 
-func (h *house) sender() *Sender {
+func (h *harness) sender() *Sender {
 	h.t.Helper()
 	s, err := NewSender(h.cfg)
 	if err != nil {
@@ -91,7 +91,7 @@ func party(format, url string) events.ThirdParty {
 }
 
 // changed is an email change of an account that has little else.
-func (h *house) changed() events.Event {
+func (h *harness) changed() events.Event {
 	h.append(events.AccountOpened{Email: "anna@example.com", PaywayID: "50f3ac249f6aef294d000007"})
 	return h.append(events.EmailChanged{PreviousEmail: "anna@example.com", NewEmail: "anna@example.org", How: events.EmailDirect})
 }
@@ -102,15 +102,14 @@ type received struct {
 	body   []byte
 }
 
-// endpoint is a real server that keeps what it is sent, and answers as told.
+// endpoint is a real server that keeps the requests it gets, and answers with answer.
 func endpoint(t *testing.T, answer http.HandlerFunc) (url string, got <-chan received) {
 	t.Helper()
 	requests := make(chan received, 100)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			// The sender is gone, and the server will not tell: it looks for that
-			// once a body was read to its end.
+			// The sender has closed the connection.
 			return
 		}
 		requests <- received{r.Header, body}

@@ -13,8 +13,8 @@ import (
 	"konto/events"
 )
 
-func TestAnswersAndTheirVerdicts(t *testing.T) {
-	h := newHouse(t)
+func TestVerdictsOfAnswers(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	s := h.sender()
 	for _, test := range []struct {
@@ -58,8 +58,8 @@ func TestRetryAfterIsBounded(t *testing.T) {
 	}
 }
 
-func TestRequests(t *testing.T) {
-	h := newHouse(t)
+func TestRequestHasTheHeadersOfItsFormat(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	s := h.sender()
 	url, got := endpoint(t, status(200))
@@ -78,8 +78,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestTracesGoOn(t *testing.T) {
-	h := newHouse(t)
+func TestTraceContinuesInTheRequest(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	s := h.sender()
 	url, got := endpoint(t, status(200))
@@ -97,8 +97,8 @@ func TestTracesGoOn(t *testing.T) {
 	}
 }
 
-func TestInterruptedAttemptsSaySo(t *testing.T) {
-	h := newHouse(t)
+func TestInterruptedRequestIsReported(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	s := h.sender()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -113,8 +113,8 @@ func TestInterruptedAttemptsSaySo(t *testing.T) {
 	}
 }
 
-func TestWhatFollowsTheHeadDecidesNothing(t *testing.T) {
-	h := newHouse(t)
+func TestBodyDoesNotChangeTheVerdict(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	s := h.sender()
 	for name, endless := range map[string]http.HandlerFunc{
@@ -147,8 +147,8 @@ func TestWhatFollowsTheHeadDecidesNothing(t *testing.T) {
 }
 
 // One third party of many on one host hangs.
-func TestHangingEndpointTakesNothingFromOthersOfItsHost(t *testing.T) {
-	h := newHouse(t)
+func TestHangingEndpointDoesNotSlowOthersOnItsHost(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	h.cfg.Timeout = time.Hour // on a machine that is busy too, all of them arrive
 	s := h.sender()
@@ -175,8 +175,8 @@ func TestHangingEndpointTakesNothingFromOthersOfItsHost(t *testing.T) {
 	hanging.Wait()
 }
 
-func TestRepetitionsAreTheSame(t *testing.T) {
-	h := newHouse(t)
+func TestRepetitionsHaveTheSameBody(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	now := opened
 	h.cfg.Now = func() time.Time { now = now.Add(time.Hour); return now }
@@ -195,8 +195,8 @@ func TestRepetitionsAreTheSame(t *testing.T) {
 	}
 }
 
-func TestSendersAreConfigured(t *testing.T) {
-	good := newHouse(t).cfg
+func TestNewSenderRejectsIncompleteConfigurations(t *testing.T) {
+	good := newHarness(t).cfg
 	for name, change := range map[string]func(*Config){
 		"no accounts":        func(c *Config) { c.Accounts = nil },
 		"no key":             func(c *Config) { c.TokenKey = nil },

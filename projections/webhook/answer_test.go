@@ -17,8 +17,8 @@ import (
 	"konto/events"
 )
 
-// rawEndpoint is a TCP server that does with each connection as told, and keeps
-// it until the test's end otherwise.
+// rawEndpoint is a TCP server that calls a function for each connection, and otherwise keeps it
+// open until the test ends.
 func rawEndpoint(t *testing.T, serve func(net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,8 +51,8 @@ func rawEndpoint(t *testing.T, serve func(net.Conn)) (address string) {
 // readHead waits for a request.
 func readHead(c net.Conn) { _, _ = c.Read(make([]byte, 4096)) }
 
-func TestWhatKeepsAnAnswerFromComing(t *testing.T) {
-	h := newHouse(t)
+func TestProblemsOfUnansweredRequests(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	s := h.sender()
 	h.cfg.Timeout = 300 * time.Millisecond
@@ -66,7 +66,7 @@ func TestWhatKeepsAnAnswerFromComing(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	t.Cleanup(secure.Close)
 	long, _ := endpoint(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Long", strings.Repeat("x", headLimit))
+		w.Header().Set("X-Long", strings.Repeat("x", maxHeader))
 	})
 	silent := rawEndpoint(t, func(net.Conn) {})
 	for name, test := range map[string]struct{ url, want string }{
@@ -107,8 +107,8 @@ func TestWhatKeepsAnAnswerFromComing(t *testing.T) {
 	}
 }
 
-// A process without a file descriptor to spare says nothing of the third party.
-func TestTooManyOpenFilesAreNoFailureOfTheThirdParty(t *testing.T) {
+// That the process has no free file descriptor says nothing about the third party.
+func TestTooManyOpenFilesAreUnsent(t *testing.T) {
 	for _, number := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
 		err := &url.Error{Op: "Post", Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", number)}}
 		if a := unanswered(t.Context(), err, time.Second); a.Verdict != Unsent || !strings.Contains(a.Problem, "too many files") {

@@ -11,8 +11,8 @@ import (
 	"konto/events"
 )
 
-func TestGuardKnowsEveryFormOfAnAddressThatIsNotPublic(t *testing.T) {
-	g := newGuard(nil)
+func TestOnlyPublicAddressesAreAllowed(t *testing.T) {
+	g := publicOnly(nil)
 	for addr, allowed := range map[string]bool{
 		"93.184.215.14": true, "8.8.8.8": true, "172.15.255.255": true, "172.32.0.1": true, "100.63.255.255": true, "100.128.0.1": true,
 		"2606:4700::1111": true, "2a00:1450:4001:80e::200e": true,
@@ -40,9 +40,9 @@ func TestGuardKnowsEveryFormOfAnAddressThatIsNotPublic(t *testing.T) {
 	}
 }
 
-func TestOperatorsAllowAddresses(t *testing.T) {
+func TestAllowedAddressesMayBePrivate(t *testing.T) {
 	allow := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("::1/128")}
-	secure, insecure := newGuard(allow), newInsecureGuard(allow)
+	secure, insecure := publicOnly(allow), allowedOnly(allow)
 	for addr, test := range map[string]struct{ secure, insecure error }{
 		"10.1.2.3":        {nil, nil},
 		"::ffff:10.1.2.3": {nil, nil},
@@ -65,7 +65,7 @@ func TestOperatorsAllowAddresses(t *testing.T) {
 
 // secureEndpoint is an endpoint with TLS whose certificate h's senders know, at
 // its address and by the name example.com.
-func secureEndpoint(t *testing.T, h *house) (byAddress, byName string, got <-chan *http.Request) {
+func secureEndpoint(t *testing.T, h *harness) (byAddress, byName string, got <-chan *http.Request) {
 	t.Helper()
 	requests := make(chan *http.Request, 10)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { requests <- r }))
@@ -82,7 +82,7 @@ func secureEndpoint(t *testing.T, h *house) (byAddress, byName string, got <-cha
 }
 
 func TestAddressesThatAreNotAllowedAreNotDialled(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	e := h.changed()
 	plain, plainly := endpoint(t, status(200))
 	secure, _, securely := secureEndpoint(t, h)
@@ -97,15 +97,15 @@ func TestAddressesThatAreNotAllowedAreNotDialled(t *testing.T) {
 	}
 }
 
-// A name that has a public address when somebody looks, and another one when it
-// is dialled, gets nothing.
-func TestRebindingIsOfNoUse(t *testing.T) {
-	h := newHouse(t)
+// A name that had a public address when it was checked, and has another one when it is dialled,
+// is sent nothing.
+func TestDNSRebindingIsRefused(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	_, byName, got := secureEndpoint(t, h)
 	names := resolver(t, "93.184.215.14", "127.0.0.1")
 	seen, err := names.LookupNetIP(t.Context(), "ip4", "example.com")
-	if err != nil || len(seen) != 1 || newGuard(nil)(seen[0]) != nil {
+	if err != nil || len(seen) != 1 || publicOnly(nil)(seen[0]) != nil {
 		t.Fatalf("at first the name has %v, %v", seen, err)
 	}
 	allow := h.cfg.Allow
@@ -114,7 +114,7 @@ func TestRebindingIsOfNoUse(t *testing.T) {
 	if a := h.sender().Send(t.Context(), to, e); a.Problem != errAddress.Error() || len(got) > 0 {
 		t.Errorf("%+v, and %d requests", a, len(got))
 	}
-	h.cfg.Allow = allow // without the guard it would have got there
+	h.cfg.Allow = allow // without the rule it would have got there
 	if a := h.sender().Send(t.Context(), to, e); a.Verdict != Delivered || len(got) != 1 {
 		t.Errorf("an allowed address: %+v, and %d requests", a, len(got))
 	}
@@ -124,7 +124,7 @@ func TestRebindingIsOfNoUse(t *testing.T) {
 }
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	e := h.changed()
 	other, got := endpoint(t, status(200))
 	for _, target := range []string{other, "http://169.254.169.254/latest/meta-data/"} {
@@ -138,19 +138,18 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// A test by way of the environment would prove little: net/http reads it once in
-// the life of a process.
+// The environment cannot be used for this test, because net/http reads it once in a process.
 func TestProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
-	s := newHouse(t).sender()
+	s := newHarness(t).sender()
 	for _, client := range []http.Client{s.secure, s.insecure} {
 		if client.Transport.(*http.Transport).Proxy != nil {
-			t.Error("a proxy would dial in the guard's place")
+			t.Error("a proxy would dial instead of konto")
 		}
 	}
 }
 
-func TestHostsWithoutAnAddress(t *testing.T) {
-	h := newHouse(t)
+func TestUnknownHostsAreReported(t *testing.T) {
+	h := newHarness(t)
 	e := h.changed()
 	h.cfg.resolver = resolver(t)
 	if a := h.sender().Send(t.Context(), party(events.FormatPayway, "http://example.com"), e); a.Verdict != Failed || a.Problem != "host not found" {
