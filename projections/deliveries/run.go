@@ -29,9 +29,9 @@ const (
 )
 
 // run is the deliveries to one third party, from when it becomes active until it is paused,
-// disabled, rewound or removed, or konto stops. One goroutine, the loop, owns all fields
-// below ended. Each request has a goroutine of its own, which works on a copy of its
-// Delivery and gives the loop the result.
+// disabled, rewound or removed, or konto stops. One goroutine (loop) owns all fields between
+// ended and mu. Each request has a goroutine of its own, which works on a copy of its Delivery
+// (deliver) and returns the result to the loop through ended (finish).
 type run struct {
 	d        *Deliveries
 	of       *thirdParty
@@ -42,22 +42,27 @@ type run struct {
 	resumed  bool      // the third party was resumed: what waits is tried at once
 	ended    chan func()
 
-	open     map[ulid.ULID]*Delivery // those that have something to send, by account
-	held     map[*Delivery]struct{}  // of them those of which the store does not know it; they hold back the position
-	due      []*Delivery             // held ones that are due, in the order in which they became it
-	waiting  waiting                 // all others but busy ones
-	oldest   bool                    // the next attempt is for one of waiting that is due, if there is one
-	slow     []*Delivery             // wait for long, and may be hastened
-	trouble  map[*Delivery]struct{}  // those that konto has trouble with; nil stands for reading the log
-	busy     int
+	// open are the deliveries that have something to send, by account. Each of them is busy,
+	// in due or in waiting.
+	open map[ulid.ULID]*Delivery
+	// held are those whose row in the store does not say that they wait. They hold back the
+	// position.
+	held    map[*Delivery]struct{}
+	due     []*Delivery // held ones that may be sent now, the first to become due at the beginning
+	waiting waiting     // the others
+	oldest  bool        // the next attempt is for the first of waiting, if that is due
+	slow    []*Delivery // those of waiting that wait for long, and may be hastened
+	busy    int         // how many are busy
+
 	limiter  limiter
-	halted   bool // the third party has to be disabled
-	failing  bool // the last request failed
-	accepted time.Time
-	position uint64              // up to here the log was read
-	unread   []eventstore.Record // of the page of the log that was read last
-	// readAgain is when the log is read again after that failed.
-	readAgain time.Time
+	accepted time.Time              // when the third party last accepted an event
+	failing  bool                   // the last request failed
+	halted   bool                   // the third party has to be disabled
+	trouble  map[*Delivery]struct{} // what konto itself fails to send; nil stands for reading the log
+
+	position  uint64              // up to here the log was read
+	unread    []eventstore.Record // what is left of the page of the log that was read last
+	readAgain time.Time           // when the log is read again after that failed
 	progress  progress
 
 	mu     sync.Mutex
@@ -285,8 +290,8 @@ func (r *run) logAttempt(a *Attempt) {
 	}
 }
 
-// troubled reports what konto itself has trouble with: an account, or with nil reading the
-// log. It is logged once until all trouble has ended.
+// troubled notes that konto itself fails to send an account's events, or with nil to read the
+// log. The first such error is logged; the next one only after all trouble has ended.
 func (r *run) troubled(d *Delivery, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -297,7 +302,8 @@ func (r *run) troubled(d *Delivery, err error) {
 	r.status.Error = err.Error()
 }
 
-// untroubled ends the trouble with an account, or with nil that with reading the log.
+// untroubled notes that the trouble with an account has ended, or with nil that of reading the
+// log.
 func (r *run) untroubled(d *Delivery) {
 	delete(r.trouble, d)
 	r.mu.Lock()
