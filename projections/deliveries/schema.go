@@ -14,7 +14,9 @@ const schemaNumber = 3
 // applicationID marks a SQLite file as a deliveries.db of konto ("kodl").
 const applicationID = 0x6b6f646c
 
-// Times are milliseconds since 1970, UTC; 0 stands for none. Ids are ULIDs.
+// Times are milliseconds since 1970, UTC; 0 stands for none. Ids are ULIDs. A comment inside of
+// a statement is stored with the table, and CheckStore compares it: change it with schemaNumber
+// only. Some such comments use older words, and table and column names do too.
 const tables = `
 -- A row for each third party that any other table has a row of.
 CREATE TABLE party (
@@ -22,13 +24,13 @@ CREATE TABLE party (
 	position INTEGER -- of its reading of the log, null until it was set
 ) STRICT, WITHOUT ROWID;
 
--- A row is a Delivery.
+-- A row is a Delivery. settled is when it was written, and is not read.
 CREATE TABLE lane (
 	party        BLOB    NOT NULL,
 	account      BLOB    NOT NULL,
 	version      INTEGER NOT NULL,
 	position     INTEGER NOT NULL,
-	settled      INTEGER NOT NULL, -- when the row was written; konto does not read it
+	settled      INTEGER NOT NULL,
 	attempts     INTEGER NOT NULL,
 	since        INTEGER NOT NULL,
 	next         INTEGER NOT NULL,

@@ -2,6 +2,7 @@ package deliveries
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"strings"
@@ -126,5 +127,17 @@ func TestErrorsNameTheFileButNotTheAnswer(t *testing.T) {
 	err := b.store(t.Context(), s)
 	if err == nil || !strings.Contains(err.Error(), b.config.Path) || strings.Contains(fmt.Sprint(err), "canary") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Files of earlier builds are checked against the text of these statements, comments inside of
+// them included. When it has to change, raise schemaNumber.
+func TestTablesAreThoseOfTheSchemaNumber(t *testing.T) {
+	b := newStoreHarness(t)
+	var statements string
+	b.must(b.readers.QueryRow(`SELECT group_concat(sql, ';') FROM
+		(SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name <> 'progress' ORDER BY name)`).Scan(&statements))
+	if got := fmt.Sprintf("%d %x", schemaNumber, sha256.Sum256([]byte(statements))); got != "3 12f0e96d9e8841390f4c5ebf7805c1d71793faa7dce0e079e7d6fb9bcfa3b891" {
+		t.Errorf("schema %s", got)
 	}
 }
