@@ -50,7 +50,7 @@ func (s *server) deliver() (err error) {
 		return err
 	}
 	s.deliveries, err = deliveries.New(deliveries.Config{
-		Store: h.store, Records: h.log, Ledger: h.ledger, Parties: h.model, Registry: registry{h}, Sender: sender,
+		Store: h.store, Records: h.log, DB: h.ledger, Parties: h.model, Registry: registry{h}, Sender: sender,
 		Schedule: s.config.ThirdPartyRetry, Concurrency: s.config.ThirdPartyConcurrency,
 		Metrics: s.metrics.Registerer(), Log: s.log,
 	})

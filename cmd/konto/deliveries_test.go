@@ -47,18 +47,18 @@ func (n *newspaper) happen() {
 // settle records, in the ledger of a folder that nobody holds, what came of the newest fact.
 func (n *newspaper) settle(outcome, answer string) {
 	n.t.Helper()
-	n.withLedger(func(l *deliveries.Ledger) error {
+	n.withLedger(func(l *deliveries.Store) error {
 		fact := n.facts[len(n.facts)-1]
 		version, position := uint64(fact["version"].(float64)), uint64(fact["position"].(float64))
 		now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-		lane := deliveries.Lane{Account: n.anna, Version: version, Position: position, Settled: now}
+		row := deliveries.Delivery{Account: n.anna, Version: version, Position: position}
 		if outcome == deliveries.OutcomeRetrying {
-			lane = deliveries.Lane{Account: n.anna, Version: version - 1, Attempts: 3, Since: now, Next: now.Add(time.Hour)}
+			row = deliveries.Delivery{Account: n.anna, Version: version - 1, Attempts: 3, Since: now, Next: now.Add(time.Hour)}
 		}
-		err := l.Settle(n.t.Context(), deliveries.Settlement{Party: n.party, Lane: lane, Attempt: deliveries.Attempt{
-			Account: n.anna, Event: ulid.MustParse(fact["id"].(string)), Type: fact["type"].(string), Position: position,
+		err := l.Save(n.t.Context(), n.party, &row, &deliveries.Attempt{
+			Party: n.party, Account: n.anna, Event: ulid.MustParse(fact["id"].(string)), Type: fact["type"].(string), Position: position,
 			Number: 1, At: time.Now(), Outcome: outcome, Status: 200, Latency: 1500 * time.Microsecond, Excerpt: answer,
-		}})
+		})
 		if err == nil {
 			err = l.SetPosition(n.t.Context(), n.party, position)
 		}
@@ -66,7 +66,7 @@ func (n *newspaper) settle(outcome, answer string) {
 	})
 }
 
-func (n *newspaper) withLedger(do func(*deliveries.Ledger) error) {
+func (n *newspaper) withLedger(do func(*deliveries.Store) error) {
 	n.t.Helper()
 	h, err := openHouse(n.t.Context(), houseConfig{folder: n.folder, holder: "test"})
 	if err != nil {
@@ -188,7 +188,7 @@ func TestReplayNeverSkipsAnything(t *testing.T) {
 	if said := mustJSON(t, n.in("replay", "third-party", "crm", "--from", fmt.Sprint(position))...); said["from"] != float64(position) || said["id"] != n.party.String() {
 		t.Errorf("said %v", said)
 	}
-	n.withLedger(func(l *deliveries.Ledger) error {
+	n.withLedger(func(l *deliveries.Store) error {
 		at, ok, err := l.Position(t.Context(), n.party)
 		if at != uint64(position)-1 || !ok {
 			t.Errorf("it goes on after position %d", at)

@@ -214,7 +214,7 @@ func (e *erasure) forget(ctx context.Context) error {
 	e.house.store.Forget(e.streams()...)
 	e.house.model.Forget(e.account, e.credentials...)
 	e.house.past.Forget(e.account)
-	return e.house.ledger.ForgetAccount(ctx, e.account)
+	return e.house.ledger.DeleteAccount(ctx, e.account)
 }
 
 // clear removes the letters with codes. Their files are named for events, whose

@@ -33,7 +33,7 @@ type house struct {
 	log         *sqlite.Log
 	store       *eventstore.Store
 	model       *projections.ReadModel
-	ledger      *deliveries.Ledger
+	ledger      *deliveries.Store
 	follower    *projections.Follower // of model; nil where a command examines the folder
 	accounts    *commands.Accounts
 	credentials *commands.Credentials
@@ -139,7 +139,7 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	if h.model, err = projections.OpenReadModel(ctx, file("read.db"), h.log, h.keys); err != nil {
 		return err
 	}
-	ledger := deliveries.LedgerConfig{Path: file("deliveries.db"), Log: h.log, Keys: h.keys}
+	ledger := deliveries.StoreConfig{Path: file("deliveries.db"), Log: h.log, Keys: h.keys}
 	if h.ledger, err = openLedger(ctx, ledger, cfg.warning); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (h *house) standing(ctx context.Context, p events.ThirdParty, ref string) (
 	if err != nil {
 		return standing{}, err
 	}
-	lane, known, err := h.ledger.LaneOf(ctx, p.ID, id)
+	lane, known, err := h.ledger.Delivery(ctx, p.ID, id)
 	if err != nil {
 		return standing{}, err
 	}

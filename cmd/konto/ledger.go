@@ -16,8 +16,8 @@ import (
 // openLedger opens deliveries.db, or where it is damaged a new one: nobody who
 // writes to an account or reads it depends on the file, so it must not stand in
 // their way. Deliveries then go on from the checkpoints in the log.
-func openLedger(ctx context.Context, cfg deliveries.LedgerConfig, warn func(string)) (*deliveries.Ledger, error) {
-	l, err := deliveries.OpenLedger(ctx, cfg)
+func openLedger(ctx context.Context, cfg deliveries.StoreConfig, warn func(string)) (*deliveries.Store, error) {
+	l, err := deliveries.OpenStore(ctx, cfg)
 	if !errors.Is(err, sqlitefile.ErrMalformed) {
 		return l, err
 	}
@@ -30,5 +30,5 @@ func openLedger(ctx context.Context, cfg deliveries.LedgerConfig, warn func(stri
 		}
 	}
 	warn(cfg.Path + " is damaged and was renamed to " + filepath.Base(aside) + "; third parties are told again of what followed the last checkpoints")
-	return deliveries.OpenLedger(ctx, cfg)
+	return deliveries.OpenStore(ctx, cfg)
 }

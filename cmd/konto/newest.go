@@ -22,7 +22,7 @@ func (h *house) checkNewest(ctx context.Context, party events.ThirdParty, positi
 	if err != nil || category != events.CategoryAccount || !party.Wants(found[0].Type) {
 		return nil
 	}
-	lane, known, err := h.ledger.LaneOf(ctx, party.ID, account)
+	lane, known, err := h.ledger.Delivery(ctx, party.ID, account)
 	if err != nil {
 		return err
 	}

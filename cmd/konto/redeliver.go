@@ -64,7 +64,7 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *house, out *output) er
 	switch {
 	case errors.Is(err, deliveries.ErrNoEvent):
 		return fmt.Errorf("%s is not told of event %s", party.Name, id)
-	case errors.Is(err, deliveries.ErrNotSettled):
+	case errors.Is(err, deliveries.ErrPending):
 		return fmt.Errorf("event %s is still to be sent to %s in its turn", id, party.Name)
 	case err != nil:
 		return err

@@ -52,8 +52,8 @@ func TestOlderEventIsNotRedeliveredAfterANewerOne(t *testing.T) {
 		t.Errorf("%d were sent", len(got))
 	}
 	// What a ledger that was lost no longer knows counts as taken.
-	n.withLedger(func(l *deliveries.Ledger) error { return l.ForgetParty(t.Context(), n.party) })
-	n.withLedger(func(l *deliveries.Ledger) error { return l.SetPosition(t.Context(), n.party, 4) })
+	n.withLedger(func(l *deliveries.Store) error { return l.DeleteParty(t.Context(), n.party) })
+	n.withLedger(func(l *deliveries.Store) error { return l.SetPosition(t.Context(), n.party, 4) })
 	refused(t, exitFailed, again(0), newer)
 	done(again(1))
 }

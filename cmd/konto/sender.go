@@ -103,6 +103,6 @@ func (h *house) deliveriesOr(o senderOptions) (*deliveries.Deliveries, error) {
 		return nil, err
 	}
 	return deliveries.New(deliveries.Config{
-		Store: h.store, Records: h.log, Ledger: h.ledger, Parties: h.model, Sender: sender,
+		Store: h.store, Records: h.log, DB: h.ledger, Parties: h.model, Sender: sender,
 	})
 }

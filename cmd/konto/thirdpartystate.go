@@ -134,5 +134,5 @@ func (h *house) changeThirdParty(ctx context.Context, ref string, change thirdPa
 	if err := h.reached(ctx, position); err != nil || h.deliveries == nil {
 		return p, err
 	}
-	return p, h.deliveries.Heed(ctx, position)
+	return p, h.deliveries.WaitFor(ctx, position)
 }

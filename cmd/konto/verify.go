@@ -86,7 +86,7 @@ func (h *house) files() []verify.File {
 		verify.File{Name: erasuresName, Check: h.checkErasures},
 		h.unlessMissing(model),
 		h.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
-			return deliveries.CheckLedger(ctx, deliveries.LedgerConfig{Path: h.file("deliveries.db"), Log: h.log, Keys: h.keys})
+			return deliveries.CheckStore(ctx, deliveries.StoreConfig{Path: h.file("deliveries.db"), Log: h.log, Keys: h.keys})
 		}}))
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -14,28 +15,50 @@ import (
 	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
+	"konto/projections/webhook"
 )
 
-// Attempt is one row of the delivery log.
+// Attempt is one request with an event, as a row of the delivery log.
 type Attempt struct {
 	Party    ulid.ULID
 	Account  ulid.ULID
 	Event    ulid.ULID
 	Type     string // such as EmailChanged.v1
 	Position uint64
-	Number   int // of the tries of this event, from 1
+	Number   int // of the attempts with this event, from 1
 	At       time.Time
 	Outcome  string // one of the Outcome constants
 	Status   int    // of HTTP, 0 when there was none
 	Latency  time.Duration
-	// Excerpt is the first bytes of the answer, or what went wrong. An endpoint
-	// may answer with anything, personal data and invalid UTF-8 included. It is
-	// "" when the account's key is gone, and Unreadable when it is not the one that
-	// was stored: the rest of the delivery log is worth showing.
+	// Excerpt is the first bytes of the answer, or what went wrong. An endpoint may
+	// answer with anything, personal data and invalid UTF-8 included. It is "" when
+	// the account's key is gone, and Unreadable when it does not fit its seal.
 	Excerpt string
+
+	// What the loop needs besides, until the attempt is stored.
+	happened   time.Time // when the event did
+	ended      time.Time
+	early      bool // the attempt came before its time
+	verdict    webhook.Verdict
+	retryAfter time.Duration
+	problem    string
+	disable    string // why the third party has to be disabled, "" when it need not be
 }
 
-// What came of an attempt.
+// newAttempt is an attempt that began at a time and has ended.
+func newAttempt(party, account ulid.ULID, e *events.Event, number int, at time.Time, answer webhook.Answer) *Attempt {
+	a := &Attempt{
+		Party: party, Account: account, Event: e.ID, Type: e.Type, Position: e.Position, Number: number,
+		At: at, Status: answer.Status, Latency: answer.Latency, Excerpt: string(answer.Excerpt),
+		happened: e.Time, ended: time.Now(), verdict: answer.Verdict, retryAfter: answer.RetryAfter, problem: answer.Problem,
+	}
+	if a.problem != "" {
+		a.Excerpt = a.problem
+	}
+	return a
+}
+
+// The outcomes of an attempt.
 const (
 	OutcomeDelivered = "delivered"
 	OutcomeRetrying  = "retrying"
@@ -44,7 +67,7 @@ const (
 	OutcomeSkipped   = "skipped" // there was nothing to send, and never will be
 )
 
-// Unreadable is in place of an excerpt that its seal does not fit.
+// Unreadable stands for an excerpt that does not fit its seal.
 const Unreadable = "(unreadable)"
 
 // Filter selects attempts; zero members select all.
@@ -59,35 +82,16 @@ type Filter struct {
 const defaultLimit = 100
 
 // Attempts reads the delivery log.
-func (l *Ledger) Attempts(ctx context.Context, f Filter) ([]Attempt, error) {
-	query, parameters := f.query(l.cfg.Now().Add(-l.cfg.MaxAge))
-	rows, err := l.readers.QueryContext(ctx, query, parameters...)
-	if err != nil {
-		return nil, l.failed("read", err)
-	}
-	defer rows.Close()
+func (s *Store) Attempts(ctx context.Context, f Filter) ([]Attempt, error) {
+	query, parameters := f.query(s.cfg.Now().Add(-s.cfg.MaxAge))
 	var found []Attempt
-	for rows.Next() {
-		a, err := l.scanAttempt(ctx, rows)
-		if err != nil {
-			return nil, l.failed("read", err)
-		}
+	err := s.each(ctx, func(rows *sql.Rows) error {
+		a, err := s.scanAttempt(ctx, rows)
 		found = append(found, a)
-	}
+		return err
+	}, query, parameters...)
 	slices.Reverse(found)
-	return found, l.failed("read", rows.Err())
-}
-
-// LastDelivered is when a third party last took something, as far as the
-// delivery log goes back; zero when it never did.
-func (l *Ledger) LastDelivered(ctx context.Context, party ulid.ULID) (time.Time, error) {
-	var at int64
-	err := l.readers.QueryRowContext(ctx, `SELECT at FROM attempt WHERE party = ? AND outcome = ?
-		ORDER BY id DESC LIMIT 1`, party[:], OutcomeDelivered).Scan(&at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, nil
-	}
-	return sqlitefile.Time(at), l.failed("read", err)
+	return found, err
 }
 
 // query selects attempts that are no older than oldest, the newest first.
@@ -102,7 +106,7 @@ func (f Filter) query(oldest time.Time) (query string, parameters []any) {
 	}
 	switch {
 	case f.Party != ulid.Zero && f.Account != ulid.Zero:
-		where("+party = ?", f.Party[:]) // the plus keeps to the account's index, of a few rows
+		where("+party = ?", f.Party[:]) // the plus makes SQLite use the account's index, which finds few rows
 	case f.Party != ulid.Zero:
 		where("party = ?", f.Party[:])
 	}
@@ -119,7 +123,7 @@ func (f Filter) query(oldest time.Time) (query string, parameters []any) {
 		FROM attempt WHERE ` + strings.Join(conditions, " AND ") + ` ORDER BY id DESC LIMIT ?`, append(parameters, f.Limit)
 }
 
-func (l *Ledger) scanAttempt(ctx context.Context, rows *sql.Rows) (a Attempt, err error) {
+func (s *Store) scanAttempt(ctx context.Context, rows *sql.Rows) (a Attempt, err error) {
 	var at, latency int64
 	var excerpt []byte
 	err = rows.Scan(&a.Party, &a.Account, &a.Event, &a.Type, &a.Position, &a.Number, &at, &a.Outcome, &a.Status, &latency, &excerpt)
@@ -127,51 +131,117 @@ func (l *Ledger) scanAttempt(ctx context.Context, rows *sql.Rows) (a Attempt, er
 		return a, err
 	}
 	a.At, a.Latency = sqlitefile.Time(at), time.Duration(latency)*time.Microsecond
-	a.Excerpt, err = l.unseal(ctx, a, excerpt)
+	a.Excerpt, err = s.unseal(ctx, &a, excerpt)
 	return a, err
 }
 
-// seal encrypts an attempt's excerpt with the account's key. Where there is no
-// key there is nobody any more whom the excerpt could be kept for.
-func (l *Ledger) seal(ctx context.Context, a Attempt) ([]byte, error) {
+// seal encrypts an attempt's excerpt with the account's key. Without a key nothing is
+// kept of the answer.
+func (s *Store) seal(ctx context.Context, a *Attempt) ([]byte, error) {
 	if a.Excerpt == "" {
 		return []byte{}, nil
 	}
-	aead, err := l.cfg.Keys.Cipher(ctx, events.AccountStream(a.Account))
-	if keyless(err) {
+	aead, err := s.cfg.Keys.Cipher(ctx, events.AccountStream(a.Account))
+	if hasNoKey(err) {
 		return []byte{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return aead.Seal(nil, nil, []byte(a.Excerpt), binding(a)), nil
+	return aead.Seal(nil, nil, []byte(a.Excerpt), a.sealedFor()), nil
 }
 
-func (l *Ledger) unseal(ctx context.Context, a Attempt, sealed []byte) (string, error) {
+func (s *Store) unseal(ctx context.Context, a *Attempt, sealed []byte) (string, error) {
 	if len(sealed) == 0 {
 		return "", nil
 	}
-	aead, err := l.cfg.Keys.Cipher(ctx, events.AccountStream(a.Account))
-	if keyless(err) {
+	aead, err := s.cfg.Keys.Cipher(ctx, events.AccountStream(a.Account))
+	if hasNoKey(err) {
 		return "", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	clear, err := aead.Open(nil, nil, sealed, binding(a))
+	clear, err := aead.Open(nil, nil, sealed, a.sealedFor())
 	if err != nil {
-		return Unreadable, nil
+		return Unreadable, nil // the rest of the delivery log is worth showing
 	}
 	return string(clear), nil
 }
 
-// keyless tells that an account has no key, destroyed or lost.
-func keyless(err error) bool {
+// hasNoKey reports whether an account's key was destroyed or lost.
+func hasNoKey(err error) bool {
 	return errors.Is(err, eventstore.ErrDestroyed) || errors.Is(err, eventstore.ErrNoKey)
 }
 
-// binding ties an excerpt to its row, so that rows cannot be exchanged for one
-// another, nor for the events that the same key seals.
-func binding(a Attempt) []byte {
+// sealedFor binds an excerpt to its row: an excerpt that is moved to another row, or an
+// event that the same key sealed, does not open there.
+func (a *Attempt) sealedFor() []byte {
 	return fmt.Appendf(nil, "delivery log|%s|%s|%s|%d|%d", a.Party, a.Account, a.Event, a.Number, sqlitefile.Milliseconds(a.At))
+}
+
+const (
+	addAttemptQuery = `INSERT INTO attempt (party, account, event, type, position, number, at, outcome, status, latency, excerpt)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	cutQuery = `DELETE FROM attempt WHERE party = ?1 AND id <=
+		(SELECT id FROM attempt WHERE party = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)`
+	expireQuery = `DELETE FROM attempt WHERE id IN (SELECT id FROM attempt ORDER BY id LIMIT ?) AND at < ?`
+	// Ids count up with time, so these are the next to expire.
+	oldestQuery = `SELECT coalesce(min(at), ?2) FROM (SELECT at FROM attempt ORDER BY id LIMIT ?1)`
+)
+
+// addAttempt adds a row to the delivery log. What was delivered is also kept in the
+// account's row, where it stays when the delivery log is cut.
+func (t *transaction) addAttempt(a *Attempt, excerpt []byte) error {
+	t.stores(a.Position, a.Event)
+	at := sqlitefile.Milliseconds(a.At)
+	err := t.exec(addAttemptQuery, a.Party[:], a.Account[:], a.Event[:], a.Type, a.Position, a.Number, at,
+		a.Outcome, a.Status, a.Latency.Microseconds(), excerpt)
+	if err == nil && (a.Outcome == OutcomeDelivered || a.Outcome == OutcomeSkipped) {
+		err = t.exec(deliveredQuery, a.Party[:], a.Account[:], a.Position, sqlitefile.Milliseconds(a.At.Add(a.Latency)))
+	}
+	if err != nil {
+		return err
+	}
+	t.added++
+	t.store.cached.oldest = min(t.store.cached.oldest, at)
+	return t.cut(a.Party)
+}
+
+// cutEvery is how many attempts of a third party are added between two cuts of its
+// delivery log. To find where to cut takes some milliseconds, because all of it is read.
+func (s *Store) cutEvery() int { return max(1, s.cfg.MaxAttempts/100) }
+
+// cut counts one more attempt of a third party, and shortens its delivery log when it is
+// time. Between two cuts it grows up to its bound.
+func (t *transaction) cut(party ulid.ULID) error {
+	every := t.store.cutEvery()
+	t.store.cached.sinceCut[party]++
+	if t.store.cached.sinceCut[party] < every {
+		return nil
+	}
+	t.store.cached.sinceCut[party] = 0
+	return t.exec(cutQuery, party[:], t.store.cfg.MaxAttempts-every+1)
+}
+
+// expireLimit is how many attempts that are too old a transaction deletes at least, if
+// there are as many.
+const expireLimit = 16
+
+// deleteExpired deletes some attempts that are too old: more than were added, so that
+// they do not pile up, and few enough that nobody waits for it. In most transactions the
+// cache says that there are none: to ask the file took up to a third of a transaction.
+func (t *transaction) deleteExpired() error {
+	cached, tooOld := &t.store.cached, sqlitefile.Milliseconds(t.now.Add(-t.store.cfg.MaxAge))
+	if tooOld <= cached.oldest {
+		return nil
+	}
+	if err := t.exec(expireQuery, expireLimit+2*t.added, tooOld); err != nil {
+		return err
+	}
+	err := t.statement(oldestQuery).QueryRow(expireLimit, math.MaxInt64).Scan(&cached.oldest)
+	if cached.oldest > sqlitefile.Milliseconds(t.now) && cached.oldest < math.MaxInt64 {
+		cached.oldest = 0 // a clock was wrong when it was stored; those after it may be older
+	}
+	return err
 }

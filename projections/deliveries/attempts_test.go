@@ -16,12 +16,12 @@ import (
 )
 
 func TestFiltersOfTheDeliveryLog(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	one, two := ulid.Make(), ulid.Make()
 	anna, eva := b.happen(), b.happen()
 	add := func(party ulid.ULID, e events.Event, outcome, name string) {
-		s := b.settlement(party, e, outcome, name)
-		b.settle(s)
+		s := b.result(party, e, outcome, name)
+		b.save(s)
 	}
 	add(one, anna, OutcomeRetrying, "a")
 	add(two, anna, OutcomeDelivered, "b")
@@ -53,20 +53,20 @@ func TestFiltersOfTheDeliveryLog(t *testing.T) {
 
 func TestDeliveryLogIsBounded(t *testing.T) {
 	for _, bound := range []int{1, 7, 300} {
-		b := newBook(t, LedgerConfig{MaxAttempts: bound})
+		b := newStoreHarness(t, StoreConfig{MaxAttempts: bound})
 		busy, quiet := ulid.Make(), ulid.Make()
 		e := b.happen()
-		b.settle(b.settlement(quiet, e, OutcomeDelivered, ""))
+		b.save(b.result(quiet, e, OutcomeDelivered, ""))
 		for n := range 2*bound + 5 {
-			s := b.settlement(busy, e, OutcomeRetrying, "")
+			s := b.result(busy, e, OutcomeRetrying, "")
 			s.Attempt.Number = n + 1
-			b.settle(s)
+			b.save(s)
 			found := b.attempts(Filter{Party: busy, Limit: 10 * bound})
 			if len(found) > bound || found[len(found)-1].Number != n+1 {
 				t.Fatalf("bound %d: %d attempts, the last one is %d of %d", bound, len(found), found[len(found)-1].Number, n+1)
 			}
 			if n%50 == 49 {
-				b.reopen() // whoever starts counts nothing twice and forgets nothing
+				b.reopen() // a new process counts nothing twice
 			}
 		}
 		if found := b.attempts(Filter{Party: busy, Limit: 10 * bound}); len(found) < bound-bound/100-1 || len(found) == 0 {
@@ -78,15 +78,15 @@ func TestDeliveryLogIsBounded(t *testing.T) {
 	}
 }
 
-func TestOldAttemptsAreNotShownAndThenRemoved(t *testing.T) {
-	b := newBook(t, LedgerConfig{MaxAge: time.Hour})
+func TestOldAttemptsAreNotShownAndThenDeleted(t *testing.T) {
+	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	const old = 50
 	var forgotten []events.Event
 	for range old {
 		e := b.happen()
 		forgotten = append(forgotten, e)
-		b.settle(b.settlement(party, e, OutcomeDelivered, ""))
+		b.save(b.result(party, e, OutcomeDelivered, ""))
 	}
 	b.now = b.now.Add(time.Hour)
 	if got := b.attempts(Filter{}); len(got) != old {
@@ -100,21 +100,21 @@ func TestOldAttemptsAreNotShownAndThenRemoved(t *testing.T) {
 		t.Fatalf("%d attempts are stored", b.stored())
 	}
 	for range 4 {
-		b.settle(b.settlement(party, b.happen(), OutcomeDelivered, ""))
+		b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	}
 	if n := b.stored(); n != 4 {
 		t.Errorf("%d attempts are stored, 4 are not too old", n)
 	}
-	if b.lane(party, account(forgotten[0])).Delivered != forgotten[0].Position {
-		t.Error("what was delivered was forgotten with the attempt")
+	if b.delivery(party, account(forgotten[0])).Delivered != forgotten[0].Position {
+		t.Error("what was delivered was deleted with the attempt")
 	}
 }
 
 func TestExcerptsAreSealed(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	party, e := ulid.Make(), b.happen()
 	const secret = "canary: anna@example.com is unknown here"
-	b.settle(b.settlement(party, e, OutcomeFailed, secret))
+	b.save(b.result(party, e, OutcomeFailed, secret))
 	if got := b.attempts(Filter{}); len(got) != 1 || got[0].Excerpt != secret {
 		t.Fatalf("%+v", got)
 	}
@@ -133,12 +133,12 @@ func TestExcerptsMovedToAnotherRowAreUnreadable(t *testing.T) {
 		"number": func(a *Attempt) { a.Number++ },
 		"time":   func(a *Attempt) { a.At = a.At.Add(time.Second) },
 	} {
-		b := newBook(t)
-		s := b.settlement(ulid.Make(), b.happen(), OutcomeFailed, "first")
-		b.settle(s)
+		b := newStoreHarness(t)
+		s := b.result(ulid.Make(), b.happen(), OutcomeFailed, "first")
+		b.save(s)
 		s.Attempt.Excerpt = "second"
 		other(&s.Attempt)
-		b.settle(s)
+		b.save(s)
 		_, err := b.writer.Exec("UPDATE attempt SET excerpt = (SELECT excerpt FROM attempt WHERE id = 1) WHERE id = 2")
 		b.must(err)
 		if got := b.attempts(Filter{}); len(got) != 2 || got[0].Excerpt != "first" || got[1].Excerpt != Unreadable {
@@ -147,7 +147,7 @@ func TestExcerptsMovedToAnotherRowAreUnreadable(t *testing.T) {
 	}
 }
 
-// forgetful is a keyring that lost the keys of some streams.
+// forgetful is a keyring without the keys of some streams.
 type forgetful struct {
 	eventstore.Keys
 	lost []events.Stream
@@ -161,14 +161,14 @@ func (f forgetful) Cipher(ctx context.Context, stream events.Stream) (cipher.AEA
 }
 
 func TestExcerptsEndWithTheKeyOfTheirAccount(t *testing.T) {
-	b := newBook(t)
+	b := newStoreHarness(t)
 	party, erased, other := ulid.Make(), b.happen(), b.happen()
-	b.settle(b.settlement(party, erased, OutcomeFailed, "no such user"))
-	b.settle(b.settlement(party, other, OutcomeDelivered, "thanks"))
+	b.save(b.result(party, erased, OutcomeFailed, "no such user"))
+	b.save(b.result(party, other, OutcomeDelivered, "thanks"))
 	b.config.Keys = forgetful{b.keys, []events.Stream{erased.Stream}}
 	b.reopen()
-	s := b.settlement(party, erased, OutcomeDelivered, "thanks for its end")
-	b.settle(s)
+	s := b.result(party, erased, OutcomeDelivered, "thanks for its end")
+	b.save(s)
 	got := b.attempts(Filter{})
 	if len(got) != 3 || got[0].Excerpt != "" || got[1].Excerpt != "thanks" || got[2].Excerpt != "" {
 		t.Errorf("%+v", got)

@@ -21,9 +21,9 @@ import (
 	"konto/projections/webhook"
 )
 
-// newBench is a house with a log on disk and a sender of real requests.
-func newBench(b *testing.B) *house {
-	h := newHouse(b)
+// newBench is a harness with a log on disk and a sender of real requests.
+func newBench(b *testing.B) *harness {
+	h := newHarness(b)
 	log, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "log.db"))
 	h.must(err)
 	b.Cleanup(func() {
@@ -39,18 +39,18 @@ func newBench(b *testing.B) *house {
 	return h
 }
 
-// BenchmarkIsolation tells a hundred third parties of changes. One that hangs
-// must not cost the others a twentieth of their deliveries/s. The worlds with
-// and without it take turns, so that whatever else the machine does meets both.
+// BenchmarkIsolation sends changes to a hundred third parties. One that hangs must not cost
+// the others 5% of their deliveries/s. The setups with and without it take turns, so that
+// other load of the machine slows both.
 func BenchmarkIsolation(b *testing.B) {
 	const round = 20 // changes in each turn
-	worlds := []*world{newWorld(b, false), newWorld(b, true)}
+	setups := []*crowd{newCrowd(b, false), newCrowd(b, true)}
 	var took [2]time.Duration
 	b.ResetTimer()
 	for n := 0; n < b.N; n += round {
-		for i, w := range worlds {
+		for i, w := range setups {
 			began := time.Now()
-			w.tell(round)
+			w.send(round)
 			took[i] += time.Since(began)
 		}
 	}
@@ -64,16 +64,16 @@ func BenchmarkIsolation(b *testing.B) {
 
 const parties = 100
 
-// world is a house with a hundred third parties, each at an address of its own.
-type world struct {
-	*house
+// crowd is a harness with a hundred third parties, each at an address of its own.
+type crowd struct {
+	*harness
 	accounts []ulid.ULID
 	next     int
 	got      chan struct{} // a value for each request to one that does not hang
 }
 
-func newWorld(b *testing.B, hanging bool) *world {
-	w := &world{house: newBench(b), got: make(chan struct{}, 1<<16)}
+func newCrowd(b *testing.B, hanging bool) *crowd {
+	w := &crowd{harness: newBench(b), got: make(chan struct{}, 1<<16)}
 	release := make(chan struct{})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		switch {
@@ -99,12 +99,12 @@ func newWorld(b *testing.B, hanging bool) *world {
 		w.accounts = append(w.accounts, w.open())
 	}
 	w.start()
-	w.tell(20) // connections are made
+	w.send(20) // connections are made
 	return w
 }
 
-// tell makes changes and waits until all but one were told of each.
-func (w *world) tell(changes int) {
+// send makes changes and waits until all third parties but one got each of them.
+func (w *crowd) send(changes int) {
 	for range changes {
 		w.change(w.accounts[w.next%len(w.accounts)], 1)
 		w.next++
@@ -115,7 +115,7 @@ func (w *world) tell(changes int) {
 }
 
 // BenchmarkDelay measures the time from an acknowledged update to the moment
-// at which the request that tells of it is there, at 500 updates/s.
+// at which the endpoint has the request, at 500 updates/s.
 func BenchmarkDelay(b *testing.B) {
 	const rate, accounts = 500, 1000
 	h := newBench(b)

@@ -13,11 +13,11 @@ import (
 	"konto/projections/webhook"
 )
 
-// Reading waits where too many accounts wait for their first try, or for any.
-func TestOpenLanesAreBounded(t *testing.T) {
+// Reading stops when too many accounts wait for their first attempt, or for any.
+func TestOpenDeliveriesAreBounded(t *testing.T) {
 	for name, test := range map[string]struct {
-		lanes, waiting int
-		answer         func(request) webhook.Answer
+		untried, waiting int
+		answer           func(request) webhook.Answer
 	}{
 		"while it hangs": {8, 50, func(r request) webhook.Answer {
 			<-r.ctx.Done()
@@ -26,8 +26,8 @@ func TestOpenLanesAreBounded(t *testing.T) {
 		"while it fails": {4, 8, failed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(h *house) {
-				h.cfg.Lanes, h.cfg.Waiting = test.lanes, test.waiting
+			virtual(t, func(h *harness) {
+				h.cfg.Untried, h.cfg.Waiting = test.untried, test.waiting
 				party := h.add("crm")
 				h.answer(test.answer)
 				var all []ulid.ULID
@@ -44,8 +44,8 @@ func TestOpenLanesAreBounded(t *testing.T) {
 				for _, r := range h.requests() {
 					tried[r.account] = true
 				}
-				if s := h.status(party); s.Lanes != 8 || len(tried) != 8 {
-					t.Errorf("%d lanes, %d accounts were tried", s.Lanes, len(tried))
+				if s := h.status(party); s.Accounts != 8 || len(tried) != 8 {
+					t.Errorf("%d accounts are open, %d were tried", s.Accounts, len(tried))
 				}
 				h.answer(delivered)
 				h.restart()
@@ -55,7 +55,7 @@ func TestOpenLanesAreBounded(t *testing.T) {
 						t.Errorf("%s were sent", got)
 					}
 				}
-				if s := h.status(party); s.Lanes != 0 || s.Lag > 1 { // its own checkpoint is being read
+				if s := h.status(party); s.Accounts != 0 || s.Lag > 1 { // its own checkpoint is being read
 					t.Errorf("status is %+v", s)
 				}
 			})
@@ -81,12 +81,12 @@ func (c *counted) ReadStream(ctx context.Context, stream events.Stream, after ui
 	return page, err
 }
 
-// A page of the log that the bound on lanes interrupts is not read again.
-func TestLogIsReadOnceByThoseWhoAreBehind(t *testing.T) {
-	virtual(t, func(h *house) {
+// A page of the log that the bound on open deliveries interrupts is not read again.
+func TestThirdPartyThatIsBehindReadsTheLogOnce(t *testing.T) {
+	virtual(t, func(h *harness) {
 		log := &counted{Log: h.log}
 		h.log, h.store = log, eventstore.NewStore(log, h.keys)
-		h.cfg.Lanes = 2
+		h.cfg.Untried = 2
 		h.add("crm")
 		for range 400 {
 			h.change(h.open(), 1)
@@ -105,7 +105,7 @@ func TestLogIsReadOnceByThoseWhoAreBehind(t *testing.T) {
 // An account with many events waiting costs work in proportion to them.
 func TestHotAccountCostsWorkInProportion(t *testing.T) {
 	const n = 3000
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		log := &counted{Log: h.log}
 		h.log, h.store = log, eventstore.NewStore(log, h.keys)
 		h.add("crm")

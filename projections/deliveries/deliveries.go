@@ -19,18 +19,19 @@ import (
 
 // Parties is what is known of third parties. It may be behind the log.
 type Parties interface {
-	// Position is that of the last event that ThirdParties knows, or knew a moment ago.
+	// Position is the position of the last event that ThirdParties includes, or included a
+	// moment ago.
 	Position(ctx context.Context) (uint64, error)
 	// ThirdParties lists those that were not removed.
 	ThirdParties(ctx context.Context) ([]events.ThirdParty, error)
 }
 
-// Registry records in the log what deliveries come to. Both return the position
-// of the third party's last event, and may be called again with the same.
+// Registry appends to the log what deliveries result in. Both methods return the position
+// of the third party's last event, and may be called again with the same arguments.
 type Registry interface {
 	// Disable records that nothing is sent until the third party is resumed, and why.
 	Disable(ctx context.Context, id ulid.ULID, reason string) (uint64, error)
-	// Checkpoint records that all events up to a position are settled.
+	// Checkpoint records that all events up to a position are done.
 	Checkpoint(ctx context.Context, id ulid.ULID, position uint64) (uint64, error)
 }
 
@@ -41,31 +42,30 @@ type Sender interface {
 
 // Config configures Deliveries.
 type Config struct {
-	Store    *eventstore.Store // required
-	Records  eventstore.Feed   // the log that Store is over, for those who are behind; required
-	Ledger   *Ledger           // required
+	Store    *eventstore.Store // of the events; required
+	Records  eventstore.Feed   // the log that Store is over, read by third parties that are behind the feed; required
+	DB       *Store            // deliveries.db; required
 	Parties  Parties           // required
 	Registry Registry          // required
 	Sender   Sender            // required
-	// Schedule is the delay before each try of an event; nil means DefaultSchedule.
+	// Schedule is the delay before each attempt with an event; nil means DefaultSchedule.
 	Schedule []time.Duration
 	// Concurrency is how many requests each third party gets at a time at most; 0 means 16.
 	Concurrency int
-	// Requests is how many of them are under way at most, all third parties
-	// together; 0 means 512, or a third of the process's file descriptors.
+	// Requests is how many requests are under way at most, over all third parties; 0 means
+	// 512, or a third of the process's file descriptors if that is less.
 	Requests int
-	// Lanes is how many accounts of one third party wait for their first try at
+	// Untried is how many accounts of one third party wait for their first attempt at
 	// most; 0 means 1000. The log keeps what follows.
-	Lanes int
-	// Waiting is how many accounts of one third party wait at all, for a retry
-	// above all; 0 means 100,000. Some 200 bytes are kept of each.
+	Untried int
+	// Waiting is how many accounts of one third party wait at most, above all for a retry;
+	// 0 means 100,000. Each takes some 250 bytes of memory.
 	Waiting int
-	Metrics prometheus.Registerer // nil registers nowhere
+	Metrics prometheus.Registerer // nil means that metrics are registered nowhere
 	Log     *slog.Logger          // nil means slog.Default()
 }
 
-// Deliveries tells third parties of events. Run is the unit that must run once
-// in a cluster.
+// Deliveries sends events to third parties. Run must run once in a cluster.
 type Deliveries struct {
 	cfg      Config
 	feed     *feed
@@ -73,15 +73,15 @@ type Deliveries struct {
 	metrics  *metrics
 	requests *requests
 
-	mu      sync.Mutex
-	keepers map[ulid.ULID]*keeper
-	running bool
-	known   uint64        // third parties are as of this position of the log, or later
-	learned chan struct{} // closed and replaced when running or known changes
+	mu       sync.Mutex
+	parties  map[ulid.ULID]*thirdParty
+	running  bool
+	loaded   uint64        // the third parties are as of this position of the log, or later
+	reloaded chan struct{} // closed and replaced when running or loaded changes
 }
 
-// New makes the deliveries; Run starts them. An error tells what of the
-// configuration is wrong.
+// New makes the deliveries; Run starts them. An error says what is wrong with the
+// configuration.
 func New(cfg Config) (*Deliveries, error) {
 	if cfg.Schedule == nil {
 		cfg.Schedule = DefaultSchedule()
@@ -92,8 +92,8 @@ func New(cfg Config) (*Deliveries, error) {
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 16
 	}
-	if cfg.Lanes == 0 {
-		cfg.Lanes = 1000
+	if cfg.Untried == 0 {
+		cfg.Untried = 1000
 	}
 	if cfg.Waiting == 0 {
 		cfg.Waiting = 100_000
@@ -101,8 +101,8 @@ func New(cfg Config) (*Deliveries, error) {
 	if cfg.Requests == 0 {
 		cfg.Requests = mostRequests()
 	}
-	if cfg.Concurrency < 0 || cfg.Requests < 0 || cfg.Lanes < 0 || cfg.Waiting < 0 {
-		return nil, errors.New("a third party gets at least one request at a time, from at least one lane")
+	if cfg.Concurrency < 0 || cfg.Requests < 0 || cfg.Untried < 0 || cfg.Waiting < 0 {
+		return nil, errors.New("a third party gets at least one request at a time, for at least one account")
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
@@ -112,7 +112,7 @@ func New(cfg Config) (*Deliveries, error) {
 	}
 	d := &Deliveries{
 		cfg: cfg, feed: newFeed(cfg.Store), requests: newRequests(cfg.Requests),
-		keepers: map[ulid.ULID]*keeper{}, learned: make(chan struct{}),
+		parties: map[ulid.ULID]*thirdParty{}, reloaded: make(chan struct{}),
 	}
 	d.follower = projections.NewFollower(projections.FollowerConfig{
 		Name: "deliveries", Store: cfg.Store, Projection: d.feed, Log: cfg.Log,
@@ -122,43 +122,43 @@ func New(cfg Config) (*Deliveries, error) {
 	return d, err
 }
 
-// Follower follows the log for all third parties. It is to be run beside Run;
-// where it is says nothing of any third party.
+// Follower follows the log for all third parties. It has to run beside Run. Its position
+// says nothing about any third party.
 func (d *Deliveries) Follower() *projections.Follower { return d.follower }
 
-// Run delivers until ctx ends. It then waits for attempts under way, bounded,
-// and records how far each third party has come. Whatever goes wrong with one of
-// them is retried, and holds up no other.
+// Run delivers until ctx ends. It then waits for requests under way, bounded, and records
+// how far each third party has come. An error with one third party is retried and does not
+// hold up another.
 func (d *Deliveries) Run(ctx context.Context) error {
-	var keepers sync.WaitGroup
-	d.learn(true, 0)
+	var workers sync.WaitGroup
+	d.setLoaded(true, 0)
 	defer func() {
-		keepers.Wait()
-		d.learn(false, 0)
+		workers.Wait()
+		d.setLoaded(false, 0)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		clear(d.keepers)
+		clear(d.parties)
 	}()
-	var known uint64
-	err := d.insist(ctx, func() (err error) {
-		known, err = d.cfg.Store.Head(ctx)
+	var position uint64
+	err := d.retry(ctx, func() (err error) {
+		position, err = d.cfg.Store.Head(ctx)
 		return err
 	})
 	if err == nil {
-		keepers.Go(func() { d.sweepNotices(ctx) })
+		workers.Go(func() { d.deleteNoticesUntil(ctx) })
 	}
 	for first := true; err == nil; first = false {
-		if err = d.insist(ctx, func() error { return d.load(ctx, known, first, &keepers) }); err != nil {
+		if err = d.retry(ctx, func() error { return d.load(ctx, position, first, &workers) }); err != nil {
 			break
 		}
-		d.learn(true, known)
-		known, err = d.feed.partiesAfter(ctx, known)
+		d.setLoaded(true, position)
+		position, err = d.feed.partiesAfter(ctx, position)
 	}
 	return nil // ctx ended
 }
 
-// insist tries until it succeeds; its error is ctx's.
-func (d *Deliveries) insist(ctx context.Context, try func() error) error {
+// retry calls try until it succeeds; its error is ctx's.
+func (d *Deliveries) retry(ctx context.Context, try func() error) error {
 	var reported time.Time
 	for delay := time.Millisecond; ; delay = min(2*delay, firstDelay) {
 		err := try()
@@ -177,102 +177,108 @@ func (d *Deliveries) insist(ctx context.Context, try func() error) error {
 	}
 }
 
-// learn lets those who wait know what is known of third parties.
-func (d *Deliveries) learn(running bool, known uint64) {
+func (d *Deliveries) setLoaded(running bool, position uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.running, d.known = running, known
-	close(d.learned)
-	d.learned = make(chan struct{})
+	d.running, d.loaded = running, position
+	close(d.reloaded)
+	d.reloaded = make(chan struct{})
 }
 
-// Heed waits until deliveries go by a third party's event at a position: once a
-// pause is heeded, no attempt begins any more. While Run does not run there is
-// nothing to wait for.
-func (d *Deliveries) Heed(ctx context.Context, position uint64) error {
+// WaitFor waits until deliveries obey a third party's event at a position: after a pause no
+// request begins any more. It returns at once unless Run runs.
+func (d *Deliveries) WaitFor(ctx context.Context, position uint64) error {
 	for {
 		d.mu.Lock()
-		heeded, learned := !d.running || d.known >= position, d.learned
+		obeyed, reloaded := !d.running || d.loaded >= position, d.reloaded
 		d.mu.Unlock()
-		if heeded {
+		if obeyed {
 			return nil
 		}
 		select {
-		case <-learned:
+		case <-reloaded:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// load brings keepers in line with the third parties as of a position, or later.
-func (d *Deliveries) load(ctx context.Context, position uint64, first bool, keepers *sync.WaitGroup) error {
-	parties, err := d.list(ctx, position)
-	if err == nil && first {
-		err = d.forgetOthers(ctx, parties)
-	}
-	if err == nil {
-		d.align(ctx, parties, keepers)
-	}
-	return err
-}
-
+// errBehind means that Parties has not come to a position yet.
 var errBehind = errors.New("third parties are not up to date")
 
-// list waits for nothing: errBehind tells that Parties is not there yet.
-func (d *Deliveries) list(ctx context.Context, position uint64) ([]events.ThirdParty, error) {
+// load starts, updates and stops the work for third parties, as they are at a position or
+// later. Error: errBehind.
+func (d *Deliveries) load(ctx context.Context, position uint64, first bool, workers *sync.WaitGroup) error {
 	at, err := d.cfg.Parties.Position(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if at < position {
-		return nil, errBehind
-	}
-	return d.cfg.Parties.ThirdParties(ctx)
-}
-
-// forgetOthers cleans up after third parties that were removed while konto was stopped.
-func (d *Deliveries) forgetOthers(ctx context.Context, parties []events.ThirdParty) error {
-	known, err := d.cfg.Ledger.Parties(ctx)
 	if err != nil {
 		return err
 	}
-	for _, id := range known {
+	if at < position {
+		return errBehind
+	}
+	parties, err := d.cfg.Parties.ThirdParties(ctx)
+	if err == nil && first {
+		err = d.deleteRemoved(ctx, parties)
+	}
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	active := 0
+	for i := range parties {
+		if parties[i].State == events.ThirdPartyActive {
+			active++
+		}
+	}
+	d.requests.divide(active)
+	present := map[ulid.ULID]bool{}
+	for _, party := range parties {
+		present[party.ID] = true
+		if t := d.parties[party.ID]; t != nil {
+			t.update(party)
+			continue
+		}
+		t := newThirdParty(d, party)
+		d.parties[party.ID] = t
+		workers.Go(func() { t.work(ctx) })
+	}
+	for id, t := range d.parties {
+		if !present[id] {
+			t.remove()
+			delete(d.parties, id)
+		}
+	}
+	return nil
+}
+
+// deleteRemoved deletes what is stored of third parties that were removed while konto was
+// stopped.
+func (d *Deliveries) deleteRemoved(ctx context.Context, parties []events.ThirdParty) error {
+	stored, err := d.cfg.DB.Parties(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range stored {
 		if slices.ContainsFunc(parties, func(p events.ThirdParty) bool { return p.ID == id }) {
 			continue
 		}
-		if err := d.cfg.Ledger.ForgetParty(ctx, id); err != nil {
+		if err := d.cfg.DB.DeleteParty(ctx, id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// align starts, updates and removes keepers.
-func (d *Deliveries) align(ctx context.Context, parties []events.ThirdParty, keepers *sync.WaitGroup) {
+// Rewind makes a third party be sent everything after a position again, in order. Requests
+// under way are waited for, bounded. Error: ErrNotReached.
+func (d *Deliveries) Rewind(ctx context.Context, party ulid.ULID, position uint64) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	present, active := map[ulid.ULID]bool{}, 0
-	for _, party := range parties {
-		if party.State == events.ThirdPartyActive {
-			active++
-		}
+	t := d.parties[party]
+	if t == nil {
+		defer d.mu.Unlock() // so that no run begins meanwhile
+		return d.cfg.DB.Rewind(ctx, party, position)
 	}
-	d.requests.divide(active)
-	for _, party := range parties {
-		present[party.ID] = true
-		if k := d.keepers[party.ID]; k != nil {
-			k.update(party)
-			continue
-		}
-		k := newKeeper(d, party)
-		d.keepers[party.ID] = k
-		keepers.Go(func() { k.keep(ctx) })
-	}
-	for id, k := range d.keepers {
-		if !present[id] {
-			k.remove()
-			delete(d.keepers, id)
-		}
-	}
+	d.mu.Unlock()
+	return t.rewind(ctx, position)
 }

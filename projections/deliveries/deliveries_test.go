@@ -19,7 +19,7 @@ import (
 )
 
 func TestThirdPartiesDoNotSlowOneAnother(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		hanging, well := h.add("hanging"), h.add("well")
 		h.answer(func(r request) webhook.Answer {
 			if r.party == "hanging" {
@@ -39,7 +39,7 @@ func TestThirdPartiesDoNotSlowOneAnother(t *testing.T) {
 				n++
 			}
 		}
-		if s := h.status(well); n != 1000 || s.Lanes != 0 {
+		if s := h.status(well); n != 1000 || s.Accounts != 0 {
 			t.Errorf("%d requests, status %+v", n, s)
 		}
 		if s := h.status(hanging); s.InFlight != 16 {
@@ -53,10 +53,10 @@ func TestThirdPartiesDoNotSlowOneAnother(t *testing.T) {
 	})
 }
 
-// An event over which konto itself fails is tried again until it does not, and
-// holds up nothing but its account.
+// An event with which konto itself fails is tried again until it succeeds, and holds up only
+// its account.
 func TestPanicHoldsUpItsAccountAlone(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party, bad, good := h.add("crm"), h.open(), h.open()
 		h.answer(func(r request) webhook.Answer {
 			if r.account == bad && r.version == 2 {
@@ -82,14 +82,14 @@ func TestPanicHoldsUpItsAccountAlone(t *testing.T) {
 			t.Errorf("%s were sent", got)
 		}
 		h.stop()
-		if text := h.told.String(); strings.Contains(text, "anna@") || !strings.Contains(text, "delivery panicked") {
+		if text := h.logged.String(); strings.Contains(text, "anna@") || !strings.Contains(text, "delivery panicked") {
 			t.Errorf("log is %s", text)
 		}
 	})
 }
 
-func TestAddedAndRemovedWhileRunning(t *testing.T) {
-	virtual(t, func(h *house) {
+func TestThirdPartiesAreAddedAndRemovedWhileRunning(t *testing.T) {
+	virtual(t, func(h *harness) {
 		account := h.open()
 		h.change(account, 1) // before anybody asked for it
 		h.start()
@@ -108,17 +108,17 @@ func TestAddedAndRemovedWhileRunning(t *testing.T) {
 		if got := h.versionsOf(account); got != "[3]" {
 			t.Errorf("%s were sent", got)
 		}
-		known, err := h.ledger.Parties(context.Background())
+		known, err := h.db.Parties(context.Background())
 		h.must(err)
 		if len(known) != 0 || len(h.d.Status()) != 0 {
-			t.Errorf("the ledger knows %s", known)
+			t.Errorf("the store has %s", known)
 		}
 	})
 }
 
-// One that was removed while konto was stopped leaves nothing behind either.
-func TestRemovedWhileStopped(t *testing.T) {
-	virtual(t, func(h *house) {
+// A third party that was removed while konto was stopped leaves nothing in the store.
+func TestThirdPartyRemovedWhileStoppedIsDeleted(t *testing.T) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.start()
 		h.change(account, 1)
@@ -127,17 +127,17 @@ func TestRemovedWhileStopped(t *testing.T) {
 		h.happen(party, events.ThirdPartyRemoved{})
 		h.start()
 		pass(time.Second)
-		known, err := h.ledger.Parties(context.Background())
+		known, err := h.db.Parties(context.Background())
 		h.must(err)
 		if len(known) != 0 {
-			t.Errorf("the ledger knows %s", known)
+			t.Errorf("the store has %s", known)
 		}
 	})
 }
 
-// Everybody is told of an erasure. When all were, nothing is known of the account.
-func TestErasedAccountIsForgottenOnceItsErasureIsTold(t *testing.T) {
-	virtual(t, func(h *house) {
+// Every third party is sent an erasure. Then all rows of the account are deleted.
+func TestErasedAccountIsDeletedOnceItsErasureIsSent(t *testing.T) {
+	virtual(t, func(h *harness) {
 		h.add("crm")
 		h.add("erp")
 		account, other := h.open(), h.open()
@@ -157,10 +157,10 @@ func TestErasedAccountIsForgottenOnceItsErasureIsTold(t *testing.T) {
 	})
 }
 
-func TestRewindTellsAgainInOrder(t *testing.T) {
+func TestRewindSendsAgainInOrder(t *testing.T) {
 	for name, running := range map[string]bool{"running": true, "stopped": false} {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(h *house) {
+			virtual(t, func(h *harness) {
 				party, account := h.add("crm"), h.open()
 				h.start()
 				from := h.change(account, 1)
@@ -188,8 +188,8 @@ func TestRewindTellsAgainInOrder(t *testing.T) {
 	}
 }
 
-func TestRedeliverSendsOnceMoreWhatHadItsTurn(t *testing.T) {
-	virtual(t, func(h *house) {
+func TestRedeliverSendsOnlyEventsThatHadTheirTurn(t *testing.T) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.answer(func(r request) webhook.Answer {
 			if r.version == 3 {
@@ -206,11 +206,11 @@ func TestRedeliverSendsOnceMoreWhatHadItsTurn(t *testing.T) {
 		if err != nil || a.Verdict != webhook.Delivered || h.versionsOf(account) != "[2]" {
 			t.Errorf("%+v, %v: sent %s", a, err, h.versionsOf(account))
 		}
-		attempts, err := h.ledger.Attempts(context.Background(), Filter{Party: party, Limit: 1})
+		attempts, err := h.db.Attempts(context.Background(), Filter{Party: party, Limit: 1})
 		if err != nil || attempts[0].Number != 2 || attempts[0].Outcome != OutcomeDelivered {
 			t.Errorf("attempts %+v, %v", attempts, err)
 		}
-		for position, want := range map[uint64]error{last: ErrNotSettled, 0: ErrNoEvent, 1: ErrNoEvent, 1 << 40: ErrNoEvent} {
+		for position, want := range map[uint64]error{last: ErrPending, 0: ErrNoEvent, 1: ErrNoEvent, 1 << 40: ErrNoEvent} {
 			if _, err := h.d.Redeliver(context.Background(), h.party(party), position); !errors.Is(err, want) {
 				t.Errorf("at position %d: %v", position, err)
 			}
@@ -232,9 +232,9 @@ func (l *lost) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, e
 	return l.Keys.Cipher(ctx, stream)
 }
 
-// Of an account whose key was destroyed only the erasure is told; its other
-// events are gone. A key that is missing is trouble, and nothing is passed over.
-func TestEventsWhoseKeyIsGone(t *testing.T) {
+// When an account's key was destroyed, only its erasure is sent; its other events cannot be
+// read any more. When a key is missing, nothing is skipped and the status has an error.
+func TestEventsAreSkippedOnlyWhenTheirKeyIsDestroyed(t *testing.T) {
 	for name, test := range map[string]struct {
 		reason error
 		erased bool
@@ -246,7 +246,7 @@ func TestEventsWhoseKeyIsGone(t *testing.T) {
 		"missing although the end is in clear": {eventstore.ErrNoKey, true, "[]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(h *house) {
+			virtual(t, func(h *harness) {
 				keys := &lost{Keys: h.keys, reason: test.reason}
 				h.keys, h.store = keys, eventstore.NewStore(h.log, keys)
 				party, account, other := h.add("crm"), h.open(), h.open()
@@ -265,7 +265,7 @@ func TestEventsWhoseKeyIsGone(t *testing.T) {
 					t.Errorf("%s of the other account were sent", got)
 				}
 				well := test.reason == eventstore.ErrDestroyed
-				if s := h.status(party); (s.Error == "") != well || (s.Lanes == 0) != well {
+				if s := h.status(party); (s.Error == "") != well || (s.Accounts == 0) != well {
 					t.Errorf("status is %+v", s)
 				}
 			})
@@ -273,8 +273,8 @@ func TestEventsWhoseKeyIsGone(t *testing.T) {
 	}
 }
 
-func TestMetricsTellOfThirdPartiesByName(t *testing.T) {
-	virtual(t, func(h *house) {
+func TestMetricsNameThirdParties(t *testing.T) {
+	virtual(t, func(h *harness) {
 		registry := prometheus.NewPedanticRegistry()
 		h.cfg.Metrics = registry
 		h.add("crm")
@@ -287,12 +287,13 @@ func TestMetricsTellOfThirdPartiesByName(t *testing.T) {
 		pass(time.Second)
 		got := gathered(t, registry)
 		for name, want := range map[string]float64{
-			`konto_third_party_state{active,crm}`:             1,
-			`konto_third_party_state{paused,erp}`:             1,
-			`konto_third_party_lag_events{crm}`:               0,
-			`konto_third_party_lanes{crm}`:                    0,
-			`konto_third_party_requests_limit{crm}`:           16,
-			`konto_third_party_attempts_total{delivered,crm}`: 3,
+			`konto_third_party_state{active,crm}`:                                            1,
+			`konto_third_party_state{paused,erp}`:                                            1,
+			`konto_third_party_lag_events{crm}`:                                              0,
+			`konto_third_party_lanes{crm}`:                                                   0,
+			`konto_third_party_requests_limit{crm}`:                                          16,
+			`konto_third_party_attempts_total{delivered,crm}`:                                3,
+			`konto_watermill_subscriber_messages_received_total{acked,crm,deliveries.lanes}`: 3,
 		} {
 			if value, ok := got[name]; !ok || value != want {
 				t.Errorf("%s is %v (%v) in %v", name, value, ok, got)

@@ -1,70 +1,54 @@
-// Package deliveries tells third parties of events by webhook: at least once, in
-// order per account and third party, and however long an endpoint is away.
+// Package deliveries sends events to third parties by webhook: at least once, in order per
+// account and third party, and for as long as an endpoint may be unreachable.
 //
 // The way of an event:
 //
-//	log ──▶ follower "deliveries" ──▶ feed: accounts' last events, in memory       feed.go
-//	 │                                  │ for each third party its own:
-//	 └─ who is further behind ────────▶ lanes: the loop, opens a lane per account  reading.go, lanes.go
-//	    reads pages of it               │ a turn: find, hand out, settle           turn.go, lane.go
+//	log ──▶ follower "deliveries" ──▶ feed: the accounts' last events, in memory    feed.go
+//	 │                                  │      for each third party:
+//	 └─ a third party that is further ─▶ loop: opens a Delivery per account          run.go, reading.go
+//	    behind reads the log            │
 //	                                    ▼
-//	        Watermill router: contain ▶ metrics ▶ trace ▶ recoverer ▶ send         router.go, metrics.go
-//	                                    │ webhook.Answer
-//	                                    ▼
-//	        judge: the retry schedule ──▶ Ledger: lane and attempt, durably        schedule.go, settle.go
+//	    deliver: 1. find the event ─▶ 2. send it ─▶ 3. judge the answer ─▶ 4. save   delivery.go
+//	                  send.go, package webhook ┘    schedule.go ┘    Store.Save ┘
 //
-// conclusions.go is what follows from an answer for the whole third party.
-// keeper.go runs that for one third party while it is active; deliveries.go has a
-// keeper for each; byhand.go is what operators ask for. pace.go is how many
-// requests a third party bears, requests.go how many all do together, progress.go
-// what is kept of how far it has come, status.go what is told of it.
-// The ledger's files are listed at Ledger.
+// A Delivery is an account's next event for one third party, and a row of deliveries.db
+// (Store: store.go, stored.go, schema.go). An Attempt is a row of the delivery log
+// (attempts.go). A third party has one goroutine that starts and stops its loop
+// (thirdparty.go), and limits on its requests (limits.go). progress.go saves how far it has
+// come. redeliver.go is for operators, metrics.go has the metrics and the status, and
+// erasures.go keeps what is needed after an account's key is destroyed.
 //
-// # Lanes
+// # The states of a Delivery
 //
-// A lane is an account with something to be told. Reading of the log waits while
-// 1,000 lanes of a third party are due or busy that the ledger knows nothing of
-// yet, or 100,000 wait: they are a few numbers each, their rows are in the ledger.
-// New lanes and those that waited take turns. The states of a lane:
+//	     a wanted event           a request may go (limits)
+//	(none) ──────────────▶ due ──────────────────────────▶ busy
+//	                        ▲                                │ saved: done, and more follows
+//	                        ├────────────────────────────────┤
+//	                        │ its time has come, it was      │ saved: failed
+//	                        │ hastened, or the third         ▼
+//	                        └─ party was resumed ───────── waiting
 //
-//	     an event that is wanted
-//	(none) ───────────────────▶ due ◀──────────────────────────────────────┐
-//	   ▲                        │  ▲                                       │
-//	   │                        │  │ its time has come, or hastened:       │
-//	   │     a request may go   │  │ something else was taken, or the      │
-//	   │     (pace)             │  │ third party was resumed               │
-//	   │                        ▼  │                                       │
-//	   │                      busy │                                       │
-//	   │                        │  └──────────── waiting ◀── failed        │
-//	   │                        │                  ▲                       │
-//	   │                        ├── not taken ─────┘ ledger: Attempts, Next│
-//	   │                        │                                          │
-//	   │                        ├── taken, aborted, skipped or given up,   │
-//	   │                        │   and more of the account follows ───────┘ ledger: Version, Behind
-//	   │                        │
-//	   └── nothing follows ─────┘ ledger: Version
+// A Delivery ends when it is done and nothing follows. busy ends only when the result is
+// saved. So when a process ends at any moment, only the last event of an account is sent
+// again.
 //
-// busy ends only when the ledger has what came of the turn. So when a process
-// ends at any moment, no more than the last event of an account is sent again.
+// # After a crash
 //
-// # What is known after a crash
+// A third party's position in deliveries.db covers the events that are done and those of
+// accounts whose row says that they wait. All others hold it back (run.covered). Reading
+// goes on from there, and what a row has as done is not sent again (run.loadRow).
 //
-// A third party's position in the ledger covers events that are settled, and
-// those whose lane the ledger knows to wait. A lane that was not tried yet, and
-// what came while a turn was under way, hold it back (lanes.held). Reading goes on from there,
-// and what a lane's row has as settled is not sent again (lanes.compare).
+// Without deliveries.db, deliveries go on from the third party's checkpoint in the log, up to
+// which every event is done. There is a checkpoint at most every ten minutes, and at the end
+// of a run, if anything was sent since.
 //
-// Without a ledger it goes on from the third party's checkpoint in the log: all
-// up to there is settled. Checkpoints come at most every ten minutes, and at an
-// orderly end, if anything was settled since.
+// # When a third party is disabled
 //
-// # When a third party is well and when it is not
+// When the whole retry schedule failed for an event, the event is given up if the third party
+// accepted another one since its first attempt. Otherwise the third party is disabled and
+// keeps its place. It is also disabled by an answer of 410.
 //
-// An event that was tried by the whole schedule is given up if anything else was
-// delivered since its first try; it is in the delivery log as failed. Otherwise
-// the third party is disabled, and keeps its place. So it does after a 410.
-//
-// A request that konto itself could not make (webhook.Unsent, a panic) says
-// nothing of the third party: it is tried again every 5 s, uses up nothing of the
-// schedule, and is in the status as an error.
+// A request that konto itself could not make (webhook.Unsent, a panic) says nothing about the
+// third party. It is tried again every 5 s, does not count in the schedule, and is an error in
+// the status.
 package deliveries

@@ -11,14 +11,14 @@ import (
 	"konto/projections"
 )
 
-// tailSize is how many of accounts' last events are kept in memory, of some 1 kB
-// each. Who is further behind reads the log.
+// tailSize is how many of the accounts' last events are kept in memory, at some 1 kB
+// each. A third party that is further behind reads the log.
 const tailSize = 4096
 
-// feed is the projection of the follower "deliveries": accounts' last events, in
-// memory, for all third parties together. It keeps no position of its own. It
-// begins at the log's end, and third parties that are behind it catch up by
-// themselves, so that one of them never holds up the others.
+// feed is the projection of the follower "deliveries". It keeps the accounts' last events
+// in memory, for all third parties together. It stores no position: it begins at the end of
+// the log. Third parties that are behind it read the log themselves, so that one of them
+// never holds up the others.
 type feed struct {
 	store *eventstore.Store
 
@@ -27,7 +27,7 @@ type feed struct {
 	tail    []*events.Event // all events of accounts with positions above from, up to head
 	from    uint64
 	head    uint64
-	parties uint64 // position of the last event of a third party; they are to be loaded anew
+	parties uint64 // position of the last event of a third party, as of which they have to be loaded
 }
 
 var _ projections.Projection = (*feed)(nil)
@@ -44,7 +44,7 @@ func (f *feed) Position(ctx context.Context) (uint64, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	// Up to head nobody looked for third parties: they are to be loaded anew.
+	// Up to head nobody looked for events of third parties, so they have to be loaded.
 	f.tail, f.from, f.head, f.parties = nil, head, head, head
 	f.wake()
 	return head, nil
@@ -54,7 +54,7 @@ func (f *feed) Position(ctx context.Context) (uint64, error) {
 func (f *feed) Apply(_ context.Context, batch []events.Event) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, e := range batch { // a copy of its own: who holds on to one must not keep the batch
+	for _, e := range batch { // each is copied, so that a pointer to one does not keep the whole batch
 		if e.Position <= f.head {
 			continue
 		}
@@ -67,7 +67,7 @@ func (f *feed) Apply(_ context.Context, batch []events.Event) error {
 		}
 	}
 	if cut := len(f.tail) - tailSize; cut > tailSize {
-		// A copy: readers still hold parts of the old one.
+		// A copy, because readers still use parts of the old one.
 		f.from = f.tail[cut-1].Position
 		f.tail = slices.Clone(f.tail[cut:])
 	}
@@ -75,14 +75,14 @@ func (f *feed) Apply(_ context.Context, batch []events.Event) error {
 	return nil
 }
 
-// wake lets those who wait look again. The caller holds mu.
+// wake wakes those who wait for a change. The caller holds mu.
 func (f *feed) wake() {
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
 
-// after returns the events of accounts that follow a position, and up to which
-// position these are all. It is not ok when the tail begins later.
+// after returns the events of accounts after a position, and up to which position these
+// are all. ok is false when the feed no longer has all of them.
 func (f *feed) after(position uint64) (evs []*events.Event, upTo uint64, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,15 +93,15 @@ func (f *feed) after(position uint64) (evs []*events.Event, upTo uint64, ok bool
 	return f.tail[i:len(f.tail):len(f.tail)], max(f.head, position), true
 }
 
-// watch returns where the feed is, and a channel that is closed when it has moved.
+// watch returns the positions of the feed, and a channel that is closed when one changes.
 func (f *feed) watch() (head, parties uint64, changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.head, f.parties, f.changed
 }
 
-// partiesAfter waits until something happened to a third party after a position,
-// and returns the position of the last such event. Its error is ctx's.
+// partiesAfter waits for an event of a third party after a position, and returns the
+// position of the last such event. Its error is ctx's.
 func (f *feed) partiesAfter(ctx context.Context, position uint64) (uint64, error) {
 	for {
 		_, parties, moved := f.watch()

@@ -16,10 +16,10 @@ import (
 	"konto/projections/webhook"
 )
 
-// What the ledger has as settled is not sent again when the log is read once
-// more, as after a crash before the position was recorded.
-func TestSettledEventsAreNotSentAgainAfterACrash(t *testing.T) {
-	virtual(t, func(h *house) {
+// What the store has as done is not sent again when the log is read again, as after a crash
+// before the position was stored.
+func TestDoneEventsAreNotSentAgainAfterACrash(t *testing.T) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.start()
 		h.change(account, 3)
@@ -28,7 +28,7 @@ func TestSettledEventsAreNotSentAgainAfterACrash(t *testing.T) {
 			t.Fatalf("%s were sent", got)
 		}
 		h.stop()
-		h.forgetPosition(party)
+		h.loseProgress(party)
 		h.requests()
 		h.start()
 		pass(time.Second)
@@ -41,8 +41,8 @@ func TestSettledEventsAreNotSentAgainAfterACrash(t *testing.T) {
 }
 
 // The same when the events still are in memory.
-func TestSettledEventsAreNotSentAgainFromMemory(t *testing.T) {
-	virtual(t, func(h *house) {
+func TestDoneEventsAreNotSentAgainFromMemory(t *testing.T) {
+	virtual(t, func(h *harness) {
 		h.start()
 		pass(time.Second)
 		party, account := h.add("crm"), h.open()
@@ -51,7 +51,7 @@ func TestSettledEventsAreNotSentAgainFromMemory(t *testing.T) {
 		h.happen(party, events.ThirdPartyPaused{})
 		pass(time.Second)
 		h.requests()
-		h.must(h.ledger.SetPosition(context.Background(), party, from-3))
+		h.must(h.db.SetPosition(context.Background(), party, from-3))
 		h.happen(party, events.ThirdPartyResumed{})
 		h.change(account, 1)
 		pass(time.Second)
@@ -61,24 +61,23 @@ func TestSettledEventsAreNotSentAgainFromMemory(t *testing.T) {
 	})
 }
 
-// forgetPosition leaves the ledger as a crash does that came right after the
-// last attempt was settled.
-func (h *house) forgetPosition(party ulid.ULID) {
+// loseProgress leaves the store as after a crash right after the last result was saved.
+func (h *harness) loseProgress(party ulid.ULID) {
 	h.t.Helper()
-	ledger, err := OpenLedger(context.Background(), LedgerConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	db, err := OpenStore(context.Background(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
-	h.must(ledger.SetPosition(context.Background(), party, 1))
-	h.must(ledger.Close())
+	h.must(db.SetPosition(context.Background(), party, 1))
+	h.must(db.Close())
 }
 
-// Only when what was sent is durably settled is the account's next event sent.
-func TestNextEventWaitsForTheLedger(t *testing.T) {
-	virtual(t, func(h *house) {
+// An account's next event is sent only when the result of the last one is stored.
+func TestNextEventWaitsUntilTheResultIsStored(t *testing.T) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.answer(func(r request) webhook.Answer {
-			lane, _, err := h.ledger.LaneOf(context.Background(), party, account)
-			if err != nil || r.version > 2 && lane.Version != r.version-1 {
-				t.Errorf("version %d was sent when %d was settled (%v)", r.version, lane.Version, err)
+			row, _, err := h.db.Delivery(context.Background(), party, account)
+			if err != nil || r.version > 2 && row.Version != r.version-1 {
+				t.Errorf("version %d was sent when %d was done (%v)", r.version, row.Version, err)
 			}
 			return delivered(r)
 		})
@@ -97,13 +96,13 @@ func TestNextEventWaitsForTheLedger(t *testing.T) {
 func TestOrderHoldsOverCrashesAtAnyMoment(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			virtual(t, func(h *house) { crashes(h, rand.New(rand.NewPCG(seed, 4))) })
+			virtual(t, func(h *harness) { crashes(h, rand.New(rand.NewPCG(seed, 4))) })
 		})
 	}
 }
 
-func crashes(h *house, random *rand.Rand) {
-	h.cfg.Lanes = 12
+func crashes(h *harness, random *rand.Rand) {
+	h.cfg.Untried = 12
 	h.add("crm")
 	accounts := make([]ulid.ULID, 20)
 	for i := range accounts {
@@ -137,9 +136,9 @@ func crashes(h *house, random *rand.Rand) {
 	check(h, accounts)
 }
 
-// crash goes on with the ledger as it is at this moment. Whatever deliveries do
-// from now on to end in order is lost.
-func (h *house) crash() {
+// crash goes on with the store as it is at this moment. What deliveries store from now on,
+// when they stop, is lost.
+func (h *harness) crash() {
 	h.t.Helper()
 	synctest.Wait() // so nobody writes
 	for _, suffix := range []string{"", "-wal"} {
@@ -152,7 +151,7 @@ func (h *house) crash() {
 	h.start()
 }
 
-func check(h *house, accounts []ulid.ULID) {
+func check(h *harness, accounts []ulid.ULID) {
 	h.t.Helper()
 	last, ids := map[ulid.ULID]uint64{}, map[string]ulid.ULID{}
 	for _, r := range h.requests() {

@@ -8,10 +8,9 @@ import (
 	"konto/projections/webhook"
 )
 
-// An attempt under way keeps the position before its event, however many others
-// are settled.
+// A request under way holds the position before its event, however many others are done.
 func TestPositionStaysBeforeWhatIsUnderWay(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party, slow, quick := h.add("crm"), h.open(), h.open()
 		h.answer(func(r request) webhook.Answer {
 			if r.account == slow {
@@ -27,7 +26,7 @@ func TestPositionStaysBeforeWhatIsUnderWay(t *testing.T) {
 		held := h.change(slow, 1)
 		h.change(quick, 50)
 		pass(time.Minute)
-		position, _, err := h.ledger.Position(context.Background(), party)
+		position, _, err := h.db.Position(context.Background(), party)
 		h.must(err)
 		if position != held-1 {
 			t.Errorf("position is %d while the event at %d is under way", position, held)
@@ -48,7 +47,7 @@ func TestPositionStaysBeforeWhatIsUnderWay(t *testing.T) {
 
 // So does one that came while an earlier event of its account was being sent.
 func TestPositionStaysBeforeWhatCameDuringAnAttempt(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party, account, quick := h.add("crm"), h.open(), h.open()
 		h.answer(func(r request) webhook.Answer {
 			switch {
@@ -66,7 +65,7 @@ func TestPositionStaysBeforeWhatCameDuringAnAttempt(t *testing.T) {
 		held := h.change(account, 1)
 		h.change(quick, 5)
 		pass(time.Minute)
-		position, _, err := h.ledger.Position(context.Background(), party)
+		position, _, err := h.db.Position(context.Background(), party)
 		h.must(err)
 		if position != held-1 {
 			t.Errorf("position is %d while the event at %d is under way", position, held)
@@ -74,10 +73,9 @@ func TestPositionStaysBeforeWhatCameDuringAnAttempt(t *testing.T) {
 	})
 }
 
-// Nor does it pass what comes during a retry: the ledger has the lane as waiting
-// until then, and as done right after.
+// Nor does it pass what comes during a retry: the row waits until then, and is done right after.
 func TestPositionStaysBeforeWhatCameDuringARetry(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party, account, quick := h.add("crm"), h.open(), h.open()
 		h.answer(failed)
 		h.start()
@@ -93,7 +91,7 @@ func TestPositionStaysBeforeWhatCameDuringARetry(t *testing.T) {
 		held := h.change(account, 1)
 		h.change(quick, 5)
 		pass(3 * time.Second)
-		position, _, err := h.ledger.Position(context.Background(), party)
+		position, _, err := h.db.Position(context.Background(), party)
 		h.must(err)
 		if position >= held {
 			t.Errorf("position is %d while the retry before the event at %d is under way", position, held)

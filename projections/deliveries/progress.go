@@ -10,112 +10,117 @@ import (
 )
 
 const (
-	// saveEvery is how often the ledger learns how far the reading has come.
-	// After a crash so much is read again, and not sent again.
-	saveEvery = time.Second
+	// savePositionEvery is how often a third party's position is stored. After a crash so
+	// much of the log is read again, and not sent again.
+	savePositionEvery = time.Second
 
-	// checkpointEvery is how often the log does, at most.
+	// checkpointEvery is how often the log gets a checkpoint, at most.
 	checkpointEvery = 10 * time.Minute
 )
 
-// progress is what is kept of how far a third party's deliveries have come.
+// progress is what is saved of how far a third party's deliveries have come: a position in
+// the store, and a checkpoint in the log in case the store is lost.
 type progress struct {
-	saved      uint64 // in the ledger
-	savedAt    time.Time
-	moved      bool   // the reading went on, or a lane did, since
-	checkpoint uint64 // in the log
-	checkedAt  time.Time
-	worked     bool // something was settled since; else a checkpoint would spare no repetition
-	// erased are accounts of whose erasure the third party was told, at a
-	// position: what the ledger knows of them may go once its position is there.
-	// Before, their rows are the order guard's.
+	position   uint64 // in the store
+	positionAt time.Time
+	moved      bool // something changed since
+
+	checkpoint   uint64 // in the log
+	checkpointAt time.Time
+	worked       bool // something was sent or skipped since; else a checkpoint would save no repetition
+
+	// erased are the positions of erasures that were sent, by account. What the store knows
+	// of such an account is deleted once the third party's position is there. Before, its
+	// row keeps the account's events from being sent again.
 	erased map[ulid.ULID]uint64
 }
 
-func newProgress(saved, checkpoint uint64) progress {
+func newProgress(position, checkpoint uint64) progress {
 	now := time.Now()
-	return progress{saved: saved, savedAt: now, checkpoint: checkpoint, checkedAt: now, erased: map[ulid.ULID]uint64{}}
-}
-
-// settled takes in that the ledger has what came of a turn.
-func (p *progress) settled(t *turn) {
-	p.moved, p.worked = true, true
-	if e := t.trial.event; t.tried && e.Type == events.TypeAccountErased && t.row.Version == e.Version {
-		p.erased[t.row.Account] = e.Position
+	return progress{
+		position: position, positionAt: now, checkpoint: checkpoint, checkpointAt: now, erased: map[ulid.ULID]uint64{},
 	}
 }
 
-// next is when save has something to do, unless something happens before.
-func (p *progress) next(now time.Time) time.Time {
+// stored notes the result of an attempt that is in the store; a is nil if there was none.
+func (p *progress) stored(d *Delivery, a *Attempt) {
+	p.moved, p.worked = true, true
+	if a != nil && a.Type == events.TypeAccountErased && d.Position == a.Position {
+		p.erased[d.Account] = a.Position
+	}
+}
+
+// nextSave is when something has to be saved, unless something else happens before.
+func (p *progress) nextSave(now time.Time) time.Time {
 	at := now.Add(checkpointEvery)
 	if p.worked {
-		at = p.checkedAt.Add(checkpointEvery)
+		at = p.checkpointAt.Add(checkpointEvery)
 	}
-	if save := p.savedAt.Add(saveEvery); p.moved && save.Before(at) {
+	if save := p.positionAt.Add(savePositionEvery); p.moved && save.Before(at) {
 		at = save
 	}
 	return at
 }
 
-// covered is the position up to which every event is settled or waits in a lane
-// of the ledger.
-func (l *lanes) covered() uint64 {
-	position := l.position
-	for lane := range l.held {
-		position = min(position, lane.settled)
+// covered is the position up to which every event is done, or belongs to an account whose
+// row in the store waits.
+func (r *run) covered() uint64 {
+	position := r.position
+	for d := range r.held {
+		position = min(position, d.Position)
 	}
 	return position
 }
 
-// settledUpTo is the position up to which every event is settled.
-func (l *lanes) settledUpTo() uint64 {
-	position := l.position
-	for _, lane := range l.open {
-		position = min(position, lane.settled)
+// allDone is the position up to which every event is done.
+func (r *run) allDone() uint64 {
+	position := r.position
+	for _, d := range r.open {
+		position = min(position, d.Position)
 	}
 	return position
 }
 
-// save records progress, where it is time to.
-func (l *lanes) save(ctx context.Context, now time.Time) {
-	if p := &l.progress; p.moved && now.Sub(p.savedAt) >= saveEvery {
-		l.savePosition(ctx)
+// saveProgress saves the position and the checkpoint when it is time to.
+func (r *run) saveProgress(ctx context.Context, now time.Time) {
+	if p := &r.progress; p.moved && now.Sub(p.positionAt) >= savePositionEvery {
+		r.savePosition(ctx)
 	}
-	if p := &l.progress; p.worked && now.Sub(p.checkedAt) >= checkpointEvery {
-		l.saveCheckpoint(ctx)
+	if p := &r.progress; p.worked && now.Sub(p.checkpointAt) >= checkpointEvery {
+		r.saveCheckpoint(ctx)
 	}
 }
 
-// saveAll records progress at an orderly end.
-func (l *lanes) saveAll(ctx context.Context) {
+// saveAllProgress is saveProgress at the end of a run.
+func (r *run) saveAllProgress(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
-	l.savePosition(ctx)
-	if l.progress.worked {
-		l.saveCheckpoint(ctx)
+	r.savePosition(ctx)
+	if r.progress.worked {
+		r.saveCheckpoint(ctx)
 	}
 }
 
-// savePosition tells the ledger how far the reading has come. One that failed is
-// made up for by the next.
-func (l *lanes) savePosition(ctx context.Context) {
-	p, covered := &l.progress, l.covered()
-	p.savedAt, p.moved = time.Now(), false
-	if covered <= p.saved && len(p.erased) == 0 {
+// savePosition stores the position, and then deletes erased accounts. What fails is tried
+// again the next time.
+func (r *run) savePosition(ctx context.Context) {
+	p, covered := &r.progress, r.covered()
+	p.positionAt, p.moved = time.Now(), false
+	if covered <= p.position && len(p.erased) == 0 {
 		return
 	}
-	if err := l.cfg.Ledger.SetPosition(ctx, l.id, covered); err != nil {
-		l.log.Error("position is not recorded yet", "position", covered, "error", err)
+	if err := r.d.cfg.DB.SetPosition(ctx, r.of.id, covered); err != nil {
+		r.log.Error("position is not recorded yet", "position", covered, "error", err)
 		p.moved = true
 		return
 	}
-	p.saved = covered
+	p.position = covered
 	for account, position := range p.erased {
 		if position > covered {
 			continue
 		}
-		if err := l.cfg.Ledger.ForgetAccount(ctx, account); err != nil {
-			l.log.Error("an erased account is still in the delivery log", "error", err)
+		if err := r.d.cfg.DB.DeleteAccount(ctx, account); err != nil {
+			r.log.Error("an erased account is still in the delivery log", "error", err)
 			p.moved = true
 			continue
 		}
@@ -123,16 +128,16 @@ func (l *lanes) savePosition(ctx context.Context) {
 	}
 }
 
-// saveCheckpoint tells the log how far deliveries have come.
-func (l *lanes) saveCheckpoint(ctx context.Context) {
-	p, settled := &l.progress, l.settledUpTo()
-	p.checkedAt = time.Now()
-	if settled <= p.checkpoint {
+// saveCheckpoint appends a checkpoint to the log.
+func (r *run) saveCheckpoint(ctx context.Context) {
+	p, done := &r.progress, r.allDone()
+	p.checkpointAt = time.Now()
+	if done <= p.checkpoint {
 		return
 	}
-	if _, err := l.cfg.Registry.Checkpoint(ctx, l.id, settled); err != nil {
-		l.log.Warn("checkpoint is not in the log", "position", settled, "error", err)
+	if _, err := r.d.cfg.Registry.Checkpoint(ctx, r.of.id, done); err != nil {
+		r.log.Warn("checkpoint is not in the log", "position", done, "error", err)
 		return
 	}
-	p.checkpoint, p.worked = settled, false
+	p.checkpoint, p.worked = done, false
 }

@@ -4,107 +4,119 @@ import (
 	"context"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"konto/events"
 )
 
-// logPage is how many records are read at a time by a third party that is behind
+// logPage is how many records of the log are read at once by a third party that is behind
 // the feed.
 const logPage = 500
 
-// full tells whether no lane may be opened. Few may be that the ledger knows
-// nothing of: they hold back the position. Those that wait for a retry must not
-// stop the reading: the third party may be well for all other accounts.
-func (l *lanes) full() bool { return len(l.held) >= l.cfg.Lanes || len(l.open) >= l.cfg.Waiting }
+// full reports whether no more deliveries may be opened. Those of which the store knows
+// nothing are bounded closely, because they hold back the position. Those that wait for a
+// retry must not stop the reading, because the third party may accept the events of all
+// other accounts.
+func (r *run) full() bool {
+	return len(r.held) >= r.d.cfg.Untried || len(r.open) >= r.d.cfg.Waiting
+}
 
-// read opens lanes for what follows in the log, until the bounds on lanes, and
-// tells whether it could go on at once.
-func (l *lanes) read(ctx context.Context) (more bool) {
-	if l.halted || l.full() || time.Now().Before(l.readAgain) {
+// read opens deliveries for what follows in the log, up to the bounds. It reports whether
+// it could go on at once.
+func (r *run) read(ctx context.Context) (more bool) {
+	if r.halted || r.full() || time.Now().Before(r.readAgain) {
 		return false
 	}
-	if len(l.unread) > 0 {
-		return l.readOn()
+	if len(r.unread) > 0 {
+		return r.readPage()
 	}
-	evs, upTo, ok := l.feed.after(l.position)
+	evs, upTo, ok := r.d.feed.after(r.position)
 	if !ok {
-		return l.catchUp(ctx)
+		return r.readLog(ctx)
 	}
 	for _, e := range evs {
-		if !l.pass(mark{stream: e.Stream, eventType: e.Type, version: e.Version, position: e.Position, event: e}) {
+		if !r.passEvent(e.Stream, e.Type, e.Version, e.Position, e) {
 			return false
 		}
 	}
-	l.moveTo(upTo)
+	r.moveTo(upTo)
 	return false
 }
 
-// catchUp reads a page of the log. Records do: what an event holds is read from
-// its account's stream in its turn, and most are not wanted.
-func (l *lanes) catchUp(ctx context.Context) (more bool) {
-	page, err := l.cfg.Records.ReadAll(ctx, l.position, logPage)
+// readLog reads a page of the log, because the feed no longer has it. Records are enough:
+// most events are not wanted, and those that are are read from their account's stream.
+func (r *run) readLog(ctx context.Context) (more bool) {
+	page, err := r.d.cfg.Records.ReadAll(ctx, r.position, logPage)
 	if err != nil {
 		if ctx.Err() == nil {
-			l.troubled(nil, err)
-			l.readAgain = time.Now().Add(troubleDelay)
+			r.troubled(nil, err)
+			r.readAgain = time.Now().Add(troubleDelay)
 		}
 		return false
 	}
-	if !l.readAgain.IsZero() {
-		l.readAgain = time.Time{}
-		l.well(nil)
+	if !r.readAgain.IsZero() {
+		r.readAgain = time.Time{}
+		r.untroubled(nil)
 	}
-	l.unread = page
-	return l.readOn()
+	r.unread = page
+	return r.readPage()
 }
 
-// readOn goes through the page. What the bound on lanes leaves of it is kept:
-// to read a page anew for every lane that closes would be work without end.
-func (l *lanes) readOn() (more bool) {
-	more = len(l.unread) > 0
-	for len(l.unread) > 0 {
-		r := l.unread[0]
-		if !l.pass(mark{stream: r.Stream, eventType: r.Type, version: r.Version, position: r.Position}) {
+// readPage goes through the page. What the bounds leave of it is kept: to read the page
+// again for every delivery that is done would be 500 records for each request.
+func (r *run) readPage() (more bool) {
+	more = len(r.unread) > 0
+	for len(r.unread) > 0 {
+		next := &r.unread[0]
+		if !r.passEvent(next.Stream, next.Type, next.Version, next.Position, nil) {
 			return false
 		}
-		l.unread = l.unread[1:]
+		r.unread = r.unread[1:]
 	}
 	return more
 }
 
-// pass takes in one event and moves the position to it. It is false when the
-// event would open a lane too many: then reading waits, and the log keeps the rest.
-func (l *lanes) pass(m mark) bool {
-	if !l.party.Load().Wants(m.eventType) { // as of most
-		l.moveTo(m.position)
+// passEvent opens a delivery for an event, unless the third party does not want it or the
+// account's delivery is open already, and moves the position to the event. e is nil when
+// the event has to be read later. It returns false when the event would open a delivery
+// too many: then reading waits, and the log keeps the rest.
+func (r *run) passEvent(stream events.Stream, eventType string, version, position uint64, e *events.Event) bool {
+	if !r.of.party.Load().Wants(eventType) { // as of most
+		r.moveTo(position)
 		return true
 	}
-	category, account, err := m.stream.Split()
+	category, account, err := stream.Split()
 	if err != nil || category != events.CategoryAccount {
-		l.moveTo(m.position)
+		r.moveTo(position)
 		return true
 	}
-	switch lane := l.open[account]; {
-	case lane != nil:
-		if lane.seen > 0 || lane.busy { // else the next turn asks for the stream's end
-			lane.seen = max(lane.seen, m.version)
-		}
-		if lane.busy {
-			// What the turn under way stores does not tell of this event.
-			l.held[lane] = struct{}{}
-		}
-	case l.full():
+	d := r.open[account]
+	switch {
+	case d == nil && r.full():
 		return false
-	default:
-		lane = openLane(account, m)
-		l.open[account], l.held[lane] = lane, struct{}{}
-		l.enqueue(lane, time.Now().Add(l.schedule[0]))
+	case d == nil:
+		d = newDelivery(account, version, position, e)
+		r.open[account], r.held[d] = d, struct{}{}
+		r.enqueue(d, time.Now().Add(r.schedule[0]))
+	case d.busy:
+		// What the attempt under way saves does not cover this event.
+		d.newest = max(d.newest, version)
+		r.held[d] = struct{}{}
+	case d.newest > 0: // else the next attempt asks for the end of the stream
+		d.newest = max(d.newest, version)
 	}
-	l.moveTo(m.position)
+	r.moveTo(position)
 	return true
 }
 
-func (l *lanes) moveTo(position uint64) {
-	if position > l.position {
-		l.position, l.progress.moved = position, true
+// newDelivery makes a delivery for an account's event. The store may know more of the
+// account; the first attempt asks it (run.loadRow).
+func newDelivery(account ulid.ULID, version, position uint64, e *events.Event) *Delivery {
+	return &Delivery{Account: account, Version: version - 1, Position: position - 1, event: e, newest: version, index: -1}
+}
+
+func (r *run) moveTo(position uint64) {
+	if position > r.position {
+		r.position, r.progress.moved = position, true
 	}
 }

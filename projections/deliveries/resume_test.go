@@ -11,13 +11,13 @@ import (
 )
 
 func TestPausedThirdPartyGoesOnWhereItWas(t *testing.T) {
-	for name, between := range map[string]func(h *house){
-		"while konto runs":  func(*house) {},
-		"and a new start":   func(h *house) { h.restart() },
-		"and a lost ledger": func(h *house) { h.stop(); h.must(os.Remove(h.path)); h.start() },
+	for name, between := range map[string]func(h *harness){
+		"while konto runs": func(*harness) {},
+		"and a new start":  func(h *harness) { h.restart() },
+		"and a lost store": func(h *harness) { h.stop(); h.must(os.Remove(h.path)); h.start() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(h *house) {
+			virtual(t, func(h *harness) {
 				party, account := h.add("crm"), h.open()
 				h.start()
 				h.change(account, 2)
@@ -48,19 +48,19 @@ func TestPausedThirdPartyGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-// Lanes that wait are tried when a third party is resumed, and when it takes
-// something again, not only when the schedule says.
-func TestWaitingLanesAreHastened(t *testing.T) {
-	for name, recover := range map[string]func(h *house, party, other ulid.ULID){
-		"by a success": func(h *house, _, other ulid.ULID) { h.change(other, 1) },
-		"when resumed": func(h *house, party, _ ulid.ULID) {
+// Deliveries that wait are tried when a third party is resumed, and when it accepts an event
+// again, not only when the schedule says.
+func TestWaitingDeliveriesAreHastened(t *testing.T) {
+	for name, recover := range map[string]func(h *harness, party, other ulid.ULID){
+		"by a success": func(h *harness, _, other ulid.ULID) { h.change(other, 1) },
+		"when resumed": func(h *harness, party, _ ulid.ULID) {
 			h.happen(party, events.ThirdPartyPaused{})
 			pass(time.Second)
 			h.happen(party, events.ThirdPartyResumed{})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(h *house) {
+			virtual(t, func(h *harness) {
 				party, other := h.add("crm"), h.open()
 				h.answer(failed)
 				h.start()
@@ -80,7 +80,7 @@ func TestWaitingLanesAreHastened(t *testing.T) {
 						t.Errorf("%s were sent", got)
 					}
 				}
-				if s := h.status(party); s.Lanes != 0 || s.Lag != 0 {
+				if s := h.status(party); s.Accounts != 0 || s.Lag != 0 {
 					t.Errorf("status is %+v", s)
 				}
 			})
@@ -90,7 +90,7 @@ func TestWaitingLanesAreHastened(t *testing.T) {
 
 // The schedule goes on over a restart instead of beginning anew.
 func TestScheduleSurvivesARestart(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		h.add("crm")
 		account := h.open()
 		h.answer(failed)

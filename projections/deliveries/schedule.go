@@ -12,8 +12,8 @@ import (
 	"konto/projections/webhook"
 )
 
-// DefaultSchedule is the retry schedule that the text of Standard Webhooks
-// recommends: the delay before each try, some 75 hours together.
+// DefaultSchedule is the retry schedule that the text of Standard Webhooks recommends:
+// the delay before each attempt, some 75 hours together.
 func DefaultSchedule() []time.Duration {
 	return []time.Duration{
 		0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
@@ -21,11 +21,17 @@ func DefaultSchedule() []time.Duration {
 	}
 }
 
-// jitter spreads retries by a tenth to either side, so that accounts which failed
-// together do not come back together.
-const jitter = 0.1
+const (
+	// jitter varies each delay by up to a tenth, so that accounts which failed together
+	// are not tried together again.
+	jitter = 0.1
 
-// CheckSchedule tells what is wrong with a retry schedule.
+	// longestWait bounds what Retry-After can ask for: the longest delay of the default
+	// schedule.
+	longestWait = 24 * time.Hour
+)
+
+// CheckSchedule returns what is wrong with a retry schedule.
 func CheckSchedule(schedule []time.Duration) error {
 	if len(schedule) == 0 {
 		return errors.New("a retry schedule has at least one try")
@@ -38,105 +44,77 @@ func CheckSchedule(schedule []time.Duration) error {
 	return nil
 }
 
-// schedule is the delay before each try of an event.
+// schedule is the delay before each attempt with an event.
 type schedule []time.Duration
 
-// delay is how long to wait before another try, when so many were made.
-func (s schedule) delay(tries int) time.Duration {
-	return time.Duration(float64(s[tries]) * (1 - jitter + 2*jitter*rand.Float64()))
+// delay is how long to wait after so many attempts.
+func (s schedule) delay(attempts int) time.Duration {
+	return time.Duration(float64(s[attempts]) * (1 - jitter + 2*jitter*rand.Float64()))
 }
 
-// trial is one try of an account's next event, and what is known around it.
-type trial struct {
-	event  events.Event
-	at     time.Time // when it began
-	ended  time.Time
-	answer webhook.Answer
-	// others is when another event was last delivered to the third party.
-	others time.Time
-}
-
-// verdict is what becomes of a lane after a trial.
-type verdict struct {
-	lane    Lane
-	outcome string
-	disable string // why the third party is to be disabled, "" when it is not
-}
-
-// judge decides what becomes of a lane whose next event was tried. behind tells
-// that more of the account's events follow.
-func (s schedule) judge(l Lane, t trial, behind bool) verdict {
-	switch t.answer.Verdict {
+// judge returns the delivery after an attempt, and sets the attempt's outcome.
+// lastDelivered is when the third party last accepted an event of any account.
+func (s schedule) judge(d Delivery, a *Attempt, lastDelivered time.Time) Delivery {
+	a.early = a.At.Before(d.Next)
+	switch a.verdict {
 	case webhook.Delivered:
-		return verdict{lane: l.settled(t, behind), outcome: OutcomeDelivered}
+		a.Outcome = OutcomeDelivered
+		return d.done(d.event.Version, d.event.Position)
 	case webhook.Aborted:
-		return verdict{lane: l.settled(t, behind), outcome: OutcomeAborted}
+		a.Outcome = OutcomeAborted
+		return d.done(d.event.Version, d.event.Position)
 	case webhook.Skipped:
-		return verdict{lane: l.settled(t, behind), outcome: OutcomeSkipped}
+		a.Outcome = OutcomeSkipped
+		return d.done(d.event.Version, d.event.Position)
 	case webhook.Gone:
-		return verdict{lane: l.anew(), outcome: OutcomeRetrying, disable: events.DisabledGone}
+		a.Outcome, a.disable = OutcomeRetrying, events.DisabledGone
+		return d.unbegun()
 	}
-	if l.Attempts == 0 {
-		l.Since = t.at
+	if d.Attempts == 0 {
+		d.Since = a.At
 	}
-	// A success elsewhere may have made it come before its time. Then a failure
-	// does not use up the schedule.
-	if early := t.at.Before(l.Next); !early {
-		l.Attempts++
-		if l.Attempts >= len(s) {
-			return s.exhausted(l, t, behind)
+	// An attempt is early when run.hasten cut the wait short. Then a failure does not count
+	// in the schedule.
+	if !a.early {
+		d.Attempts++
+		if d.Attempts >= len(s) {
+			return exhausted(d, a, lastDelivered)
 		}
-		l.Next = t.ended.Add(s.delay(l.Attempts))
+		d.Next = a.ended.Add(s.delay(d.Attempts))
 	}
-	if asked := t.ended.Add(min(t.answer.RetryAfter, longestWait)); asked.After(l.Next) {
-		l.Next = asked
+	if asked := a.ended.Add(min(a.retryAfter, longestWait)); asked.After(d.Next) {
+		d.Next = asked
 	}
-	l.Behind = behind
-	return verdict{lane: l, outcome: OutcomeRetrying}
+	d.Behind = d.newest > d.event.Version
+	a.Outcome = OutcomeRetrying
+	return d
 }
 
-// exhausted tells a bad event from a bad third party: one that took something
-// else meanwhile is well.
-func (s schedule) exhausted(l Lane, t trial, behind bool) verdict {
-	if t.others.After(l.Since) {
-		return verdict{lane: l.settled(t, behind), outcome: OutcomeFailed}
+// exhausted is judge after the last attempt of the schedule. If the third party accepted
+// anything since the first one, the event is at fault and is given up. Otherwise the third
+// party is disabled and the event stays.
+func exhausted(d Delivery, a *Attempt, lastDelivered time.Time) Delivery {
+	if lastDelivered.After(d.Since) {
+		a.Outcome = OutcomeFailed
+		return d.done(d.event.Version, d.event.Position)
 	}
-	return verdict{lane: l.anew(), outcome: OutcomeRetrying, disable: events.DisabledExhausted}
+	a.Outcome, a.disable = OutcomeRetrying, events.DisabledExhausted
+	return d.unbegun()
 }
 
-// settled is the lane when nothing more is to be done about the event.
-func (l Lane) settled(t trial, behind bool) Lane {
-	return Lane{Account: l.Account, Version: t.event.Version, Position: t.event.Position, Settled: t.ended, Behind: behind}
-}
-
-// anew is the lane when its next event is to be tried as if it never was, once
-// the third party is resumed.
-func (l Lane) anew() Lane {
-	l.Attempts, l.Since, l.Next, l.Behind = 0, time.Time{}, time.Time{}, true
-	return l
-}
-
-// sane is the lane when no time of it is further ahead than any that konto sets:
-// a clock that was wrong for a moment must not park an account for years.
-func (l Lane) sane(s schedule, now time.Time) Lane {
-	if l.Since.After(now) {
-		l.Since = now
+// boundTimes corrects times that are further ahead than any that konto sets. A clock that
+// was wrong for a moment must not make an account wait for years.
+func (s schedule) boundTimes(d *Delivery, now time.Time) {
+	if d.Since.After(now) {
+		d.Since = now
 	}
-	if last := now.Add(s.longest()); l.Next.After(last) {
-		l.Next = last
+	longest := max(longestWait, time.Duration((1+jitter)*float64(slices.Max(s))))
+	if last := now.Add(longest); d.Next.After(last) {
+		d.Next = last
 	}
-	return l
 }
 
-// longest is the longest that a lane may have to wait.
-func (s schedule) longest() time.Duration {
-	return max(longestWait, time.Duration((1+jitter)*float64(slices.Max(s))))
-}
-
-// waits tells whether the ledger knows that events of the account wait.
-func (l Lane) waits() bool { return l.Attempts > 0 || l.Behind }
-
-// holdsAll tells whether an answer asks not to be sent anything for a time.
-func holdsAll(a webhook.Answer) bool {
-	return a.RetryAfter > 0 && (a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable)
+// holdsAll reports whether an answer asks to be sent nothing at all for a time.
+func holdsAll(a *Attempt) bool {
+	return a.retryAfter > 0 && (a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable)
 }

@@ -14,7 +14,7 @@ import (
 const day = 27 * time.Hour
 
 func TestWholeScheduleThenDisabled(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.answer(failed)
 		h.start()
@@ -56,9 +56,9 @@ func TestWholeScheduleThenDisabled(t *testing.T) {
 	})
 }
 
-// An event that fails while others succeed is set aside, and those behind it go on.
-func TestEventIsSetAsideWhenTheThirdPartyIsWell(t *testing.T) {
-	virtual(t, func(h *house) {
+// An event that fails while others succeed is given up, and the account's next ones are sent.
+func TestEventIsGivenUpWhenOthersSucceed(t *testing.T) {
+	virtual(t, func(h *harness) {
 		party, bad, good := h.add("crm"), h.open(), h.open()
 		h.answer(func(r request) webhook.Answer {
 			if r.account == bad && r.version == 2 {
@@ -97,7 +97,7 @@ func TestEventIsSetAsideWhenTheThirdPartyIsWell(t *testing.T) {
 }
 
 func TestShorterScheduleAndItsChecks(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		h.cfg.Schedule = []time.Duration{time.Minute, time.Hour}
 		party, account := h.add("crm"), h.open()
 		h.answer(failed)
@@ -121,7 +121,7 @@ func TestShorterScheduleAndItsChecks(t *testing.T) {
 }
 
 func TestGoneDisablesAtOnce(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.answer(always(webhook.Answer{Verdict: webhook.Gone, Status: 410}))
 		h.start()
@@ -145,12 +145,12 @@ func TestGoneDisablesAtOnce(t *testing.T) {
 	})
 }
 
-func TestAbortedAndSkippedEventsAreDoneWith(t *testing.T) {
+func TestAbortedAndSkippedEventsAreDone(t *testing.T) {
 	for outcome, a := range map[string]webhook.Answer{
 		OutcomeAborted: {Verdict: webhook.Aborted, Status: 400},
 		OutcomeSkipped: {Verdict: webhook.Skipped},
 	} {
-		virtual(t, func(h *house) {
+		virtual(t, func(h *harness) {
 			party, account := h.add("crm"), h.open()
 			h.answer(func(r request) webhook.Answer {
 				if r.version == 2 {
@@ -180,7 +180,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		"503":         {webhook.Answer{Verdict: webhook.Failed, Status: 503, RetryAfter: time.Hour}, true},
 		"another one": {webhook.Answer{Verdict: webhook.Failed, Status: 500, RetryAfter: time.Hour}, false},
 	} {
-		virtual(t, func(h *house) {
+		virtual(t, func(h *harness) {
 			h.add("crm")
 			account, other := h.open(), h.open()
 			h.answer(always(test.answer))

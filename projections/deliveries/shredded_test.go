@@ -10,12 +10,12 @@ import (
 	"konto/projections/webhook"
 )
 
-// Events may have waited for a third party for days when their account's key is
-// destroyed. They are forgotten here too, and the account's end is told.
-func TestEventsThatWaitAreForgottenWithTheirKey(t *testing.T) {
+// Events may have waited for a third party for days when their account's key is destroyed.
+// They are not sent, and the erasure is.
+func TestWaitingEventsAreSkippedWhenTheirKeyIsDestroyed(t *testing.T) {
 	for name, ended := range map[string]bool{"erased": true, "not yet": false} {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(h *house) {
+			virtual(t, func(h *harness) {
 				party, account := h.add("crm"), h.open()
 				h.answer(failed)
 				h.start()
@@ -36,7 +36,7 @@ func TestEventsThatWaitAreForgottenWithTheirKey(t *testing.T) {
 				if got, want := h.versionsOf(account), map[bool]string{true: "[5]", false: "[]"}[ended]; got != want {
 					t.Errorf("%s were sent", got)
 				}
-				if s := h.status(party); s.Error != "" || s.Lanes != 0 {
+				if s := h.status(party); s.Error != "" || s.Accounts != 0 {
 					t.Errorf("status is %+v", s)
 				}
 			})

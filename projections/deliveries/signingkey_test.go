@@ -10,21 +10,21 @@ import (
 	"konto/projections/webhook"
 )
 
-// signer is endpoints behind a sender that notes what it would sign with.
+// signer is a sender that notes the keys with which it would sign.
 type signer struct {
-	*house
+	*harness
 	keys []ed25519.PrivateKey
 }
 
 func (s *signer) Send(ctx context.Context, party events.ThirdParty, e events.Event) webhook.Answer {
 	s.keys = append(s.keys, party.SigningKey(party.Secret))
-	return s.house.Send(ctx, party, e)
+	return s.harness.Send(ctx, party, e)
 }
 
 // A signing key is made once, and a rotation takes effect with the next delivery.
 func TestSigningKeysAreMadeOnceForEachSecret(t *testing.T) {
-	virtual(t, func(h *house) {
-		s := &signer{house: h}
+	virtual(t, func(h *harness) {
+		s := &signer{harness: h}
 		h.cfg.Sender = s
 		h.start()
 		party, account := h.add("crm"), h.open()

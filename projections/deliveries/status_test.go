@@ -15,9 +15,9 @@ import (
 	"konto/projections/webhook"
 )
 
-// While what was told is told again, the lag says how much of it is left.
+// After a rewind the lag shows how much has to be sent again.
 func TestRewindShowsInTheLag(t *testing.T) {
-	virtual(t, func(h *house) {
+	virtual(t, func(h *harness) {
 		party, account := h.add("crm"), h.open()
 		h.start()
 		from := h.change(account, 1)
@@ -44,8 +44,8 @@ func TestRewindShowsInTheLag(t *testing.T) {
 	})
 }
 
-func TestMetricsOfARemovedThirdPartyDoNotComeBack(t *testing.T) {
-	virtual(t, func(h *house) {
+func TestMetricsOfARemovedThirdPartyStayDeleted(t *testing.T) {
+	virtual(t, func(h *harness) {
 		registry := prometheus.NewPedanticRegistry()
 		h.cfg.Metrics = registry
 		party, account := h.add("crm"), h.open()
@@ -60,7 +60,7 @@ func TestMetricsOfARemovedThirdPartyDoNotComeBack(t *testing.T) {
 		pass(time.Minute)
 		for name := range gathered(t, registry) {
 			if strings.HasPrefix(name, "konto_third_party_") && !strings.Contains(name, "watermill") {
-				t.Errorf("%s is still told", name)
+				t.Errorf("%s is still there", name)
 			}
 		}
 	})
@@ -79,8 +79,8 @@ func (l *troubled) Head(ctx context.Context) (uint64, error) {
 	return l.Log.Head(ctx)
 }
 
-func TestRunOutlivesALogThatFails(t *testing.T) {
-	virtual(t, func(h *house) {
+func TestRunSurvivesALogThatFails(t *testing.T) {
+	virtual(t, func(h *harness) {
 		log := &troubled{Log: h.log}
 		h.log, h.store = log, eventstore.NewStore(log, h.keys)
 		h.add("crm")
@@ -96,15 +96,15 @@ func TestRunOutlivesALogThatFails(t *testing.T) {
 }
 
 // An excerpt that was damaged is no reason to send nothing.
-func TestDamagedExcerptStopsNoThirdParty(t *testing.T) {
-	virtual(t, func(h *house) {
+func TestDamagedExcerptDoesNotStopDeliveries(t *testing.T) {
+	virtual(t, func(h *harness) {
 		h.add("crm")
 		account := h.open()
 		h.answer(always(webhook.Answer{Verdict: webhook.Delivered, Status: 200, Excerpt: []byte("thanks")}))
 		h.start()
 		h.change(account, 1)
 		pass(2 * time.Second)
-		_, err := h.ledger.writer.Exec("UPDATE attempt SET excerpt = x'00112233445566778899'")
+		_, err := h.db.writer.Exec("UPDATE attempt SET excerpt = x'00112233445566778899'")
 		h.must(err)
 		h.restart()
 		h.requests()

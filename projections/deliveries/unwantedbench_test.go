@@ -14,22 +14,22 @@ import (
 func BenchmarkUnwanted(b *testing.B) {
 	for _, parties := range []int{0, 1, 10} {
 		b.Run(fmt.Sprintf("parties=%d", parties), func(b *testing.B) {
-			h := newHouse(b)
+			h := newHarness(b)
 			h.start()
 			h.append(events.AccountStream(ulid.Make()), ulid.Make(), events.ProfileUpdated{FirstName: events.Set("Anna")})
 			made, err := h.store.ReadAll(b.Context(), 0, 1)
 			h.must(err)
-			h.end() // the feed and the lanes are the benchmark's
+			h.end() // the feed and the runs are the benchmark's
 			cfg := h.d.cfg
 			cfg.Metrics = nil
 			d, err := New(cfg)
 			h.must(err)
-			var all []*lanes
+			var all []*run
 			for range parties {
 				id := ulid.Make()
-				k := newKeeper(d, events.ThirdParty{ID: id, State: events.ThirdPartyActive, Events: []string{"EmailChanged"}})
-				d.keepers[id] = k
-				all = append(all, d.newLanes(k, false))
+				t := newThirdParty(d, events.ThirdParty{ID: id, State: events.ThirdPartyActive, Events: []string{"EmailChanged"}})
+				d.parties[id] = t
+				all = append(all, newRun(t, false))
 			}
 			accounts := make([]events.Stream, 10_000)
 			for i := range accounts {
@@ -47,11 +47,11 @@ func BenchmarkUnwanted(b *testing.B) {
 					batch[i].Position = position
 				}
 				h.must(d.feed.Apply(b.Context(), batch))
-				for _, l := range all {
-					if l.read(b.Context()); l.position != position {
-						b.Fatalf("read up to %d of %d", l.position, position)
+				for _, r := range all {
+					if r.read(b.Context()); r.position != position {
+						b.Fatalf("read up to %d of %d", r.position, position)
 					}
-					l.report()
+					r.report()
 				}
 			}
 		})

@@ -11,9 +11,8 @@ import (
 	"konto/events/schema"
 )
 
-// A third party that reads the AsyncAPI document must get what it says, header
-// by header.
-func TestDeliveriesAreWhatAsyncAPIDescribes(t *testing.T) {
+// A request must have the headers that the AsyncAPI document describes.
+func TestRequestsMatchTheAsyncAPIDocument(t *testing.T) {
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.AsyncAPI()))
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +22,7 @@ func TestDeliveriesAreWhatAsyncAPIDescribes(t *testing.T) {
 	if err := compiler.AddResource("konto:asyncapi", document); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t)
+	h := newHarness(t)
 	url, got := endpoint(t, status(204))
 	sender := h.sender()
 	for _, e := range []events.Event{h.changed(), h.append(events.PasswordChanged{Hash: "a hash"}), h.append(events.AccountErased{})} {
@@ -61,7 +60,7 @@ func TestDeliveriesAreWhatAsyncAPIDescribes(t *testing.T) {
 	}
 }
 
-// mediaOf is the content type that the document names.
+// mediaOf is the content type in the document.
 func mediaOf(t *testing.T, document any, name string) any {
 	t.Helper()
 	for _, member := range []string{"components", "messages", "webhook." + name} {

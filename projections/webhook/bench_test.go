@@ -7,7 +7,7 @@ import (
 	"konto/events"
 )
 
-// BenchmarkSign signs one attempt of many at one third party.
+// BenchmarkSign signs one request of many to one third party.
 func BenchmarkSign(b *testing.B) {
 	body := make([]byte, 400)
 	p := party(events.FormatCloudEvents, "https://example.com")
@@ -18,11 +18,11 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
-// BenchmarkRequest composes and signs what one attempt sends.
+// BenchmarkRequest composes and signs one request.
 func BenchmarkRequest(b *testing.B) {
 	for _, format := range formats {
 		b.Run(format, func(b *testing.B) {
-			h := newHouse(b)
+			h := newHarness(b)
 			e, s := h.changed(), h.sender()
 			p := party(format, "https://example.com")
 			p.KeepSigningKeys()

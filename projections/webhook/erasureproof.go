@@ -10,25 +10,24 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// ErasureProof is what konto states of an account that it erased. It holds
-// nothing that tells who the account's owner was.
+// ErasureProof is konto's statement about an account that it erased. Nothing in it identifies
+// the account's owner.
 type ErasureProof struct {
 	Account ulid.ULID
-	// Event and Position are of the log's AccountErased, zero when the log that was
-	// restored never held the account.
+	// Event and Position are those of AccountErased in the log. They are zero when the account
+	// was erased again in a restored log that never had it.
 	Event    ulid.ULID
 	Position uint64
 	Keys     int // that were destroyed: the account's, and those of its credentials
 	At       time.Time
 }
 
-// typeErasureProof keeps a proof from being taken for any other token of konto.
+// typeErasureProof distinguishes a proof from any other token of konto.
 const typeErasureProof = "konto-erasure+jwt"
 
-// Sign makes a signed statement (JWS, RFC 7515) of the proof, which anybody can
-// check with the keys at /.well-known/jwks.json. key is TokenKey's. Its claims
-// are iss (konto), jti, iat, sub (the account's ULID) and the object erasure, with
-// event, position and keysDestroyed. It never expires.
+// Sign makes a signed statement (JWS, RFC 7515) of the proof, which can be checked with the keys
+// at /.well-known/jwks.json. key is TokenKey's. The claims are iss (konto), jti, iat, sub (the
+// account's ULID) and the object erasure with event, position and keysDestroyed. It never expires.
 func (p ErasureProof) Sign(key ed25519.PrivateKey) (string, error) {
 	erasure := map[string]any{"keysDestroyed": p.Keys}
 	if p.Position > 0 {
@@ -45,9 +44,9 @@ func (p ErasureProof) Sign(key ed25519.PrivateKey) (string, error) {
 	return signed, nil
 }
 
-// CheckErasureProof tells whether a proof is of an account that was erased at a
-// time, to the second. The signature of another key than TokenKey's is not checked:
-// the keyring may be another one since, as after an import.
+// CheckErasureProof returns an error unless a proof is about the account and the time of its
+// erasure, to the second. A signature of another key than TokenKey's is not checked, because the
+// keyring may have been replaced since, as after an import.
 func CheckErasureProof(proof string, account ulid.ULID, at time.Time, key ed25519.PrivateKey) error {
 	var said jwt.RegisteredClaims
 	t, _, err := jwt.NewParser().ParseUnverified(proof, &said)

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// generous is a body that tells how much of it was read.
+// generous is an endless body that counts how much of it was read.
 type generous struct{ read int }
 
 func (g *generous) Read(p []byte) (int, error) {
@@ -18,14 +18,14 @@ func (g *generous) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestBodiesAreReadToALimit(t *testing.T) {
+func TestBodiesAreReadUpToALimit(t *testing.T) {
 	body := &generous{}
 	if kept := excerpt(body); body.read > bodyLimit || len(kept) != ExcerptSize {
 		t.Errorf("%d bytes were read and %d kept", body.read, len(kept))
 	}
 }
 
-func TestExcerptsAreTextThatIsSafeToShow(t *testing.T) {
+func TestExcerptsAreSafeToShow(t *testing.T) {
 	for body, want := range map[string]string{
 		"":                               "",
 		"tack så mycket":                 "tack så mycket",

@@ -45,7 +45,7 @@ func life() []events.Payload {
 	}
 }
 
-// shown is a body as golden files have it: a token is taken apart.
+// shown is a body as golden files have it: of a token, its header and its claims.
 func shown(t *testing.T, m message) []byte {
 	t.Helper()
 	if m.media != mediaSecurityEvent {
@@ -66,14 +66,14 @@ func shown(t *testing.T, m message) []byte {
 // Golden files are FORMAT.TYPE.json, held by eye against the formats' own
 // texts; an event without a file is one that the format has no words for.
 func TestFormats(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	s := h.sender()
 	var used []string
 	check := func(name string, m message, err error) {
 		used = append(used, name)
 		golden, missing := os.ReadFile(name)
 		if missing != nil {
-			if !errors.Is(err, errWordless) {
+			if !errors.Is(err, errInexpressible) {
 				t.Errorf("%s is missing: %v %s", name, err, shown(t, m))
 			}
 			return
@@ -119,7 +119,7 @@ func TestFormats(t *testing.T) {
 }
 
 func TestSecurityEventsAreSignedWithTheKeyOfTheSet(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	e := h.changed()
 	to := party(events.FormatRISC, "")
 	m, err := h.sender().compose(t.Context(), &to, &e)
@@ -134,8 +134,8 @@ func TestSecurityEventsAreSignedWithTheKeyOfTheSet(t *testing.T) {
 	}
 }
 
-func TestNothingIsSentWhereThereIsNothingToSay(t *testing.T) {
-	h := newHouse(t)
+func TestInexpressibleEventsAreNotSent(t *testing.T) {
+	h := newHarness(t)
 	url, got := endpoint(t, status(200))
 	e := h.changed()
 	profile := h.append(events.ProfileUpdated{FirstName: events.Set("Anna")})
@@ -172,7 +172,7 @@ func TestNothingIsSentWhereThereIsNothingToSay(t *testing.T) {
 	}
 }
 
-// past is a log in trouble.
+// past is a Past that fails.
 type past func() (events.Account, error)
 
 func (p past) AccountAt(context.Context, ulid.ULID, uint64) (events.Account, error) { return p() }

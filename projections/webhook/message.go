@@ -4,20 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
 
-// message is what is posted. For one event and one third party it is always the
-// same, to the byte: a repetition cannot be told from the first time.
+// message is what is posted. For one event and one third party it is always the same, to the
+// byte, however often it is sent.
 type message struct {
-	id     ulid.ULID // of the event: what a repetition is known by
+	id     ulid.ULID // of the event, by which the third party recognizes a repetition
 	media  string
-	accept string // "" says nothing
+	accept string // "" means no Accept header
 	trace  string // W3C traceparent of the request that caused the event
 	state  string // its tracestate
 	body   []byte
@@ -25,17 +27,20 @@ type message struct {
 
 const mediaJSON = "application/json"
 
-// errWordless is for an event that a format cannot express.
-var errWordless = errors.New("format has no words for the event")
+var (
+	// errInexpressible means that a format cannot express an event. Operators read the text
+	// in the delivery log.
+	errInexpressible = errors.New("format has no words for the event")
 
-// errErased is for an event of an account of which nothing is known any more.
-var errErased = errors.New("account was erased")
+	// errErased means that the event's account was erased, and nothing is known of it.
+	errErased = errors.New("account was erased")
 
-// errFormat is for a third party of a newer konto.
-var errFormat = errors.New("format is not known")
+	// errFormat means that the third party was added by a newer konto.
+	errFormat = errors.New("format is not known")
+)
 
-// compose puts an event into the third party's format. Errors: errWordless,
-// errErased, those of Past, and an event that does not decode.
+// compose puts an event into the third party's format. Errors: errInexpressible, errErased,
+// those of Past, and that the event does not decode.
 func (s *Sender) compose(ctx context.Context, party *events.ThirdParty, e *events.Event) (m message, err error) {
 	switch party.Format {
 	case events.FormatCloudEvents:
@@ -77,4 +82,63 @@ func jsonMessage(body any) (message, error) {
 		return message{}, fmt.Errorf("encode message: %w", err)
 	}
 	return message{media: mediaJSON, body: data}, nil
+}
+
+// mediaCloudEvent is CloudEvents' JSON format in the structured content mode.
+const mediaCloudEvent = "application/cloudevents+json"
+
+// testType is the type of a test event.
+const testType = "konto.third-party.test"
+
+// cloudEvent is the event as it is published on NATS, in one document: the ce- headers are
+// members with the same values. Position and account version stay strings, because an Integer
+// of CloudEvents has 32 bits.
+func cloudEvent(e *events.Event) (message, error) {
+	published, ok, err := events.Publish(*e)
+	if err != nil {
+		return message{}, err
+	}
+	if !ok { // only events of accounts are published
+		return message{}, errInexpressible
+	}
+	var attributes [][2]string
+	for _, h := range published.Headers {
+		attributes = append(attributes, [2]string{strings.TrimPrefix(h[0], "ce-"), h[1]})
+	}
+	return structured(attributes, published.Data)
+}
+
+// testCloudEvent is about the third party itself.
+func testCloudEvent(party *events.ThirdParty, id ulid.ULID, at time.Time) (message, error) {
+	return structured([][2]string{
+		{"specversion", "1.0"},
+		{"id", id.String()},
+		{"source", "/konto"},
+		{"type", testType},
+		{"subject", party.ID.String()},
+		{"time", at.UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano)},
+		{"datacontenttype", mediaJSON},
+	}, []byte("{}"))
+}
+
+// structured writes the attributes in their order, and the data last. No attribute of konto
+// has a character that the header form encodes, so the headers' values can be used as they are.
+func structured(attributes [][2]string, data jsontext.Value) (message, error) {
+	var body strings.Builder
+	enc := jsontext.NewEncoder(&body)
+	// A strings.Builder does not fail, and the encoder reports an invalid token at the latest
+	// when the object is closed.
+	_ = enc.WriteToken(jsontext.BeginObject)
+	for _, a := range attributes {
+		_ = json.MarshalEncode(enc, a[0])
+		_ = json.MarshalEncode(enc, a[1])
+	}
+	_ = json.MarshalEncode(enc, "data")
+	if err := enc.WriteValue(data); err != nil {
+		return message{}, err
+	}
+	if err := enc.WriteToken(jsontext.EndObject); err != nil {
+		return message{}, err
+	}
+	return message{media: mediaCloudEvent, body: []byte(strings.TrimSuffix(body.String(), "\n"))}, nil
 }

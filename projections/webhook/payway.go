@@ -3,7 +3,9 @@ package webhook
 import (
 	"context"
 	"time"
-	_ "time/tzdata" // Payway's times are Swedish, whatever the machine has installed
+	_ "time/tzdata" // Payway's times are Swedish, and the machine may lack time zones
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"konto/events"
 )
@@ -16,8 +18,7 @@ const (
 	paywayTest      = "test"           // konto's own
 )
 
-// paywayName is Payway's word for an event. Whatever else happened to an
-// account, it changed.
+// paywayName is Payway's name for an event. Every other event is a change of the account.
 func paywayName(e *events.Event) string {
 	switch e.Type {
 	case events.TypeAccountErased:
@@ -28,8 +29,7 @@ func paywayName(e *events.Event) string {
 	return paywayChanged
 }
 
-// paywayEvent is Payway's webhook shape. Entities that the event is not about
-// are empty objects.
+// paywayEvent is Payway's webhook format. Entities that the event is not about are empty objects.
 type paywayEvent struct {
 	Event     string        `json:"event"`
 	Timestamp string        `json:"timestamp"` // UTC, milliseconds
@@ -43,13 +43,13 @@ type paywayPayload struct {
 	Payment   struct{} `json:"payment"`
 }
 
-// paywayRequest would be the address to confirm a change at, but whoever has it
-// can confirm: a third party never gets it, nor any code.
+// paywayRequest has the URL at which a change is confirmed. It is always empty: whoever has
+// the URL can confirm, so a third party gets neither it nor any code.
 type paywayRequest struct {
 	EmailChangeURL string `json:"email_change_url"`
 }
 
-// paywayID is all that is left of an erased account.
+// paywayID is all that is sent of an erased account.
 type paywayID struct {
 	ID string `json:"id"`
 }
@@ -61,30 +61,162 @@ func newPaywayEvent(name string, at time.Time) *paywayEvent {
 	}
 }
 
-// payway tells of an event in the webhook shape, with the account as it was then.
+// payway composes an event in the webhook format, with the account as it was then.
 func (s *Sender) payway(ctx context.Context, e *events.Event) (message, error) {
 	a, err := s.accountAt(ctx, e)
 	if err != nil {
 		return message{}, err
 	}
-	told := newPaywayEvent(paywayName(e), e.Time)
-	told.Payload.Account = newPaywayAccount(&a, e.Time)
-	switch told.Event {
+	shown := newPaywayEvent(paywayName(e), e.Time)
+	shown.Payload.Account = newPaywayAccount(&a, e.Time)
+	switch shown.Event {
 	case paywayErased:
-		told.Payload.Account = paywayID{a.PaywayID}
+		shown.Payload.Account = paywayID{a.PaywayID}
 	case paywayRequested:
-		told.Payload.EventData = paywayRequest{}
+		shown.Payload.EventData = paywayRequest{}
 	}
-	return jsonMessage(told)
+	return jsonMessage(shown)
 }
 
-// accountAt is the account as the event left it, or for an erasure what has to be
-// told of it: its Payway id, from the notice or, while the account's key is still
-// there, as the erasure found it.
+// paywayAccount is payload.account. Members that konto does not have, and the codes, which no
+// third party may see, are always "".
+type paywayAccount struct {
+	ID                     string        `json:"id"`
+	OrganisationID         string        `json:"organisation_id"`
+	FirstName              string        `json:"first_name"`
+	LastName               string        `json:"last_name"`
+	ContactEmail           string        `json:"contact_email"`
+	MobileNumber           string        `json:"mobile_number"`
+	Alias                  string        `json:"alias"`
+	CustomerNumber         number        `json:"customer_number"`
+	BirthDate              string        `json:"birth_date"`
+	SSN                    string        `json:"ssn"`
+	Status                 string        `json:"status"`
+	LoyaltyCardNumber      number        `json:"loyalty_card_number"`
+	AccountOrigin          string        `json:"account_origin"`
+	Verified               bool          `json:"verified"`
+	Created                string        `json:"created"`
+	Updated                string        `json:"updated"`
+	ConfirmationCode       string        `json:"confirmation_code"`
+	ContactEmailForUpdate  string        `json:"contact_email_for_update"`
+	ContactEmailUpdateCode string        `json:"contact_email_update_code"`
+	Gender                 string        `json:"gender"`
+	Address                paywayAddress `json:"address"`
+}
+
+type paywayAddress struct {
+	ID              string `json:"id"`
+	FirstName       string `json:"first_name"`
+	LastName        string `json:"last_name"`
+	Street          string `json:"street"`
+	StreetNumber    string `json:"street_number"`
+	Staircase       string `json:"staircase"`
+	Floor           string `json:"floor"`
+	ApartmentNumber string `json:"apartment_number"`
+	ZipCode         string `json:"zip_code"`
+	City            string `json:"city"`
+	MobileNumber    string `json:"mobile_number"`
+	PhoneNumber     string `json:"phone_number"`
+	Email           string `json:"email"`
+	CountryCode     string `json:"country_code"`
+}
+
+// number is null when it is absent, and otherwise the text that konto was given, because
+// leading zeros count and some systems' numbers have letters. Customer and loyalty card numbers
+// are numbers. The parts of an address are strings, as in Payway's contract for the update.
+type number string
+
+// MarshalJSONTo writes null for none.
+func (n number) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if n == "" {
+		return enc.WriteToken(jsontext.Null)
+	}
+	return enc.WriteToken(jsontext.String(string(n)))
+}
+
+// newPaywayAccount is the account as of a time.
+func newPaywayAccount(a *events.Account, at time.Time) *paywayAccount {
+	p := &a.Profile
+	shown := &paywayAccount{
+		ID: a.PaywayID, FirstName: p.FirstName, LastName: p.LastName, ContactEmail: a.Email,
+		MobileNumber: p.PhoneNumber, Alias: p.Alias, CustomerNumber: number(p.CustomerNumber),
+		BirthDate: p.BirthDate, SSN: p.SocialSecurityNumber, Status: "active", AccountOrigin: p.AccountOrigin,
+		Verified: a.Facts.Verified, Created: paywayTime(a.Opened), Updated: paywayTime(a.Updated),
+		Address: newPaywayAddress(&p.Address),
+	}
+	if a.EmailChange.Pending(at) {
+		shown.ContactEmailForUpdate = a.EmailChange.NewEmail
+	}
+	return shown
+}
+
+func newPaywayAddress(a *events.Address) paywayAddress {
+	return paywayAddress{
+		FirstName: a.FirstName, LastName: a.LastName, Street: a.Street, StreetNumber: a.StreetNumber,
+		Staircase: a.Staircase, Floor: a.Floor, ApartmentNumber: a.ApartmentNumber, ZipCode: a.PostalCode,
+		City: a.City, MobileNumber: a.MobileNumber, PhoneNumber: a.PhoneNumber, CountryCode: a.CountryCode,
+	}
+}
+
+// paywaySSIEvent is Payway's format for subscription systems.
+type paywaySSIEvent struct {
+	Name           string            `json:"event_name"`
+	Timestamp      string            `json:"timestamp"` // with its offset
+	AccountID      string            `json:"account_id"`
+	Email          string            `json:"email"`
+	CustomerNumber number            `json:"customer_number"`
+	Customer       paywaySSICustomer `json:"customer"`
+}
+
+type paywaySSICustomer struct {
+	ContactEmail   string `json:"contact_email"`
+	CustomerNumber number `json:"customer_number"`
+	FirstName      string `json:"first_name"`
+	LastName       string `json:"last_name"`
+	PhoneNumber    string `json:"phone_number"`
+	SSN            string `json:"ssn"`
+	CRN            string `json:"crn"`
+	CompanyName    string `json:"company_name"`
+	BirthDate      string `json:"birth_date"`
+}
+
+// paywaySSIErasure is the format for an account of which nothing else is left.
+type paywaySSIErasure struct {
+	Name      string `json:"event_name"`
+	Timestamp string `json:"timestamp"`
+	AccountID string `json:"account_id"`
+}
+
+// paywaySSI composes an event in the subscription systems' format, with the account as it was
+// then.
+func (s *Sender) paywaySSI(ctx context.Context, e *events.Event) (message, error) {
+	a, err := s.accountAt(ctx, e)
+	if err != nil {
+		return message{}, err
+	}
+	name, at := paywayName(e), paywayTime(e.Time)
+	if name == paywayErased {
+		return jsonMessage(paywaySSIErasure{name, at, a.PaywayID})
+	}
+	p := &a.Profile
+	customerNumber := number(p.CustomerNumber)
+	return jsonMessage(paywaySSIEvent{
+		Name: name, Timestamp: at, AccountID: a.PaywayID, Email: a.Email, CustomerNumber: customerNumber,
+		Customer: paywaySSICustomer{
+			ContactEmail: a.Email, CustomerNumber: customerNumber, FirstName: p.FirstName, LastName: p.LastName,
+			PhoneNumber: p.PhoneNumber, SSN: p.SocialSecurityNumber, CRN: p.CompanyRegistrationNumber,
+			CompanyName: p.CompanyName, BirthDate: p.BirthDate,
+		},
+	})
+}
+
+// accountAt is the account right after the event. For an erasure it is the account's Payway id,
+// from the notice or, if there is none, from the account before the erasure while its key still
+// exists.
 func (s *Sender) accountAt(ctx context.Context, e *events.Event) (events.Account, error) {
 	category, id, err := e.Stream.Split()
 	if err != nil || category != events.CategoryAccount {
-		return events.Account{}, errWordless
+		return events.Account{}, errInexpressible
 	}
 	version := e.Version
 	if e.Type == events.TypeAccountErased {
@@ -103,11 +235,11 @@ func (s *Sender) accountAt(ctx context.Context, e *events.Event) (events.Account
 	return a, err
 }
 
-// swedish is where Payway's times with an offset are.
+// swedish is the time zone of Payway's times with an offset.
 var swedish = func() *time.Location {
 	where, err := time.LoadLocation("Europe/Stockholm")
 	if err != nil {
-		panic(err) // it is compiled in
+		panic(err) // it is compiled in, so this does not happen
 	}
 	return where
 }()

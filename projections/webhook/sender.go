@@ -1,13 +1,17 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -18,19 +22,19 @@ import (
 // Config configures a Sender.
 type Config struct {
 	Accounts Past // required
-	// Notices tells what Payway's shapes need of erased accounts; nil knows none,
-	// and then the account's key must outlive the telling.
+	// Notices has what Payway's formats need of erased accounts. If it is nil, an account's
+	// key must exist until its erasure was sent.
 	Notices Notices
-	// Allow lists addresses that may be dialled although they are private,
-	// loopback or the like, and those that may be sent to without TLS.
+	// Allow lists addresses that may be dialled although they are private or loopback, and
+	// to which events may be sent without TLS.
 	Allow []netip.Prefix
-	// Issuer is the iss of security event tokens, the URL under which konto is
-	// known to third parties; "" means konto.
+	// Issuer is the iss of security event tokens: the URL by which third parties know konto;
+	// "" means konto.
 	Issuer string
-	// TokenKey signs security event tokens: TokenKey makes it. Required.
+	// TokenKey signs security event tokens; the function TokenKey makes it. Required.
 	TokenKey ed25519.PrivateKey
-	// Timeout bounds one attempt from its first byte to its last; 0 means 15 s,
-	// which is what Standard Webhooks recommends at least.
+	// Timeout bounds one request from its first byte to the answer's last; 0 means 15 s, the
+	// least that Standard Webhooks recommends.
 	Timeout time.Duration
 	Now     func() time.Time // nil means time.Now
 
@@ -40,31 +44,30 @@ type Config struct {
 
 // Past knows accounts as they were.
 type Past interface {
-	// AccountAt returns the account right after its event with that version. It
-	// is safe for concurrent use. One that was erased since may be so at every
-	// version. Errors pass.
+	// AccountAt returns the account right after its event with that version. An account that
+	// was erased since may be erased at every version. It is safe for concurrent use. Its
+	// errors are temporary.
 	AccountAt(ctx context.Context, id ulid.ULID, version uint64) (events.Account, error)
 }
 
-// Notices keeps what the owners of erased accounts are called in Payway's shapes,
-// until everybody was told of the erasure.
+// Notices has the Payway ids of erased accounts, until every third party was sent the erasure.
 type Notices interface {
-	// Notice returns the Payway id of an account that was erased; ok is false when
-	// it is not known, or not any more. It is safe for concurrent use.
+	// Notice returns the Payway id of an account that was erased. ok is false when it is not
+	// known, or not any more. It is safe for concurrent use.
 	Notice(ctx context.Context, account ulid.ULID) (paywayID string, ok bool, err error)
 }
 
-// Sender makes attempts. It is safe for concurrent use and holds no state of a
-// third party but idle connections.
+// Sender makes requests to third parties. It is safe for concurrent use. All it keeps of a
+// third party is idle connections.
 type Sender struct {
 	Config
 	secure   http.Client // for https
-	insecure http.Client // for http, to allowed addresses alone
+	insecure http.Client // for http, which is possible to allowed addresses only
 }
 
 const defaultTimeout = 15 * time.Second
 
-// NewSender checks the configuration.
+// NewSender checks the configuration and makes a Sender.
 func NewSender(cfg Config) (*Sender, error) {
 	if cfg.Accounts == nil || len(cfg.TokenKey) != ed25519.PrivateKeySize {
 		return nil, errors.New("a webhook sender needs accounts and a key for tokens")
@@ -82,36 +85,101 @@ func NewSender(cfg Config) (*Sender, error) {
 		cfg.Now = time.Now
 	}
 	s := &Sender{Config: cfg}
-	s.secure = s.client(newGuard(cfg.Allow))
-	s.insecure = s.client(newInsecureGuard(cfg.Allow))
+	s.secure = s.client(publicOnly(cfg.Allow))
+	s.insecure = s.client(allowedOnly(cfg.Allow))
 	return s, nil
 }
 
-// Send makes one attempt to tell a third party of an event, as its format has
-// it. It never fails: what went wrong is in the answer. When ctx ended, the
-// answer says Failed and means nothing.
+// Send sends an event to a third party once, in the third party's format. It returns no
+// error: what went wrong is in the answer. When ctx ended, the answer is Failed and means
+// nothing.
 func (s *Sender) Send(ctx context.Context, party events.ThirdParty, e events.Event) Answer {
 	m, err := s.compose(ctx, &party, &e)
 	switch {
-	case errors.Is(err, errWordless):
-		return Answer{Verdict: Skipped, Problem: errWordless.Error()}
+	case errors.Is(err, errInexpressible):
+		return Answer{Verdict: Skipped, Problem: errInexpressible.Error()}
 	case errors.Is(err, errErased):
 		return Answer{Verdict: Skipped, Problem: errErased.Error()}
 	case ctx.Err() != nil:
 		return Answer{Problem: "interrupted"}
 	case err != nil:
-		// Its text may be about what the event holds.
+		// The error's text may quote the event.
 		return Answer{Verdict: Unsent, Problem: "event could not be put into the format"}
 	}
-	return s.attempt(ctx, &party, m)
+	return s.post(ctx, &party, m)
 }
 
-// Test makes one attempt with an event that means nothing, in the third party's
-// format and signed like all.
+// Test sends a test event once, in the third party's format and signed like any other.
 func (s *Sender) Test(ctx context.Context, party events.ThirdParty) Answer {
 	m, err := s.composeTest(&party, ulid.Make(), s.Now())
 	if err != nil {
 		return Answer{Verdict: Unsent, Problem: "event could not be put into the format"}
 	}
-	return s.attempt(ctx, &party, m)
+	return s.post(ctx, &party, m)
+}
+
+// bodyTime bounds how long an answer's body is waited for once its head has arrived. The
+// head decides everything.
+const bodyTime = time.Second
+
+// post posts a message once.
+func (s *Sender) post(parent context.Context, party *events.ThirdParty, m message) Answer {
+	ctx, cancel := context.WithTimeout(parent, s.Timeout)
+	defer cancel()
+	r, err := s.request(ctx, party, m)
+	if err != nil {
+		return Answer{Problem: "URL is not valid"}
+	}
+	client := &s.secure
+	if r.URL.Scheme == "http" {
+		client = &s.insecure
+	}
+	began := time.Now() // not Config.Now, which may stand still in tests
+	answer, err := client.Do(r)
+	if err != nil {
+		return unanswered(parent, err, time.Since(began))
+	}
+	defer answer.Body.Close()
+	a := Answer{Status: answer.StatusCode, Latency: time.Since(began), Verdict: verdict(answer)}
+	if a.Verdict != Delivered {
+		a.RetryAfter = retryAfter(answer.Header.Get("Retry-After"), s.Now())
+	}
+	defer time.AfterFunc(bodyTime, cancel).Stop()
+	a.Excerpt = excerpt(answer.Body)
+	return a
+}
+
+func (s *Sender) request(ctx context.Context, party *events.ThirdParty, m message) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, party.URL, bytes.NewReader(m.body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("User-Agent", "konto")
+	r.Header.Set("Content-Type", m.media)
+	if m.accept != "" {
+		r.Header.Set("Accept", m.accept)
+	}
+	if trace := nextSpan(m.trace); trace != "" {
+		r.Header.Set("traceparent", trace)
+		if m.state != "" {
+			r.Header.Set("tracestate", m.state)
+		}
+	}
+	sign(r.Header, party, m.id, s.Now(), m.body)
+	return r, nil
+}
+
+// traceparent is version 00 of W3C Trace Context.
+var traceparent = regexp.MustCompile(`\A00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})\z`)
+
+// nextSpan returns the traceparent of a new span in a trace, so that the request that caused
+// the event and the requests to third parties are one trace. It is "" when trace is not valid.
+func nextSpan(trace string) string {
+	parts := traceparent.FindStringSubmatch(trace)
+	if parts == nil {
+		return ""
+	}
+	var span [8]byte
+	rand.Read(span[:]) // never fails
+	return "00-" + parts[1] + "-" + hex.EncodeToString(span[:]) + "-" + parts[2]
 }

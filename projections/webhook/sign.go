@@ -22,12 +22,12 @@ const (
 	headerSignature = "webhook-signature"
 )
 
-// sign sets the headers of an attempt. Each secret of that time signs in both ways:
-// v1 for whoever has the shared secret, v1a for whoever has the public key. While
-// secrets are rotated there are two of each, and one that fits is enough.
+// sign sets the headers of a request. Each secret that is valid at the time signs in both ways:
+// v1 is checked with the shared secret, v1a with the public key. While secrets are rotated there
+// are two of each, and one match is enough.
 //
-// The id is the event's, however often it is sent, and the time is the
-// attempt's, so that what somebody recorded is too old to be sent again.
+// The id is the event's, however often it is sent. The time is the attempt's, so that a recorded
+// request is too old when somebody sends it again.
 func sign(h http.Header, party *events.ThirdParty, id ulid.ULID, at time.Time, body []byte) {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	signed := []byte(id.String() + "." + timestamp + ".") // neither part has a full stop

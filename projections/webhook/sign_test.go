@@ -47,7 +47,7 @@ func parseKeySet(t *testing.T, set []byte) map[string]ed25519.PublicKey {
 }
 
 // The key and its thumbprint are the example of RFC 8037, appendices A.1 to A.3.
-func TestKeySetIsThatOfRFC8037(t *testing.T) {
+func TestKeySetMatchesTheExampleOfRFC8037(t *testing.T) {
 	seed, err := base64.RawURLEncoding.DecodeString("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func verifies(t *testing.T, r received, secrets events.WebhookSecrets) (v1, v1a 
 }
 
 func TestEveryFormatIsSignedWithAllSecrets(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	e := h.changed()
 	now := opened
 	h.cfg.Now = func() time.Time { return now }
@@ -125,8 +125,8 @@ func TestEveryFormatIsSignedWithAllSecrets(t *testing.T) {
 	}
 }
 
-func TestTestEventsAreSignedToo(t *testing.T) {
-	s := newHouse(t).sender()
+func TestTestEventsAreSigned(t *testing.T) {
+	s := newHarness(t).sender()
 	url, got := endpoint(t, status(http.StatusNoContent))
 	for _, format := range formats {
 		to := party(format, url)
