@@ -4,11 +4,9 @@
 //
 //   - the loop and its errors: follower.go, waiting.go, failure.go
 //   - read.db, accounts, credentials and third parties: readmodel.go, schema.go, rows.go, fold.go, thirdparties.go
-//   - rows whose key is destroyed: remains.go
+//   - the rows: scan.go; as verify compares them: stored.go
 //   - files that belong to one history of the log: logfile.go, logfilecheck.go
-//   - rows as verify compares them: stored.go
-//   - read.db made once more beside the one in use: rebuild.go and its steps, rebuildspread.go (with spill.go), rebuildaccounts.go,
-//     rebuildothers.go, rebuildcompare.go (with rebuildrows.go), rebuildexchange.go; modelfile.go is what is exchanged
+//   - read.db made again beside the one in use: rebuild.go, rebuildcompare.go; modelfile.go is what is exchanged
 //   - what of it is kept in memory: recent.go
 //   - access by token: authenticate.go
 //   - reads that are never older than an acknowledged write: reader.go

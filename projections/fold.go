@@ -8,7 +8,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
-	"konto/eventstore/sqlitefile"
 )
 
 // fold takes in one batch. However often an account occurs in it, its row is
@@ -25,15 +24,6 @@ type fold struct {
 	removed      []ulid.ULID // third parties
 }
 
-func newFold(model *ReadModel, tx *sql.Tx) *fold {
-	return &fold{
-		model: model, tx: tx,
-		accounts:     make(map[ulid.ULID]*events.Account),
-		credentials:  make(map[ulid.ULID]events.Credential),
-		thirdParties: make(map[ulid.ULID]events.ThirdParty),
-	}
-}
-
 // Apply implements Projection. Events of streams of other categories only move
 // the position.
 func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
@@ -41,29 +31,21 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	defer m.applying.Unlock()
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	// A batch is not given up half-way: the driver would start a goroutine for each
-	// statement that might be.
-	ctx = context.WithoutCancel(ctx)
-	tx, err := m.file.writer.BeginTx(ctx, nil)
+	f, err := m.update(ctx, func(ctx context.Context, f *fold) error {
+		for _, e := range batch {
+			if err := f.takeIn(ctx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return m.wrap("begin to write", err)
-	}
-	defer tx.Rollback()
-	f := newFold(m, tx)
-	if err := f.takeIn(ctx, batch); err != nil {
+		if f != nil {
+			// The transaction may have been committed all the same. The file decides.
+			m.accounts.forget(f.accounts)
+			m.credentials.forget(f.credentials)
+		}
 		return m.wrap("update", err)
-	}
-	if err := f.write(ctx); err != nil {
-		return m.wrap("update", err)
-	}
-	if err := tx.Commit(); err != nil {
-		// It may have been committed all the same: let the file tell.
-		m.accounts.forget(f.accounts)
-		m.credentials.forget(f.credentials)
-		return m.wrap("commit to", err)
 	}
 	// Memory follows before Apply returns: whoever is told that a position was
 	// reached must not be served a row from before it.
@@ -72,19 +54,53 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	return nil
 }
 
-func (f *fold) takeIn(ctx context.Context, batch []events.Event) error {
-	if err := f.tx.QueryRowContext(ctx, "SELECT position, event FROM progress").Scan(&f.position, &f.event); err != nil {
+// update folds events in one transaction. When it returns a fold and an error, it
+// is not known whether the transaction was committed.
+func (m *ReadModel) update(ctx context.Context, fill func(context.Context, *fold) error) (*fold, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// The transaction runs to its end: for a context that may be cancelled the driver
+	// would start a goroutine for each statement.
+	uncancelled := context.WithoutCancel(ctx)
+	tx, err := m.file.writer.BeginTx(uncancelled, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback()
+	f, err := newFold(uncancelled, m, tx)
+	if err != nil {
+		return nil, err
+	}
+	if err := fill(uncancelled, f); err != nil {
+		return nil, err
+	}
+	if err := f.write(uncancelled); err != nil {
+		return nil, err
+	}
+	return f, tx.Commit()
+}
+
+// newFold begins where the file is.
+func newFold(ctx context.Context, model *ReadModel, tx *sql.Tx) (*fold, error) {
+	f := &fold{
+		model: model, tx: tx,
+		accounts:     make(map[ulid.ULID]*events.Account),
+		credentials:  make(map[ulid.ULID]events.Credential),
+		thirdParties: make(map[ulid.ULID]events.ThirdParty),
+	}
+	return f, tx.QueryRowContext(ctx, "SELECT position, event FROM progress").Scan(&f.position, &f.event)
+}
+
+// takeIn folds the next event, unless it was folded before.
+func (f *fold) takeIn(ctx context.Context, e events.Event) error {
+	if e.Position <= f.position {
+		return nil
+	}
+	if err := f.add(ctx, e); err != nil {
 		return err
 	}
-	for _, e := range batch {
-		if e.Position <= f.position {
-			continue
-		}
-		if err := f.add(ctx, e); err != nil {
-			return err
-		}
-		f.position, f.event = e.Position, e.ID
-	}
+	f.position, f.event = e.Position, e.ID
 	return nil
 }
 
@@ -208,39 +224,31 @@ func (f *fold) writeAccounts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := put.ExecContext(ctx, accountRow(id, a, content)...); err != nil {
+		r := newAccountRow(*a)
+		if _, err := put.ExecContext(ctx, id[:], r.Erased, r.Version, r.Position, r.Opened, r.Updated, content); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// accountRow is what accountColumns hold of an account.
-func accountRow(id ulid.ULID, a *events.Account, content []byte) []any {
-	return []any{
-		id[:], a.Erased && !a.Shredded, a.Version, a.Position, sqlitefile.Milliseconds(a.Opened), sqlitefile.Milliseconds(a.Updated), content,
-	}
-}
-
 func (f *fold) writeCredentials(ctx context.Context) error {
 	if len(f.credentials) == 0 {
 		return nil
 	}
-	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (`+credentialColumns+`, consumer, account, parent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (`+credentialColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, issued = excluded.issued, revoked = excluded.revoked, consumer = excluded.consumer, account = excluded.account, parent = excluded.parent, content = excluded.content`)
 	if err != nil {
 		return err
 	}
 	defer put.Close()
 	for id, c := range f.credentials {
-		c, content, err := f.model.sealCredential(ctx, id, c)
+		content, err := f.model.sealCredential(ctx, id, &c)
 		if err != nil {
 			return err
 		}
-		// A consumer's key never expires, so it is usable until it is revoked.
-		usable := c.Kind == events.KindConsumer && c.Revoked.IsZero()
-		if _, err := put.ExecContext(ctx, id[:], c.Version, sqlitefile.Milliseconds(c.Issued), sqlitefile.Milliseconds(c.Revoked), content,
-			sql.NullString{String: c.Name, Valid: usable}, sessionOf(&c, c.Account), sessionOf(&c, c.Parent)); err != nil {
+		r := newCredentialRow(c)
+		if _, err := put.ExecContext(ctx, id[:], r.Version, r.Issued, r.Revoked, r.Consumer, r.Account, r.Parent, content); err != nil {
 			return err
 		}
 		f.credentials[id] = c

@@ -121,8 +121,11 @@ func TestRowsAndPositionAreOneTransaction(t *testing.T) {
 	// The process dies after the rows and the position were written and before the commit.
 	tx, err := h.model.file.writer.BeginTx(t.Context(), nil)
 	h.must(err)
-	f := newFold(h.model, tx)
-	h.must(f.takeIn(t.Context(), h.all(0)))
+	f, err := newFold(t.Context(), h.model, tx)
+	h.must(err)
+	for _, e := range h.all(0) {
+		h.must(f.takeIn(t.Context(), e))
+	}
 	h.must(f.write(t.Context()))
 	h.must(tx.Rollback())
 	h.must(h.model.Close())

@@ -85,7 +85,7 @@ func (h *house) onlyReadDB() {
 func (h *house) dump() string {
 	h.t.Helper()
 	var all strings.Builder
-	for _, category := range categories {
+	for _, category := range []string{events.CategoryAccount, events.CategoryCredential, events.CategoryThirdParty} {
 		_, rows, err := h.model.StoredRows(h.t.Context(), category, ulid.ULID{}, 1<<20)
 		h.must(err)
 		for _, row := range rows {
@@ -118,10 +118,10 @@ func TestRebuildGivesWhatTheFollowerGave(t *testing.T) {
 	}
 }
 
-// A log of several parts, whose accounts are spread over all of them.
-func TestRebuildOfManyParts(t *testing.T) {
+// With more accounts than memory may hold, most events find theirs in the file.
+func TestRebuildOfMoreAccountsThanMemoryHolds(t *testing.T) {
 	h := newHouse(t)
-	const accounts, updates = 200, 130
+	const accounts, updates, held = 200, 50, 30
 	ids := make([]ulid.ULID, accounts)
 	for i := range ids {
 		ids[i] = h.openAccount("a@example.com")
@@ -135,15 +135,11 @@ func TestRebuildOfManyParts(t *testing.T) {
 			h.append(events.AccountStream(id), 1+10*round, ten...)
 		}
 	}
-	for at := uint64(0); at < accounts*(updates+1); at = h.position() {
-		batch, err := h.store.ReadAll(t.Context(), at, 500)
-		h.must(err)
-		h.must(h.model.Apply(t.Context(), batch))
-	}
-	if done := h.rebuilt(RebuildConfig{}); done.Different() != 0 || done.Events != accounts*(updates+1) || done.Events < 3*partEvents {
+	h.apply(500)
+	if done := h.rebuilt(RebuildConfig{heldRows: held}); done.Different() != 0 || done.Events != accounts*(updates+1) {
 		t.Errorf("%+v", done)
 	}
-	if a := h.account(ids[7]); a.Version != updates+1 || a.Profile.FirstName != "12 9" {
+	if a := h.account(ids[7]); a.Version != updates+1 || a.Profile.FirstName != "4 9" {
 		t.Errorf("%+v", a)
 	}
 }
@@ -250,8 +246,8 @@ func TestCursorsAreCarriedOver(t *testing.T) {
 // What is appended while the next file is made is in it, whether it is more than
 // a page or less, and is no difference.
 func TestRebuildCatchesUp(t *testing.T) {
-	for _, unit := range []string{"events read", "events folded", "rows compared"} {
-		for _, more := range []uint64{3, 3 * catchUpPage} {
+	for _, unit := range []string{"events folded", "rows compared"} {
+		for _, more := range []uint64{3, 3 * rebuildPage} {
 			t.Run(fmt.Sprint(more, " after ", unit), func(t *testing.T) {
 				h := newHouse(t)
 				id := village(h)[39]

@@ -17,7 +17,7 @@ import (
 var errInterrupted = errors.New("interrupted")
 
 func TestInterruptedRebuildLeavesTheOldOne(t *testing.T) {
-	for _, unit := range []string{"events read", "events folded", "rows compared"} {
+	for _, unit := range []string{"events folded", "rows compared"} {
 		t.Run(unit, func(t *testing.T) {
 			h := newHouse(t)
 			village(h)
@@ -38,7 +38,7 @@ func TestInterruptedRebuildLeavesTheOldOne(t *testing.T) {
 			}
 			h.onlyReadDB()
 
-			if unit != "events read" && !exists(filepath.Join(copied, "read.db.next")) {
+			if !exists(filepath.Join(copied, "read.db.next")) {
 				t.Error("the kill came too early")
 			}
 			h.must(h.model.Close())

@@ -10,7 +10,7 @@ const applicationID = 0x6b6f7264
 
 // What the columns say in clear, the log says in clear as well. It is what is
 // left of a row whose key is destroyed, and enough for the fold to go on; see
-// remains.go. Times are milliseconds since 1970, 0 for none.
+// scan.go. Times are milliseconds since 1970, 0 for none.
 const tables = `
 CREATE TABLE cursor (
 	name  TEXT PRIMARY KEY,

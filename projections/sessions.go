@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -56,13 +55,4 @@ func (f *fold) openSessions(ctx context.Context, account ulid.ULID) ([]ulid.ULID
 // may have expired: that needs the time, which a fold does not look at.
 func isOpenSession(c *events.Credential) bool {
 	return c.Kind == events.KindSession && c.Revoked.IsZero()
-}
-
-// sessionOf is the credential's value in a column that finds an account's open
-// sessions: the account, or null.
-func sessionOf(c *events.Credential, account ulid.ULID) any {
-	if !isOpenSession(c) || account.IsZero() {
-		return sql.NullString{}
-	}
-	return account[:]
 }

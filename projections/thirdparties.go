@@ -12,11 +12,9 @@ import (
 )
 
 const (
-	thirdPartyQuery   = "SELECT id, version, content FROM third_party WHERE id = ?"
-	thirdPartiesQuery = "SELECT id, version, content FROM third_party WHERE content <> x'' ORDER BY id"
+	thirdPartyQuery   = "SELECT " + thirdPartyColumns + " FROM third_party WHERE id = ?"
+	thirdPartiesQuery = "SELECT " + thirdPartyColumns + " FROM third_party WHERE content <> x'' ORDER BY id"
 )
-
-const thirdPartyTable = "third_party"
 
 // ThirdParties returns all third parties that were not removed, in order of id.
 // There are few of them, and they are read by what runs beside the requests, so
@@ -28,7 +26,10 @@ func (m *ReadModel) ThirdParties(ctx context.Context) ([]events.ThirdParty, erro
 	if err != nil {
 		return nil, m.wrap("list third parties in", err)
 	}
-	all, err := collect(rows, func(scan scanner) (events.ThirdParty, error) { return m.scanThirdParty(ctx, scan) })
+	all, err := collect(rows, func(scan scanner) (events.ThirdParty, error) {
+		r, err := m.scanThirdParty(ctx, scan)
+		return r.State, err
+	})
 	all = slices.DeleteFunc(all, func(p events.ThirdParty) bool { return !p.Exists() })
 	return all, m.wrap("list third parties in", err)
 }
@@ -57,11 +58,11 @@ func (m *ReadModel) ThirdParty(ctx context.Context, ref string) (p events.ThirdP
 
 // readThirdParty reads the row of thirdPartyQuery, if there is one.
 func (m *ReadModel) readThirdParty(ctx context.Context, row *sql.Row) (events.ThirdParty, bool, error) {
-	p, err := m.scanThirdParty(ctx, row.Scan)
+	r, err := m.scanThirdParty(ctx, row.Scan)
 	if errors.Is(err, sql.ErrNoRows) {
-		return p, false, nil
+		return r.State, false, nil
 	}
-	return p, err == nil, err
+	return r.State, err == nil, err
 }
 
 func (f *fold) addToThirdParty(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
@@ -90,7 +91,7 @@ func (f *fold) addToThirdParty(ctx context.Context, id ulid.ULID, e events.Event
 // version is, because more of its events do follow.
 func (f *fold) writeThirdParties(ctx context.Context) error {
 	for id, p := range f.thirdParties {
-		content, err := f.model.sealThirdParty(ctx, id, p)
+		content, err := f.model.sealThirdParty(ctx, id, &p)
 		if err != nil {
 			return err
 		}
