@@ -142,11 +142,13 @@ func (b *rebuild) fill(ctx context.Context, position uint64) error {
 
 const (
 	// rebuildRows is how many rows the fold holds in memory before it writes them,
-	// of some 2 KB each. Accounts whose events are far apart in the log are read
-	// and written again for each event once there are more than that.
-	rebuildRows = 32768
+	// of some 2 KB each. When the log has more accounts and their events are far
+	// apart, a row is read and written again for each event. The number is below
+	// that of the ciphers which the keyring caches (16,384), because a row that is
+	// written needs the cipher that opened its events.
+	rebuildRows = 12288
 	// rebuildPage is how many events are read at a time.
-	rebuildPage = 1000
+	rebuildPage = 500
 )
 
 // follow folds into the next file what the log holds after the file's position, up
