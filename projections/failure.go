@@ -23,7 +23,7 @@ func incurable(err error) bool {
 		return true
 	}
 	return slices.ContainsFunc([]error{
-		ErrOutOfStep, eventstore.ErrNoKey, eventstore.ErrSealBroken, eventstore.ErrMetadata,
+		ErrOutOfStep, eventstore.ErrNoKey, eventstore.ErrSealBroken, eventstore.ErrMetadata, eventstore.ErrMisplaced,
 		eventstore.ErrClosed, sqlitefile.ErrMalformed,
 	}, func(known error) bool { return errors.Is(err, known) })
 }

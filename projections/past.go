@@ -51,34 +51,14 @@ func (p *Past) AccountAt(ctx context.Context, id ulid.ULID, version uint64) (eve
 		return events.Account{}, ErrNoAccount
 	}
 	a, forgotten := p.before(id, version)
-	for a.Version < version {
-		if err := p.fold(ctx, id, &a, version); err != nil {
-			return events.Account{}, err
-		}
+	if err := p.store.Fold(ctx, events.AccountStream(id), version, &a.Version, a.Apply); err != nil {
+		return events.Account{}, err
+	}
+	if a.Version < version {
+		return events.Account{}, fmt.Errorf("%w: %s ends at version %d, before %d", ErrOutOfStep, events.AccountStream(id), a.Version, version)
 	}
 	p.keep(id, a, forgotten)
 	return a, nil
-}
-
-// fold adds a page of what lies between a's version and another.
-func (p *Past) fold(ctx context.Context, id ulid.ULID, a *events.Account, version uint64) error {
-	page, err := p.store.ReadStream(ctx, events.AccountStream(id), a.Version, int(min(version-a.Version, foldPage)))
-	if err != nil {
-		return err
-	}
-	if len(page) == 0 {
-		return fmt.Errorf("%w: %s ends at version %d, before %d", ErrOutOfStep, events.AccountStream(id), a.Version, version)
-	}
-	for _, e := range page {
-		payload, err := next(e, a.Version)
-		if err != nil {
-			return &applyError{event: e.Type, position: e.Position, err: err}
-		}
-		if a.Apply(e, payload); a.Version != e.Version {
-			return &applyError{event: e.Type, position: e.Position, err: misplaced(e)}
-		}
-	}
-	return nil
 }
 
 // Forget drops what is kept of an account whose key was destroyed.

@@ -55,6 +55,8 @@ func expectPast(t *testing.T, p *Past, log *countedLog, id ulid.ULID, version ui
 	return log.read - before
 }
 
+const foldPage = 500 // how many events a fold reads at a time
+
 func TestAccountsAreGivenAsTheyWere(t *testing.T) {
 	h, log, p := newPast(t)
 	id := h.renamed(2*foldPage + 3)

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -25,9 +26,6 @@ type Reader struct {
 // ErrNoAccount tells that the account was never opened, or was erased.
 var ErrNoAccount = errors.New("no such account")
 
-// foldPage is how many events a read that folds the log takes at a time.
-const foldPage = 500
-
 // Account waits, bounded, until the read model has the account's last event,
 // and folds the log itself when that takes too long or the follower is in trouble.
 func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, error) {
@@ -43,7 +41,7 @@ func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, err
 		a, _, err = r.Model.Account(ctx, id)
 	}
 	if err == nil && a.Version < head.Version {
-		err = r.foldRest(ctx, id, &a)
+		err = r.Store.Fold(ctx, events.AccountStream(id), math.MaxUint64, &a.Version, a.Apply)
 	}
 	if err != nil {
 		return events.Account{}, err
@@ -63,24 +61,4 @@ func (r *Reader) follows(ctx context.Context, position uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return r.Follower.WaitUnlessRetrying(ctx, position) == nil
-}
-
-// foldRest adds what the log holds beyond a's version.
-func (r *Reader) foldRest(ctx context.Context, id ulid.ULID, a *events.Account) error {
-	for {
-		page, err := r.Store.ReadStream(ctx, events.AccountStream(id), a.Version, foldPage)
-		if err != nil {
-			return err
-		}
-		for _, e := range page {
-			payload, err := next(e, a.Version)
-			if err != nil {
-				return &applyError{event: e.Type, position: e.Position, err: err}
-			}
-			a.Apply(e, payload)
-		}
-		if len(page) < foldPage {
-			return nil
-		}
-	}
 }

@@ -61,22 +61,11 @@ func (m *importer) claimsOf(ctx context.Context, accounts []events.Stream) ([]ev
 // fold reads an account back from the log that was made: what cannot be read
 // there is found out now.
 func (m *importer) fold(ctx context.Context, stream events.Stream) (account events.Account, err error) {
-	for version := uint64(0); version < m.accounts[stream]; {
-		evs, err := m.Store.ReadStream(ctx, stream, version, page)
-		if err != nil {
-			return account, err
-		}
-		if len(evs) == 0 {
-			return account, fmt.Errorf("%s ends at version %d, not %d", stream, version, m.accounts[stream])
-		}
-		for _, e := range evs {
-			p, err := e.Payload()
-			if err != nil {
-				return account, err
-			}
-			account.Apply(e, p)
-		}
-		version = evs[len(evs)-1].Version
+	if err = m.Store.Fold(ctx, stream, m.accounts[stream], &account.Version, account.Apply); err != nil {
+		return account, err
+	}
+	if account.Version < m.accounts[stream] {
+		return account, fmt.Errorf("%s ends at version %d, not %d", stream, account.Version, m.accounts[stream])
 	}
 	return account, nil
 }

@@ -3,13 +3,11 @@ package verify
 import (
 	"context"
 	"errors"
+	"math"
 
 	"konto/events"
 	"konto/eventstore"
 )
-
-// againPage is how many records of one stream are read at a time.
-const againPage = 500
 
 // tries is how often a stream is looked at to find a moment in which nothing was
 // appended to it.
@@ -23,21 +21,16 @@ func (c *check) fold(ctx context.Context, stream events.Stream, upTo uint64) (*s
 		return nil, &wrong{what: err.Error()}
 	}
 	closed := newClosings(c.Store, c.Log) // as they are now
-	for {
-		page, err := c.Log.ReadStream(ctx, stream, s.version, againPage)
+	for r, err := range eventstore.Records(ctx, c.Log, stream, 0, math.MaxUint64) {
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range page {
-			if err := s.take(ctx, c.Store, closed, r); err != nil {
-				return nil, err
-			}
-		}
-		if len(page) < againPage {
-			s.pass()
-			return s, nil
+		if err := s.take(ctx, c.Store, closed, r); err != nil {
+			return nil, err
 		}
 	}
+	s.pass()
+	return s, nil
 }
 
 // rowAgain compares a stream with its row in the read model. The row is read

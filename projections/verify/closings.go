@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -19,10 +20,8 @@ type closing struct {
 	kept     ulid.ULID // the session that went on
 }
 
-const (
-	closingsKept = 10_000 // accounts
-	closingsPage = 500    // records
-)
+// closingsKept is how many accounts' closings are kept.
+const closingsKept = 10_000
 
 // closings finds out when an account's sessions were closed. An account may have
 // many sessions and a long stream, so what was found last is kept.
@@ -67,27 +66,21 @@ func (c *closings) of(ctx context.Context, after uint64, accounts ...ulid.ULID) 
 }
 
 func (c *closings) read(ctx context.Context, id ulid.ULID) (found []closing, err error) {
-	for version := uint64(0); ; {
-		page, err := c.log.ReadStream(ctx, events.AccountStream(id), version, closingsPage)
+	for r, err := range eventstore.Records(ctx, c.log, events.AccountStream(id), 0, math.MaxUint64) {
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range page {
-			version = r.Version
-			if r.Type != events.TypePasswordChanged {
-				continue
-			}
-			// One that cannot be read is reported with its own stream.
-			if e, err := c.store.OpenRecord(ctx, r); err == nil {
-				if p, err := e.Payload(); err == nil {
-					if changed, ok := p.(events.PasswordChanged); ok {
-						found = append(found, closing{position: r.Position, at: r.Time, kept: changed.Session})
-					}
+		if r.Type != events.TypePasswordChanged {
+			continue
+		}
+		// An event that cannot be read is reported with its own stream.
+		if e, err := c.store.OpenRecord(ctx, r); err == nil {
+			if p, err := e.Payload(); err == nil {
+				if changed, ok := p.(events.PasswordChanged); ok {
+					found = append(found, closing{position: r.Position, at: r.Time, kept: changed.Session})
 				}
 			}
 		}
-		if len(page) < closingsPage {
-			return found, nil
-		}
 	}
+	return found, nil
 }
