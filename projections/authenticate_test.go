@@ -69,26 +69,26 @@ func TestAuthenticateRefusesAllOthersAlike(t *testing.T) {
 	}
 }
 
-func TestLoadThatACommitOvertookIsNotKept(t *testing.T) {
-	r := newRecent[string](10)
+func TestValuesReadBeforeACommitAreNotCached(t *testing.T) {
+	r := newCache[string](10)
 	id := ulid.Make()
 	_, _, generation := r.get(id)
-	r.committed(map[ulid.ULID]string{ulid.Make(): "another row"})
-	r.loaded(id, "from before", generation)
+	r.commit(map[ulid.ULID]string{ulid.Make(): "another row"})
+	r.add(id, "from before", generation)
 	if row, ok, _ := r.get(id); ok {
 		t.Errorf("%q was kept", row)
 	}
 
 	_, _, generation = r.get(id)
-	r.loaded(id, "old", generation)
-	r.committed(map[ulid.ULID]string{id: "new"})
+	r.add(id, "old", generation)
+	r.commit(map[ulid.ULID]string{id: "new"})
 	if row, _, _ := r.get(id); row != "new" {
 		t.Errorf("after a commit: %q", row)
 	}
 
 	_, _, generation = r.get(id)
-	r.forget(map[ulid.ULID]string{id: "perhaps"})
-	r.loaded(id, "from before", generation)
+	r.evict(id)
+	r.add(id, "from before", generation)
 	if row, ok, _ := r.get(id); ok {
 		t.Errorf("after an unknown outcome: %q", row)
 	}
@@ -103,7 +103,7 @@ func TestRevocationHoldsOnceItsPositionIsReached(t *testing.T) {
 	for range 40 {
 		id, token := h.issueKey(events.KeyIssued{Client: "billing"})
 		h.drain()
-		h.model.credentials.forget(map[ulid.ULID]events.Credential{id: {}})
+		h.model.credentials.evict(id)
 		stop := make(chan struct{})
 		var users sync.WaitGroup
 		for range 4 {

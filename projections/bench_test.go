@@ -17,16 +17,16 @@ import (
 // accounts, but for the row that says otherwise.
 func BenchmarkApply(b *testing.B) {
 	for _, test := range []struct{ accounts, memory, batch int }{
-		{10000, recentAccounts, 1},
-		{10000, recentAccounts, 10},
-		{10000, recentAccounts, 100},
-		{10000, recentAccounts, 500},
+		{10000, cachedAccounts, 1},
+		{10000, cachedAccounts, 10},
+		{10000, cachedAccounts, 100},
+		{10000, cachedAccounts, 500},
 		{10000, 1, 100}, // from the file
-		{1, recentAccounts, 100},
+		{1, cachedAccounts, 100},
 	} {
 		b.Run(fmt.Sprintf("accounts=%d/memory=%d/batch=%d", test.accounts, test.memory, test.batch), func(b *testing.B) {
 			h := newHouse(b)
-			h.model.accounts = newRecent[*events.Account](test.memory)
+			h.model.accounts = newCache[*events.Account](test.memory)
 			updates := h.updates(test.accounts)
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -89,10 +89,10 @@ func (h *house) updates(accounts int) func() events.Event {
 }
 
 func BenchmarkReaderAccount(b *testing.B) {
-	for name, memory := range map[string]int{"from memory": recentAccounts, "from the file": 1} {
+	for name, memory := range map[string]int{"from memory": cachedAccounts, "from the file": 1} {
 		b.Run(name, func(b *testing.B) {
 			h := newHouse(b)
-			h.model.accounts = newRecent[*events.Account](memory)
+			h.model.accounts = newCache[*events.Account](memory)
 			ids := make([]ulid.ULID, 1000)
 			for i := range ids {
 				ids[i] = h.openAccount("a@example.com")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -42,15 +44,15 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	if err != nil {
 		if f != nil {
 			// The transaction may have been committed all the same. The file decides.
-			m.accounts.forget(f.accounts)
-			m.credentials.forget(f.credentials)
+			m.accounts.evict(slices.Collect(maps.Keys(f.accounts))...)
+			m.credentials.evict(slices.Collect(maps.Keys(f.credentials))...)
 		}
 		return m.wrap("update", err)
 	}
 	// Memory follows before Apply returns: whoever is told that a position was
 	// reached must not be served a row from before it.
-	m.accounts.committed(f.accounts)
-	m.credentials.committed(f.credentials)
+	m.accounts.commit(f.accounts)
+	m.credentials.commit(f.credentials)
 	return nil
 }
 

@@ -149,8 +149,8 @@ func (h *house) position() uint64 {
 
 // forgetMemory leaves the read model with its file alone.
 func (h *house) forgetMemory() {
-	h.model.accounts = newRecent[*events.Account](recentAccounts)
-	h.model.credentials = newRecent[events.Credential](recentCredentials)
+	h.model.accounts = newCache[*events.Account](cachedAccounts)
+	h.model.credentials = newCache[events.Credential](cachedCredentials)
 }
 
 func named(name string) events.ProfileUpdated {

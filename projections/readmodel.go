@@ -14,10 +14,10 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// How many rows are kept in memory, of some 1.5 kB an account and 0.5 kB a credential.
+// How many rows are cached, of some 1.5 kB an account and 0.5 kB a credential.
 const (
-	recentAccounts    = 16384
-	recentCredentials = 16384
+	cachedAccounts    = 16384
+	cachedCredentials = 16384
 )
 
 // ReadModel is read.db: the accounts (AccountMe), the credentials (access) and
@@ -36,9 +36,9 @@ type ReadModel struct {
 	exchange sync.RWMutex
 	file     *modelFile
 
-	applying    sync.Mutex               // Apply reads rows from memory that only it may change
-	accounts    *recent[*events.Account] // never changed
-	credentials *recent[events.Credential]
+	applying    sync.Mutex              // Apply reads rows from memory that only it may change
+	accounts    *cache[*events.Account] // the accounts are never changed
+	credentials *cache[events.Credential]
 
 	rebuilding sync.Mutex    // one rebuild at a time
 	closing    chan struct{} // closed by Close, ends a rebuild
@@ -61,8 +61,8 @@ func OpenReadModel(ctx context.Context, path string, log eventstore.Feed, keys e
 func newReadModel(path string, log eventstore.Feed, keys eventstore.Keys) *ReadModel {
 	return &ReadModel{
 		path: path, log: log, keys: keys,
-		accounts:    newRecent[*events.Account](recentAccounts),
-		credentials: newRecent[events.Credential](recentCredentials),
+		accounts:    newCache[*events.Account](cachedAccounts),
+		credentials: newCache[events.Credential](cachedCredentials),
 		closing:     make(chan struct{}),
 	}
 }
@@ -140,7 +140,7 @@ func (m *ReadModel) Account(ctx context.Context, id ulid.ULID) (a events.Account
 		return a, false, m.wrap("read an account in", err)
 	}
 	if ok {
-		m.accounts.loaded(id, &a, generation)
+		m.accounts.add(id, &a, generation)
 	}
 	return a, ok, nil
 }
@@ -159,9 +159,16 @@ func (m *ReadModel) Credential(ctx context.Context, id ulid.ULID) (c events.Cred
 		return c, false, m.wrap("read a credential in", err)
 	}
 	if ok {
-		m.credentials.loaded(id, c, generation)
+		m.credentials.add(id, c, generation)
 	}
 	return c, ok, nil
+}
+
+// Evict removes from the caches what was read of an account and of credentials
+// whose keys were destroyed. The file's rows need no care: nobody can unseal them.
+func (m *ReadModel) Evict(account ulid.ULID, credentials ...ulid.ULID) {
+	m.accounts.evict(account)
+	m.credentials.evict(credentials...)
 }
 
 // wrap says what failed on which file.
