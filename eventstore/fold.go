@@ -2,17 +2,11 @@ package eventstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 
 	"konto/events"
 )
-
-// ErrMisplaced is returned by Fold for an event that does not follow the events
-// before it, or does not belong in a stream of its category. The log is damaged, or
-// a newer konto wrote it.
-var ErrMisplaced = errors.New("event does not belong there in its stream")
 
 // foldPage is how many events of a stream are read at a time.
 const foldPage = 500
@@ -56,27 +50,23 @@ func pages[E any](after, upTo uint64, read func(after uint64, limit int) ([]E, e
 
 // Fold applies to a state the events that follow it in its stream, up to a version
 // or to the stream's end. version points to the state's version, and apply is its
-// method Apply. Errors: those of ReadStream, *events.DecodeError, ErrMisplaced; the
-// state is then as it was before the event to blame.
+// method Apply. Errors: those of ReadStream; ErrMisplaced and *events.DecodeError,
+// each in an *EventError. After an error the state holds the events before that one.
 func (s *Store) Fold(ctx context.Context, stream events.Stream, upTo uint64, version *uint64, apply func(events.Event, events.Payload)) error {
 	for e, err := range s.Events(ctx, stream, *version, upTo) {
 		if err != nil {
 			return err
 		}
 		payload, err := e.Payload()
+		if err == nil && e.Version == *version+1 {
+			apply(e, payload) // leaves the version as it is if the event does not belong there
+		}
+		if err == nil && *version != e.Version {
+			err = fmt.Errorf("%w %s", ErrMisplaced, stream)
+		}
 		if err != nil {
-			return err
-		}
-		if e.Version != *version+1 {
-			return misplaced(e)
-		}
-		if apply(e, payload); *version != e.Version {
-			return misplaced(e)
+			return &EventError{e.Type, e.Position, err}
 		}
 	}
 	return nil
-}
-
-func misplaced(e events.Event) error {
-	return fmt.Errorf("event %s at position %d, version %d of %s: %w", e.Type, e.Position, e.Version, e.Stream, ErrMisplaced)
 }

@@ -146,7 +146,7 @@ func (f *Follower) advance(ctx context.Context) error {
 	last := batch[len(batch)-1].Position
 	if err := f.cfg.Projection.Apply(ctx, batch); err != nil {
 		if len(batch) == 1 {
-			return &applyError{event: batch[0].Type, position: last, err: err}
+			return &eventstore.EventError{Type: batch[0].Type, Position: last, Err: err}
 		}
 		f.suspect = last
 		return nil

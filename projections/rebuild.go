@@ -194,7 +194,7 @@ func (b *rebuild) read(ctx context.Context, at, to uint64, pages chan<- []events
 			}
 			e, err := eventstore.OpenPayload(ctx, b.live.keys, r)
 			if err != nil {
-				return &applyError{event: r.Type, position: r.Position, err: err}
+				return &eventstore.EventError{Type: r.Type, Position: r.Position, Err: err}
 			}
 			page = append(page, e)
 		}
@@ -214,7 +214,7 @@ func (b *rebuild) fold(ctx context.Context, page []events.Event, more <-chan []e
 		for ok := true; ok; page, ok = <-more {
 			for _, e := range page {
 				if err := f.takeIn(ctx, e); err != nil {
-					return &applyError{event: e.Type, position: e.Position, err: err}
+					return &eventstore.EventError{Type: e.Type, Position: e.Position, Err: err}
 				}
 			}
 			b.advance(uint64(len(page)))
