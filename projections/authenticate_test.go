@@ -13,7 +13,7 @@ import (
 )
 
 func TestAuthenticateAcceptsUsableCredentials(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	account := h.openAccount("a@example.com")
 	id, token := h.issueKey(events.KeyIssued{Account: account, Scopes: []string{"me"}})
 	h.must(h.model.Apply(t.Context(), h.all(0)))
@@ -24,13 +24,13 @@ func TestAuthenticateAcceptsUsableCredentials(t *testing.T) {
 			t.Errorf("from %s: %+v", from, c)
 		}
 		if from == "memory" {
-			h.forgetMemory()
+			h.clearCaches()
 		}
 	}
 }
 
 func TestAuthenticateRefusesAllOthersAlike(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	_, token := h.issueKey(events.KeyIssued{Client: "billing"})
 	revoked, revokedToken := h.issueKey(events.KeyIssued{Client: "billing"})
 	h.append(events.CredentialStream(revoked), 1, events.CredentialRevoked{})
@@ -98,7 +98,7 @@ func TestValuesReadBeforeACommitAreNotCached(t *testing.T) {
 // them, so that loads and the commit race. None that begins after WaitFor
 // returned may succeed.
 func TestRevocationHoldsOnceItsPositionIsReached(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.run()
 	for range 40 {
 		id, token := h.issueKey(events.KeyIssued{Client: "billing"})

@@ -25,7 +25,7 @@ func BenchmarkApply(b *testing.B) {
 		{1, cachedAccounts, 100},
 	} {
 		b.Run(fmt.Sprintf("accounts=%d/memory=%d/batch=%d", test.accounts, test.memory, test.batch), func(b *testing.B) {
-			h := newHouse(b)
+			h := newFixture(b)
 			h.model.accounts = newCache[*events.Account](test.memory)
 			updates := h.updates(test.accounts)
 			b.ReportAllocs()
@@ -47,7 +47,7 @@ func BenchmarkApply(b *testing.B) {
 
 // updates opens accounts of the size that customers have, and returns what gives
 // one update of each of them in turn, in no order, as the log would.
-func (h *house) updates(accounts int) func() events.Event {
+func (h *fixture) updates(accounts int) func() events.Event {
 	h.t.Helper()
 	opened := events.AccountOpened{Email: "anna.svensson@example.com", PaywayID: "5f0000000000000000000001", Profile: events.ProfileUpdated{
 		FirstName: events.Set("Anna"), LastName: events.Set("Svensson"), CompanyName: events.Set("Svensson Bygg AB"),
@@ -91,7 +91,7 @@ func (h *house) updates(accounts int) func() events.Event {
 func BenchmarkReaderAccount(b *testing.B) {
 	for name, memory := range map[string]int{"from memory": cachedAccounts, "from the file": 1} {
 		b.Run(name, func(b *testing.B) {
-			h := newHouse(b)
+			h := newFixture(b)
 			h.model.accounts = newCache[*events.Account](memory)
 			ids := make([]ulid.ULID, 1000)
 			for i := range ids {
@@ -109,7 +109,7 @@ func BenchmarkReaderAccount(b *testing.B) {
 }
 
 func BenchmarkAuthenticate(b *testing.B) {
-	h := newHouse(b)
+	h := newFixture(b)
 	_, token := h.issueKey(events.KeyIssued{Client: "billing", Scopes: []string{"/external/account/w"}})
 	h.must(h.model.Apply(b.Context(), h.all(0)))
 	now := time.Now()

@@ -35,7 +35,7 @@ func TestEvictedPastIsReadAgain(t *testing.T) {
 
 // A cached row outlives its key, unless it is evicted.
 func TestEvictedRowsAreReadAgain(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.run()
 	account := h.openAccount("anna@example.com")
 	session, _ := h.issueKey(events.KeyIssued{Account: account})
