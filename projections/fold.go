@@ -12,18 +12,18 @@ import (
 	"konto/events"
 )
 
-// fold takes in one batch. However often an account occurs in it, its row is
-// read once and written once.
+// fold folds events in one transaction. However often an account occurs among them,
+// its row is read once and written once.
 type fold struct {
 	model       *ReadModel
 	tx          *sql.Tx
-	position    uint64                        // of the last event taken in
+	position    uint64                        // of the last event that was folded
 	event       ulid.ULID                     // its id
-	accounts    map[ulid.ULID]*events.Account // by pointer: an account is 1 kB, which copying would take longer than folding
+	accounts    map[ulid.ULID]*events.Account // pointers, because to copy an account (1 kB) takes longer than to fold an event
 	credentials map[ulid.ULID]events.Credential
 
 	thirdParties map[ulid.ULID]events.ThirdParty
-	removed      []ulid.ULID // third parties
+	removed      []ulid.ULID // the third parties that were removed
 }
 
 // Apply implements Projection. Events of streams of other categories only move
@@ -49,8 +49,8 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 		}
 		return m.wrap("update", err)
 	}
-	// Memory follows before Apply returns: whoever is told that a position was
-	// reached must not be served a row from before it.
+	// The caches are updated before Apply returns: a caller that is told that a
+	// position was reached must not be served a row from before it.
 	m.accounts.commit(f.accounts)
 	m.credentials.commit(f.credentials)
 	return nil
@@ -143,9 +143,9 @@ func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (
 	return nil
 }
 
-// account is the one with that id as it was committed, to be changed.
+// account returns a copy of an account as it was committed.
 func (f *fold) account(ctx context.Context, id ulid.ULID) (*events.Account, error) {
-	// In memory is what was committed last: nobody else commits meanwhile.
+	// The cache holds what was committed last: nobody else commits meanwhile.
 	if committed, ok, _ := f.model.accounts.get(id); ok {
 		a := *committed
 		return &a, nil
@@ -170,7 +170,7 @@ func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event
 	return nil
 }
 
-// credential is the one with that id as of the events taken in so far.
+// credential returns a credential as of the events that were folded so far.
 func (f *fold) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
 	c, ok := f.credentials[id]
 	if !ok {
@@ -182,7 +182,7 @@ func (f *fold) credential(ctx context.Context, id ulid.ULID) (c events.Credentia
 	return c, err
 }
 
-// next decodes the event that must follow a version of its stream.
+// next decodes an event that must follow a version of its stream.
 func next(e events.Event, version uint64) (events.Payload, error) {
 	if e.Version != version+1 {
 		return nil, fmt.Errorf("%w: %s is at version %d here and %d comes next", ErrOutOfStep, e.Stream, version, e.Version)
@@ -190,7 +190,7 @@ func next(e events.Event, version uint64) (events.Payload, error) {
 	return e.Payload()
 }
 
-// misplaced is the error for an event that a stream of its kind cannot hold.
+// misplaced returns the error for an event that a stream of its category cannot hold.
 func misplaced(e events.Event) error {
 	return fmt.Errorf("%w: it does not belong in %s", ErrOutOfStep, e.Stream)
 }

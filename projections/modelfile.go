@@ -8,7 +8,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// readers is how many requests may read the file at the same time.
+// readers is how many requests can read the file at the same time.
 const readers = 4
 
 // modelFile is an open read.db.
@@ -20,7 +20,7 @@ type modelFile struct {
 	selectCredential *sql.Stmt
 }
 
-// openModelFile adds readers to a writer, which it closes when it fails.
+// openModelFile adds readers to a writer. If it fails, it closes the writer.
 func openModelFile(ctx context.Context, path string, writer *sql.DB) (_ *modelFile, err error) {
 	f := &modelFile{writer: writer}
 	if f.readers, err = sqlitefile.OpenReaders(path, readers); err != nil {
@@ -37,8 +37,8 @@ func openModelFile(ctx context.Context, path string, writer *sql.DB) (_ *modelFi
 
 func (f *modelFile) close() error {
 	var errs []error
-	// The writer goes last: the last connection folds the write-ahead log into
-	// the file, and readers may not write.
+	// The writer is closed last: the last connection moves the write-ahead log
+	// into the file, and readers cannot write.
 	for _, db := range []*sql.DB{f.readers, f.writer} {
 		if db != nil {
 			errs = append(errs, db.Close())

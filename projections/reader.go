@@ -12,22 +12,23 @@ import (
 	"konto/eventstore"
 )
 
-// Reader answers with accounts that are never older than any write
-// acknowledged before the call.
+// Reader returns accounts that are never older than any write acknowledged before
+// the call.
 type Reader struct {
 	Store    *eventstore.Store // required
 	Model    *ReadModel        // required
 	Follower *Follower         // required, the one that feeds Model
-	// Patience is how long a read waits for the follower before it folds the
-	// log itself; 0 means 50 ms, many times what a follower in health needs.
+	// Patience is how long a read waits for the follower before it folds the log
+	// itself. 0 means 50 ms, which is many times what a healthy follower needs.
 	Patience time.Duration
 }
 
-// ErrNoAccount tells that the account was never opened, or was erased.
+// ErrNoAccount is returned for an account that was never opened, or was erased.
 var ErrNoAccount = errors.New("no such account")
 
-// Account waits, bounded, until the read model has the account's last event,
-// and folds the log itself when that takes too long or the follower is in trouble.
+// Account waits until the read model has the account's last event. If that takes
+// longer than Patience, or if the follower retries or has stopped, it folds the log
+// itself.
 func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, error) {
 	head, err := r.Store.StreamHead(ctx, events.AccountStream(id))
 	if err != nil {
@@ -52,7 +53,7 @@ func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, err
 	return a, nil
 }
 
-// follows tells whether the read model reached the position in time.
+// follows reports whether the read model reaches the position in time.
 func (r *Reader) follows(ctx context.Context, position uint64) bool {
 	patience := r.Patience
 	if patience == 0 {

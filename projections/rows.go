@@ -32,8 +32,8 @@ func (m *ReadModel) Accounts(ctx context.Context, after ulid.ULID, limit int) ([
 	return page, m.wrap("list accounts in", err)
 }
 
-// Erased returns the ids of all accounts whose erasure was taken in, or whose events
-// nobody could read when they were, in order.
+// Erased returns the ids of all accounts whose erasure was folded, or whose key was
+// destroyed when their events were folded, in order.
 func (m *ReadModel) Erased(ctx context.Context) ([]ulid.ULID, error) {
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()

@@ -17,8 +17,7 @@ const (
 )
 
 // ThirdParties returns all third parties that were not removed, in order of id.
-// There are few of them, and they are read by what runs beside the requests, so
-// none is kept in memory.
+// They are few and no request reads them, so they are not cached.
 func (m *ReadModel) ThirdParties(ctx context.Context) ([]events.ThirdParty, error) {
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
@@ -34,9 +33,9 @@ func (m *ReadModel) ThirdParties(ctx context.Context) ([]events.ThirdParty, erro
 	return all, m.wrap("list third parties in", err)
 }
 
-// ThirdParty returns the third party that has a name or an id, in capitals or
-// not; ok is false when there is none, or when it was removed. No name is in
-// the form of an id, and names are sealed, so they are looked for one by one.
+// ThirdParty returns the third party with a name or an id; ok is false if there is
+// none, or if it was removed. An id may be in upper or lower case. No name has the
+// form of an id. Names are sealed, so all third parties are read to find one.
 func (m *ReadModel) ThirdParty(ctx context.Context, ref string) (p events.ThirdParty, ok bool, err error) {
 	if id, err := ulid.ParseStrict(ref); err == nil {
 		m.exchange.RLock()
@@ -86,9 +85,9 @@ func (f *fold) addToThirdParty(ctx context.Context, id ulid.ULID, e events.Event
 	return nil
 }
 
-// writeThirdParties stores those that changed. Of one that was removed nothing
-// is kept: nothing follows in its stream. Of one whose key was destroyed the
-// version is, because more of its events do follow.
+// writeThirdParties stores the third parties that changed. The row of a removed one is
+// deleted, because no event follows in its stream. The row of one whose key was
+// destroyed keeps the version, because more events can follow.
 func (f *fold) writeThirdParties(ctx context.Context) error {
 	for id, p := range f.thirdParties {
 		content, err := f.model.sealThirdParty(ctx, id, &p)
