@@ -10,11 +10,12 @@ import (
 	"konto/eventstore"
 )
 
-// beginning stands for a key in memory. Two keys that begin alike would hide one
-// that is held too many: of ten million the chance is 1 in 370,000.
+// beginning returns the first bytes of a key, which stand for it in memory. If two keys
+// begin alike, one that should not be held may stay unnoticed: with ten million keys the
+// chance is 1 in 370,000.
 func beginning(key eventstore.ClaimKey) uint64 { return binary.BigEndian.Uint64(key[:]) }
 
-// compareClaims wants a stream to hold what it must hold.
+// compareClaims reports the claims that a stream must hold and does not.
 func (c *check) compareClaims(ctx context.Context, s *subject) error {
 	doubtful := false
 	for _, claim := range s.held() {
@@ -28,10 +29,10 @@ func (c *check) compareClaims(ctx context.Context, s *subject) error {
 	if !doubtful {
 		return nil
 	}
-	return c.settled(ctx, s.stream, func(s *subject) ([]Problem, error) { return c.unheld(ctx, s) })
+	return c.betweenAppends(ctx, s.stream, func(s *subject) ([]Problem, error) { return c.unheld(ctx, s) })
 }
 
-// unheld lists the claims that a stream must hold and does not.
+// unheld returns the claims that a stream must hold and does not.
 func (c *check) unheld(ctx context.Context, s *subject) ([]Problem, error) {
 	var problems []Problem
 	for _, claim := range s.held() {
@@ -53,7 +54,7 @@ func (c *check) unheld(ctx context.Context, s *subject) ([]Problem, error) {
 	return problems, nil
 }
 
-// heldClaims wants every claim that is held to be one that a fold gave.
+// heldClaims reports each held claim that no fold gave.
 func (c *check) heldClaims(ctx context.Context) error {
 	slices.Sort(c.claims)
 	total := uint64(len(c.claims))
@@ -79,13 +80,13 @@ func (c *check) heldClaims(ctx context.Context) error {
 	}
 }
 
-// claimAgain looks at a claim that no fold seems to give.
+// claimAgain checks again a claim that no fold seems to give.
 func (c *check) claimAgain(ctx context.Context, held eventstore.HeldClaim) error {
 	if _, err := newSubject(held.Stream, 0); err != nil {
 		c.found(Problem{Stream: held.Stream, What: "a claim is held by what is no stream"})
 		return nil
 	}
-	return c.settled(ctx, held.Stream, func(s *subject) ([]Problem, error) {
+	return c.betweenAppends(ctx, held.Stream, func(s *subject) ([]Problem, error) {
 		still, err := c.Store.Claims(ctx, before(held.Key), 1)
 		if err != nil || len(still) == 0 || still[0] != held {
 			return nil, err
@@ -104,7 +105,7 @@ func (c *check) claimAgain(ctx context.Context, held eventstore.HeldClaim) error
 	})
 }
 
-// before is the key in front of another, so that a listing begins with that.
+// before returns the key before another one, so that a list begins with the other one.
 func before[K ~[32]byte](key K) K {
 	for i := len(key) - 1; i >= 0; i-- {
 		key[i]--
