@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sync/errgroup"
@@ -299,45 +298,6 @@ func (b *rebuild) exchange(ctx context.Context) (err error) {
 		return err
 	}
 	return sqlitefile.SyncName(m.path)
-}
-
-// copyCursors copies the cursors, which do not follow from the log.
-func copyCursors(ctx context.Context, from, to *sql.DB) error {
-	rows, err := from.QueryContext(ctx, "SELECT name, value FROM cursor")
-	if err != nil {
-		return err
-	}
-	type cursor struct {
-		name  string
-		value []byte
-	}
-	all, err := collect(rows, func(scan scanner) (c cursor, err error) { return c, scan(&c.name, &c.value) })
-	if err != nil {
-		return err
-	}
-	tx, err := to.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	for _, c := range all {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO cursor (name, value) VALUES (?, ?)", c.name, c.value); err != nil {
-			return err
-		}
-	}
-	return tx.Commit()
-}
-
-// closeCompletely closes a file and checks that no write-ahead log is left of it. One
-// is left while another process has the file open.
-func closeCompletely(path string, f *modelFile) error {
-	if err := f.close(); err != nil {
-		return err
-	}
-	if _, err := os.Stat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is open in another program too", path)
-	}
-	return nil
 }
 
 // discard closes and removes what is left of the next file.
