@@ -299,6 +299,9 @@ func TestCacheIsBoundedAndReloads(t *testing.T) {
 	}
 }
 
+// foldPage is how many events a fold reads at a time.
+const foldPage = 500
+
 func TestLongHistoriesAreFoldedInPages(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")

@@ -10,9 +10,6 @@ import (
 	"konto/events"
 )
 
-// foldPage is how many events are read at a time.
-const foldPage = 1000
-
 // recall returns the account's cached state, which may be behind the log, or
 // else folds it: then it is fresh. The zero state is that of an unknown account.
 // No state is changed once it is made: others may hold it.
@@ -56,22 +53,8 @@ func (h *Accounts) fold(ctx context.Context, id ulid.ULID, state *events.Account
 // foldTo is fold up to a version.
 func (h *Accounts) foldTo(ctx context.Context, id ulid.ULID, from *events.Account, version uint64) (*events.Account, error) {
 	state := *from
-	for state.Version < version {
-		limit := int(min(foldPage, version-state.Version))
-		page, err := h.store.ReadStream(ctx, events.AccountStream(id), state.Version, limit)
-		if err != nil {
-			return nil, fmt.Errorf("read account %s: %w", id, err)
-		}
-		for _, e := range page {
-			p, err := e.Payload()
-			if err != nil {
-				return nil, fmt.Errorf("read account %s: %w", id, err)
-			}
-			state.Apply(e, p)
-		}
-		if len(page) < limit {
-			break
-		}
+	if err := h.store.Fold(ctx, events.AccountStream(id), version, &state.Version, state.Apply); err != nil {
+		return nil, fmt.Errorf("read account %s: %w", id, err)
 	}
 	return &state, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -124,12 +125,15 @@ func (c *Credentials) lastEvent(ctx context.Context, stream events.Stream) (even
 	if err != nil || head.Version == 0 {
 		return events.Event{}, err
 	}
-	page, err := c.store.ReadStream(ctx, stream, head.Version-1, foldPage)
-	if err != nil {
-		return events.Event{}, fmt.Errorf("read %s: %w", stream, err)
+	var last events.Event
+	for e, err := range c.store.Events(ctx, stream, head.Version-1, math.MaxUint64) {
+		if err != nil {
+			return events.Event{}, fmt.Errorf("read %s: %w", stream, err)
+		}
+		last = e
 	}
-	if len(page) == 0 {
+	if last.Version == 0 {
 		return events.Event{}, fmt.Errorf("read %s: version %d is missing", stream, head.Version)
 	}
-	return page[len(page)-1], nil
+	return last, nil
 }

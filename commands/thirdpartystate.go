@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/oklog/ulid/v2"
 
@@ -58,23 +59,8 @@ func (t *ThirdParties) load(ctx context.Context, id ulid.ULID) (events.ThirdPart
 	state := t.known[id]
 	t.mu.Unlock()
 	stream := events.ThirdPartyStream(id)
-	for {
-		page, err := t.store.ReadStream(ctx, stream, state.Version, foldPage)
-		if err != nil {
-			return state, fmt.Errorf("read %s: %w", stream, err)
-		}
-		for _, e := range page {
-			p, err := e.Payload()
-			if err != nil {
-				return state, fmt.Errorf("read %s: %w", stream, err)
-			}
-			if state.Apply(e, p); state.Version != e.Version {
-				return state, fmt.Errorf("read %s: %s at position %d does not belong there", stream, e.Type, e.Position)
-			}
-		}
-		if len(page) < foldPage {
-			break
-		}
+	if err := t.store.Fold(ctx, stream, math.MaxUint64, &state.Version, state.Apply); err != nil {
+		return state, fmt.Errorf("read %s: %w", stream, err)
 	}
 	t.keep(id, &state)
 	return state, nil

@@ -41,10 +41,37 @@ var (
 	// newer konto wrote it.
 	ErrMetadata = errors.New("metadata does not decode")
 
+	// ErrMisplaced is returned by Fold for an event that does not follow the events
+	// before it, or does not belong in a stream of its category. The log is damaged.
+	ErrMisplaced = errors.New("it does not belong there in")
+
 	// ErrSealBroken tells that an event's stored bytes do not fit its key:
 	// they were changed, moved, or belong to another log.
 	ErrSealBroken = errors.New("stored bytes do not fit their key")
 )
+
+// EventError names the event that cannot be read or folded.
+type EventError struct {
+	Type     string
+	Position uint64
+	Err      error
+}
+
+// Error quotes nothing of the payload, which the message of a decoder may do: the
+// text goes to logs and health reports.
+func (e *EventError) Error() string {
+	cause := e.Err.Error()
+	if decode := (*events.DecodeError)(nil); errors.As(e.Err, &decode) {
+		cause = "its data cannot be decoded"
+		if errors.Is(decode, events.ErrUnknownType) {
+			cause = events.ErrUnknownType.Error()
+		}
+	}
+	return fmt.Sprintf("event %s at position %d: %s", e.Type, e.Position, cause)
+}
+
+// Unwrap returns why the event cannot be read or folded.
+func (e *EventError) Unwrap() error { return e.Err }
 
 // VersionConflict says at which version the stream really is.
 type VersionConflict struct {

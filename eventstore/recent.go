@@ -118,7 +118,7 @@ func (s *Store) shred(ctx context.Context, evs []events.Event) ([]events.Event, 
 		if _, err := s.keys.Cipher(ctx, e.Stream); errors.Is(err, ErrDestroyed) {
 			evs[i] = shredded(e)
 		} else if err != nil {
-			return evs[:i], unreadable(e.Type, e.Position, err)
+			return evs[:i], &EventError{e.Type, e.Position, err}
 		}
 	}
 	return evs, nil

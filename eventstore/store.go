@@ -208,15 +208,11 @@ func (s *Store) open(ctx context.Context, records []Record) ([]events.Event, err
 	for i, r := range records {
 		e, err := s.openOne(ctx, r)
 		if err != nil {
-			return evs[:i], unreadable(r.Type, r.Position, err)
+			return evs[:i], &EventError{r.Type, r.Position, err}
 		}
 		evs[i] = e
 	}
 	return evs, nil
-}
-
-func unreadable(name string, position uint64, err error) error {
-	return fmt.Errorf("event %s at position %d: %w", name, position, err)
 }
 
 // shredded is what is left of an event whose stream's key was destroyed.

@@ -9,15 +9,15 @@ import (
 	"konto/events"
 )
 
-// ErrUnauthenticated tells that a token names no usable credential. It does not
-// tell why not, as that would help whoever guesses tokens.
+// ErrUnauthenticated is returned for a token that names no usable credential. It
+// does not say why, because that would help somebody who guesses tokens.
 var ErrUnauthenticated = errors.New("no usable credential")
 
 // Authenticate returns the credential that a token belongs to, or
-// ErrUnauthenticated when there is none or it is revoked or expired at the
-// given time. It answers from memory once a credential was used. A revocation
-// holds for every call that begins after the follower reached its position.
-// What the credential's slices point to belongs to the read model.
+// ErrUnauthenticated if there is none or if it is revoked or expired at the given
+// time. Credentials that were used before come from the cache. A revocation holds for
+// every call that begins after the follower reached its position. The caller must not
+// change what the credential's slices point to.
 func (m *ReadModel) Authenticate(ctx context.Context, token string, at time.Time) (events.Credential, error) {
 	id, secretHash, err := events.ParseToken(token)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 func TestAuthenticateAcceptsUsableCredentials(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	account := h.openAccount("a@example.com")
 	id, token := h.issueKey(events.KeyIssued{Account: account, Scopes: []string{"me"}})
 	h.must(h.model.Apply(t.Context(), h.all(0)))
@@ -24,13 +24,13 @@ func TestAuthenticateAcceptsUsableCredentials(t *testing.T) {
 			t.Errorf("from %s: %+v", from, c)
 		}
 		if from == "memory" {
-			h.forgetMemory()
+			h.clearCaches()
 		}
 	}
 }
 
 func TestAuthenticateRefusesAllOthersAlike(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	_, token := h.issueKey(events.KeyIssued{Client: "billing"})
 	revoked, revokedToken := h.issueKey(events.KeyIssued{Client: "billing"})
 	h.append(events.CredentialStream(revoked), 1, events.CredentialRevoked{})
@@ -69,26 +69,26 @@ func TestAuthenticateRefusesAllOthersAlike(t *testing.T) {
 	}
 }
 
-func TestLoadThatACommitOvertookIsNotKept(t *testing.T) {
-	r := newRecent[string](10)
+func TestValuesReadBeforeACommitAreNotCached(t *testing.T) {
+	r := newCache[string](10)
 	id := ulid.Make()
 	_, _, generation := r.get(id)
-	r.committed(map[ulid.ULID]string{ulid.Make(): "another row"})
-	r.loaded(id, "from before", generation)
+	r.commit(map[ulid.ULID]string{ulid.Make(): "another row"})
+	r.add(id, "from before", generation)
 	if row, ok, _ := r.get(id); ok {
 		t.Errorf("%q was kept", row)
 	}
 
 	_, _, generation = r.get(id)
-	r.loaded(id, "old", generation)
-	r.committed(map[ulid.ULID]string{id: "new"})
+	r.add(id, "old", generation)
+	r.commit(map[ulid.ULID]string{id: "new"})
 	if row, _, _ := r.get(id); row != "new" {
 		t.Errorf("after a commit: %q", row)
 	}
 
 	_, _, generation = r.get(id)
-	r.forget(map[ulid.ULID]string{id: "perhaps"})
-	r.loaded(id, "from before", generation)
+	r.evict(id)
+	r.add(id, "from before", generation)
 	if row, ok, _ := r.get(id); ok {
 		t.Errorf("after an unknown outcome: %q", row)
 	}
@@ -98,12 +98,12 @@ func TestLoadThatACommitOvertookIsNotKept(t *testing.T) {
 // them, so that loads and the commit race. None that begins after WaitFor
 // returned may succeed.
 func TestRevocationHoldsOnceItsPositionIsReached(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.run()
 	for range 40 {
 		id, token := h.issueKey(events.KeyIssued{Client: "billing"})
 		h.drain()
-		h.model.credentials.forget(map[ulid.ULID]events.Credential{id: {}})
+		h.model.credentials.evict(id)
 		stop := make(chan struct{})
 		var users sync.WaitGroup
 		for range 4 {

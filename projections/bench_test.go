@@ -17,16 +17,16 @@ import (
 // accounts, but for the row that says otherwise.
 func BenchmarkApply(b *testing.B) {
 	for _, test := range []struct{ accounts, memory, batch int }{
-		{10000, recentAccounts, 1},
-		{10000, recentAccounts, 10},
-		{10000, recentAccounts, 100},
-		{10000, recentAccounts, 500},
+		{10000, cachedAccounts, 1},
+		{10000, cachedAccounts, 10},
+		{10000, cachedAccounts, 100},
+		{10000, cachedAccounts, 500},
 		{10000, 1, 100}, // from the file
-		{1, recentAccounts, 100},
+		{1, cachedAccounts, 100},
 	} {
 		b.Run(fmt.Sprintf("accounts=%d/memory=%d/batch=%d", test.accounts, test.memory, test.batch), func(b *testing.B) {
-			h := newHouse(b)
-			h.model.accounts = newRecent[*events.Account](test.memory)
+			h := newFixture(b)
+			h.model.accounts = newCache[*events.Account](test.memory)
 			updates := h.updates(test.accounts)
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -47,7 +47,7 @@ func BenchmarkApply(b *testing.B) {
 
 // updates opens accounts of the size that customers have, and returns what gives
 // one update of each of them in turn, in no order, as the log would.
-func (h *house) updates(accounts int) func() events.Event {
+func (h *fixture) updates(accounts int) func() events.Event {
 	h.t.Helper()
 	opened := events.AccountOpened{Email: "anna.svensson@example.com", PaywayID: "5f0000000000000000000001", Profile: events.ProfileUpdated{
 		FirstName: events.Set("Anna"), LastName: events.Set("Svensson"), CompanyName: events.Set("Svensson Bygg AB"),
@@ -89,10 +89,10 @@ func (h *house) updates(accounts int) func() events.Event {
 }
 
 func BenchmarkReaderAccount(b *testing.B) {
-	for name, memory := range map[string]int{"from memory": recentAccounts, "from the file": 1} {
+	for name, memory := range map[string]int{"from memory": cachedAccounts, "from the file": 1} {
 		b.Run(name, func(b *testing.B) {
-			h := newHouse(b)
-			h.model.accounts = newRecent[*events.Account](memory)
+			h := newFixture(b)
+			h.model.accounts = newCache[*events.Account](memory)
 			ids := make([]ulid.ULID, 1000)
 			for i := range ids {
 				ids[i] = h.openAccount("a@example.com")
@@ -109,7 +109,7 @@ func BenchmarkReaderAccount(b *testing.B) {
 }
 
 func BenchmarkAuthenticate(b *testing.B) {
-	h := newHouse(b)
+	h := newFixture(b)
 	_, token := h.issueKey(events.KeyIssued{Client: "billing", Scopes: []string{"/external/account/w"}})
 	h.must(h.model.Apply(b.Context(), h.all(0)))
 	now := time.Now()

@@ -1,27 +1,29 @@
-// Package projections is the read side: what konto makes of its log. A Follower
-// feeds a Projection from the log, batch by batch; ReadModel is the projection
-// that answers requests; Reader hides that it lags.
+// Package projections is the read side: what konto builds from its log. A Follower
+// gives a Projection the events of the log, batch by batch. ReadModel is the
+// projection that answers requests. Reader answers with accounts that are never
+// older than an acknowledged write, although the read model is behind the log.
+//
+// Where to find what:
 //
 //   - the loop and its errors: follower.go, waiting.go, failure.go
-//   - read.db, accounts, credentials and third parties: readmodel.go, schema.go, rows.go, fold.go, thirdparties.go
-//   - rows whose key is destroyed: remains.go
+//   - read.db with its accounts, credentials and third parties: readmodel.go,
+//     schema.go, fold.go, rows.go, thirdparties.go, sessions.go
+//   - how a row is stored, and how one is read whose key is destroyed: scan.go
+//   - rows in a form that verify and a rebuild compare: stored.go
 //   - files that belong to one history of the log: logfile.go, logfilecheck.go
-//   - rows as verify compares them: stored.go
-//   - read.db made once more beside the one in use: rebuild.go and its steps, rebuildspread.go (with spill.go), rebuildaccounts.go,
-//     rebuildothers.go, rebuildcompare.go (with rebuildrows.go), rebuildexchange.go; modelfile.go is what is exchanged
-//   - what of it is kept in memory: recent.go
+//   - the rebuild of read.db: rebuild.go, rebuildcompare.go, modelfile.go
+//   - the cache of rows: cache.go
 //   - access by token: authenticate.go
-//   - reads that are never older than an acknowledged write: reader.go
-//   - accounts as they were: past.go
-//   - what a changed password does to sessions: sessions.go
+//   - reads: reader.go; accounts as they were: past.go
+//   - fewer log lines: loglimiter.go
 //   - everything that follows from the log, compared with it: verify/
 //   - the publisher to NATS JetStream, and a subscriber for reactors: nats/
 //   - the reactor that mails codes: mail/
-//   - telling third parties, in order and until they have it: deliveries/; one attempt: webhook/
+//   - deliveries to third parties: deliveries/; one request: webhook/
 //   - facts that other systems send: inbound/
-//   - how all of them are doing, for Prometheus: metrics/
+//   - metrics for Prometheus: metrics/
 //
-// A follower's states, as Status tells them:
+// The states of a follower, as Status returns them:
 //
 //	        Run                  batch applied
 //	(idle) ─────▶ following ◀──────────────────┐
@@ -32,15 +34,14 @@
 //	               │  └───────────────────▶ │  │ ▲
 //	               │     one step fails     │  └─┘ fails again: a longer delay, up to 16 s
 //	               │                        │
-//	               │ ctx ends       ctx ends│       fails for the ninth time in a way
-//	               ▼                        ▼             │ that no retry mends
+//	               │ ctx ends       ctx ends│       fails for the ninth time with an
+//	               ▼                        ▼             │ error that no retry repairs
 //	            stopped, Run returns nil ◀──┘             ▼
 //	                                       stopped, Run and WaitFor return the error
 //
-// What no retry mends is an event that does not decode, a key or a seal that
-// does not fit, a projection out of step, a damaged or closed file (failure.go).
-// A full disk, a file that cannot be read or written, or anything unknown is
-// retried for ever. A batch that cannot be applied is taken apart first: its
-// events are applied one by one, so that only the faulty one is retried and none
-// is skipped.
+// No retry repairs an event that does not decode, a key or a seal that does not
+// fit, a projection that is out of step, or a damaged or closed file (failure.go).
+// A full disk, a file that cannot be read or written, and unknown errors are
+// retried for ever. If a batch cannot be applied, its events are applied one by
+// one: only the faulty event is retried, and no event is skipped.
 package projections

@@ -16,7 +16,7 @@ import (
 )
 
 func TestFileHoldsNoPersonalData(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	id := h.openAccount("canary@example.com")
 	h.append(events.AccountStream(id), 1, named("Canaryna"), events.PasswordChanged{Hash: "$argon2id$canary"})
 	h.append(events.CredentialStream(ulid.Make()), 0, events.SessionOpened{AuthType: "session", Label: "canary-label", Admin: "canary-admin"})
@@ -42,25 +42,25 @@ func TestFileHoldsNoPersonalData(t *testing.T) {
 }
 
 func TestRowsMovedToAnotherPlaceAreRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	a, b := h.openAccount("a@example.com"), h.openAccount("b@example.com")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	_, err := h.model.file.writer.Exec("UPDATE account SET content = (SELECT content FROM account WHERE id = ?) WHERE id = ?", a[:], b[:])
 	h.must(err)
-	h.forgetMemory()
+	h.clearCaches()
 	if _, _, err := h.model.Account(t.Context(), b); err == nil {
 		t.Error("another account's row was accepted")
 	}
 }
 
-func TestFileOfAnotherSchemaOrKeyringIsMadeAnew(t *testing.T) {
+func TestFileOfAnotherSchemaOrKeyringIsRecreated(t *testing.T) {
 	for name, change := range map[string]string{
 		"schema":  "PRAGMA user_version = 999",
 		"tables":  "PRAGMA user_version = 0; DROP TABLE progress",
 		"keyring": "UPDATE progress SET keyring = x'00'",
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			ids := h.history()
 			h.must(h.model.Apply(t.Context(), h.all(0)))
 			_, err := h.model.file.writer.Exec(change)
@@ -78,7 +78,7 @@ func TestFileOfAnotherSchemaOrKeyringIsMadeAnew(t *testing.T) {
 }
 
 func TestReopenedFileGoesOn(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ids := h.history()
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	before := h.position()
@@ -90,15 +90,15 @@ func TestReopenedFileGoesOn(t *testing.T) {
 	h.checkFolds(ids)
 }
 
-func TestFilesThatAreNoReadModelAreLeftAlone(t *testing.T) {
+func TestFilesOfOtherProgramsAreLeftAlone(t *testing.T) {
 	tests := map[string]struct {
-		make func(h *house)
+		make func(h *fixture)
 		says []string
 	}{
-		"malformed": {func(h *house) {
+		"malformed": {func(h *fixture) {
 			h.must(os.WriteFile(h.path(), []byte(strings.Repeat("no database ", 1000)), 0o600))
 		}, []string{"not a SQLite database", "delete the file, it will be rebuilt"}},
-		"another program's": {func(h *house) {
+		"another program's": {func(h *fixture) {
 			db, err := sqlitefile.OpenWriter(h.path())
 			h.must(err)
 			_, err = db.Exec("CREATE TABLE theirs (a)")
@@ -108,7 +108,7 @@ func TestFilesThatAreNoReadModelAreLeftAlone(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			h.must(h.model.Close())
 			h.must(os.Remove(h.path()))
 			test.make(h)
@@ -131,7 +131,7 @@ func TestFilesThatAreNoReadModelAreLeftAlone(t *testing.T) {
 }
 
 func TestCursorsSurviveReopening(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	value, err := h.model.Cursor(t.Context(), "publisher")
 	h.must(err)
 	if value != nil {
@@ -149,7 +149,7 @@ func TestCursorsSurviveReopening(t *testing.T) {
 }
 
 func TestDeletedFileIsRebuiltFromTheLog(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ids := h.history()
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	h.must(h.model.Close())
@@ -164,10 +164,10 @@ func TestDeletedFileIsRebuiltFromTheLog(t *testing.T) {
 }
 
 // A log is restored from an older copy, and goes on with other events.
-func TestFileOfAnotherHistoryIsMadeAnew(t *testing.T) {
+func TestFileOfAnotherHistoryIsRecreated(t *testing.T) {
 	for name, grows := range map[string]int{"longer": 9, "as long": 3, "shorter": 1} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			ghost := h.openAccount("ghost@example.com")
 			key, token := h.issueKey(events.KeyIssued{Client: "billing"})
 			h.append(events.AccountStream(ghost), 1, named("Ghost"))
@@ -198,7 +198,7 @@ func TestFileOfAnotherHistoryIsMadeAnew(t *testing.T) {
 
 // The last event's key may be gone; that must not cost the file.
 func TestFileIsComparedWithTheLogAsItIsStored(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	e := events.Event{ID: ulid.Make(), Stream: events.Stream("invoice-" + ulid.Make().String()), Version: 1, Position: 1}
 	_, err := h.log.Append(t.Context(), eventstore.Batch{Stream: e.Stream, Records: []eventstore.Record{{
 		Stream: e.Stream, Version: 1, ID: e.ID, Type: "InvoiceSent.v1", Time: time.Now().UTC().Truncate(time.Millisecond),

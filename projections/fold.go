@@ -4,34 +4,26 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
-	"konto/eventstore/sqlitefile"
 )
 
-// fold takes in one batch. However often an account occurs in it, its row is
-// read once and written once.
+// fold folds events in one transaction. However often an account occurs among them,
+// its row is read once and written once.
 type fold struct {
 	model       *ReadModel
 	tx          *sql.Tx
-	position    uint64                        // of the last event taken in
+	position    uint64                        // of the last event that was folded
 	event       ulid.ULID                     // its id
-	accounts    map[ulid.ULID]*events.Account // by pointer: an account is 1 kB, which copying would take longer than folding
+	accounts    map[ulid.ULID]*events.Account // pointers, because to copy an account (1 kB) takes longer than to fold an event
 	credentials map[ulid.ULID]events.Credential
 
 	thirdParties map[ulid.ULID]events.ThirdParty
-	removed      []ulid.ULID // third parties
-}
-
-func newFold(model *ReadModel, tx *sql.Tx) *fold {
-	return &fold{
-		model: model, tx: tx,
-		accounts:     make(map[ulid.ULID]*events.Account),
-		credentials:  make(map[ulid.ULID]events.Credential),
-		thirdParties: make(map[ulid.ULID]events.ThirdParty),
-	}
+	removed      []ulid.ULID // the third parties that were removed
 }
 
 // Apply implements Projection. Events of streams of other categories only move
@@ -41,50 +33,76 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	defer m.applying.Unlock()
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	// A batch is not given up half-way: the driver would start a goroutine for each
-	// statement that might be.
-	ctx = context.WithoutCancel(ctx)
-	tx, err := m.file.writer.BeginTx(ctx, nil)
+	f, err := m.update(ctx, func(ctx context.Context, f *fold) error {
+		for _, e := range batch {
+			if err := f.takeIn(ctx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return m.wrap("begin to write", err)
-	}
-	defer tx.Rollback()
-	f := newFold(m, tx)
-	if err := f.takeIn(ctx, batch); err != nil {
+		if f != nil {
+			// The transaction may have been committed all the same. The file decides.
+			m.accounts.evict(slices.Collect(maps.Keys(f.accounts))...)
+			m.credentials.evict(slices.Collect(maps.Keys(f.credentials))...)
+		}
 		return m.wrap("update", err)
 	}
-	if err := f.write(ctx); err != nil {
-		return m.wrap("update", err)
-	}
-	if err := tx.Commit(); err != nil {
-		// It may have been committed all the same: let the file tell.
-		m.accounts.forget(f.accounts)
-		m.credentials.forget(f.credentials)
-		return m.wrap("commit to", err)
-	}
-	// Memory follows before Apply returns: whoever is told that a position was
-	// reached must not be served a row from before it.
-	m.accounts.committed(f.accounts)
-	m.credentials.committed(f.credentials)
+	// The caches are updated before Apply returns: a caller that is told that a
+	// position was reached must not be served a row from before it.
+	m.accounts.commit(f.accounts)
+	m.credentials.commit(f.credentials)
 	return nil
 }
 
-func (f *fold) takeIn(ctx context.Context, batch []events.Event) error {
-	if err := f.tx.QueryRowContext(ctx, "SELECT position, event FROM progress").Scan(&f.position, &f.event); err != nil {
+// update folds events in one transaction. When it returns a fold and an error, it
+// is not known whether the transaction was committed.
+func (m *ReadModel) update(ctx context.Context, fill func(context.Context, *fold) error) (*fold, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// The transaction runs to its end: for a context that may be cancelled the driver
+	// would start a goroutine for each statement.
+	uncancelled := context.WithoutCancel(ctx)
+	tx, err := m.file.writer.BeginTx(uncancelled, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback()
+	f, err := newFold(uncancelled, m, tx)
+	if err != nil {
+		return nil, err
+	}
+	if err := fill(uncancelled, f); err != nil {
+		return nil, err
+	}
+	if err := f.write(uncancelled); err != nil {
+		return nil, err
+	}
+	return f, tx.Commit()
+}
+
+// newFold begins where the file is.
+func newFold(ctx context.Context, model *ReadModel, tx *sql.Tx) (*fold, error) {
+	f := &fold{
+		model: model, tx: tx,
+		accounts:     make(map[ulid.ULID]*events.Account),
+		credentials:  make(map[ulid.ULID]events.Credential),
+		thirdParties: make(map[ulid.ULID]events.ThirdParty),
+	}
+	return f, tx.QueryRowContext(ctx, "SELECT position, event FROM progress").Scan(&f.position, &f.event)
+}
+
+// takeIn folds the next event, unless it was folded before.
+func (f *fold) takeIn(ctx context.Context, e events.Event) error {
+	if e.Position <= f.position {
+		return nil
+	}
+	if err := f.add(ctx, e); err != nil {
 		return err
 	}
-	for _, e := range batch {
-		if e.Position <= f.position {
-			continue
-		}
-		if err := f.add(ctx, e); err != nil {
-			return err
-		}
-		f.position, f.event = e.Position, e.ID
-	}
+	f.position, f.event = e.Position, e.ID
 	return nil
 }
 
@@ -125,9 +143,9 @@ func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (
 	return nil
 }
 
-// account is the one with that id as it was committed, to be changed.
+// account returns a copy of an account as it was committed.
 func (f *fold) account(ctx context.Context, id ulid.ULID) (*events.Account, error) {
-	// In memory is what was committed last: nobody else commits meanwhile.
+	// The cache holds what was committed last: nobody else commits meanwhile.
 	if committed, ok, _ := f.model.accounts.get(id); ok {
 		a := *committed
 		return &a, nil
@@ -152,7 +170,7 @@ func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event
 	return nil
 }
 
-// credential is the one with that id as of the events taken in so far.
+// credential returns a credential as of the events that were folded so far.
 func (f *fold) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
 	c, ok := f.credentials[id]
 	if !ok {
@@ -164,7 +182,7 @@ func (f *fold) credential(ctx context.Context, id ulid.ULID) (c events.Credentia
 	return c, err
 }
 
-// next decodes the event that must follow a version of its stream.
+// next decodes an event that must follow a version of its stream.
 func next(e events.Event, version uint64) (events.Payload, error) {
 	if e.Version != version+1 {
 		return nil, fmt.Errorf("%w: %s is at version %d here and %d comes next", ErrOutOfStep, e.Stream, version, e.Version)
@@ -172,7 +190,7 @@ func next(e events.Event, version uint64) (events.Payload, error) {
 	return e.Payload()
 }
 
-// misplaced is the error for an event that a stream of its kind cannot hold.
+// misplaced returns the error for an event that a stream of its category cannot hold.
 func misplaced(e events.Event) error {
 	return fmt.Errorf("%w: it does not belong in %s", ErrOutOfStep, e.Stream)
 }
@@ -208,39 +226,31 @@ func (f *fold) writeAccounts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := put.ExecContext(ctx, accountRow(id, a, content)...); err != nil {
+		r := newAccountRow(*a)
+		if _, err := put.ExecContext(ctx, id[:], r.Erased, r.Version, r.Position, r.Opened, r.Updated, content); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// accountRow is what accountColumns hold of an account.
-func accountRow(id ulid.ULID, a *events.Account, content []byte) []any {
-	return []any{
-		id[:], a.Erased && !a.Shredded, a.Version, a.Position, sqlitefile.Milliseconds(a.Opened), sqlitefile.Milliseconds(a.Updated), content,
-	}
-}
-
 func (f *fold) writeCredentials(ctx context.Context) error {
 	if len(f.credentials) == 0 {
 		return nil
 	}
-	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (`+credentialColumns+`, consumer, account, parent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+	put, err := f.tx.PrepareContext(ctx, `INSERT INTO credential (`+credentialColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, issued = excluded.issued, revoked = excluded.revoked, consumer = excluded.consumer, account = excluded.account, parent = excluded.parent, content = excluded.content`)
 	if err != nil {
 		return err
 	}
 	defer put.Close()
 	for id, c := range f.credentials {
-		c, content, err := f.model.sealCredential(ctx, id, c)
+		content, err := f.model.sealCredential(ctx, id, &c)
 		if err != nil {
 			return err
 		}
-		// A consumer's key never expires, so it is usable until it is revoked.
-		usable := c.Kind == events.KindConsumer && c.Revoked.IsZero()
-		if _, err := put.ExecContext(ctx, id[:], c.Version, sqlitefile.Milliseconds(c.Issued), sqlitefile.Milliseconds(c.Revoked), content,
-			sql.NullString{String: c.Name, Valid: usable}, sessionOf(&c, c.Account), sessionOf(&c, c.Parent)); err != nil {
+		r := newCredentialRow(c)
+		if _, err := put.ExecContext(ctx, id[:], r.Version, r.Issued, r.Revoked, r.Consumer, r.Account, r.Parent, content); err != nil {
 			return err
 		}
 		f.credentials[id] = c

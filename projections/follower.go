@@ -12,28 +12,29 @@ import (
 	"konto/eventstore"
 )
 
-// Projection is what a Follower feeds.
+// Projection is built from the log. A Follower gives it the events.
 type Projection interface {
-	// Position returns the position to go on after: that of the last event that was
-	// applied, or an earlier one after a crash, if applying events again is harmless.
+	// Position returns the position after which to go on: that of the last event
+	// that was applied. After a crash it may be an earlier one, if it is harmless to
+	// apply events again.
 	Position(ctx context.Context) (uint64, error)
 
-	// Apply takes in a batch of consecutive events, in log order, and moves the
-	// position to that of the last, in one step: after a crash either all of
-	// the batch was applied or Position tells to begin with it or before. Events at
-	// or below the position are dropped. It may block until ctx ends, as when
-	// what it writes to is away. An error that incurable knows means that the
-	// batch is at fault; after any other the batch is applied again, for ever.
+	// Apply applies a batch of consecutive events, in log order, and moves the
+	// position to that of the last event, in one step: after a crash either the
+	// whole batch was applied, or Position returns a position before the batch.
+	// Apply drops events at or below the position. It may block until ctx ends, for
+	// example while a server that it writes to is away. If incurable knows its
+	// error, the batch is at fault. After any other error the batch is applied again, for ever.
 	Apply(ctx context.Context, batch []events.Event) error
 }
 
-// resting is a Projection that has something to put down when it is called no more.
-type resting interface {
+// flusher is implemented by projections that must save state before their follower stops.
+type flusher interface {
 	Rest(ctx context.Context) error
 }
 
-// ErrStopped is returned by WaitFor when the follower was asked to stop before
-// it reached the position.
+// ErrStopped is returned by WaitFor if the follower was asked to stop before it
+// reached the position.
 var ErrStopped = errors.New("follower was stopped")
 
 // FollowerConfig configures a Follower.
@@ -41,28 +42,28 @@ type FollowerConfig struct {
 	Name       string            // in logs and health reports
 	Store      *eventstore.Store // required
 	Projection Projection        // required
-	Batch      int               // events a batch at most; 0 means 500
+	Batch      int               // how many events a batch holds at most; 0 means 500
 	Log        *slog.Logger      // nil means slog.Default()
 }
 
 // Follower feeds a projection from the log.
 type Follower struct {
 	cfg FollowerConfig
-	// suspect is the last position of a batch that failed: up to there events
-	// are applied one by one. Only Run's goroutine uses it.
+	// suspect is the last position of a batch that failed. Events up to this
+	// position are applied one by one. Only Run's goroutine uses it.
 	suspect uint64
-	began   time.Time     // when the last batch did; only Run's goroutine uses it
-	hurry   chan struct{} // has a token when somebody waits for a position
+	began   time.Time     // when the last batch began; only Run's goroutine uses it
+	hurry   chan struct{} // holds a token when a caller waits for a position
 
 	mu      sync.Mutex // guards what follows
 	status  Status
-	waiting int           // how many wait for a position
-	trouble error         // why the last step failed, nil when it did not
-	ended   error         // what WaitFor returns once Run has
+	waiting int           // how many callers wait for a position
+	trouble error         // why the last step failed, nil if it did not
+	ended   error         // what WaitFor returns after Run returned
 	changed chan struct{} // closed and replaced when any of these changes
 }
 
-// NewFollower makes a follower; Run starts it.
+// NewFollower returns a follower; Run starts it.
 func NewFollower(cfg FollowerConfig) *Follower {
 	if cfg.Batch <= 0 {
 		cfg.Batch = 500
@@ -73,21 +74,21 @@ func NewFollower(cfg FollowerConfig) *Follower {
 	return &Follower{cfg: cfg, status: Status{Name: cfg.Name, State: StateFollowing}, hurry: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
-// Run follows the log until ctx ends, when it returns nil, or until it came upon
-// what no retry will mend, such as an event that does not decode, and retried
-// for some 30 seconds. Then it returns what is wrong; the position stays before
-// that event. Other errors are retried until they pass.
+// Run follows the log until ctx ends; it then returns nil. If it meets an error
+// that no retry repairs, such as an event that does not decode, it retries for
+// some 30 seconds and then returns the error; the position stays before that event.
+// It retries other errors until they pass.
 //
 // To shut down without losing work, call WaitFor with the log's head and end
 // ctx afterwards.
 func (f *Follower) Run(ctx context.Context) error {
 	err := f.follow(ctx)
 	if ctx.Err() != nil {
-		err = nil // what failed, failed because it was cut off
+		err = nil // the step failed because ctx ended
 	}
-	if p, ok := f.cfg.Projection.(resting); ok {
+	if p, ok := f.cfg.Projection.(flusher); ok {
 		if err := p.Rest(context.WithoutCancel(ctx)); err != nil {
-			f.cfg.Log.Warn("follower could not put down where it is", "follower", f.cfg.Name, "error", err)
+			f.cfg.Log.Warn("follower could not save its state", "follower", f.cfg.Name, "error", err)
 		}
 	}
 	f.stopped(err)
@@ -105,7 +106,7 @@ func (f *Follower) follow(ctx context.Context) error {
 	}
 }
 
-// resume begins where the projection ended.
+// resume begins at the projection's position.
 func (f *Follower) resume(ctx context.Context) error {
 	position, err := f.cfg.Projection.Position(ctx)
 	if err != nil {
@@ -115,8 +116,8 @@ func (f *Follower) resume(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find the end of the log: %w", err)
 	}
-	// Another log, or an older copy of it. On a replicated log this node's feed
-	// may only be late, which the retries wait for.
+	// The projection follows another log, or a newer copy of this one. On a
+	// replicated log this node's feed may only be late; then the retries help.
 	if head < position {
 		return fmt.Errorf("%w: it is at position %d and the log ends at %d", ErrOutOfStep, position, head)
 	}
@@ -124,7 +125,7 @@ func (f *Follower) resume(ctx context.Context) error {
 	return nil
 }
 
-// advance waits until there are events and applies the next batch, which is as
+// advance waits until there are events and applies the next batch. The batch is as
 // long as the lag, up to the configured length.
 func (f *Follower) advance(ctx context.Context) error {
 	after := f.Status().Position
@@ -139,14 +140,14 @@ func (f *Follower) advance(ctx context.Context) error {
 	}
 	batch, err := f.cfg.Store.ReadNext(ctx, after, limit)
 	if len(batch) == 0 {
-		return err // says type and position
+		return err // names the event's type and position
 	}
-	// What precedes an unreadable event is applied first. The error comes back
-	// with the next read, which begins at that event.
+	// The events before an unreadable one are applied first. The next read begins
+	// at that event and returns the error again.
 	last := batch[len(batch)-1].Position
 	if err := f.cfg.Projection.Apply(ctx, batch); err != nil {
 		if len(batch) == 1 {
-			return &applyError{event: batch[0].Type, position: last, err: err}
+			return &eventstore.EventError{Type: batch[0].Type, Position: last, Err: err}
 		}
 		f.suspect = last
 		return nil
@@ -155,7 +156,7 @@ func (f *Follower) advance(ctx context.Context) error {
 	return nil
 }
 
-// Status is how a follower is doing.
+// Status tells how a follower is doing.
 type Status struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`
@@ -166,12 +167,12 @@ type Status struct {
 // The states of a follower. A Projection with a method State tells the first two apart.
 const (
 	StateFollowing = "following"
-	StateWaiting   = "waiting for NATS" // well, but what the projection writes to is away
-	StateRetrying  = "retrying"         // heals by itself once the error passes
+	StateWaiting   = "waiting for NATS" // healthy, but the server that the projection writes to is away
+	StateRetrying  = "retrying"         // goes on by itself when the error passes
 	StateStopped   = "stopped"          // for good
 )
 
-// Status reports how the follower is doing.
+// Status returns how the follower is doing.
 func (f *Follower) Status() Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -197,30 +198,29 @@ func (f *Follower) stopped(err error) {
 	f.ended, f.trouble = ErrStopped, nil
 	if err != nil {
 		f.status.Error, f.ended = err.Error(), err
-		f.cfg.Log.Error("follower stopped, and falls behind until this is repaired and konto restarted",
+		f.cfg.Log.Error("follower stopped; it falls behind until this is repaired and konto is restarted",
 			"follower", f.cfg.Name, "position", f.status.Position, "error", err)
 	}
 	f.wake()
 }
 
-// wake lets those who wait look again. The caller holds mu.
+// wake makes waiting callers look again. The caller holds mu.
 func (f *Follower) wake() {
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
 
-// The delays between tries of a step double from the first to the last. After
-// as many as an incurable error is given, 31.875 s together, an operator is to be
-// told of it; until then it may be that the log's feed is late, or an error was
-// taken for what it is not.
+// The delays between retries of a step double from the first to the last. An
+// incurable error is retried incurableDelays times, for 31.875 s, because the log's
+// feed may only be late. Then the follower stops, so that an operator sees it.
 const (
 	firstDelay      = 125 * time.Millisecond
 	lastDelay       = 16 * time.Second
 	incurableDelays = 8
 )
 
-// retry repeats a step until it succeeds, ctx ends, or it failed too often with
-// incurable errors.
+// retry runs a step until it succeeds, until ctx ends, or until it has failed too often
+// with incurable errors.
 func (f *Follower) retry(ctx context.Context, step func(context.Context) error) error {
 	failures := 0 // incurable ones
 	for delay := firstDelay; ; delay = min(2*delay, lastDelay) {

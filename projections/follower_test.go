@@ -17,7 +17,7 @@ import (
 	"konto/eventstore"
 )
 
-func (h *house) openAccounts(n int) {
+func (h *fixture) openAccounts(n int) {
 	h.t.Helper()
 	for i := range n {
 		h.openAccount(fmt.Sprintf("a%d@example.com", i))
@@ -25,9 +25,9 @@ func (h *house) openAccounts(n int) {
 }
 
 func TestFollowerAppliesEveryEventOnceInOrder(t *testing.T) {
-	h := newHouse(t)
-	l := &ledger{}
-	h.follower = NewFollower(FollowerConfig{Name: "ledger", Store: h.store, Projection: l, Batch: 7})
+	h := newFixture(t)
+	l := &recorder{}
+	h.follower = NewFollower(FollowerConfig{Name: "recorder", Store: h.store, Projection: l, Batch: 7})
 	h.openAccounts(20)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -46,8 +46,8 @@ func TestFollowerAppliesEveryEventOnceInOrder(t *testing.T) {
 }
 
 func TestFollowerResumesWhereItsProjectionEnded(t *testing.T) {
-	h := newHouse(t)
-	l := &ledger{applied: []uint64{1, 2}}
+	h := newFixture(t)
+	l := &recorder{applied: []uint64{1, 2}}
 	h.follower = NewFollower(FollowerConfig{Store: h.store, Projection: l, Log: slog.New(slog.DiscardHandler)})
 	h.openAccounts(4)
 	ctx, stop := context.WithCancel(t.Context())
@@ -67,17 +67,17 @@ const canary = "canary@example.com"
 // poisons are ways to append an event that will never apply.
 var poisons = map[string]struct {
 	batch  int
-	append func(h *house) (position uint64)
+	append func(h *fixture) (position uint64)
 	match  error
 	says   string
 }{
-	"unknown type": {500, func(h *house) uint64 {
+	"unknown type": {500, func(h *fixture) uint64 {
 		return h.poison(events.AccountStream(ulid.Make()), 0, "AccountMerged.v9", `{"email":"`+canary+`"}`)
 	}, events.ErrUnknownType, "AccountMerged.v9"},
-	"data that does not decode": {500, func(h *house) uint64 {
+	"data that does not decode": {500, func(h *fixture) uint64 {
 		return h.poison(events.AccountStream(ulid.Make()), 0, events.TypeAccountOpened, `{"`+canary+`":1}`)
 	}, nil, events.TypeAccountOpened},
-	"key lost": {500, func(h *house) uint64 {
+	"key lost": {500, func(h *fixture) uint64 {
 		id := ulid.Make()
 		position, err := h.log.Append(h.t.Context(), eventstore.Batch{Stream: events.AccountStream(id), Records: []eventstore.Record{{
 			Stream: events.AccountStream(id), Version: 1, ID: ulid.Make(), Type: events.TypeAccountOpened,
@@ -86,10 +86,10 @@ var poisons = map[string]struct {
 		h.must(err)
 		return position
 	}, eventstore.ErrNoKey, events.TypeAccountOpened},
-	"out of step": {500, func(h *house) uint64 {
+	"out of step": {500, func(h *fixture) uint64 {
 		return h.append(events.AccountStream(ulid.Make()), 0, events.CredentialRevoked{})
 	}, ErrOutOfStep, events.TypeCredentialRevoked},
-	"first of a batch": {6, func(h *house) uint64 {
+	"first of a batch": {6, func(h *fixture) uint64 {
 		return h.poison(events.AccountStream(ulid.Make()), 0, "AccountMerged.v9", `{}`)
 	}, events.ErrUnknownType, "AccountMerged.v9"},
 }
@@ -98,7 +98,7 @@ func TestPoisonStopsLoudlyAfterTheEventsBeforeIt(t *testing.T) {
 	for name, test := range poisons {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
+				h := newFixture(t)
 				h.openAccounts(6)
 				position := test.append(h)
 				h.openAccounts(3)
@@ -127,7 +127,7 @@ func TestPoisonStopsLoudlyAfterTheEventsBeforeIt(t *testing.T) {
 
 // runIntoPoison runs the follower until it stops in front of the position, after
 // its retries, and returns its error.
-func (h *house) runIntoPoison(position uint64) error {
+func (h *fixture) runIntoPoison(position uint64) error {
 	h.t.Helper()
 	waiting := make(chan error, 1)
 	go func() { waiting <- h.follower.WaitFor(context.Background(), position) }()
@@ -151,10 +151,10 @@ func (h *house) runIntoPoison(position uint64) error {
 
 func TestFollowerRecoversWhenTheFaultPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.openAccounts(10)
 		passes := time.Now().Add(5 * time.Second)
-		l := &ledger{fail: func(batch []events.Event) error {
+		l := &recorder{fail: func(batch []events.Event) error {
 			if time.Now().Before(passes) {
 				return failAt(6)(batch)
 			}
@@ -184,7 +184,7 @@ func TestFollowerRecoversWhenTheFaultPasses(t *testing.T) {
 
 // rested is a projection that counts how often it was put to rest.
 type rested struct {
-	ledger
+	recorder
 	times int
 }
 
@@ -193,8 +193,8 @@ func (r *rested) Rest(ctx context.Context) error {
 	return ctx.Err() // that of the follower has ended by then
 }
 
-func TestFollowerPutsItsProjectionToRest(t *testing.T) {
-	h := newHouse(t)
+func TestFollowerCallsRestWhenItEnds(t *testing.T) {
+	h := newFixture(t)
 	h.openAccounts(3)
 	var logged bytes.Buffer
 	projection := &rested{}
@@ -221,9 +221,9 @@ func TestFollowerEndsWithItsContext(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
+				h := newFixture(t)
 				h.openAccounts(test.events)
-				follower := NewFollower(FollowerConfig{Store: h.store, Projection: &ledger{fail: test.fail}, Log: slog.New(slog.DiscardHandler)})
+				follower := NewFollower(FollowerConfig{Store: h.store, Projection: &recorder{fail: test.fail}, Log: slog.New(slog.DiscardHandler)})
 				ctx, stop := context.WithCancel(t.Context())
 				done, waiting := make(chan error), make(chan error)
 				go func() { done <- follower.Run(ctx) }()
@@ -245,9 +245,9 @@ func TestFollowerEndsWithItsContext(t *testing.T) {
 
 func TestFollowerRefusesALogThatEndsBeforeItsPosition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.openAccounts(2)
-		l := &ledger{applied: []uint64{3}}
+		l := &recorder{applied: []uint64{3}}
 		err := NewFollower(FollowerConfig{Store: h.store, Projection: l, Log: slog.New(slog.DiscardHandler)}).Run(t.Context())
 		if !errors.Is(err, ErrOutOfStep) {
 			t.Errorf("Run returned %v", err)
@@ -256,7 +256,7 @@ func TestFollowerRefusesALogThatEndsBeforeItsPosition(t *testing.T) {
 }
 
 func TestWaitForEndsWithItsContext(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	if err := h.follower.WaitFor(ctx, 1); !errors.Is(err, context.Canceled) {

@@ -14,28 +14,28 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// LogFile is a SQLite file whose content follows from the log: it belongs to one
-// history of one log and to one keyring, and is made anew when it meets another.
+// LogFile is a SQLite file whose content follows from the log. It belongs to one
+// history of one log and to one keyring. If it is opened with others, it is recreated.
 type LogFile struct {
 	Path string
-	// Application marks files of this kind (PRAGMA application_id), so that no
-	// other file is ever taken for one and deleted.
+	// Application marks files of this kind (PRAGMA application_id), so that konto
+	// never deletes another program's file.
 	Application int32
-	// Schema names the shape of the tables and of the rows in them. Files of
-	// other numbers are made anew.
+	// Schema is the number of the shape of the tables and of the rows in them. Files
+	// with other numbers are recreated.
 	Schema int
-	Tables string // the statements that make them
+	Tables string // the statements that create the tables
 	Log    eventstore.Feed
 	// Keyring is a secret of the keyring that seals the rows, or of the one
-	// that seals the log: with other keys the file is another's.
+	// that seals the log. A file with another secret belongs to another keyring.
 	Keyring []byte
-	// Copy tells that all of it follows from the log: a power cut may take the last
-	// commits, rows together with their position, and they are made again.
+	// Copy says that the whole file follows from the log. A power cut may then lose
+	// the last commits, rows together with their position; they are made again.
 	Copy bool
 }
 
-// progress is the table that binds a file. Whoever writes rows that follow from
-// an event keeps the highest of such positions in it, in the same transaction.
+// progress is the table that binds a file to a log. A transaction that writes rows
+// which follow from an event also stores the highest position of such events here.
 const progress = `
 CREATE TABLE progress (
 	one      INTEGER PRIMARY KEY CHECK (one = 1),
@@ -45,20 +45,20 @@ CREATE TABLE progress (
 );
 `
 
-// fileState is what a file turns out to be when it is opened.
+// fileState is what inspect finds out about a file.
 type fileState int
 
 const (
 	fileUnknown fileState = iota
-	fileEmpty             // just made
-	fileCurrent           // to go on with
+	fileEmpty             // just created
+	fileCurrent           // may be used as it is
 	fileStale             // of this kind, with another schema, keyring or history
-	fileForeign           // something else's
+	fileForeign           // another program's
 )
 
-// Open opens the file for its one writer, with this version's tables in it, made
-// anew if need be. Errors: sqlitefile.ErrMalformed and others, with which the
-// file is left as it was.
+// Open opens the file for its one writer. It creates the tables, and recreates a
+// file that does not fit. Errors: sqlitefile.ErrMalformed and others; the file is then
+// left as it was.
 func (f LogFile) Open(ctx context.Context) (*sql.DB, error) {
 	db, err := f.openWriter()
 	if err != nil {
@@ -124,10 +124,10 @@ func (f LogFile) inspect(ctx context.Context, db *sql.DB) (fileState, error) {
 	return fileCurrent, nil
 }
 
-// holds tells whether the log has the event at the position. A log that was
-// restored from an older copy and grew again has other events at positions that
-// were reached before, or ends below them. It is asked for the record as it is
-// stored: the event's key may be gone by now.
+// holds reports whether the log has the event at the position. A log that was
+// restored from an older copy and has grown again has other events at positions that
+// were reached before, or ends below them. The stored record is compared, because the
+// event's key may be destroyed.
 func holds(ctx context.Context, log eventstore.Feed, position uint64, event ulid.ULID) (bool, error) {
 	if position == 0 {
 		return true, nil
@@ -144,8 +144,9 @@ func (f LogFile) openWriter() (*sql.DB, error) {
 	return sqlitefile.OpenWriter(f.Path)
 }
 
-// recreate deletes the file. Closing it first lets SQLite fold the write-ahead
-// log into it: a log left behind would be played into the new file.
+// recreate deletes the file and opens a new one. It closes the file first, so that
+// SQLite moves the write-ahead log into it: a log that is left behind would be played
+// into the new file.
 func (f LogFile) recreate(db *sql.DB) (*sql.DB, error) {
 	if err := db.Close(); err != nil {
 		return nil, fmt.Errorf("close %s to make it anew: %w", f.Path, err)
@@ -156,7 +157,7 @@ func (f LogFile) recreate(db *sql.DB) (*sql.DB, error) {
 	return f.openWriter()
 }
 
-// removeDatabase deletes a SQLite file that nobody has open, the file itself last.
+// removeDatabase deletes a SQLite file that is not open. It deletes the file itself last.
 func removeDatabase(path string) error {
 	for _, name := range []string{path + "-wal", path + "-shm", path + "-journal", path} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -181,8 +182,8 @@ func (f LogFile) createTables(ctx context.Context, db *sql.DB) error {
 	return sqlitefile.Explain(tx.Commit())
 }
 
-// statements make a new file. Both pragmas are part of the transaction: a file
-// has them and the tables, or neither.
+// statements returns the statements that create a new file's content. Both pragmas are
+// part of the transaction: a file has them and the tables, or neither.
 func (f LogFile) statements() string {
 	return fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", f.Application, f.Schema) + progress + f.Tables
 }

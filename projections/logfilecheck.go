@@ -13,32 +13,34 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// ErrOtherHistory tells that a file knows of an event that the log does not
-// hold. Either the log lost its end, or one of the two is an older copy.
+// ErrOtherHistory is returned for a file that knows of an event which the log does
+// not hold. Either the log lost its end, or one of the two is an older copy.
 var ErrOtherHistory = errors.New("it was made from another history than the log's")
 
-// ErrOtherKeys tells that the rows of a file are sealed with another keyring's keys.
+// ErrOtherKeys is returned for a file whose rows are sealed with another keyring's keys.
 var ErrOtherKeys = errors.New("it belongs to another keyring")
 
-// Check checks the read model's file as LogFile.Check does, while it is in use. A
-// rebuild is waited for, and none begins meanwhile: it exchanges the file.
+// Check checks the read model's file as LogFile.Check does, while it is in use. It
+// waits for the end of a rebuild, and no rebuild begins meanwhile, because a rebuild
+// exchanges the file.
 func (m *ReadModel) Check(ctx context.Context) error {
 	m.rebuilding.Lock()
 	defer m.rebuilding.Unlock()
 	return m.logFile().Check(ctx)
 }
 
-// CheckReadModel checks a file that is not open as LogFile.Check does; ReadModelFits as Fits does.
+// CheckReadModel checks a file that is not open, as LogFile.Check does.
 func CheckReadModel(ctx context.Context, path string, log eventstore.Feed, keys eventstore.Keys) error {
 	return newReadModel(path, log, keys).logFile().Check(ctx)
 }
 
-// ReadModelFits tells whether OpenReadModel would go on with a file as it is.
+// ReadModelFits reports whether OpenReadModel would use a file as it is, as
+// LogFile.Fits does.
 func ReadModelFits(ctx context.Context, path string, log eventstore.Feed, keys eventstore.Keys) error {
 	return newReadModel(path, log, keys).logFile().Fits(ctx)
 }
 
-// Check is Fits, and has SQLite read all of the file's pages too.
+// Check is Fits, and also makes SQLite read all pages of the file.
 func (f LogFile) Check(ctx context.Context) error {
 	if err := f.Fits(ctx); err != nil {
 		return err
@@ -46,8 +48,8 @@ func (f LogFile) Check(ctx context.Context) error {
 	return sqlitefile.CheckIntegrity(ctx, f.Path)
 }
 
-// Fits tells whether Open would go on with the file or make it anew, and whether
-// it consists of what konto makes. It changes nothing. Errors tell what does not fit:
+// Fits reports whether Open would use the file or recreate it, and whether the file
+// consists of what konto creates. It changes nothing. Its errors say what does not fit:
 // sqlitefile.ErrMalformed, sqlitefile.ErrOtherSchema, ErrOtherKeys,
 // ErrOtherHistory, fs.ErrNotExist.
 func (f LogFile) Fits(ctx context.Context) error {

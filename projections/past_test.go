@@ -29,7 +29,7 @@ func (l *countedLog) ReadStream(ctx context.Context, stream events.Stream, after
 }
 
 // renamed is an account whose nth event, for n above 1, gives it the name n.
-func (h *house) renamed(versions uint64) ulid.ULID {
+func (h *fixture) renamed(versions uint64) ulid.ULID {
 	h.t.Helper()
 	id := h.openAccount("anna@example.com")
 	for v := uint64(1); v < versions; v++ {
@@ -38,8 +38,8 @@ func (h *house) renamed(versions uint64) ulid.ULID {
 	return id
 }
 
-func newPast(t *testing.T) (*house, *countedLog, *Past) {
-	h := newHouse(t)
+func newPast(t *testing.T) (*fixture, *countedLog, *Past) {
+	h := newFixture(t)
 	log := &countedLog{Log: h.log}
 	return h, log, NewPast(eventstore.NewStore(log, h.keys))
 }
@@ -55,7 +55,9 @@ func expectPast(t *testing.T, p *Past, log *countedLog, id ulid.ULID, version ui
 	return log.read - before
 }
 
-func TestAccountsAreGivenAsTheyWere(t *testing.T) {
+const foldPage = 500 // how many events a fold reads at a time
+
+func TestPastReturnsAccountsAsTheyWere(t *testing.T) {
 	h, log, p := newPast(t)
 	id := h.renamed(2*foldPage + 3)
 	for _, test := range []struct {
@@ -75,8 +77,8 @@ func TestAccountsAreGivenAsTheyWere(t *testing.T) {
 	}
 }
 
-func TestAccountsPastIsGivenToManyAtOnce(t *testing.T) {
-	h := newHouse(t)
+func TestPastMayBeReadConcurrently(t *testing.T) {
+	h := newFixture(t)
 	p := NewPast(h.store)
 	ids := []ulid.ULID{h.renamed(30), h.renamed(30)}
 	var askers sync.WaitGroup
@@ -93,7 +95,7 @@ func TestAccountsPastIsGivenToManyAtOnce(t *testing.T) {
 	askers.Wait()
 }
 
-func TestThePastOfNoAccount(t *testing.T) {
+func TestPastOfAnUnknownAccountIsAnError(t *testing.T) {
 	h, _, p := newPast(t)
 	id := h.renamed(2)
 	for version, want := range map[uint64]error{0: ErrNoAccount, 3: ErrOutOfStep} {
@@ -101,14 +103,14 @@ func TestThePastOfNoAccount(t *testing.T) {
 			t.Errorf("version %d: %v", version, err)
 		}
 	}
-	stranger := ulid.Make()
-	h.poison(events.AccountStream(stranger), 0, events.TypeAccountErased, `{}`)
-	other := newHouse(t) // its keys are others
+	unknown := ulid.Make()
+	h.poison(events.AccountStream(unknown), 0, events.TypeAccountErased, `{}`)
+	other := newFixture(t) // its keys are others
 	p = NewPast(eventstore.NewStore(h.log, other.keys))
 	if _, err := p.AccountAt(t.Context(), id, 1); !errors.Is(err, eventstore.ErrNoKey) {
 		t.Errorf("without its key: %v", err)
 	}
-	if a, err := p.AccountAt(t.Context(), stranger, 1); err != nil || !a.Erased {
+	if a, err := p.AccountAt(t.Context(), unknown, 1); err != nil || !a.Erased {
 		t.Errorf("an erased account: %+v, %v", a, err)
 	}
 }

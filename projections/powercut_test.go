@@ -9,7 +9,7 @@ import (
 // A power cut takes what was not synced of the write-ahead log: its end, or pages
 // of it while later ones came to the disk.
 func TestReadModelGoesOnAfterAPowerCut(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ids := h.history()
 	h.apply(5)
 	file, err := os.ReadFile(h.path())
@@ -37,7 +37,7 @@ func TestReadModelGoesOnAfterAPowerCut(t *testing.T) {
 			}
 			after.apply(5)
 			after.checkFolds(ids)
-			after.forgetMemory()
+			after.clearCaches()
 			after.checkFolds(ids)
 			h.must(after.model.Close())
 		}
@@ -53,14 +53,14 @@ const (
 	syncedCommits     = 2
 )
 
-func (h *house) synchronous() (n int) {
+func (h *fixture) synchronous() (n int) {
 	h.t.Helper()
 	h.must(h.model.file.writer.QueryRow("PRAGMA synchronous").Scan(&n))
 	return n
 }
 
 func TestCursorsAreSyncedAndRowsAreNot(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	if n := h.synchronous(); n != syncedCheckpoints {
 		t.Errorf("opened with synchronous = %d", n)
 	}

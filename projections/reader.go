@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -11,25 +12,23 @@ import (
 	"konto/eventstore"
 )
 
-// Reader answers with accounts that are never older than any write
-// acknowledged before the call.
+// Reader returns accounts that are never older than any write acknowledged before
+// the call.
 type Reader struct {
 	Store    *eventstore.Store // required
 	Model    *ReadModel        // required
 	Follower *Follower         // required, the one that feeds Model
-	// Patience is how long a read waits for the follower before it folds the
-	// log itself; 0 means 50 ms, many times what a follower in health needs.
+	// Patience is how long a read waits for the follower before it folds the log
+	// itself. 0 means 50 ms, which is many times what a healthy follower needs.
 	Patience time.Duration
 }
 
-// ErrNoAccount tells that the account was never opened, or was erased.
+// ErrNoAccount is returned for an account that was never opened, or was erased.
 var ErrNoAccount = errors.New("no such account")
 
-// foldPage is how many events a read that folds the log takes at a time.
-const foldPage = 500
-
-// Account waits, bounded, until the read model has the account's last event,
-// and folds the log itself when that takes too long or the follower is in trouble.
+// Account waits until the read model has the account's last event. If that takes
+// longer than Patience, or if the follower retries or has stopped, it folds the log
+// itself.
 func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, error) {
 	head, err := r.Store.StreamHead(ctx, events.AccountStream(id))
 	if err != nil {
@@ -43,7 +42,7 @@ func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, err
 		a, _, err = r.Model.Account(ctx, id)
 	}
 	if err == nil && a.Version < head.Version {
-		err = r.foldRest(ctx, id, &a)
+		err = r.Store.Fold(ctx, events.AccountStream(id), math.MaxUint64, &a.Version, a.Apply)
 	}
 	if err != nil {
 		return events.Account{}, err
@@ -54,7 +53,7 @@ func (r *Reader) Account(ctx context.Context, id ulid.ULID) (events.Account, err
 	return a, nil
 }
 
-// follows tells whether the read model reached the position in time.
+// follows reports whether the read model reaches the position in time.
 func (r *Reader) follows(ctx context.Context, position uint64) bool {
 	patience := r.Patience
 	if patience == 0 {
@@ -63,24 +62,4 @@ func (r *Reader) follows(ctx context.Context, position uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return r.Follower.WaitUnlessRetrying(ctx, position) == nil
-}
-
-// foldRest adds what the log holds beyond a's version.
-func (r *Reader) foldRest(ctx context.Context, id ulid.ULID, a *events.Account) error {
-	for {
-		page, err := r.Store.ReadStream(ctx, events.AccountStream(id), a.Version, foldPage)
-		if err != nil {
-			return err
-		}
-		for _, e := range page {
-			payload, err := next(e, a.Version)
-			if err != nil {
-				return &applyError{event: e.Type, position: e.Position, err: err}
-			}
-			a.Apply(e, payload)
-		}
-		if len(page) < foldPage {
-			return nil
-		}
-	}
 }

@@ -15,7 +15,7 @@ import (
 	"konto/events"
 )
 
-func (h *house) reader(patience time.Duration) *Reader {
+func (h *fixture) reader(patience time.Duration) *Reader {
 	return &Reader{Store: h.store, Model: h.model, Follower: h.follower, Patience: patience}
 }
 
@@ -25,7 +25,7 @@ func TestReadsSeeEveryWriteAcknowledgedBefore(t *testing.T) {
 		"folding the log":          time.Nanosecond,
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			h.run()
 			reader := h.reader(patience)
 			var writers sync.WaitGroup
@@ -52,7 +52,7 @@ func TestReadsSeeEveryWriteAcknowledgedBefore(t *testing.T) {
 
 func TestReadsWaitForTheFollowerBeforeTheyFold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		id := h.openAccount("a@example.com")
 		read := make(chan error, 1)
 		go func() {
@@ -72,9 +72,9 @@ func TestReadsWaitForTheFollowerBeforeTheyFold(t *testing.T) {
 
 func TestReadsDoNotWaitForAFollowerThatRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		id := h.openAccount("a@example.com")
-		h.follower = NewFollower(FollowerConfig{Store: h.store, Projection: &ledger{fail: failAt(1)}, Log: slog.New(slog.DiscardHandler)})
+		h.follower = NewFollower(FollowerConfig{Store: h.store, Projection: &recorder{fail: failAt(1)}, Log: slog.New(slog.DiscardHandler)})
 		h.run()
 		synctest.Wait()
 		began := time.Now()
@@ -86,8 +86,8 @@ func TestReadsDoNotWaitForAFollowerThatRetries(t *testing.T) {
 	})
 }
 
-func TestReadsDoNotNeedTheFollower(t *testing.T) {
-	h := newHouse(t)
+func TestReadsFoldTheLogWithoutAFollower(t *testing.T) {
+	h := newFixture(t)
 	id := h.openAccount("a@example.com")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	for v := uint64(1); v <= foldPage+1; v += 100 {
@@ -107,8 +107,8 @@ func TestReadsDoNotNeedTheFollower(t *testing.T) {
 	}
 }
 
-func TestAccountsThatAreNotThere(t *testing.T) {
-	h := newHouse(t)
+func TestErasedAndUnknownAccountsAreNotFound(t *testing.T) {
+	h := newFixture(t)
 	h.run()
 	erased := h.openAccount("a@example.com")
 	h.append(events.AccountStream(erased), 1, events.AccountErased{})

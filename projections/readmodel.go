@@ -14,42 +14,42 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// How many rows are kept in memory, of some 1.5 kB an account and 0.5 kB a credential.
+// How many rows are cached, of some 1.5 kB an account and 0.5 kB a credential.
 const (
-	recentAccounts    = 16384
-	recentCredentials = 16384
+	cachedAccounts    = 16384
+	cachedCredentials = 16384
 )
 
-// ReadModel is read.db: the accounts (AccountMe), the credentials (access) and
-// the third parties, with the position they are at. It is a Projection.
+// ReadModel is read.db: the accounts (AccountMe), the credentials (access) and the
+// third parties, with the position that they are at. It is a Projection.
 //
-// The file is a copy of what the log holds and may be deleted while konto is
-// stopped: the follower rebuilds it.
+// The file is a copy of what the log holds. It may be deleted while konto is
+// stopped: the follower fills it again.
 type ReadModel struct {
 	path string
 	log  eventstore.Feed
 	keys eventstore.Keys
 
-	// exchange is held for reading by whoever uses file, and for writing while a
-	// rebuilt one takes its place. Who holds it does not take it again: between
-	// the two, an exchange may begin to wait.
+	// exchange is locked for reading while file is used, and for writing while a
+	// rebuilt file takes its place. A goroutine that holds the lock must not lock it
+	// again: an exchange may have begun to wait between the two.
 	exchange sync.RWMutex
 	file     *modelFile
 
-	applying    sync.Mutex               // Apply reads rows from memory that only it may change
-	accounts    *recent[*events.Account] // never changed
-	credentials *recent[events.Credential]
+	applying    sync.Mutex              // only Apply may change the rows that it reads from the caches
+	accounts    *cache[*events.Account] // the accounts are never changed
+	credentials *cache[events.Credential]
 
 	rebuilding sync.Mutex    // one rebuild at a time
-	closing    chan struct{} // closed by Close, ends a rebuild
+	closing    chan struct{} // is closed by Close, and ends a rebuild
 	closed     sync.Once
 }
 
-// OpenReadModel opens or makes the file at path. Rows are encrypted with the
-// keys of their streams, so that losing a key loses the row's content too. A
-// file of another schema, another keyring, or another history than the log's is
-// made anew, its cursors included, and fills itself from the log; one that is
-// damaged or no read model is left alone and an error.
+// OpenReadModel opens or creates the file at path. Rows are encrypted with the keys of
+// their streams, so that the content of a row is lost with its key. A file of another
+// schema, another keyring, or another history than the log's is recreated, its cursors
+// included, and the follower fills it from the log. A file that is damaged or no read
+// model is left alone; it is an error.
 func OpenReadModel(ctx context.Context, path string, log eventstore.Feed, keys eventstore.Keys) (*ReadModel, error) {
 	m := newReadModel(path, log, keys)
 	if err := m.open(ctx); err != nil {
@@ -61,15 +61,15 @@ func OpenReadModel(ctx context.Context, path string, log eventstore.Feed, keys e
 func newReadModel(path string, log eventstore.Feed, keys eventstore.Keys) *ReadModel {
 	return &ReadModel{
 		path: path, log: log, keys: keys,
-		accounts:    newRecent[*events.Account](recentAccounts),
-		credentials: newRecent[events.Credential](recentCredentials),
+		accounts:    newCache[*events.Account](cachedAccounts),
+		credentials: newCache[events.Credential](cachedCredentials),
 		closing:     make(chan struct{}),
 	}
 }
 
 func (m *ReadModel) open(ctx context.Context) error {
-	// What a rebuild that was interrupted left. This process holds the only one
-	// that may still run, and none does before the file is open.
+	// An interrupted rebuild left this file. No rebuild runs now: only this process
+	// runs any, and only while the file is open.
 	if err := removeDatabase(m.nextPath()); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (m *ReadModel) open(ctx context.Context) error {
 	return err
 }
 
-// Close frees the file. A rebuild that runs ends first.
+// Close closes the file. A rebuild that runs is ended first.
 func (m *ReadModel) Close() error {
 	m.closed.Do(func() { close(m.closing) })
 	m.rebuilding.Lock()
@@ -99,8 +99,8 @@ func (m *ReadModel) Position(ctx context.Context) (position uint64, err error) {
 	return position, m.wrap("read the position in", err)
 }
 
-// Cursor returns the value last set under a name, nil when there is none. It is
-// for followers that keep their work elsewhere and only need to find their place.
+// Cursor returns the value that was last set under a name, nil if there is none. It is
+// for followers that write elsewhere and need to remember their position.
 func (m *ReadModel) Cursor(ctx context.Context, name string) (value []byte, err error) {
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
@@ -111,8 +111,8 @@ func (m *ReadModel) Cursor(ctx context.Context, name string) (value []byte, err 
 	return value, m.wrap("read a cursor in", err)
 }
 
-// SetCursor sets the value under a name, durably. Like all of the file it may be
-// lost all the same: what it tells must be something that its owner can find out anew.
+// SetCursor sets the value under a name, durably. It is lost when the file is
+// deleted or recreated, so its owner must be able to find it out again.
 func (m *ReadModel) SetCursor(ctx context.Context, name string, value []byte) error {
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
@@ -120,9 +120,9 @@ func (m *ReadModel) SetCursor(ctx context.Context, name string, value []byte) er
 	return m.wrap("set a cursor in", err)
 }
 
-// setCursor syncs its commit, unlike those of rows: a cursor does not follow from
-// the log, and its owner counts on never going back to an earlier one. Should it
-// fail half-way, commits are synced until the next one.
+// setCursor syncs its commit, unlike the commits of rows: a cursor does not follow from
+// the log, and its owner relies on never seeing an earlier one. If the statements fail
+// half-way, commits are synced until the next cursor is set.
 const setCursor = `PRAGMA synchronous = FULL;
 	INSERT INTO cursor (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 	PRAGMA synchronous = NORMAL`
@@ -140,13 +140,13 @@ func (m *ReadModel) Account(ctx context.Context, id ulid.ULID) (a events.Account
 		return a, false, m.wrap("read an account in", err)
 	}
 	if ok {
-		m.accounts.loaded(id, &a, generation)
+		m.accounts.add(id, &a, generation)
 	}
 	return a, ok, nil
 }
 
 // Credential returns one credential as of the read model's position, revoked or
-// not. What its slices point to belongs to the read model.
+// not. The caller must not change what its slices point to.
 func (m *ReadModel) Credential(ctx context.Context, id ulid.ULID) (c events.Credential, ok bool, err error) {
 	c, ok, generation := m.credentials.get(id)
 	if ok {
@@ -159,12 +159,19 @@ func (m *ReadModel) Credential(ctx context.Context, id ulid.ULID) (c events.Cred
 		return c, false, m.wrap("read a credential in", err)
 	}
 	if ok {
-		m.credentials.loaded(id, c, generation)
+		m.credentials.add(id, c, generation)
 	}
 	return c, ok, nil
 }
 
-// wrap says what failed on which file.
+// Evict removes from the caches what was read of an account and of credentials
+// whose keys were destroyed. The file's rows need no care: nobody can unseal them.
+func (m *ReadModel) Evict(account ulid.ULID, credentials ...ulid.ULID) {
+	m.accounts.evict(account)
+	m.credentials.evict(credentials...)
+}
+
+// wrap adds to an error what failed on which file.
 func (m *ReadModel) wrap(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -172,7 +179,7 @@ func (m *ReadModel) wrap(doing string, err error) error {
 	return fmt.Errorf("%s read model %s: %w", doing, m.path, advise(err))
 }
 
-// advise adds to the error of a damaged file what to do about it.
+// advise adds to the error of a damaged file what an operator can do.
 func advise(err error) error {
 	if err = sqlitefile.Explain(err); errors.Is(err, sqlitefile.ErrMalformed) {
 		return fmt.Errorf("%w; it is only a copy of the log: stop konto and delete the file, it will be rebuilt", err)

@@ -12,7 +12,7 @@ import (
 )
 
 // folded is what the log says an account is.
-func (h *house) folded(id ulid.ULID) (a events.Account) {
+func (h *fixture) folded(id ulid.ULID) (a events.Account) {
 	h.t.Helper()
 	evs, err := h.store.ReadStream(h.t.Context(), events.AccountStream(id), 0, 1<<20)
 	h.must(err)
@@ -25,7 +25,7 @@ func (h *house) folded(id ulid.ULID) (a events.Account) {
 }
 
 // history writes some accounts' lives and returns their ids; one is erased.
-func (h *house) history() []ulid.ULID {
+func (h *fixture) history() []ulid.ULID {
 	h.t.Helper()
 	var ids []ulid.ULID
 	for i := range 8 {
@@ -40,7 +40,7 @@ func (h *house) history() []ulid.ULID {
 	return ids
 }
 
-func (h *house) checkFolds(ids []ulid.ULID) {
+func (h *fixture) checkFolds(ids []ulid.ULID) {
 	h.t.Helper()
 	for _, id := range ids {
 		if got, want := h.account(id), h.folded(id); !reflect.DeepEqual(got, want) {
@@ -52,20 +52,20 @@ func (h *house) checkFolds(ids []ulid.ULID) {
 func TestReadModelIsTheFoldOfTheLog(t *testing.T) {
 	for _, size := range []int{1, 3, 1000} {
 		t.Run(fmt.Sprintf("in batches of %d", size), func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			ids := h.history()
 			for rest := h.all(0); len(rest) > 0; rest = rest[min(size, len(rest)):] {
 				h.must(h.model.Apply(t.Context(), rest[:min(size, len(rest))]))
 			}
 			h.checkFolds(ids)
-			h.forgetMemory()
+			h.clearCaches()
 			h.checkFolds(ids)
 		})
 	}
 }
 
 func TestEventsAtOrBelowThePositionAreDropped(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ids := h.history()
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	h.append(events.AccountStream(ids[0]), 1, named("Late"))
@@ -75,7 +75,7 @@ func TestEventsAtOrBelowThePositionAreDropped(t *testing.T) {
 }
 
 func TestGapInAStreamIsAnErrorAndChangesNothing(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	id := h.openAccount("a@example.com")
 	h.append(events.AccountStream(id), 1, named("Two"), named("Three"))
 	other := h.openAccount("b@example.com")
@@ -90,12 +90,12 @@ func TestGapInAStreamIsAnErrorAndChangesNothing(t *testing.T) {
 		if _, ok, _ := h.model.Account(t.Context(), other); ok || h.position() != 1 || h.account(id).Version != 1 {
 			t.Errorf("%s: part of the batch was applied", memory)
 		}
-		h.forgetMemory()
+		h.clearCaches()
 	}
 }
 
 func TestEventOfAnotherKindOfStreamIsOutOfStep(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.append(events.AccountStream(ulid.Make()), 0, events.CredentialRevoked{})
 	if err := h.model.Apply(t.Context(), h.all(0)); !errors.Is(err, ErrOutOfStep) {
 		t.Errorf("Apply returned %v", err)
@@ -103,7 +103,7 @@ func TestEventOfAnotherKindOfStreamIsOutOfStep(t *testing.T) {
 }
 
 func TestOtherStreamsOnlyMoveThePosition(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	position := h.poison(events.Stream("invoice-"+ulid.Make().String()), 0, "InvoiceSent.v1", "{}")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	if h.position() != position {
@@ -112,7 +112,7 @@ func TestOtherStreamsOnlyMoveThePosition(t *testing.T) {
 }
 
 func TestRowsAndPositionAreOneTransaction(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	first := h.openAccount("a@example.com")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	second := h.openAccount("b@example.com")
@@ -121,8 +121,11 @@ func TestRowsAndPositionAreOneTransaction(t *testing.T) {
 	// The process dies after the rows and the position were written and before the commit.
 	tx, err := h.model.file.writer.BeginTx(t.Context(), nil)
 	h.must(err)
-	f := newFold(h.model, tx)
-	h.must(f.takeIn(t.Context(), h.all(0)))
+	f, err := newFold(t.Context(), h.model, tx)
+	h.must(err)
+	for _, e := range h.all(0) {
+		h.must(f.takeIn(t.Context(), e))
+	}
 	h.must(f.write(t.Context()))
 	h.must(tx.Rollback())
 	h.must(h.model.Close())
@@ -137,7 +140,7 @@ func TestRowsAndPositionAreOneTransaction(t *testing.T) {
 }
 
 func TestListsComeInPagesInOrder(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for range 5 {
 		h.openAccount("a@example.com")
 		h.issueKey(events.KeyIssued{Client: "billing"})
@@ -162,7 +165,7 @@ func TestListsComeInPagesInOrder(t *testing.T) {
 }
 
 func TestConsumerNamesAreThoseOfUsableKeys(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.issueKey(events.KeyIssued{Consumer: "warehouse"})
 	h.issueKey(events.KeyIssued{Consumer: "crm"})
 	again, _ := h.issueKey(events.KeyIssued{Consumer: "crm"})
@@ -180,7 +183,7 @@ func TestConsumerNamesAreThoseOfUsableKeys(t *testing.T) {
 }
 
 func TestFailedBatchLeavesMemoryAsItWas(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	id := h.openAccount("a@example.com")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	h.append(events.AccountStream(id), 1, named("Two"))

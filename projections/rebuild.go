@@ -5,34 +5,36 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
+	"os"
 
-	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
 
+	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
 )
 
-// ErrRebuilding tells that the read model is being rebuilt already. Nothing was
-// done; the other rebuild goes on.
+// ErrRebuilding is returned by Rebuild when another rebuild of the read model
+// runs. Nothing was done; the other rebuild goes on.
 var ErrRebuilding = errors.New("the read model is being rebuilt already")
 
 // RebuildConfig configures a rebuild.
 type RebuildConfig struct {
 	// DryRun compares only: the file in use stays.
 	DryRun bool
-	// Progress is told how far each task has come, by one goroutine at a time;
-	// nil: nobody is.
+	// Progress is told how far each task has come. It is called by one goroutine
+	// at a time. It may be nil.
 	Progress func(done, total uint64, unit string)
+
+	heldRows int // how many rows the fold holds in memory; 0 means rebuildRows
 }
 
-// Rebuilt is what came of a rebuild.
+// Rebuilt is the result of a rebuild.
 type Rebuilt struct {
-	Events      uint64       `json:"events"`   // that were folded
-	Position    uint64       `json:"position"` // at which the two were compared
+	Events      uint64       `json:"events"`   // how many were folded
+	Position    uint64       `json:"position"` // at which the two files were compared
 	Differences []Difference `json:"differences"`
-	Exchanged   bool         `json:"exchanged"` // whether the new one is in use
+	Exchanged   bool         `json:"exchanged"` // whether the new file is in use
 }
 
 // Different counts the rows that differ.
@@ -43,28 +45,24 @@ func (r Rebuilt) Different() (rows int) {
 	return rows
 }
 
-// rebuild is the making of the next file.
+// rebuild makes the next file, beside the one that live uses.
 type rebuild struct {
 	live, next *ReadModel
 	cfg        RebuildConfig
-	workers    int
-	accounts   int // how many parts the accounts are folded in
 
-	last ulid.ULID // id of the event at the position that is built
-
-	mu          sync.Mutex // guards what follows
-	done, total uint64     // of the present task
-	unit        string     // in which they are counted
+	done, total uint64 // of the present task
+	unit        string // in which they are counted
 }
 
-// Rebuild makes the file once more from the log, beside the one in use; compares
-// the two at one position; and puts the new one in the other's place, with the
-// cursors and whatever was appended meanwhile. Requests are answered throughout,
-// from the old file and then from the new.
+// Rebuild makes read.db again from the log. It follows the log into a second
+// file, compares the two files at one position, and replaces the first file by the
+// second, which then has the first one's cursors and all that was appended
+// meanwhile. Requests are answered throughout, from the first file and then from
+// the second.
 //
 // After an error, or when ctx ends or the process does, the old file is in use as
-// before. An event that cannot be read or folded is such an error. Only one rebuild runs at a time:
-// ErrRebuilding.
+// before. An event that cannot be read or folded is such an error. Only one
+// rebuild runs at a time: ErrRebuilding.
 func (m *ReadModel) Rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, err error) {
 	if !m.rebuilding.TryLock() {
 		return r, ErrRebuilding
@@ -89,8 +87,13 @@ func (m *ReadModel) Rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, 
 	return r, nil
 }
 
+// rebuild runs the four steps: fill, compare, catch up, exchange. A crash in any
+// of them leaves the old file in use, and the next start deletes the other one.
 func (m *ReadModel) rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, err error) {
-	b := &rebuild{live: m, cfg: cfg, next: newReadModel(m.nextPath(), m.log, m.keys), workers: min(runtime.GOMAXPROCS(0), 4)}
+	if cfg.heldRows == 0 {
+		cfg.heldRows = rebuildRows
+	}
+	b := &rebuild{live: m, cfg: cfg, next: newReadModel(m.nextPath(), m.log, m.keys)}
 	if err := removeDatabase(b.next.path); err != nil {
 		return r, err
 	}
@@ -98,7 +101,7 @@ func (m *ReadModel) rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, 
 	if r.Events, err = m.Position(ctx); err != nil {
 		return r, err
 	}
-	if err := b.build(ctx, r.Events); err != nil {
+	if err := b.fill(ctx, r.Events); err != nil {
 		return r, err
 	}
 	if r.Position, r.Differences, err = b.compare(ctx); err != nil || cfg.DryRun {
@@ -112,19 +115,22 @@ func (m *ReadModel) rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, 
 // nextPath is where the next file is made.
 func (m *ReadModel) nextPath() string { return m.path + ".next" }
 
-// build makes the next file as it is at a position, and durable.
-func (b *rebuild) build(ctx context.Context, position uint64) error {
+// fill makes the next file as it is at a position. The file is written without
+// journal and without sync, and synced once when it is complete.
+func (b *rebuild) fill(ctx context.Context, position uint64) error {
+	b.begin(position, "events folded")
 	err := sqlitefile.Make(b.next.path, func(db *sql.DB) error {
 		if err := b.next.logFile().createTables(ctx, db); err != nil {
 			return err
 		}
 		b.next.file = &modelFile{writer: db}
 		defer func() { b.next.file = nil }()
-		return b.fill(ctx, position)
+		return b.follow(ctx, position)
 	})
 	if err != nil {
 		return err
 	}
+	b.finish()
 	writer, err := b.next.logFile().openWriter()
 	if err != nil {
 		return err
@@ -133,53 +139,165 @@ func (b *rebuild) build(ctx context.Context, position uint64) error {
 	return err
 }
 
-// fill folds the log up to a position. The log is in the order of positions, in
-// which the accounts take turns: each event would need another key and another
-// row. So it is first spread over parts, in each of which some of the accounts
-// are with all of their events; then a part is folded at a time.
-func (b *rebuild) fill(ctx context.Context, position uint64) error {
-	b.begin(position, "events read")
-	parts, err := b.spread(ctx, position)
-	if err != nil {
+const (
+	// rebuildRows is how many rows the fold holds in memory before it writes them,
+	// of some 2 KB each. When the log has more accounts and their events are far
+	// apart, a row is read and written again for each event. The number is below
+	// that of the ciphers which the keyring caches (16,384), because a row that is
+	// written needs the cipher that opened its events.
+	rebuildRows = 12288
+	// rebuildPage is how many events are read at a time.
+	rebuildPage = 500
+)
+
+// follow folds into the next file what the log holds after the file's position, up
+// to another position. It does what the follower does, in larger transactions.
+// One goroutine reads and decrypts, another one folds.
+func (b *rebuild) follow(ctx context.Context, to uint64) error {
+	var at uint64
+	if err := b.next.file.writer.QueryRowContext(ctx, "SELECT position FROM progress").Scan(&at); err != nil {
 		return err
 	}
-	b.finish()
-	defer closeSpills(parts)
-	b.begin(position, "events folded")
-	if err := b.foldAccounts(ctx, parts); err != nil {
-		return err
+	pages := make(chan []events.Event, 4)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(pages)
+		return b.read(ctx, at, to, pages)
+	})
+	group.Go(func() error {
+		for page := range pages {
+			if err := b.fold(ctx, page, pages); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// read sends the events after one position, up to another one.
+func (b *rebuild) read(ctx context.Context, at, to uint64, pages chan<- []events.Event) error {
+	for at < to {
+		records, err := b.live.log.ReadAll(ctx, at, int(min(to-at, rebuildPage)))
+		if err != nil {
+			return err
+		}
+		if len(records) == 0 {
+			return fmt.Errorf("%w: the log ends before position %d", ErrOutOfStep, to)
+		}
+		at = records[len(records)-1].Position
+		page := make([]events.Event, 0, len(records))
+		for _, r := range records {
+			if r.Position > to {
+				break
+			}
+			e, err := eventstore.OpenPayload(ctx, b.live.keys, r)
+			if err != nil {
+				return &eventstore.EventError{Type: r.Type, Position: r.Position, Err: err}
+			}
+			page = append(page, e)
+		}
+		select {
+		case pages <- page:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	if err := b.foldOthers(ctx, parts); err != nil {
-		return err
-	}
-	b.finish()
-	_, err = b.next.file.writer.ExecContext(ctx, "UPDATE progress SET position = ?, event = ?", position, b.last[:])
+	return nil
+}
+
+// fold folds a page and those that come next in one transaction, until memory
+// holds as many rows as it may.
+func (b *rebuild) fold(ctx context.Context, page []events.Event, more <-chan []events.Event) error {
+	_, err := b.next.update(ctx, func(ctx context.Context, f *fold) error {
+		for ok := true; ok; page, ok = <-more {
+			for _, e := range page {
+				if err := f.takeIn(ctx, e); err != nil {
+					return &eventstore.EventError{Type: e.Type, Position: e.Position, Err: err}
+				}
+			}
+			b.advance(uint64(len(page)))
+			if len(f.accounts) >= b.cfg.heldRows || len(f.credentials)+len(f.thirdParties) >= rebuildPage {
+				break // a changed password looks at each credential that is held
+			}
+		}
+		return nil
+	})
 	return err
 }
 
-// begin names the task that progress is told of.
-func (b *rebuild) begin(total uint64, unit string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.done, b.total, b.unit = 0, total, unit
+// takeOver catches up with the log and puts the next file in the place of the
+// one in use. The follower has to wait only for the last part of that.
+func (b *rebuild) takeOver(ctx context.Context) error {
+	head, err := b.live.log.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.follow(ctx, head); err != nil {
+		return err
+	}
+	b.live.applying.Lock()
+	defer b.live.applying.Unlock()
+	at, err := b.live.Position(ctx)
+	if err != nil {
+		return err
+	}
+	// The next file must not be behind: a caller that was told that a position was
+	// reached reads from it.
+	if err := b.follow(ctx, at); err != nil {
+		return err
+	}
+	// The checkpoint is what takes long when a file is closed. It is done while the
+	// old file still answers.
+	if err := sqlitefile.Checkpoint(ctx, b.live.file.writer); err != nil {
+		return err
+	}
+	return b.exchange(ctx)
 }
 
-// advance adds to what is done of the task. The end is told by finish alone.
-func (b *rebuild) advance(by uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.done += by
-	if b.cfg.Progress != nil && b.done < b.total {
-		b.cfg.Progress(b.done, b.total, b.unit)
+// exchange replaces the file. It is the one step in which requests wait, for some
+// milliseconds.
+//
+// SQLite finds a write-ahead log by the name of its file. One that was left of
+// the old file would be played into the new one. So both files are closed, and
+// must have no such log, before the new file is renamed. After a crash before the
+// rename the old file is there, complete; after a crash behind it the new one is.
+func (b *rebuild) exchange(ctx context.Context) (err error) {
+	m := b.live
+	m.exchange.Lock()
+	defer m.exchange.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-}
-
-func (b *rebuild) finish() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.cfg.Progress != nil {
-		b.cfg.Progress(b.total, b.total, b.unit)
+	// To stop between two of these steps would help nobody.
+	ctx = context.WithoutCancel(ctx)
+	if err := copyCursors(ctx, m.file.readers, b.next.file.writer); err != nil {
+		return err
 	}
+	if err := closeCompletely(b.next.path, b.next.file); err != nil {
+		return err
+	}
+	b.next.file = nil
+	if err = closeCompletely(m.path, m.file); err == nil {
+		err = os.Rename(b.next.path, m.path)
+	}
+	// Whichever file has the name now is opened.
+	writer, errOpen := m.logFile().openWriter()
+	if errOpen == nil {
+		var file *modelFile
+		if file, errOpen = openModelFile(ctx, m.path, writer); errOpen == nil {
+			m.file = file
+		}
+	}
+	m.accounts.clear()
+	m.credentials.clear()
+	if errOpen != nil {
+		return errors.Join(err, fmt.Errorf("%w; konto must be restarted", errOpen))
+	}
+	if err != nil {
+		return err
+	}
+	return sqlitefile.SyncName(m.path)
 }
 
 // discard closes and removes what is left of the next file.
@@ -191,29 +309,23 @@ func (b *rebuild) discard() error {
 	return errors.Join(err, removeDatabase(b.next.path))
 }
 
-// catchUpPage is how many events are caught up with at a time.
-const catchUpPage = 500
+// begin starts the task that progress is told of.
+func (b *rebuild) begin(total uint64, unit string) {
+	b.done, b.total, b.unit = 0, total, unit
+}
 
-// catchUp applies to the next file what the log holds up to a position.
-func (b *rebuild) catchUp(ctx context.Context, to uint64) error {
-	for {
-		at, err := b.next.Position(ctx)
-		if err != nil || at >= to {
-			return err
-		}
-		records, err := b.live.log.ReadAll(ctx, at, int(min(to-at, catchUpPage)))
-		if err != nil {
-			return err
-		}
-		if len(records) == 0 {
-			return fmt.Errorf("%w: the log ends before position %d", ErrOutOfStep, to)
-		}
-		batch, err := openAll(ctx, b.live.keys, records)
-		if err != nil {
-			return err
-		}
-		if err := b.next.Apply(ctx, batch); err != nil {
-			return err
-		}
+// advance adds to what is done of the task. Only finish tells of its end.
+func (b *rebuild) advance(by uint64) {
+	b.done += by
+	if b.cfg.Progress != nil && b.done < b.total {
+		b.cfg.Progress(b.done, b.total, b.unit)
+	}
+}
+
+// finish ends the task.
+func (b *rebuild) finish() {
+	b.done = b.total
+	if b.cfg.Progress != nil {
+		b.cfg.Progress(b.total, b.total, b.unit)
 	}
 }

@@ -1,20 +1,16 @@
 package projections
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
-	"sync"
 
 	"github.com/oklog/ulid/v2"
-	"golang.org/x/sync/errgroup"
 
 	"konto/events"
 )
 
-// Difference tells how the rows of one table in use differed from those that the
+// Difference tells how the rows of one table in use differ from those that the
 // log gives.
 type Difference struct {
 	Table     string   `json:"table"`
@@ -26,19 +22,12 @@ type Difference struct {
 
 const (
 	firstIDs    = 10
-	comparePage = 500
+	comparePage = 500 // after how many rows progress is told
 )
 
-// compared are the tables by what their rows are about, their columns, and the
-// last of them, which is sealed.
-var compared = []struct{ table, category, columns string }{
-	{accountTable, events.CategoryAccount, accountColumns},
-	{credentialTable, events.CategoryCredential, "id, version, issued, revoked, consumer, account, parent, content"},
-	{thirdPartyTable, events.CategoryThirdParty, "id, version, content"},
-}
-
-// compare compares the next file with the one in use, as that is at one moment:
-// in a transaction, of which the next file catches up with the position.
+// compare compares the next file with the one in use, as that is at one moment: it
+// reads it in one transaction, and the next file catches up with the position
+// of that transaction first.
 func (b *rebuild) compare(ctx context.Context) (position uint64, found []Difference, err error) {
 	live, err := b.live.file.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -48,7 +37,7 @@ func (b *rebuild) compare(ctx context.Context) (position uint64, found []Differe
 	if err := live.QueryRowContext(ctx, "SELECT position FROM progress").Scan(&position); err != nil {
 		return 0, nil, err
 	}
-	if err := b.catchUp(ctx, position); err != nil {
+	if err := b.follow(ctx, position); err != nil {
 		return 0, nil, err
 	}
 	var total uint64
@@ -57,171 +46,115 @@ func (b *rebuild) compare(ctx context.Context) (position uint64, found []Differe
 	}
 	b.begin(total, "rows compared")
 	found = []Difference{}
-	for _, c := range compared {
-		t := tableComparison{rebuild: b, live: live, category: c.category, columns: c.columns, found: Difference{Table: c.table}}
-		if err := t.run(ctx); err != nil {
+	for _, table := range []struct{ category, name string }{
+		{events.CategoryAccount, accountTable},
+		{events.CategoryCredential, credentialTable},
+		{events.CategoryThirdParty, thirdPartyTable},
+	} {
+		d, err := b.compareTable(ctx, live, table.category)
+		if err != nil {
 			return 0, nil, err
 		}
-		if len(t.first) > 0 {
-			found = append(found, t.result())
+		if d.Table = table.name; len(d.First) > 0 {
+			found = append(found, d)
 		}
 	}
 	b.finish()
 	return position, found, nil
 }
 
-// tableComparison compares the rows of one table.
-type tableComparison struct {
-	*rebuild
-	live              *sql.Tx
-	category, columns string
-
-	mu    sync.Mutex // guards what follows
-	found Difference
-	first []ulid.ULID // sorted
-}
-
-// pair is a row of each file with the same id.
-type pair struct{ live, next storedBytes }
-
-func (t *tableComparison) run(ctx context.Context) error {
-	pairs := make(chan []pair, t.workers)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(pairs)
-		return t.match(ctx, pairs)
-	})
-	for range t.workers {
-		group.Go(func() error {
-			for page := range pairs {
-				for _, p := range page {
-					same, err := t.same(ctx, p)
-					if err != nil {
-						return err
-					}
-					if !same {
-						t.note(&t.found.Different, p.live.id)
-					}
-				}
-				t.advance(uint64(len(page)))
-			}
-			return nil
-		})
+// compareTable goes through the rows of a category in both files, in order of id.
+func (b *rebuild) compareTable(ctx context.Context, tx *sql.Tx, category string) (d Difference, err error) {
+	live, err := openTable(ctx, b.live, tx.QueryContext, category)
+	if err != nil {
+		return d, err
 	}
-	return group.Wait()
-}
-
-// match goes through both files in the order of ids, and sends the pairs.
-func (t *tableComparison) match(ctx context.Context, pairs chan<- []pair) error {
-	live := &tableRows{query: t.live.QueryContext, table: t.found.Table, columns: t.columns}
-	next := &tableRows{query: t.next.file.readers.QueryContext, table: t.found.Table, columns: t.columns}
-	var page []pair
-	send := func() error {
-		select {
-		case pairs <- page:
-			page = nil
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+	defer live.rows.Close()
+	next, err := openTable(ctx, b.next, b.next.file.readers.QueryContext, category)
+	if err != nil {
+		return d, err
+	}
+	defer next.rows.Close()
+	differs := func(count *int, id ulid.ULID) {
+		if *count++; len(d.First) < firstIDs {
+			d.First = append(d.First, id.String())
 		}
 	}
-	for {
-		l, okLive, err := live.peek(ctx)
-		if err != nil {
-			return err
+	compared := uint64(0)
+	defer func() { b.advance(compared) }()
+	for live.ok || next.ok {
+		if compared++; compared == comparePage {
+			b.advance(compared)
+			compared = 0
 		}
-		n, okNext, err := next.peek(ctx)
-		if err != nil {
-			return err
-		}
+		order := live.row.ID.Compare(next.row.ID)
 		switch {
-		case !okLive && !okNext:
-			return send()
-		case !okNext || okLive && l.id.Compare(n.id) < 0:
-			t.note(&t.found.Surplus, l.id)
-			live.take()
-		case !okLive || n.id.Compare(l.id) < 0:
-			t.note(&t.found.Missing, n.id)
-			next.take()
+		case !next.ok || live.ok && order < 0:
+			differs(&d.Surplus, live.row.ID)
+			err = live.next(ctx)
+		case !live.ok || order > 0:
+			differs(&d.Missing, next.row.ID)
+			err = next.next(ctx)
 		default:
-			page = append(page, pair{l, n})
-			live.take()
-			next.take()
-		}
-		if len(page) == comparePage {
-			if err := send(); err != nil {
-				return err
+			same, err := b.same(ctx, tx, category, live.row, next.row)
+			if err != nil {
+				return d, err
+			}
+			if !same {
+				differs(&d.Different, live.row.ID)
+			}
+			if err = live.next(ctx); err == nil {
+				err = next.next(ctx)
 			}
 		}
+		if err != nil {
+			return d, err
+		}
 	}
+	return d, nil
 }
 
-// same tells whether two rows say the same. What differs in its bytes is read as
-// it would be served: of a row whose key is destroyed not all columns count.
-func (t *tableComparison) same(ctx context.Context, p pair) (bool, error) {
-	stream := events.Stream(t.category + "-" + p.live.id.String())
-	if slices.EqualFunc(p.live.columns, p.next.columns, sameColumn) && t.sameContent(ctx, stream, p) {
+// same tells whether two rows say the same. Two that differ are read once more,
+// because the key of their stream may have been destroyed after only one was read.
+func (b *rebuild) same(ctx context.Context, tx *sql.Tx, category string, live, next StoredRow) (_ bool, err error) {
+	if live.Err == nil && next.Err == nil && live.Text == next.Text {
 		return true, nil
 	}
-	live, err := t.served(ctx, t.live.QueryRowContext, p.live.id)
-	if err != nil {
-		return false, ctx.Err() // a row that cannot be read is not the same
+	query := storedQueries[category] + " WHERE id = ?"
+	if live, err = b.live.storedRow(ctx, category, tx.QueryRowContext(ctx, query, live.ID[:]).Scan); err != nil {
+		return false, err
 	}
-	next, err := t.served(ctx, t.next.file.readers.QueryRowContext, p.live.id)
-	if err != nil {
+	if next, err = b.next.storedRow(ctx, category, b.next.file.readers.QueryRowContext(ctx, query, next.ID[:]).Scan); err != nil {
 		return false, err
 	}
 	if next.Err != nil {
-		return false, fmt.Errorf("read %s as it was rebuilt: %w", stream, next.Err)
+		return false, fmt.Errorf("read %s-%s as it was rebuilt: %w", category, next.ID, next.Err)
 	}
 	return live.Err == nil && live.Text == next.Text, nil
 }
 
-// sameContent tells that two contents are readable and the same.
-func (t *tableComparison) sameContent(ctx context.Context, stream events.Stream, p pair) bool {
-	if len(p.live.content) == 0 || len(p.next.content) == 0 {
-		return len(p.live.content) == len(p.next.content)
-	}
-	aead, err := t.rebuild.live.keys.Cipher(ctx, stream)
+// tableReader reads the rows of a category in order of id, one at a time.
+type tableReader struct {
+	model    *ReadModel
+	category string
+	rows     *sql.Rows
+	row      StoredRow
+	ok       bool // row is one; false after the last
+}
+
+func openTable(ctx context.Context, model *ReadModel, query func(context.Context, string, ...any) (*sql.Rows, error), category string) (*tableReader, error) {
+	rows, err := query(ctx, storedQueries[category]+" ORDER BY id")
 	if err != nil {
-		return false
+		return nil, err
 	}
-	bound := binding(stream, t.found.Table)
-	live, errLive := aead.Open(nil, nil, p.live.content, bound)
-	next, errNext := aead.Open(nil, nil, p.next.content, bound)
-	return errLive == nil && errNext == nil && bytes.Equal(live, next)
+	t := &tableReader{model: model, category: category, rows: rows}
+	return t, t.next(ctx)
 }
 
-func (t *tableComparison) served(ctx context.Context, query func(context.Context, string, ...any) *sql.Row, id ulid.ULID) (StoredRow, error) {
-	row := query(ctx, storedQueries[t.category]+" WHERE id = ?", id[:])
-	return t.rebuild.live.storedRow(ctx, t.category, row.Scan)
-}
-
-func sameColumn(a, b any) bool {
-	if bytesA, ok := a.([]byte); ok {
-		bytesB, ok := b.([]byte)
-		return ok && bytes.Equal(bytesA, bytesB)
+func (t *tableReader) next(ctx context.Context) (err error) {
+	if t.ok = t.rows.Next(); !t.ok {
+		return t.rows.Err()
 	}
-	if _, ok := b.([]byte); ok {
-		return false
-	}
-	return a == b
-}
-
-// note counts a row that differs.
-func (t *tableComparison) note(count *int, id ulid.ULID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	*count++
-	at, _ := slices.BinarySearchFunc(t.first, id, ulid.ULID.Compare)
-	if t.first = slices.Insert(t.first, at, id); len(t.first) > firstIDs {
-		t.first = t.first[:firstIDs]
-	}
-}
-
-func (t *tableComparison) result() Difference {
-	for _, id := range t.first {
-		t.found.First = append(t.found.First, id.String())
-	}
-	return t.found
+	t.row, err = t.model.storedRow(ctx, t.category, t.rows.Scan)
+	return err
 }

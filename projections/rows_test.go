@@ -12,10 +12,10 @@ import (
 )
 
 // A file lives longer than the program that wrote it: a row is what the library makes
-// of the account, sealed for its place, whether or not it is larger than the room
+// of the account, sealed for its place, whether or not it is larger than the buffer
 // that it was encoded in.
 func TestRowsKeepTheirStoredForm(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	id := h.openAccount("anna@example.com")
 	stream := events.AccountStream(id)
 	aead, err := h.keys.Cipher(t.Context(), stream)

@@ -1,16 +1,16 @@
 package projections
 
-// schemaNumber names the shape of the tables and of the rows in them, with all
-// that the fold puts there. Raise it when any of these changes: files of other
-// numbers are made anew from the log.
+// schemaNumber is the number of the shape of the tables, of the rows in them, and of
+// what the fold writes. Raise it when any of these changes: files with other numbers
+// are recreated from the log.
 const schemaNumber = 8
 
 // applicationID marks a SQLite file as a read model of konto ("kord").
 const applicationID = 0x6b6f7264
 
-// What the columns say in clear, the log says in clear as well. It is what is
-// left of a row whose key is destroyed, and enough for the fold to go on; see
-// remains.go. Times are milliseconds since 1970, 0 for none.
+// The log also holds in clear what the columns hold in clear. It is what is left of
+// a row whose key is destroyed, and enough for the fold to go on; see scan.go. Times
+// are milliseconds since 1970, 0 for none.
 const tables = `
 CREATE TABLE cursor (
 	name  TEXT PRIMARY KEY,
@@ -18,7 +18,7 @@ CREATE TABLE cursor (
 ) WITHOUT ROWID;
 CREATE TABLE account (
 	id       BLOB    PRIMARY KEY,
-	erased   INTEGER NOT NULL, -- its AccountErased was taken in
+	erased   INTEGER NOT NULL, -- its AccountErased was folded
 	version  INTEGER NOT NULL,
 	position INTEGER NOT NULL, -- of its last event
 	opened   INTEGER NOT NULL,

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -10,10 +9,10 @@ import (
 	"konto/events"
 )
 
-// closeSessions ends the sessions that act for an account or that it delegated,
-// all but one, because its password was changed. It is a consequence of that one event, drawn in the
-// transaction that takes it in: no crash can come between the two, and a
-// rebuilt read model draws it again.
+// closeSessions ends the sessions that act for an account or that it delegated, except
+// one, because the account's password was changed. This happens in the transaction
+// that folds the event PasswordChanged: no crash can come between the two, and a
+// rebuilt read model ends the same sessions.
 func (f *fold) closeSessions(ctx context.Context, account, kept ulid.ULID, at time.Time) error {
 	open, err := f.openSessions(ctx, account)
 	if err != nil {
@@ -33,8 +32,8 @@ func (f *fold) closeSessions(ctx context.Context, account, kept ulid.ULID, at ti
 	return nil
 }
 
-// openSessions lists the account's sessions that were open when the batch
-// began, and those that it has opened since.
+// openSessions returns the account's sessions that were open when the transaction
+// began, and those that were opened since.
 func (f *fold) openSessions(ctx context.Context, account ulid.ULID) ([]ulid.ULID, error) {
 	rows, err := f.tx.QueryContext(ctx, "SELECT id FROM credential WHERE account = ? UNION SELECT id FROM credential WHERE parent = ?", account[:], account[:])
 	if err != nil {
@@ -52,17 +51,8 @@ func (f *fold) openSessions(ctx context.Context, account ulid.ULID) ([]ulid.ULID
 	return open, nil
 }
 
-// isOpenSession tells whether a credential is a session that was not closed. It
-// may have expired: that needs the time, which a fold does not look at.
+// isOpenSession reports whether a credential is a session that was not closed. The
+// session may have expired: a fold does not look at the time.
 func isOpenSession(c *events.Credential) bool {
 	return c.Kind == events.KindSession && c.Revoked.IsZero()
-}
-
-// sessionOf is the credential's value in a column that finds an account's open
-// sessions: the account, or null.
-func sessionOf(c *events.Credential, account ulid.ULID) any {
-	if !isOpenSession(c) || account.IsZero() {
-		return sql.NullString{}
-	}
-	return account[:]
 }

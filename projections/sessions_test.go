@@ -11,7 +11,7 @@ import (
 	"konto/events"
 )
 
-func (h *house) openSession(session events.SessionOpened) (id ulid.ULID, token string) {
+func (h *fixture) openSession(session events.SessionOpened) (id ulid.ULID, token string) {
 	h.t.Helper()
 	id = ulid.Make()
 	secret := sha256.Sum256(id[:])
@@ -21,7 +21,7 @@ func (h *house) openSession(session events.SessionOpened) (id ulid.ULID, token s
 }
 
 // usable tells whether each token is let in.
-func (h *house) usable(tokens ...string) []bool {
+func (h *fixture) usable(tokens ...string) []bool {
 	h.t.Helper()
 	let := make([]bool, len(tokens))
 	for i, token := range tokens {
@@ -44,7 +44,7 @@ func TestPasswordChangeEndsTheOtherSessions(t *testing.T) {
 		"a model made from anew": {one: true, cold: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			anna, bo := h.openAccount("anna@example.com"), h.openAccount("bo@example.com")
 			kept, keptToken := h.openSession(events.SessionOpened{Account: anna})
 			_, other := h.openSession(events.SessionOpened{Account: anna})
@@ -59,7 +59,7 @@ func TestPasswordChangeEndsTheOtherSessions(t *testing.T) {
 				h.must(h.model.Apply(t.Context(), h.all(0)))
 			}
 			if batches.cold {
-				h.forgetMemory()
+				h.clearCaches()
 			}
 			late, lateToken := h.openSession(events.SessionOpened{Account: anna})
 			h.append(events.AccountStream(anna), 1, events.PasswordChanged{Hash: "$argon2id$1", Session: kept})
@@ -74,14 +74,14 @@ func TestPasswordChangeEndsTheOtherSessions(t *testing.T) {
 						t.Errorf("%s: credential %d is let in: %v", memory, i, got[i])
 					}
 				}
-				h.forgetMemory()
+				h.clearCaches()
 			}
 		})
 	}
 }
 
 func TestPasswordChangeByNoSessionEndsAll(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	anna := h.openAccount("anna@example.com")
 	_, token := h.openSession(events.SessionOpened{Account: anna})
 	h.append(events.AccountStream(anna), 1, events.PasswordChanged{Hash: "$argon2id$1"})

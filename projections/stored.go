@@ -8,48 +8,24 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
-	"konto/eventstore/sqlitefile"
 )
 
 // StoredRow is a row of read.db in a form that can be compared with what a fold
 // of the log gives.
 type StoredRow struct {
 	ID ulid.ULID
-	// Text is all that the row says, its columns in clear included. It is
-	// personal, and never to be shown.
+	// Text is all that the row says, with its columns in clear. It is personal data
+	// and must never be shown.
 	Text string
 	// Err tells why the row cannot be read; Text is empty then.
 	Err error
 }
 
-// The columns of rows beside their states, as they are stored.
-type (
-	storedAccount struct {
-		Erased            bool
-		Version, Position uint64
-		Opened, Updated   int64
-		State             events.Account
-	}
-	storedCredential struct {
-		Version         uint64
-		Issued          int64
-		Revoked         bool
-		At              int64 // when, if anybody still knows
-		Consumer        string
-		Account, Parent []byte
-		State           events.Credential
-	}
-	storedThirdParty struct {
-		Version uint64
-		State   events.ThirdParty
-	}
-)
-
-// storedQueries read a page of each table, in order of id.
+// storedQueries read the table of each category of streams.
 var storedQueries = map[string]string{
 	events.CategoryAccount:    "SELECT " + accountColumns + " FROM account",
-	events.CategoryCredential: "SELECT " + credentialColumns + ", coalesce(consumer, ''), account, parent FROM credential",
-	events.CategoryThirdParty: "SELECT id, version, content FROM third_party",
+	events.CategoryCredential: "SELECT " + credentialColumns + " FROM credential",
+	events.CategoryThirdParty: "SELECT " + thirdPartyColumns + " FROM third_party",
 }
 
 // StoredRows returns up to limit rows of a category of streams with ids above
@@ -68,9 +44,9 @@ func (m *ReadModel) StoredRow(ctx context.Context, category string, id ulid.ULID
 }
 
 func (m *ReadModel) stored(ctx context.Context, category, which string, args ...any) (position uint64, all []StoredRow, err error) {
-	// One transaction: rows and position are of one moment.
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
+	// In one transaction rows and position are of the same moment.
 	tx, err := m.file.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return 0, nil, m.wrap("check", err)
@@ -87,95 +63,81 @@ func (m *ReadModel) stored(ctx context.Context, category, which string, args ...
 	return position, all, m.wrap("check", err)
 }
 
-// storedRow reads a row with the code that serves it, and the columns in clear
-// beside it.
-func (m *ReadModel) storedRow(ctx context.Context, category string, scan scanner) (StoredRow, error) {
-	var id ulid.ULID
-	var unscanned error
-	noting := func(note func(dest []any), more ...any) scanner {
-		return func(dest ...any) error {
-			if unscanned = scan(append(dest, more...)...); unscanned == nil {
-				id = *dest[0].(*ulid.ULID)
-				note(dest)
-			}
-			return unscanned
-		}
-	}
-	var row any
-	var err error
+// storedRow reads a row of storedQueries with the code that also serves it. A row
+// that cannot be read is no error unless its id cannot be read either.
+func (m *ReadModel) storedRow(ctx context.Context, category string, scan scanner) (row StoredRow, err error) {
 	switch category {
 	case events.CategoryAccount:
-		var a storedAccount
-		a.State, err = m.scanAccount(ctx, noting(func(dest []any) {
-			a.Erased, a.Version, a.Position = *dest[1].(*bool), *dest[2].(*uint64), *dest[3].(*uint64)
-			a.Opened, a.Updated = *dest[4].(*int64), *dest[5].(*int64)
-		}))
-		row = a
+		var r accountRow
+		if r, err = m.scanAccount(ctx, scan); err == nil {
+			return r.stored(), nil
+		}
+		row.ID = r.id
 	case events.CategoryCredential:
-		var c storedCredential
-		c.State, err = m.scanCredential(ctx, noting(func(dest []any) {
-			c.Version, c.Issued, c.At = *dest[1].(*uint64), *dest[2].(*int64), *dest[3].(*int64)
-		}, &c.Consumer, &c.Account, &c.Parent))
-		row = c.known()
+		var r credentialRow
+		if r, err = m.scanCredential(ctx, scan); err == nil {
+			return r.stored(), nil
+		}
+		row.ID = r.id
 	default:
-		var p storedThirdParty
-		p.State, err = m.scanThirdParty(ctx, noting(func(dest []any) { p.Version = *dest[1].(*uint64) }))
-		row = p.known()
+		var r thirdPartyRow
+		if r, err = m.scanThirdParty(ctx, scan); err == nil {
+			return r.stored(), nil
+		}
+		row.ID = r.id
 	}
-	if unscanned != nil {
-		return StoredRow{}, unscanned
+	if row.ID.IsZero() {
+		return row, err
 	}
-	if err != nil {
-		return StoredRow{ID: id, Err: err}, nil
-	}
-	return StoredRow{ID: id, Text: text(row)}, nil
-}
-
-// known is what can be told of a credential whenever it is folded. When one was
-// revoked whose key is destroyed may not be: that a new password closed it was said
-// by an event that nobody can read any more.
-func (c storedCredential) known() storedCredential {
-	if c.Revoked = c.At != 0; c.State.Kind == "" {
-		c.At, c.State.Revoked = 0, c.State.Issued
-	}
-	return c
+	row.Err = err
+	return row, nil
 }
 
 // AccountRow is the row that an account is to have.
 func AccountRow(a events.Account) StoredRow {
-	return StoredRow{ID: a.ID, Text: text(storedAccount{
-		a.Erased && !a.Shredded, a.Version, a.Position, sqlitefile.Milliseconds(a.Opened), sqlitefile.Milliseconds(a.Updated), a,
-	})}
+	r := newAccountRow(a)
+	return r.stored()
 }
 
 // CredentialRow is the row that a credential is to have.
 func CredentialRow(c events.Credential) StoredRow {
-	row := storedCredential{Version: c.Version, Issued: sqlitefile.Milliseconds(c.Issued), At: sqlitefile.Milliseconds(c.Revoked), State: c}
-	if c.Kind == events.KindConsumer && c.Revoked.IsZero() {
-		row.Consumer = c.Name
-	}
-	row.Account, _ = sessionOf(&c, c.Account).([]byte)
-	row.Parent, _ = sessionOf(&c, c.Parent).([]byte)
-	return StoredRow{ID: c.ID, Text: text(row.known())}
+	r := newCredentialRow(c)
+	return r.stored()
 }
 
-// ThirdPartyRow is the row that a third party is to have, if it was not removed.
+// ThirdPartyRow is the row that a third party is to have, unless it was removed.
 func ThirdPartyRow(p events.ThirdParty) StoredRow {
-	return StoredRow{ID: p.ID, Text: text(storedThirdParty{p.Version, p}.known())}
+	r := thirdPartyRow{id: p.ID, Version: p.Version, State: p}
+	return r.stored()
 }
 
-// known leaves out what the row of one whose key is destroyed does not hold.
-func (p storedThirdParty) known() storedThirdParty {
-	if !p.State.Exists() {
-		p.State.Position = 0
+func (r *accountRow) stored() StoredRow { return StoredRow{ID: r.id, Text: text(r)} }
+
+// stored leaves out when a credential was revoked whose key is destroyed. That a
+// new password closed it was said by an event that nobody can read any more. So
+// the time depends on when the credential was folded.
+func (r *credentialRow) stored() StoredRow {
+	known := *r
+	if r.State.Kind == "" {
+		known.Revoked, known.State.Revoked = min(r.Revoked, 1), r.State.Issued
 	}
-	return p
+	return StoredRow{ID: r.id, Text: text(&known)}
+}
+
+// stored leaves out the position of a third party that is gone: its row does not
+// hold it.
+func (r *thirdPartyRow) stored() StoredRow {
+	known := *r
+	if !known.State.Exists() {
+		known.State.Position = 0
+	}
+	return StoredRow{ID: r.id, Text: text(&known)}
 }
 
 func text(row any) string {
 	data, err := json.Marshal(row)
 	if err != nil {
-		panic(err) // of structs that are marshaled to be stored, too
+		panic(err) // it consists of structs that are marshaled to be stored, too
 	}
 	return string(data)
 }

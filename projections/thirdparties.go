@@ -12,15 +12,12 @@ import (
 )
 
 const (
-	thirdPartyQuery   = "SELECT id, version, content FROM third_party WHERE id = ?"
-	thirdPartiesQuery = "SELECT id, version, content FROM third_party WHERE content <> x'' ORDER BY id"
+	thirdPartyQuery   = "SELECT " + thirdPartyColumns + " FROM third_party WHERE id = ?"
+	thirdPartiesQuery = "SELECT " + thirdPartyColumns + " FROM third_party WHERE content <> x'' ORDER BY id"
 )
 
-const thirdPartyTable = "third_party"
-
 // ThirdParties returns all third parties that were not removed, in order of id.
-// There are few of them, and they are read by what runs beside the requests, so
-// none is kept in memory.
+// They are few and no request reads them, so they are not cached.
 func (m *ReadModel) ThirdParties(ctx context.Context) ([]events.ThirdParty, error) {
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()
@@ -28,14 +25,17 @@ func (m *ReadModel) ThirdParties(ctx context.Context) ([]events.ThirdParty, erro
 	if err != nil {
 		return nil, m.wrap("list third parties in", err)
 	}
-	all, err := collect(rows, func(scan scanner) (events.ThirdParty, error) { return m.scanThirdParty(ctx, scan) })
+	all, err := collect(rows, func(scan scanner) (events.ThirdParty, error) {
+		r, err := m.scanThirdParty(ctx, scan)
+		return r.State, err
+	})
 	all = slices.DeleteFunc(all, func(p events.ThirdParty) bool { return !p.Exists() })
 	return all, m.wrap("list third parties in", err)
 }
 
-// ThirdParty returns the third party that has a name or an id, in capitals or
-// not; ok is false when there is none, or when it was removed. No name is in
-// the form of an id, and names are sealed, so they are looked for one by one.
+// ThirdParty returns the third party with a name or an id; ok is false if there is
+// none, or if it was removed. An id may be in upper or lower case. No name has the
+// form of an id. Names are sealed, so all third parties are read to find one.
 func (m *ReadModel) ThirdParty(ctx context.Context, ref string) (p events.ThirdParty, ok bool, err error) {
 	if id, err := ulid.ParseStrict(ref); err == nil {
 		m.exchange.RLock()
@@ -57,11 +57,11 @@ func (m *ReadModel) ThirdParty(ctx context.Context, ref string) (p events.ThirdP
 
 // readThirdParty reads the row of thirdPartyQuery, if there is one.
 func (m *ReadModel) readThirdParty(ctx context.Context, row *sql.Row) (events.ThirdParty, bool, error) {
-	p, err := m.scanThirdParty(ctx, row.Scan)
+	r, err := m.scanThirdParty(ctx, row.Scan)
 	if errors.Is(err, sql.ErrNoRows) {
-		return p, false, nil
+		return r.State, false, nil
 	}
-	return p, err == nil, err
+	return r.State, err == nil, err
 }
 
 func (f *fold) addToThirdParty(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
@@ -85,12 +85,12 @@ func (f *fold) addToThirdParty(ctx context.Context, id ulid.ULID, e events.Event
 	return nil
 }
 
-// writeThirdParties stores those that changed. Of one that was removed nothing
-// is kept: nothing follows in its stream. Of one whose key was destroyed the
-// version is, because more of its events do follow.
+// writeThirdParties stores the third parties that changed. The row of a removed one is
+// deleted, because no event follows in its stream. The row of one whose key was
+// destroyed keeps the version, because more events can follow.
 func (f *fold) writeThirdParties(ctx context.Context) error {
 	for id, p := range f.thirdParties {
-		content, err := f.model.sealThirdParty(ctx, id, p)
+		content, err := f.model.sealThirdParty(ctx, id, &p)
 		if err != nil {
 			return err
 		}

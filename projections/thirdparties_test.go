@@ -14,7 +14,7 @@ import (
 	"konto/events"
 )
 
-func (h *house) addThirdParty(name string) ulid.ULID {
+func (h *fixture) addThirdParty(name string) ulid.ULID {
 	h.t.Helper()
 	id := ulid.Make()
 	h.append(events.ThirdPartyStream(id), 0, events.ThirdPartyAdded{
@@ -25,7 +25,7 @@ func (h *house) addThirdParty(name string) ulid.ULID {
 }
 
 // foldedParty is what the log says a third party is.
-func (h *house) foldedParty(id ulid.ULID) (p events.ThirdParty) {
+func (h *fixture) foldedParty(id ulid.ULID) (p events.ThirdParty) {
 	h.t.Helper()
 	evs, err := h.store.ReadStream(h.t.Context(), events.ThirdPartyStream(id), 0, 1<<20)
 	h.must(err)
@@ -39,7 +39,7 @@ func (h *house) foldedParty(id ulid.ULID) (p events.ThirdParty) {
 
 // parties writes some third parties' lives and returns the ids of those that
 // are left, in order; two are removed, one of them and one other are called crm.
-func (h *house) parties() []ulid.ULID {
+func (h *fixture) parties() []ulid.ULID {
 	h.t.Helper()
 	old, idle := h.addThirdParty("crm"), h.addThirdParty("idle")
 	busy := h.addThirdParty("busy")
@@ -53,7 +53,7 @@ func (h *house) parties() []ulid.ULID {
 	return []ulid.ULID{idle, busy, crm}
 }
 
-func (h *house) checkParties(ids []ulid.ULID) {
+func (h *fixture) checkParties(ids []ulid.ULID) {
 	h.t.Helper()
 	var want []events.ThirdParty
 	for _, id := range ids {
@@ -69,7 +69,7 @@ func (h *house) checkParties(ids []ulid.ULID) {
 func TestThirdPartiesAreTheFoldOfTheLog(t *testing.T) {
 	for _, size := range []int{1, 3, 1000} {
 		t.Run(fmt.Sprintf("in batches of %d", size), func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			ids := h.parties()
 			for rest := h.all(0); len(rest) > 0; rest = rest[min(size, len(rest)):] {
 				h.must(h.model.Apply(t.Context(), rest[:min(size, len(rest))]))
@@ -83,7 +83,7 @@ func TestThirdPartiesAreTheFoldOfTheLog(t *testing.T) {
 }
 
 func TestDeletedFileHasTheSameThirdPartiesOnceRebuilt(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ids := h.parties()
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	h.must(h.model.Close())
@@ -96,7 +96,7 @@ func TestDeletedFileHasTheSameThirdPartiesOnceRebuilt(t *testing.T) {
 }
 
 func TestThirdPartyIsFoundByNameOrID(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ids := h.parties()
 	idle, crm := ids[0], ids[2]
 	gone := h.addThirdParty("gone")
@@ -113,8 +113,8 @@ func TestThirdPartyIsFoundByNameOrID(t *testing.T) {
 	}
 }
 
-func TestThirdPartysRowMovedToAnotherPlaceIsRefused(t *testing.T) {
-	h := newHouse(t)
+func TestMovedRowOfAThirdPartyIsRefused(t *testing.T) {
+	h := newFixture(t)
 	a, b := h.addThirdParty("a"), h.addThirdParty("b")
 	h.must(h.model.Apply(t.Context(), h.all(0)))
 	_, err := h.model.file.writer.Exec("UPDATE third_party SET content = (SELECT content FROM third_party WHERE id = ?) WHERE id = ?", a[:], b[:])
@@ -127,13 +127,13 @@ func TestThirdPartysRowMovedToAnotherPlaceIsRefused(t *testing.T) {
 	}
 }
 
-func TestThirdPartysEventsOutOfStep(t *testing.T) {
+func TestThirdPartyEventsOutOfStepAreAnError(t *testing.T) {
 	for name, payloads := range map[string][2]events.Payload{
 		"of another kind of stream": {events.ThirdPartyAdded{Name: "crm"}, events.EmailChanged{}},
 		"after its end":             {events.ThirdPartyRemoved{}, events.ThirdPartyPaused{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			stream := events.ThirdPartyStream(h.addThirdParty("crm"))
 			h.append(stream, 1, payloads[0])
 			h.must(h.model.Apply(t.Context(), h.all(0)))

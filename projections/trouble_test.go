@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// fill leaves no room for the read model's file to grow, until the returned
+// fill keeps the read model's file from growing, until the returned
 // function is called. There is no page left that could be used again.
-func (h *house) fill() (free func()) {
+func (h *fixture) fill() (free func()) {
 	h.t.Helper()
 	set := func(pages string) {
 		_, err := h.model.file.writer.Exec("PRAGMA max_page_count = " + pages)
@@ -24,7 +24,7 @@ func (h *house) fill() (free func()) {
 
 func TestFollowerOutlastsAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		free := h.fill()
 		h.openAccounts(100)
 		h.follower = NewFollower(FollowerConfig{Store: h.store, Projection: h.model, Log: slog.New(slog.DiscardHandler)})
@@ -51,9 +51,9 @@ func TestFollowerOutlastsAFullDisk(t *testing.T) {
 
 func TestWaitUnlessRetryingTellsTheFirstError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.openAccounts(2)
-		h.follower = NewFollower(FollowerConfig{Store: h.store, Projection: &ledger{fail: failAt(2)}, Log: slog.New(slog.DiscardHandler)})
+		h.follower = NewFollower(FollowerConfig{Store: h.store, Projection: &recorder{fail: failAt(2)}, Log: slog.New(slog.DiscardHandler)})
 		began := time.Now()
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)

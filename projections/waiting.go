@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// WaitFor returns once the projection has taken in the event at a position, or
-// ctx's error, or the error that stopped the follower, or ErrStopped.
+// WaitFor returns nil when the projection has applied the event at a position.
+// Otherwise it returns ctx's error, the error that stopped the follower, or
+// ErrStopped.
 func (f *Follower) WaitFor(ctx context.Context, position uint64) error {
 	return f.wait(ctx, position, func() error { return f.ended })
 }
 
-// WaitUnlessRetrying is WaitFor for callers who had better be told than wait: it
+// WaitUnlessRetrying is WaitFor for callers that have an alternative to waiting: it
 // also returns the error of a follower that retries.
 func (f *Follower) WaitUnlessRetrying(ctx context.Context, position uint64) error {
 	return f.wait(ctx, position, func() error {
@@ -22,8 +23,8 @@ func (f *Follower) WaitUnlessRetrying(ctx context.Context, position uint64) erro
 	})
 }
 
-// wait waits for a position until giveUp, which is called with mu held, returns
-// an error.
+// wait waits for a position, until giveUp returns an error. It calls giveUp with mu
+// held.
 func (f *Follower) wait(ctx context.Context, position uint64, giveUp func() error) error {
 	f.await(1)
 	defer f.await(-1)
@@ -37,7 +38,7 @@ func (f *Follower) wait(ctx context.Context, position uint64, giveUp func() erro
 		if err != nil {
 			return err
 		}
-		select { // the follower looks for waiters before it lingers; this is for one that lingers already
+		select { // a follower looks for waiting callers before it lingers; the token ends a lingering that has begun
 		case f.hurry <- struct{}{}:
 		default:
 		}
@@ -49,20 +50,20 @@ func (f *Follower) wait(ctx context.Context, position uint64, giveUp func() erro
 	}
 }
 
-// await counts those who wait for a position.
+// await counts the callers that wait for a position.
 func (f *Follower) await(more int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiting += more
 }
 
-// lingering is the time from one batch to the next, in which events gather that
-// then share its cost: a transaction, or a round trip.
+// lingering is the time from the beginning of one batch to the next. The events
+// that arrive meanwhile share the cost of a batch: a transaction, or a round trip.
 const lingering = 5 * time.Millisecond
 
-// linger waits until a batch is due, or somebody waits for a position, or ctx ends.
+// linger waits until a batch is due, a caller waits for a position, or ctx ends.
 func (f *Follower) linger(ctx context.Context) {
-	select { // of one who waited before, and does no more
+	select { // removes the token of a caller that no longer waits
 	case <-f.hurry:
 	default:
 	}

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// follow runs a follower of a new ledger until the test ends.
-func (h *house) follow() *ledger {
-	l := &ledger{}
-	h.follower = NewFollower(FollowerConfig{Name: "ledger", Store: h.store, Projection: l})
+// follow runs a follower of a new recorder until the test ends.
+func (h *fixture) follow() *recorder {
+	l := &recorder{}
+	h.follower = NewFollower(FollowerConfig{Name: "recorder", Store: h.store, Projection: l})
 	h.run()
 	return l
 }
 
 func TestEventsGatherWhileFollowerLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		l := h.follow()
 		const each = lingering / 10
 		for range 100 {
@@ -38,7 +38,7 @@ func TestEventsGatherWhileFollowerLingers(t *testing.T) {
 
 func TestFirstEventAfterAQuietTimeIsDueAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		l := h.follow()
 		for n := 1; n <= 2; n++ {
 			time.Sleep(time.Minute)
@@ -51,11 +51,11 @@ func TestFirstEventAfterAQuietTimeIsDueAtOnce(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsForAPositionCutsLingeringShort(t *testing.T) {
+func TestWaitingForAPositionEndsLingering(t *testing.T) {
 	for name, lingers := range map[string]bool{"while the follower lingers": true, "before the event comes": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
+				h := newFixture(t)
 				l := h.follow()
 				h.openAccount("a@example.com")
 				synctest.Wait() // the first one is applied
@@ -85,9 +85,9 @@ func TestWhoWaitsForAPositionCutsLingeringShort(t *testing.T) {
 	}
 }
 
-func TestFollowerEndsWhileItLingers(t *testing.T) {
+func TestFollowerStopsWhileItLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- h.follower.Run(ctx) }()

@@ -212,8 +212,8 @@ func (e *erasure) destroy(ctx context.Context) error {
 
 func (e *erasure) forget(ctx context.Context) error {
 	e.house.store.Forget(e.streams()...)
-	e.house.model.Forget(e.account, e.credentials...)
-	e.house.past.Forget(e.account)
+	e.house.model.Evict(e.account, e.credentials...)
+	e.house.past.Evict(e.account)
 	return e.house.ledger.DeleteAccount(ctx, e.account)
 }
 

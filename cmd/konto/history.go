@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"strings"
 	"time"
 
@@ -60,27 +61,27 @@ func (h *house) history(ctx context.Context, ref string, until moment) iter.Seq2
 		if err == nil {
 			err = h.checkVersion(ctx, ref, id, until.Version)
 		}
-		for version := uint64(0); err == nil; {
-			var page []events.Event
-			page, err = h.store.ReadStream(ctx, events.AccountStream(id), version, pageSize)
-			for _, e := range page {
-				if version == 0 && until.before(e) {
-					err = fmt.Errorf("account %s was opened later, at %s", ref, e.Time.Format(time.RFC3339))
-					break
-				}
-				if until.before(e) || !yield(e, nil) {
-					return
-				}
-				version = e.Version
+		if err != nil {
+			yield(events.Event{}, err)
+			return
+		}
+		first := true
+		for e, err := range h.store.Events(ctx, events.AccountStream(id), 0, math.MaxUint64) {
+			if err == nil && first && until.before(e) {
+				err = fmt.Errorf("account %s was opened later, at %s", ref, e.Time.Format(time.RFC3339))
 			}
-			if err == nil && version == 0 {
-				err = h.notFound(commands.ErrNotFound, ref)
-			}
-			if err == nil && len(page) < pageSize {
+			if err != nil {
+				yield(events.Event{}, err)
 				return
 			}
+			if until.before(e) || !yield(e, nil) {
+				return
+			}
+			first = false
 		}
-		yield(events.Event{}, err)
+		if first {
+			yield(events.Event{}, h.notFound(commands.ErrNotFound, ref))
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ type replayReadModel struct {
 func (c *replayReadModel) Help() string {
 	return `Makes the read model (read.db) once more from the log, beside the one in use, compares the two, and puts the new one in the
 other's place. Requests are answered throughout. Whatever ends it early leaves the old one in use. It needs
-room on the disk for a second read model and for the payloads of the log.
+room on the disk for a second read model.
 
 It prints what the old one had wrong: rows that were missing, surplus or different, by table, with the first of
 their ids. They are right once the new one is in use, so that is no failure. With --dry-run they stay, and the

@@ -56,7 +56,7 @@ type Config struct {
 type Reactor struct {
 	cfg      Config
 	messages *prometheus.CounterVec // by what became of them
-	refusals projections.Seldom
+	refusals projections.LogLimiter
 	trouble  projections.Trouble
 
 	// panicked is the message in hand, when handling it panicked, and panics how
@@ -128,7 +128,7 @@ func (r *Reactor) settle(ctx context.Context, msg *message.Message) (outcome str
 	if err := r.cfg.DeadLetters.Bury(ctx, sequence, refused.Reason); err != nil {
 		return "failed", err
 	}
-	if leftOut, ok := r.refusals.May(refused.Reason); ok {
+	if leftOut, ok := r.refusals.Allow(refused.Reason); ok {
 		r.cfg.Log.Warn("facts were refused and are among the dead letters", "from", m.From, "sequence", sequence,
 			"reason", refused.Reason, "alike and left out", leftOut)
 	}

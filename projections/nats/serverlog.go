@@ -17,7 +17,7 @@ import (
 // and does not end the process.
 type logger struct {
 	log    *slog.Logger
-	seldom projections.Seldom
+	seldom projections.LogLimiter
 
 	mu    sync.Mutex
 	fatal error
@@ -49,7 +49,7 @@ func (l *logger) failure() error {
 // such as that it may not, so of what only differs in the client or in what it
 // sent one line a minute is enough.
 func (l *logger) trouble(level slog.Level, line string) {
-	leftOut, ok := l.seldom.May(differing.ReplaceAllString(line, ""))
+	leftOut, ok := l.seldom.Allow(differing.ReplaceAllString(line, ""))
 	switch {
 	case !ok:
 	case leftOut > 0:

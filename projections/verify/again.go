@@ -3,15 +3,13 @@ package verify
 import (
 	"context"
 	"errors"
+	"math"
 
 	"konto/events"
 	"konto/eventstore"
 )
 
-// againPage is how many records of one stream are read at a time.
-const againPage = 500
-
-// tries is how often a stream is looked at to find a moment in which nothing was
+// tries is how often a stream is checked to find a moment in which nothing was
 // appended to it.
 const tries = 100
 
@@ -22,22 +20,17 @@ func (c *check) fold(ctx context.Context, stream events.Stream, upTo uint64) (*s
 	if err != nil {
 		return nil, &wrong{what: err.Error()}
 	}
-	closed := newClosings(c.Store, c.Log) // as they are now
-	for {
-		page, err := c.Log.ReadStream(ctx, stream, s.version, againPage)
+	closed := newClosings(c.Store, c.Log) // not cached from earlier
+	for r, err := range eventstore.Records(ctx, c.Log, stream, 0, math.MaxUint64) {
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range page {
-			if err := s.take(ctx, c.Store, closed, r); err != nil {
-				return nil, err
-			}
-		}
-		if len(page) < againPage {
-			s.pass()
-			return s, nil
+		if err := s.add(ctx, c.Store, closed, r); err != nil {
+			return nil, err
 		}
 	}
+	s.pass()
+	return s, nil
 }
 
 // rowAgain compares a stream with its row in the read model. The row is read
@@ -45,7 +38,7 @@ func (c *check) fold(ctx context.Context, stream events.Stream, upTo uint64) (*s
 func (c *check) rowAgain(ctx context.Context, stream events.Stream) error {
 	category, id, err := stream.Split()
 	if err != nil {
-		return nil // reported by the walk
+		return nil // reported with the stream
 	}
 	position, row, ok, err := c.Model.StoredRow(ctx, category, id)
 	if err != nil {
@@ -74,7 +67,7 @@ func (c *check) rowAgain(ctx context.Context, stream events.Stream) error {
 	return nil
 }
 
-// unfolded passes over a stream whose events cannot be folded, which the walk reports.
+// unfolded ignores a stream whose events cannot be folded: Run reports it elsewhere.
 func (c *check) unfolded(ctx context.Context, stream events.Stream, err error) error {
 	if w := (*wrong)(nil); errors.As(err, &w) && ctx.Err() == nil && !errors.Is(err, eventstore.ErrClosed) {
 		return nil
@@ -82,9 +75,10 @@ func (c *check) unfolded(ctx context.Context, stream events.Stream, err error) e
 	return c.trouble(ctx, Problem{Stream: stream}, err)
 }
 
-// settled folds a stream and has look find out what is wrong with its claims, in
-// a moment in which nothing was appended: claims change with appends alone.
-func (c *check) settled(ctx context.Context, stream events.Stream, look func(*subject) ([]Problem, error)) error {
+// betweenAppends folds a stream and calls look to find out what is wrong with the
+// stream's claims. It repeats this until nothing was appended meanwhile, because claims
+// change only with appends.
+func (c *check) betweenAppends(ctx context.Context, stream events.Stream, look func(*subject) ([]Problem, error)) error {
 	for range tries {
 		before, err := c.Log.StreamHead(ctx, stream)
 		if err != nil {

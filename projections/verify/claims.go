@@ -10,11 +10,12 @@ import (
 	"konto/eventstore"
 )
 
-// beginning stands for a key in memory. Two keys that begin alike would hide one
-// that is held too many: of ten million the chance is 1 in 370,000.
+// beginning returns the first bytes of a key, which stand for it in memory. If two keys
+// begin alike, one that should not be held may stay unnoticed: with ten million keys the
+// chance is 1 in 370,000.
 func beginning(key eventstore.ClaimKey) uint64 { return binary.BigEndian.Uint64(key[:]) }
 
-// compareClaims wants a stream to hold what it must hold.
+// compareClaims reports the claims that a stream must hold and does not.
 func (c *check) compareClaims(ctx context.Context, s *subject) error {
 	if c.otherRule {
 		return nil
@@ -31,10 +32,10 @@ func (c *check) compareClaims(ctx context.Context, s *subject) error {
 	if !doubtful {
 		return nil
 	}
-	return c.settled(ctx, s.stream, func(s *subject) ([]Problem, error) { return c.unheld(ctx, s) })
+	return c.betweenAppends(ctx, s.stream, func(s *subject) ([]Problem, error) { return c.unheld(ctx, s) })
 }
 
-// unheld lists the claims that a stream must hold and does not.
+// unheld returns the claims that a stream must hold and does not.
 func (c *check) unheld(ctx context.Context, s *subject) ([]Problem, error) {
 	var problems []Problem
 	for _, claim := range s.held() {
@@ -56,8 +57,8 @@ func (c *check) unheld(ctx context.Context, s *subject) ([]Problem, error) {
 	return problems, nil
 }
 
-// heldClaims wants every claim that is held to be one that a fold gave, and names the
-// streams that hold one together.
+// heldClaims reports each held claim that no fold gave, and names the streams that hold
+// one together.
 func (c *check) heldClaims(ctx context.Context) error {
 	if c.otherRule {
 		return nil
@@ -96,13 +97,13 @@ func (c *check) heldClaims(ctx context.Context) error {
 	}
 }
 
-// claimAgain looks at a claim that no fold seems to give.
+// claimAgain checks again a claim that no fold seems to give.
 func (c *check) claimAgain(ctx context.Context, held eventstore.HeldClaim) error {
 	if _, err := newSubject(held.Stream, 0); err != nil {
 		c.found(Problem{Stream: held.Stream, What: "a claim is held by what is no stream"})
 		return nil
 	}
-	return c.settled(ctx, held.Stream, func(s *subject) ([]Problem, error) {
+	return c.betweenAppends(ctx, held.Stream, func(s *subject) ([]Problem, error) {
 		still, err := c.Store.HoldersOf(ctx, held.Key)
 		if err != nil || !slices.Contains(still, held.Stream) {
 			return nil, err

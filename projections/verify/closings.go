@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -12,49 +13,47 @@ import (
 	"konto/eventstore"
 )
 
-// closing is a password that was changed, which closed sessions.
+// closing is the change of a password, which closes sessions.
 type closing struct {
 	position uint64
 	at       time.Time
-	kept     ulid.ULID // the session that went on
+	kept     ulid.ULID // the session that stays open
 }
 
-const (
-	closingsKept = 10_000 // accounts
-	closingsPage = 500    // records
-)
+// closingsKept is how many accounts' closings are cached.
+const closingsKept = 10_000
 
-// closings finds out when an account's sessions were closed. An account may have
-// many sessions and a long stream, so what was found last is kept.
+// closings finds out when an account's sessions were closed. It caches the closings,
+// because an account may have many sessions and a long stream.
 type closings struct {
-	log    eventstore.Reader
-	store  *eventstore.Store
-	recent *simplelru.LRU[ulid.ULID, []closing]
+	log   eventstore.Reader
+	store *eventstore.Store
+	cache *simplelru.LRU[ulid.ULID, []closing]
 }
 
 func newClosings(store *eventstore.Store, log eventstore.Reader) *closings {
-	recent, err := simplelru.NewLRU[ulid.ULID, []closing](closingsKept, nil)
+	cache, err := simplelru.NewLRU[ulid.ULID, []closing](closingsKept, nil)
 	if err != nil {
 		panic(err) // the size is not positive
 	}
-	return &closings{log: log, store: store, recent: recent}
+	return &closings{log: log, store: store, cache: cache}
 }
 
-// of lists, in order, what closed sessions of accounts after a position. Accounts
-// that are zero have none.
+// of returns, in order, the closings of accounts after a position. Zero ids are
+// skipped.
 func (c *closings) of(ctx context.Context, after uint64, accounts ...ulid.ULID) ([]closing, error) {
 	var all []closing
 	for _, id := range accounts {
 		if id.IsZero() {
 			continue
 		}
-		known, ok := c.recent.Get(id)
+		known, ok := c.cache.Get(id)
 		if !ok {
 			var err error
 			if known, err = c.read(ctx, id); err != nil {
 				return nil, err
 			}
-			c.recent.Add(id, known)
+			c.cache.Add(id, known)
 		}
 		for _, one := range known {
 			if one.position > after {
@@ -67,27 +66,21 @@ func (c *closings) of(ctx context.Context, after uint64, accounts ...ulid.ULID) 
 }
 
 func (c *closings) read(ctx context.Context, id ulid.ULID) (found []closing, err error) {
-	for version := uint64(0); ; {
-		page, err := c.log.ReadStream(ctx, events.AccountStream(id), version, closingsPage)
+	for r, err := range eventstore.Records(ctx, c.log, events.AccountStream(id), 0, math.MaxUint64) {
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range page {
-			version = r.Version
-			if r.Type != events.TypePasswordChanged {
-				continue
-			}
-			// One that cannot be read is reported with its own stream.
-			if e, err := c.store.OpenRecord(ctx, r); err == nil {
-				if p, err := e.Payload(); err == nil {
-					if changed, ok := p.(events.PasswordChanged); ok {
-						found = append(found, closing{position: r.Position, at: r.Time, kept: changed.Session})
-					}
+		if r.Type != events.TypePasswordChanged {
+			continue
+		}
+		// An event that cannot be read is reported with its own stream.
+		if e, err := c.store.OpenRecord(ctx, r); err == nil {
+			if p, err := e.Payload(); err == nil {
+				if changed, ok := p.(events.PasswordChanged); ok {
+					found = append(found, closing{position: r.Position, at: r.Time, kept: changed.Session})
 				}
 			}
 		}
-		if len(page) < closingsPage {
-			return found, nil
-		}
 	}
+	return found, nil
 }

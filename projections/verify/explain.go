@@ -7,8 +7,8 @@ import (
 	"konto/eventstore"
 )
 
-// explain puts an error into words that hold nothing of a payload, which a
-// decoder's own may quote.
+// explain returns the text of an error without anything of a payload, which a
+// decoder's message may quote.
 func explain(err error) string {
 	var decode *events.DecodeError
 	switch {

@@ -69,7 +69,7 @@ func flip(t *testing.T, file string, n int) int {
 	outcomes := map[outcome]int{}
 	for range n {
 		at, bit := random.IntN(len(intact)), byte(1)<<random.IntN(8)
-		changed := &house{dir: copied(t, h.dir)}
+		changed := &fixture{dir: copied(t, h.dir)}
 		content := slices.Clone(intact)
 		content[at] ^= bit
 		must(t, os.WriteFile(changed.file(file), content, 0o600))
@@ -88,11 +88,11 @@ func flip(t *testing.T, file string, n int) int {
 	return outcomes[found] + outcomes[refused]
 }
 
-// examine opens a house, wants each account and credential to be served as it was
+// examine opens a folder, wants each account and credential to be served as it was
 // or not at all, and verifies.
-func (h *house) examine(t *testing.T, what string, want map[ulid.ULID]string) (outcome, Report) {
+func (h *fixture) examine(t *testing.T, what string, want map[ulid.ULID]string) (outcome, Report) {
 	t.Helper()
-	opened, err := openHouse(t.Context(), h.dir)
+	opened, err := openFixture(t.Context(), h.dir)
 	if err != nil {
 		return refused, Report{}
 	}
@@ -115,7 +115,7 @@ func (h *house) examine(t *testing.T, what string, want map[ulid.ULID]string) (o
 }
 
 // serve gives what is told of an account or a credential.
-func (h *house) serve(ctx context.Context, id ulid.ULID) (string, error) {
+func (h *fixture) serve(ctx context.Context, id ulid.ULID) (string, error) {
 	credential, ok, err := h.model.Credential(ctx, id)
 	if err != nil {
 		return "", err
@@ -130,7 +130,7 @@ func (h *house) serve(ctx context.Context, id ulid.ULID) (string, error) {
 }
 
 // serves lists all that is served.
-func (h *house) serves(t *testing.T) map[ulid.ULID]string {
+func (h *fixture) serves(t *testing.T) map[ulid.ULID]string {
 	t.Helper()
 	all := map[ulid.ULID]string{}
 	for after := (ulid.ULID{}); ; {
@@ -160,7 +160,7 @@ func (h *house) serves(t *testing.T) map[ulid.ULID]string {
 }
 
 // dump is a sum over all rows of all tables, and the schema.
-func (h *house) dump(t *testing.T, file string) [sha256.Size]byte {
+func (h *fixture) dump(t *testing.T, file string) [sha256.Size]byte {
 	t.Helper()
 	db, err := sqlitefile.OpenReaders(h.file(file), 1)
 	must(t, err)

@@ -28,7 +28,7 @@ func TestReadModelThatIsBehindIsComparedWhereItIs(t *testing.T) {
 	clean(t, h)
 }
 
-// TestWhatIsAppendedMeanwhileIsNoProblem checks a house in which much happens.
+// TestWhatIsAppendedMeanwhileIsNoProblem checks a folder in which much happens.
 func TestWhatIsAppendedMeanwhileIsNoProblem(t *testing.T) {
 	h := begin(t)
 	h.populate(t, 5)

@@ -12,7 +12,7 @@ import (
 
 // TestEventsThatDoNotFoldAreFound appends, in good order, what should not be there.
 func TestEventsThatDoNotFoldAreFound(t *testing.T) {
-	append := func(t *testing.T, h *house, stream events.Stream, version uint64, name, data string) uint64 {
+	append := func(t *testing.T, h *fixture, stream events.Stream, version uint64, name, data string) uint64 {
 		e := events.Event{ID: ulid.Make(), Stream: stream, Version: version + 1, Type: name, Time: time.Now().UTC().Truncate(time.Millisecond), Data: []byte(data)}
 		position, err := h.store.Append(t.Context(), stream, version, nil, []events.Event{e})
 		must(t, err)

@@ -12,7 +12,7 @@ import (
 // QuickRecords is how many records Quick checks.
 const QuickRecords = 1000
 
-// End is a log whose end can be checked.
+// End is a log that can check its last records.
 type End interface {
 	eventstore.Feed
 
@@ -24,9 +24,9 @@ type End interface {
 // QuickConfig configures Quick.
 type QuickConfig struct {
 	Log       End                         // required
-	Model     *projections.ReadModel      // nil: there is none
-	Followers func() []projections.Status // nil: none run
-	Files     []File                      // whose checks take no time
+	Model     *projections.ReadModel      // nil if there is none
+	Followers func() []projections.Status // nil if none runs
+	Files     []File                      // their checks must be fast
 }
 
 // QuickReport is what Quick found.
@@ -39,9 +39,9 @@ type QuickReport struct {
 	Problems  []Problem            `json:"problems"`
 }
 
-// Quick checks, within milliseconds, what a health probe wants to know: the end of
-// the log, and whether what follows it does. A lag alone is no problem, for
-// followers that are well make it up.
+// Quick checks, within milliseconds, what a health probe asks: the end of the log, and
+// whether the followers follow it. A lag alone is no problem, because healthy followers
+// catch up.
 func Quick(ctx context.Context, cfg QuickConfig) (QuickReport, error) {
 	c := &check{Config: Config{Files: cfg.Files, Tell: func(uint64, uint64, string) {}}}
 	r := QuickReport{Followers: []projections.Status{}}
@@ -79,16 +79,17 @@ func Quick(ctx context.Context, cfg QuickConfig) (QuickReport, error) {
 	return r, nil
 }
 
-// headPatience is for the moment in which a follower knows of a record of which Head
-// does not tell yet.
+// headPatience bounds the wait for Head to return a position that a follower has
+// already reached.
 const headPatience = time.Second
 
-// headFrom returns the log's head, which may be about to come to a position.
+// headFrom returns the log's head. It first waits for a position that the log is
+// expected to have.
 func headFrom(ctx context.Context, log eventstore.Feed, position uint64) (uint64, error) {
 	if position > 0 {
 		patience, cancel := context.WithTimeout(ctx, headPatience)
 		defer cancel()
-		// What it comes to, Head tells.
+		// Head returns what is there after the wait.
 		_ = log.Wait(patience, position-1)
 	}
 	return log.Head(ctx)

@@ -8,7 +8,7 @@ import (
 	"konto/eventstore"
 )
 
-// receipts wants every receipt, expired or not, to be readable.
+// receipts reports each receipt, expired or not, that cannot be read.
 func (c *check) receipts(ctx context.Context) error {
 	done := uint64(0)
 	for after := (eventstore.ReceiptKey{}); ; {
@@ -45,7 +45,7 @@ func (c *check) receipt(ctx context.Context, r eventstore.LeftReceipt) error {
 	if broken == nil {
 		return nil
 	}
-	// Those that expired are removed, and all of a stream when it ends.
+	// Expired receipts are deleted, and all receipts of a stream when it ends.
 	still, err := c.Log.Receipts(ctx, before(r.Key), 1)
 	if err != nil {
 		return c.trouble(ctx, p, err)

@@ -11,23 +11,23 @@ import (
 	"konto/projections"
 )
 
-// rows reads the read model beside the walk over streams, in the same order.
+// rows reads the rows of the read model in the order in which streams are read.
 type rows struct {
 	*check
 	category string
-	position uint64                  // that the page is at
-	page     []projections.StoredRow // what is left of it
+	position uint64                  // the position that the page is at
+	page     []projections.StoredRow // the rest of the page
 	last     ulid.ULID               // the last id that the page covers
 	all      bool                    // the page is the category's last
-	// unreadable tells that the category's rows could not be read.
+	// unreadable is true if the category's rows could not be read.
 	unreadable bool
 }
 
 // categories are in the order of the names of their streams.
 var categories = []string{events.CategoryAccount, events.CategoryCredential, events.CategoryThirdParty}
 
-// upTo moves on to the page that a stream's row is in, or would be, and returns
-// the position that its rows are at.
+// upTo reads on to the page that has a stream's row, or would have it, and returns
+// the position that the page's rows are at.
 func (r *rows) upTo(ctx context.Context, s *subject) (uint64, error) {
 	if r.Model == nil {
 		return math.MaxUint64, nil
@@ -43,7 +43,7 @@ func (r *rows) upTo(ctx context.Context, s *subject) (uint64, error) {
 	return r.position, nil
 }
 
-// enter goes on to a category. What is left of those before it has no stream.
+// enter goes on to a category. The rows left in the categories before it have no stream.
 func (r *rows) enter(ctx context.Context, category string) error {
 	for r.category != category {
 		if r.category != "" {
@@ -83,7 +83,7 @@ func (r *rows) turn(ctx context.Context) (err error) {
 	return nil
 }
 
-// drop takes what is left of the page, for which there was no stream.
+// drop reports the rest of the page: there was no stream for these rows.
 func (r *rows) drop(ctx context.Context) error {
 	left := r.page
 	r.page = nil
@@ -95,7 +95,7 @@ func (r *rows) drop(ctx context.Context) error {
 	return nil
 }
 
-// end goes through the rows behind the last stream.
+// end goes through the rows after the last stream.
 func (r *rows) end(ctx context.Context) error {
 	if r.Model == nil {
 		return nil
@@ -106,8 +106,8 @@ func (r *rows) end(ctx context.Context) error {
 	return r.finish(ctx)
 }
 
-// to takes the rows before an id off the page: no stream was there for them. It
-// returns the row with the id, if there is one.
+// to returns the row with an id, if there is one. It removes it from the page, and
+// reports the rows before it: there was no stream for them.
 func (r *rows) to(ctx context.Context, id ulid.ULID) (*projections.StoredRow, error) {
 	for len(r.page) > 0 {
 		row := r.page[0]
@@ -138,12 +138,12 @@ func (r *rows) compare(ctx context.Context, s *subject) error {
 	return r.rowAgain(ctx, s.stream)
 }
 
-// surplus looks again at a row that seems to have no stream.
+// surplus checks again a row that seems to have no stream.
 func (r *rows) surplus(ctx context.Context, row projections.StoredRow) error {
 	return r.rowAgain(ctx, events.Stream(r.category+"-"+row.ID.String()))
 }
 
-// sameRow compares a row with what it is to be; nil is none.
+// sameRow reports whether a row is as it must be; nil means no row.
 func sameRow(found, want *projections.StoredRow) bool {
 	if found == nil || want == nil {
 		return found == want

@@ -9,8 +9,8 @@ import (
 	"konto/eventstore"
 )
 
-// streams walks all streams, folds each, and compares what it comes to with the
-// claims and the read model.
+// streams reads all streams, folds each one, and compares its state with the claims
+// and the read model.
 func (c *check) streams(ctx context.Context) error {
 	w := &walk{check: c, rows: rows{check: c}}
 	var after events.Stream
@@ -42,7 +42,7 @@ type walk struct {
 	*check
 	rows    rows
 	stream  events.Stream // the present one
-	subject *subject      // of it, nil when its name means nothing
+	subject *subject      // its state; nil if its name is not one that konto gives
 }
 
 func (w *walk) take(ctx context.Context, r eventstore.Record) error {
@@ -58,8 +58,8 @@ func (w *walk) take(ctx context.Context, r eventstore.Record) error {
 	if w.subject == nil || w.subject.broken {
 		return nil
 	}
-	if err := w.subject.take(ctx, w.Store, w.closed, r); err != nil {
-		w.subject.broken = true // what follows in the stream means nothing without it
+	if err := w.subject.add(ctx, w.Store, w.closed, r); err != nil {
+		w.subject.broken = true // the events after it cannot be folded without it
 		return w.broken(ctx, r, err)
 	}
 	return nil
@@ -88,7 +88,7 @@ func (w *walk) begin(ctx context.Context, r eventstore.Record) (err error) {
 	return err
 }
 
-// end compares the stream that was folded to its end.
+// end compares the stream after its last event.
 func (w *walk) end(ctx context.Context) error {
 	s := w.subject
 	w.subject = nil

@@ -12,7 +12,7 @@ import (
 	"konto/projections"
 )
 
-// subject is a stream and what its events add up to so far.
+// subject is a stream with the state that its events have led to so far.
 type subject struct {
 	stream   events.Stream
 	category string
@@ -26,10 +26,11 @@ type subject struct {
 	last              string // type of the last event
 	shredded          uint64 // the first position whose key is destroyed, 0 for none
 	closings          []closing
-	broken            bool // an event could not be taken in
+	broken            bool // an event could not be folded
 
-	// row is what the read model is to hold at the position upTo: set once the
-	// fold passes it. There is none before the first event and after a removal.
+	// row is the row that the read model must hold at the position upTo. It is set when
+	// the fold passes that position. There is none before the first event and after a
+	// removal.
 	upTo   uint64
 	passed bool
 	row    *projections.StoredRow
@@ -52,7 +53,7 @@ func (w *wrong) Error() string {
 
 func (w *wrong) Unwrap() error { return w.err }
 
-// newSubject begins a stream. It fails on a name that konto does not give.
+// newSubject begins a stream. It returns an error for a name that konto does not give.
 func newSubject(stream events.Stream, upTo uint64) (*subject, error) {
 	category, id, err := stream.Split()
 	if err != nil {
@@ -65,9 +66,9 @@ func newSubject(stream events.Stream, upTo uint64) (*subject, error) {
 	return nil, fmt.Errorf("stream %s is of no category that konto knows", stream)
 }
 
-// take adds the stream's next record. Its error is a *wrong, or tells that the
-// log could not be read.
-func (s *subject) take(ctx context.Context, store *eventstore.Store, closed *closings, r eventstore.Record) error {
+// add folds the stream's next record. Its error is a *wrong, unless the log could not
+// be read.
+func (s *subject) add(ctx context.Context, store *eventstore.Store, closed *closings, r eventstore.Record) error {
 	e, err := store.OpenRecord(ctx, r)
 	if err != nil {
 		return &wrong{position: r.Position, err: err}
@@ -106,8 +107,8 @@ func (s *subject) apply(e events.Event, p events.Payload) (version uint64) {
 	return s.party.Version
 }
 
-// closeBefore draws the consequences of passwords that were changed before a
-// position, as the read model does; see projections/sessions.go.
+// closeBefore closes the session if a password was changed before a position, as the
+// read model does; see projections/sessions.go.
 func (s *subject) closeBefore(position uint64) {
 	for len(s.closings) > 0 && s.closings[0].position < position {
 		c := &s.credential
@@ -118,8 +119,8 @@ func (s *subject) closeBefore(position uint64) {
 	}
 }
 
-// pass notes what the read model is to hold, before anything that it has not
-// taken in yet.
+// pass sets the row that the read model must hold, before the first event that the
+// read model has not folded yet.
 func (s *subject) pass() {
 	if s.passed {
 		return
@@ -144,7 +145,7 @@ func (s *subject) pass() {
 	s.row = &row
 }
 
-// held lists the claims that the stream must hold in the end.
+// held returns the claims that the stream must hold.
 func (s *subject) held() []events.Claim {
 	switch s.category {
 	case events.CategoryAccount:
@@ -155,13 +156,13 @@ func (s *subject) held() []events.Claim {
 	return nil
 }
 
-// readable tells that an account was erased before a point in time and can still
-// be read: an older keyring was put back.
+// readable reports whether an account that was erased before a point in time can still
+// be read. Then an older keyring was put back.
 func (s *subject) readable(before time.Time) bool {
 	return s.last == events.TypeAccountErased && s.version > 1 && s.shredded == 0 && s.account.Updated.Before(before)
 }
 
-// unended tells that a key was destroyed although nothing ended the stream.
+// unended reports whether the key was destroyed although no event ended the stream.
 func (s *subject) unended() bool {
 	return s.shredded > 0 && events.Sealed(s.last)
 }

@@ -17,7 +17,7 @@ var unguarded = []string{
 	"DROP TRIGGER events_are_never_replaced",
 }
 
-// populated is a house whose files are closed.
+// populated is a folder whose files are closed.
 func populated(t *testing.T) (dir string, accounts []*author) {
 	t.Helper()
 	h := begin(t)
@@ -51,7 +51,7 @@ func finds(t *testing.T, report Report, position uint64, what string) {
 	}
 }
 
-// TestTamperedFilesAreFound changes files of a sound house. What is changed in
+// TestTamperedFilesAreFound changes files of a sound folder. What is changed in
 // the log's records leaves the triggers out of place too, so those are put back.
 func TestTamperedFilesAreFound(t *testing.T) {
 	dir, accounts := populated(t)
@@ -108,7 +108,7 @@ func TestTamperedFilesAreFound(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			h := &house{dir: copied(t, dir)}
+			h := &fixture{dir: copied(t, dir)}
 			h.raw(t, test.file, test.change...)
 			if test.file == "log.db" && len(test.change) > len(unguarded) {
 				h.guard(t)
@@ -119,7 +119,7 @@ func TestTamperedFilesAreFound(t *testing.T) {
 }
 
 // guard puts the triggers back, as a careful hand would.
-func (h *house) guard(t *testing.T) {
+func (h *fixture) guard(t *testing.T) {
 	t.Helper()
 	for _, event := range []struct{ name, text string }{
 		{"updated", "BEFORE UPDATE ON events\nBEGIN"}, {"deleted", "BEFORE DELETE ON events\nBEGIN"},
@@ -137,7 +137,7 @@ func TestIndexThatDoesNotFitItsTableIsFound(t *testing.T) {
 		"log.db":  {"receipts_by_expiry", "UPDATE receipts SET expires = expires + 1"},
 		"read.db": {"credential_account", "UPDATE credential SET rowid = rowid + 1000"},
 	} {
-		h := &house{dir: copied(t, dir)}
+		h := &fixture{dir: copied(t, dir)}
 		h.raw(t, file, "PRAGMA writable_schema = ON", "CREATE TABLE kept AS SELECT * FROM sqlite_schema WHERE name = '"+of.index+"'",
 			"DELETE FROM sqlite_schema WHERE name = '"+of.index+"'")
 		h.raw(t, file, of.change)

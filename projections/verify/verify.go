@@ -11,7 +11,7 @@ import (
 	"konto/projections"
 )
 
-// Log is a log that can be walked.
+// Log is a log that can be read stream by stream.
 type Log interface {
 	eventstore.Reader
 
@@ -19,15 +19,15 @@ type Log interface {
 	// damaged log's error has a method DamagedAt, the first position that is wrong.
 	CheckChainTelling(ctx context.Context, tell func(done, total uint64)) error
 
-	// ByStream returns up to limit records in the order of streams and, within
-	// each, of versions, behind a version of a stream.
+	// ByStream returns up to limit records after a version of a stream, in the order
+	// of streams and, within each stream, of versions.
 	ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error)
 
 	// Receipts returns up to limit receipts, in the order of their keys.
 	Receipts(ctx context.Context, after eventstore.ReceiptKey, limit int) ([]eventstore.LeftReceipt, error)
 }
 
-// File is a file that can check itself. Its error tells what is wrong with it.
+// File is a file with a function that checks it. Its error says what is wrong.
 type File struct {
 	Name  string
 	Check func(ctx context.Context) error
@@ -37,12 +37,12 @@ type File struct {
 type Config struct {
 	Log   Log                    // required
 	Store *eventstore.Store      // required, of Log
-	Model *projections.ReadModel // nil: there is none to compare
+	Model *projections.ReadModel // nil if there is none to compare
 	Files []File
-	// Tell is told now and then how far a part has come; nil: nobody is.
+	// Tell is called from time to time with how far a part has come. It may be nil.
 	Tell func(done, total uint64, unit string)
-	// Erasing is how long an erased account's key may still be there, because the
-	// erasure is under way; 0 means a minute.
+	// Erasing is how long the key of an erased account may still exist, because the
+	// erasure is under way. 0 means a minute.
 	Erasing time.Duration
 	// Page is how many records and rows are read at a time; 0 means 1000.
 	Page int
@@ -51,13 +51,14 @@ type Config struct {
 // Report is what Run found.
 type Report struct {
 	OK bool `json:"ok"`
-	// Position is up to which all was checked: the log's last when Run began.
+	// Position is the position up to which everything was checked: the log's last
+	// position when Run began.
 	Position uint64 `json:"position"`
-	Accounts uint64 `json:"accounts"` // that were folded, erased ones included
-	// Behind is how many of the last positions the read model did not have yet, and
-	// so was not compared at.
+	Accounts uint64 `json:"accounts"` // how many were folded, erased ones included
+	// Behind is how many of the last positions the read model did not have yet. It was
+	// not compared at these.
 	Behind uint64 `json:"readModelBehind,omitzero"`
-	// Problems are the first ones, by position; those that belong to no position come first.
+	// Problems are the first ones, by position. Those without a position come first.
 	Problems []Problem `json:"problems"`
 	Found    int       `json:"found"` // how many there are in all
 	// Notices are what somebody should know of, and nothing is wrong with.
@@ -74,19 +75,19 @@ type Problem struct {
 // MaxProblems is how many problems a report names.
 const MaxProblems = 100
 
-// check is a run under way.
+// check is the state of a run.
 type check struct {
 	Config
 	report Report
 	folded uint64   // how many events
-	claims []uint64 // the beginnings of all claims that folds gave
-	// otherRule tells that the claims do not follow from the accounts by events.ClaimRule.
+	claims []uint64 // the first bytes of all claims that folds gave
+	// otherRule means that the claims do not follow from the accounts by events.ClaimRule.
 	otherRule bool
 	closed    *closings
 }
 
-// Run checks everything. Its error tells that it could not be brought to an end,
-// by ctx or a closed log; whatever is wrong is in the report.
+// Run checks everything. It returns an error only if it could not finish, because ctx
+// ended or the log was closed. What is wrong is in the report.
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	if cfg.Log == nil || cfg.Store == nil {
 		return Report{}, errors.New("verify: a log and its store are required")
@@ -128,7 +129,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	return c.report, nil
 }
 
-// found notes a problem; those with the lowest positions are kept.
+// found adds a problem. The report keeps those with the lowest positions.
 func (c *check) found(p Problem) {
 	c.report.Found++
 	at, _ := slices.BinarySearchFunc(c.report.Problems, p, func(known, p Problem) int {
@@ -141,7 +142,7 @@ func (c *check) found(p Problem) {
 	c.report.Problems = c.report.Problems[:min(len(c.report.Problems), MaxProblems)]
 }
 
-// trouble makes a problem of an error, unless nothing more can be found out.
+// trouble reports an error as a problem. It returns an error if the run cannot go on.
 func (c *check) trouble(ctx context.Context, p Problem, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -170,7 +171,7 @@ func (c *check) chain(ctx context.Context) error {
 	return c.damage(ctx, c.Log.CheckChainTelling(ctx, func(done, total uint64) { c.Tell(done, total, "records") }))
 }
 
-// damage notes what a check of the chain found, if anything.
+// damage reports what a check of the chain found.
 func (c *check) damage(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

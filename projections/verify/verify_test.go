@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-func run(t *testing.T, h *house) Report {
+func run(t *testing.T, h *fixture) Report {
 	t.Helper()
 	report, err := Run(t.Context(), h.config())
 	must(t, err)
@@ -14,7 +14,7 @@ func run(t *testing.T, h *house) Report {
 	return report
 }
 
-func clean(t *testing.T, h *house) Report {
+func clean(t *testing.T, h *fixture) Report {
 	t.Helper()
 	report := run(t, h)
 	if !report.OK {
@@ -23,7 +23,7 @@ func clean(t *testing.T, h *house) Report {
 	return report
 }
 
-func TestSoundHouseIsFoundSound(t *testing.T) {
+func TestNoProblemIsReportedOfASoundFolder(t *testing.T) {
 	h := begin(t)
 	if report := clean(t, h); report.Position != 0 {
 		t.Errorf("an empty log: %+v", report)

@@ -10,12 +10,12 @@ import (
 	"konto/events"
 )
 
-func (h *house) destroy(streams ...events.Stream) {
+func (h *fixture) destroy(streams ...events.Stream) {
 	h.t.Helper()
 	h.must(h.keys.Destroy(context.Background(), streams...))
 }
 
-func (h *house) credential(id ulid.ULID) events.Credential {
+func (h *fixture) credential(id ulid.ULID) events.Credential {
 	h.t.Helper()
 	c, ok, err := h.model.Credential(h.t.Context(), id)
 	h.must(err)
@@ -26,7 +26,7 @@ func (h *house) credential(id ulid.ULID) events.Credential {
 }
 
 // apply takes in what the log holds, a part at a time.
-func (h *house) apply(batch int) {
+func (h *fixture) apply(batch int) {
 	h.t.Helper()
 	rest := h.all(h.position())
 	for len(rest) > 0 {
@@ -37,7 +37,7 @@ func (h *house) apply(batch int) {
 }
 
 // rebuild makes the read model anew from the log as it is now.
-func (h *house) rebuild(batch int) {
+func (h *fixture) rebuild(batch int) {
 	h.t.Helper()
 	h.must(h.model.Close())
 	rebuilt := *h
@@ -53,7 +53,7 @@ type owners struct {
 	account, key, party ulid.ULID
 }
 
-func (h *house) owners() owners {
+func (h *fixture) owners() owners {
 	o := owners{account: h.renamed(3), party: ulid.Make()}
 	o.key, _ = h.issueKey(events.KeyIssued{Account: o.account, Scopes: []string{"read:account"}})
 	h.append(events.ThirdPartyStream(o.party), 0, events.ThirdPartyAdded{Name: "crm", URL: "https://example.com"},
@@ -65,14 +65,14 @@ func (o owners) streams() []events.Stream {
 	return []events.Stream{events.AccountStream(o.account), events.CredentialStream(o.key), events.ThirdPartyStream(o.party)}
 }
 
-func (h *house) end(o owners) {
+func (h *fixture) end(o owners) {
 	h.append(events.AccountStream(o.account), 3, events.AccountErased{})
 	h.append(events.CredentialStream(o.key), 1, events.CredentialRevoked{})
 }
 
 // expectGone wants the read model to know of nothing but that they were there,
 // from memory and from its file.
-func (h *house) expectGone(o owners, ended bool) (events.Account, events.Credential) {
+func (h *fixture) expectGone(o owners, ended bool) (events.Account, events.Credential) {
 	h.t.Helper()
 	var a events.Account
 	var c events.Credential
@@ -93,7 +93,7 @@ func (h *house) expectGone(o owners, ended bool) (events.Account, events.Credent
 		if all, err := h.model.ThirdParties(h.t.Context()); len(all) > 0 || err != nil {
 			h.t.Errorf("third parties: %v, %v", all, err)
 		}
-		h.forgetMemory()
+		h.clearCaches()
 	}
 	return a, c
 }
@@ -101,7 +101,7 @@ func (h *house) expectGone(o owners, ended bool) (events.Account, events.Credent
 func TestFoldFromTheBeginningOverDestroyedKeys(t *testing.T) {
 	for _, batch := range []int{1, 3, 500} {
 		for _, ended := range []bool{true, false} {
-			h := newHouse(t)
+			h := newFixture(t)
 			o := h.owners()
 			if ended {
 				h.end(o)
@@ -124,13 +124,13 @@ func TestFoldFromTheBeginningOverDestroyedKeys(t *testing.T) {
 // rebuilt read model does.
 func TestFoldGoesOnFromRowsOfDestroyedKeys(t *testing.T) {
 	for taken := range uint64(8) {
-		h := newHouse(t)
+		h := newFixture(t)
 		o := h.owners()
 		for _, e := range h.all(0)[:taken] {
 			h.must(h.model.Apply(t.Context(), []events.Event{e}))
 		}
 		h.destroy(o.streams()...)
-		h.forgetMemory()
+		h.clearCaches()
 		h.apply(2)
 		before, key := h.expectGone(o, false)
 		h.end(o)
@@ -148,7 +148,7 @@ func TestFoldGoesOnFromRowsOfDestroyedKeys(t *testing.T) {
 
 // A key may be destroyed when an event was read, and its row not written yet.
 func TestKeyDestroyedBetweenReadingAndWriting(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	o := h.owners()
 	batch := h.all(0)
 	h.destroy(o.streams()...)
@@ -160,7 +160,7 @@ func TestKeyDestroyedBetweenReadingAndWriting(t *testing.T) {
 }
 
 func TestPagesHaveRowsOfDestroyedKeys(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	o := h.owners()
 	other := h.openAccount("bo@example.com")
 	h.apply(500)
@@ -176,7 +176,7 @@ func TestPagesHaveRowsOfDestroyedKeys(t *testing.T) {
 }
 
 // Nobody knows any more what the account was, so it is erased at every version.
-func TestThePastOfADestroyedKey(t *testing.T) {
+func TestAccountWhoseKeyIsDestroyedWasErasedAtEveryVersion(t *testing.T) {
 	h, _, p := newPast(t)
 	id := h.renamed(3)
 	h.destroy(events.AccountStream(id))
@@ -188,11 +188,11 @@ func TestThePastOfADestroyedKey(t *testing.T) {
 }
 
 func TestReaderFindsNoAccountWhoseKeyIsDestroyed(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	id := h.renamed(3)
 	h.apply(2) // and the rest is folded
 	h.destroy(events.AccountStream(id))
-	h.forgetMemory()
+	h.clearCaches()
 	r := &Reader{Store: h.store, Model: h.model, Follower: h.follower}
 	if a, err := r.Account(t.Context(), id); err != ErrNoAccount {
 		t.Errorf("%+v, %v", a, err)

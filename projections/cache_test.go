@@ -6,7 +6,7 @@ import (
 	"konto/events"
 )
 
-func TestPastIsForgotten(t *testing.T) {
+func TestEvictedPastIsReadAgain(t *testing.T) {
 	h, log, p := newPast(t)
 	id, other := h.renamed(5), h.renamed(5)
 	for _, account := range []struct {
@@ -17,25 +17,25 @@ func TestPastIsForgotten(t *testing.T) {
 		}
 	}
 	expectPast(t, p, log, other, 5)
-	p.Forget(id)
+	p.Evict(id)
 	if cost := expectPast(t, p, log, other, 5); cost != 0 {
-		t.Error("another account was forgotten")
+		t.Error("another account was evicted")
 	}
 	if cost := expectPast(t, p, log, id, 5); cost != 5 {
 		t.Errorf("a state from before was kept: read %d events", cost)
 	}
-	// What was being folded when it was forgotten is not kept either.
-	a, forgotten := p.before(id, 5)
-	p.Forget(id)
-	p.keep(id, a, forgotten)
-	if kept, _ := p.before(id, 5); kept.Version != 0 {
-		t.Error("what was read before is kept afterwards")
+	// A state that was being folded meanwhile is not cached either.
+	states, _, generation := p.states.get(id)
+	p.Evict(id)
+	p.states.add(id, states, generation)
+	if _, ok, _ := p.states.get(id); ok {
+		t.Error("what was read before is cached afterwards")
 	}
 }
 
-// A row that is in memory outlives its key there, unless it is forgotten.
-func TestReadModelForgetsWhatItReadBefore(t *testing.T) {
-	h := newHouse(t)
+// A cached row outlives its key, unless it is evicted.
+func TestEvictedRowsAreReadAgain(t *testing.T) {
+	h := newFixture(t)
 	h.run()
 	account := h.openAccount("anna@example.com")
 	session, _ := h.issueKey(events.KeyIssued{Account: account})
@@ -45,7 +45,7 @@ func TestReadModelForgetsWhatItReadBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.must(h.keys.Destroy(t.Context(), events.AccountStream(account), events.CredentialStream(session)))
-	h.model.Forget(account, session)
+	h.model.Evict(account, session)
 	if a := h.account(account); a.Email != "" || !a.Erased {
 		t.Errorf("the account is %+v", a)
 	}

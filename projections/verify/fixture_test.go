@@ -19,8 +19,8 @@ import (
 	"konto/projections"
 )
 
-// house is a log in files, with all that follows from it.
-type house struct {
+// fixture is a log in files, with all that follows from it.
+type fixture struct {
 	dir   string
 	keys  *keyring.Keyring
 	log   *sqlite.Log
@@ -29,9 +29,9 @@ type house struct {
 	close func() error
 }
 
-// openHouse opens what is in a folder, as an examiner does.
-func openHouse(ctx context.Context, dir string) (_ *house, err error) {
-	h := &house{dir: dir}
+// openFixture opens what is in a folder, as an examiner does.
+func openFixture(ctx context.Context, dir string) (_ *fixture, err error) {
+	h := &fixture{dir: dir}
 	var opened []func() error
 	h.close = func() error {
 		var failed error
@@ -79,9 +79,9 @@ func openHouse(ctx context.Context, dir string) (_ *house, err error) {
 	return h, nil
 }
 
-func (h *house) file(name string) string { return filepath.Join(h.dir, name) }
+func (h *fixture) file(name string) string { return filepath.Join(h.dir, name) }
 
-func (h *house) config() Config {
+func (h *fixture) config() Config {
 	model := func(ctx context.Context) error {
 		return projections.CheckReadModel(ctx, h.file("read.db"), h.log, h.keys)
 	}
@@ -94,7 +94,7 @@ func (h *house) config() Config {
 }
 
 // catchUp applies to the read model what it lacks, up to a position.
-func (h *house) catchUp(ctx context.Context, upTo uint64) error {
+func (h *fixture) catchUp(ctx context.Context, upTo uint64) error {
 	position, err := h.model.Position(ctx)
 	if err != nil || upTo <= position {
 		return err
@@ -106,7 +106,7 @@ func (h *house) catchUp(ctx context.Context, upTo uint64) error {
 	return h.model.Apply(ctx, evs)
 }
 
-func (h *house) follow(ctx context.Context) error {
+func (h *fixture) follow(ctx context.Context) error {
 	head, err := h.store.Head(ctx)
 	if err != nil {
 		return err
@@ -114,12 +114,12 @@ func (h *house) follow(ctx context.Context) error {
 	return h.catchUp(ctx, head)
 }
 
-// begin opens a new house, which the test's end closes.
-func begin(t testing.TB) *house { return enter(t, t.TempDir()) }
+// begin opens a new folder, which the test's end closes.
+func begin(t testing.TB) *fixture { return enter(t, t.TempDir()) }
 
-func enter(t testing.TB, dir string) *house {
+func enter(t testing.TB, dir string) *fixture {
 	t.Helper()
-	h, err := openHouse(t.Context(), dir)
+	h, err := openFixture(t.Context(), dir)
 	must(t, err)
 	t.Cleanup(func() { h.close() })
 	return h
@@ -135,7 +135,7 @@ func must(t testing.TB, err error) {
 // author appends to one stream, with the claims that its events bring about.
 type author struct {
 	t       testing.TB
-	h       *house
+	h       *fixture
 	stream  events.Stream
 	version uint64
 	account events.Account
@@ -144,7 +144,7 @@ type author struct {
 	owned   []*author // credentials that end with the account
 }
 
-func (h *house) author(t testing.TB, stream events.Stream) *author {
+func (h *fixture) author(t testing.TB, stream events.Stream) *author {
 	return &author{t: t, h: h, stream: stream}
 }
 
@@ -185,7 +185,7 @@ func (a *author) write(p events.Payload, receipts ...string) *author {
 	return a
 }
 
-func (h *house) credential(t testing.TB) *author {
+func (h *fixture) credential(t testing.TB) *author {
 	return h.author(t, events.CredentialStream(ulid.Make()))
 }
 
@@ -196,7 +196,7 @@ func (a *author) id() ulid.ULID {
 }
 
 // opened begins an account.
-func (h *house) opened(t testing.TB, n int) *author {
+func (h *fixture) opened(t testing.TB, n int) *author {
 	a := h.author(t, events.AccountStream(ulid.Make()))
 	return a.write(events.AccountOpened{
 		Email: fmt.Sprintf("owner%d@example.com", n), PaywayID: fmt.Sprintf("50f3ac249f6aef294d%06x", n),
@@ -208,7 +208,7 @@ func (h *house) opened(t testing.TB, n int) *author {
 }
 
 // live writes a life of an account with every type of event but the last.
-func (h *house) live(t testing.TB, n int) *author {
+func (h *fixture) live(t testing.TB, n int) *author {
 	a := h.opened(t, n)
 	session := func(account, parent ulid.ULID) *author {
 		s := h.credential(t).write(events.SessionOpened{
@@ -234,8 +234,8 @@ func (h *house) live(t testing.TB, n int) *author {
 	return a
 }
 
-// populate fills a house with every type of event, erased accounts included.
-func (h *house) populate(t testing.TB, accounts int) []*author {
+// populate fills a folder with every type of event, erased accounts included.
+func (h *fixture) populate(t testing.TB, accounts int) []*author {
 	t.Helper()
 	var all []*author
 	for n := range accounts {
@@ -265,7 +265,7 @@ func (h *house) populate(t testing.TB, accounts int) []*author {
 }
 
 // erase ends an account as the service does: events, read model, keys.
-func (h *house) erase(t testing.TB, a *author) {
+func (h *fixture) erase(t testing.TB, a *author) {
 	streams := []events.Stream{a.stream}
 	a.write(events.AccountErased{})
 	for _, c := range a.owned {
@@ -279,7 +279,7 @@ func (h *house) erase(t testing.TB, a *author) {
 }
 
 // raw changes a file behind everybody's back, past the triggers.
-func (h *house) raw(t testing.TB, file string, statements ...string) {
+func (h *fixture) raw(t testing.TB, file string, statements ...string) {
 	t.Helper()
 	db, err := sqlitefile.OpenWriter(h.file(file))
 	must(t, err)

@@ -17,8 +17,8 @@ import (
 	"konto/eventstore/memory"
 )
 
-// house is a log with a real keyring, a read model and the follower between them.
-type house struct {
+// fixture is a log with a real keyring, a read model and the follower between them.
+type fixture struct {
 	t        testing.TB
 	dir      string
 	keys     *keyring.Keyring
@@ -28,8 +28,8 @@ type house struct {
 	follower *Follower
 }
 
-func newHouse(t testing.TB) *house {
-	h := &house{t: t, dir: t.TempDir(), log: memory.New()}
+func newFixture(t testing.TB) *fixture {
+	h := &fixture{t: t, dir: t.TempDir(), log: memory.New()}
 	master := sha256.Sum256([]byte(t.Name()))
 	keys, err := keyring.Open(t.Context(), filepath.Join(h.dir, "keys.db"), master[:])
 	h.must(err)
@@ -40,9 +40,9 @@ func newHouse(t testing.TB) *house {
 	return h
 }
 
-func (h *house) path() string { return filepath.Join(h.dir, "read.db") }
+func (h *fixture) path() string { return filepath.Join(h.dir, "read.db") }
 
-func (h *house) openModel() {
+func (h *fixture) openModel() {
 	h.t.Helper()
 	model, err := OpenReadModel(h.t.Context(), h.path(), h.log, h.keys)
 	h.must(err)
@@ -50,7 +50,7 @@ func (h *house) openModel() {
 	h.follower = NewFollower(FollowerConfig{Name: "read-model", Store: h.store, Projection: model})
 }
 
-func (h *house) must(err error) {
+func (h *fixture) must(err error) {
 	h.t.Helper()
 	if err != nil {
 		h.t.Fatal(err)
@@ -58,7 +58,7 @@ func (h *house) must(err error) {
 }
 
 // run starts the follower; it is stopped, and has to have gone well, at the test's end.
-func (h *house) run() {
+func (h *fixture) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	follower, done := h.follower, make(chan error, 1)
 	go func() { done <- follower.Run(ctx) }()
@@ -71,7 +71,7 @@ func (h *house) run() {
 }
 
 // drain waits until the read model has everything.
-func (h *house) drain() {
+func (h *fixture) drain() {
 	h.t.Helper()
 	head, err := h.store.Head(h.t.Context())
 	h.must(err)
@@ -79,14 +79,14 @@ func (h *house) drain() {
 }
 
 // append adds payloads to a stream that is at a version and returns the position.
-func (h *house) append(stream events.Stream, version uint64, payloads ...events.Payload) uint64 {
+func (h *fixture) append(stream events.Stream, version uint64, payloads ...events.Payload) uint64 {
 	h.t.Helper()
 	position, err := h.tryAppend(stream, version, payloads...)
 	h.must(err)
 	return position
 }
 
-func (h *house) tryAppend(stream events.Stream, version uint64, payloads ...events.Payload) (uint64, error) {
+func (h *fixture) tryAppend(stream events.Stream, version uint64, payloads ...events.Payload) (uint64, error) {
 	evs := make([]events.Event, len(payloads))
 	for i, p := range payloads {
 		var err error
@@ -97,14 +97,14 @@ func (h *house) tryAppend(stream events.Stream, version uint64, payloads ...even
 	return h.store.Append(h.t.Context(), stream, version, nil, evs)
 }
 
-func (h *house) openAccount(email string) ulid.ULID {
+func (h *fixture) openAccount(email string) ulid.ULID {
 	h.t.Helper()
 	id := ulid.Make()
 	h.append(events.AccountStream(id), 0, events.AccountOpened{Email: email, PaywayID: "5f0000000000000000000001"})
 	return id
 }
 
-func (h *house) issueKey(key events.KeyIssued) (id ulid.ULID, token string) {
+func (h *fixture) issueKey(key events.KeyIssued) (id ulid.ULID, token string) {
 	h.t.Helper()
 	id = ulid.Make()
 	secret := sha256.Sum256(id[:])
@@ -114,7 +114,7 @@ func (h *house) issueKey(key events.KeyIssued) (id ulid.ULID, token string) {
 }
 
 // poison appends, beneath the store's codec, an event that nobody can decode.
-func (h *house) poison(stream events.Stream, version uint64, name, data string) uint64 {
+func (h *fixture) poison(stream events.Stream, version uint64, name, data string) uint64 {
 	h.t.Helper()
 	e := events.Event{ID: ulid.Make(), Stream: stream, Version: version + 1, Type: name, Time: time.Now().UTC().Truncate(time.Millisecond), Data: []byte(data)}
 	position, err := h.store.Append(h.t.Context(), stream, version, nil, []events.Event{e})
@@ -123,14 +123,14 @@ func (h *house) poison(stream events.Stream, version uint64, name, data string) 
 }
 
 // all reads the log from a position on.
-func (h *house) all(after uint64) []events.Event {
+func (h *fixture) all(after uint64) []events.Event {
 	h.t.Helper()
 	evs, err := h.store.ReadAll(h.t.Context(), after, 1<<20)
 	h.must(err)
 	return evs
 }
 
-func (h *house) account(id ulid.ULID) events.Account {
+func (h *fixture) account(id ulid.ULID) events.Account {
 	h.t.Helper()
 	a, ok, err := h.model.Account(h.t.Context(), id)
 	h.must(err)
@@ -140,46 +140,46 @@ func (h *house) account(id ulid.ULID) events.Account {
 	return a
 }
 
-func (h *house) position() uint64 {
+func (h *fixture) position() uint64 {
 	h.t.Helper()
 	position, err := h.model.Position(h.t.Context())
 	h.must(err)
 	return position
 }
 
-// forgetMemory leaves the read model with its file alone.
-func (h *house) forgetMemory() {
-	h.model.accounts = newRecent[*events.Account](recentAccounts)
-	h.model.credentials = newRecent[events.Credential](recentCredentials)
+// clearCaches leaves the read model with its file alone.
+func (h *fixture) clearCaches() {
+	h.model.accounts = newCache[*events.Account](cachedAccounts)
+	h.model.credentials = newCache[events.Credential](cachedCredentials)
 }
 
 func named(name string) events.ProfileUpdated {
 	return events.ProfileUpdated{FirstName: events.Set(name)}
 }
 
-// ledger is a projection of positions, which may be told to fail.
-type ledger struct {
+// recorder is a projection that records the positions of events. It fails if fail is set.
+type recorder struct {
 	applied []uint64
 	batches int
 	fail    func(batch []events.Event) error
 }
 
-func (l *ledger) Position(context.Context) (uint64, error) {
-	if len(l.applied) == 0 {
+func (r *recorder) Position(context.Context) (uint64, error) {
+	if len(r.applied) == 0 {
 		return 0, nil
 	}
-	return l.applied[len(l.applied)-1], nil
+	return r.applied[len(r.applied)-1], nil
 }
 
-func (l *ledger) Apply(ctx context.Context, batch []events.Event) error {
-	l.batches++
-	if l.fail != nil {
-		if err := l.fail(batch); err != nil {
+func (r *recorder) Apply(ctx context.Context, batch []events.Event) error {
+	r.batches++
+	if r.fail != nil {
+		if err := r.fail(batch); err != nil {
 			return err
 		}
 	}
 	for _, e := range batch {
-		l.applied = append(l.applied, e.Position)
+		r.applied = append(r.applied, e.Position)
 	}
 	return ctx.Err()
 }
