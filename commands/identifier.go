@@ -45,7 +45,7 @@ func (c *checker) registrationIdentifier(value, issuer, kind string) (events.Reg
 		id.Value, id.Type = n.value, n.kind
 		return id, wrong
 	}
-	if id.Value = upper(value); !foreignIdentifier.MatchString(id.Value) {
+	if id.Value = upper(plain(value)); !foreignIdentifier.MatchString(id.Value) {
 		return id, &fault{CodeInvalidFormat, "The identifier can have at most 32 letters, digits, spaces and . / - characters."}
 	}
 	if kind == events.TypeOrganisation {

@@ -29,6 +29,7 @@ func TestRegistrationIdentifier(t *testing.T) {
 		{name: "no country is the account's", given: id{Value: "ab-12.3/4 x"}, profile: finnish, want: id{Value: "AB-12.3/4 X", CountryCode: "FI", Type: organisation}},
 		{name: "no country at all is Sweden", given: id{Value: "556036-0793"}, want: id{Value: "556036-0793", CountryCode: "SE", Type: organisation}},
 		{name: "a person abroad", given: id{Value: "131052-308t", CountryCode: "FI"}, want: id{Value: "131052-308T", CountryCode: "FI", Type: person}},
+		{name: "pasted abroad", given: id{Value: "\u200e 131052\u2011308t", CountryCode: "FI"}, want: id{Value: "131052-308T", CountryCode: "FI", Type: person}},
 
 		{name: "wrong check digit", given: id{Value: "8505073412", CountryCode: "SE"}, field: "/value", code: CodeInvalidValue},
 		{name: "wrong check digit with a century", given: id{Value: "19850507-3412", CountryCode: "SE"}, field: "/value", code: CodeInvalidValue},

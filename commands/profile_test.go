@@ -212,6 +212,7 @@ func TestProfileValues(t *testing.T) {
 		{"/phoneNumber", "+358 40 1234567", "+358401234567", ""},
 		{"/phoneNumber", "070\u2011123\u00a045\u201367", "+46701234567", ""},
 		{"/phoneNumber", "\u202d+46 70-123 45 67\u202c", "+46701234567", ""},
+		{"/phoneNumber", "\u202d +46 70-123 45 67 \u202c", "+46701234567", ""},
 		{"/phoneNumber", "\u200e070\u2212123\u202f45\u200967\ufeff", "+46701234567", ""},
 		{"/phoneNumber", "\uff0b\uff14\uff16\uff170\u30001234567", "+46701234567", ""},
 		{"/phoneNumber", "\u200b", "", CodeEmpty},

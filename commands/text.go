@@ -75,9 +75,10 @@ func upper(value string) string {
 
 // plain brings what word processors, web pages and phones make of a number back
 // to ASCII: dashes of all lengths, spaces of all widths, full-width characters.
-// Characters that only direct the text, or the font, go.
+// Characters that only direct the text, or the font, go, and then the spaces that
+// stand between them and the number.
 func plain(value string) string {
-	return strings.Map(func(r rune) rune {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		switch {
 		case r < 0x80:
 			return r
@@ -91,5 +92,5 @@ func plain(value string) string {
 			return -1
 		}
 		return r
-	}, value)
+	}, value))
 }

@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"runtime"
@@ -18,8 +19,9 @@ const renewPage = 1000
 // RenewClaims makes all claims anew from the events, by the rule events.ClaimRule, in one
 // transaction of the log. The caller sees to it that nobody appends meanwhile. Streams
 // that now share a key all hold it; SharedClaims lists them. A stream whose events cannot
-// be read keeps the claims that it has, because nobody else may get them. tell is told
-// how many of the log's records are done; nil: nobody is told.
+// be read, for a lasting reason, keeps the claims that it has, because nobody else may get
+// them; any other failure ends RenewClaims and changes nothing. tell is told how many of
+// the log's records are done; nil: nobody is told.
 func (s *Store) RenewClaims(ctx context.Context, tell func(done, total uint64)) error {
 	head, err := s.log.Head(ctx)
 	if err != nil {
@@ -87,7 +89,14 @@ func (s *Store) foldPage(ctx context.Context, after uint64) (held []folded, last
 	return held, last, group.Wait()
 }
 
-// fold sets what a stream must hold. The error is the log's.
+// isUnreadable tells whether an event can never be read with what is stored. Every other
+// failure to open one, such as a keyring that cannot be read at present, may pass.
+func isUnreadable(err error) bool {
+	return errors.Is(err, ErrNoKey) || errors.Is(err, ErrDamagedKey) || errors.Is(err, ErrSealBroken) || errors.Is(err, ErrMetadata)
+}
+
+// fold sets what a stream must hold. The error is the log's, or the keyring's: claims that
+// a stream keeps only because its key could not be read now would stay those of an older rule.
 func (s *Store) fold(ctx context.Context, f *folded) error {
 	var account events.Account
 	var party events.ThirdParty
@@ -100,12 +109,15 @@ func (s *Store) fold(ctx context.Context, f *folded) error {
 			version = r.Version
 			var p events.Payload
 			e, err := s.openOne(ctx, r)
+			if err != nil && !isUnreadable(err) {
+				return unreadable(r.Type, r.Position, err)
+			}
 			if err == nil {
 				p, err = e.Payload()
 			}
 			if err != nil {
 				f.err = err
-				return ctx.Err()
+				return nil
 			}
 			switch f.stream.Category() {
 			case events.CategoryAccount:

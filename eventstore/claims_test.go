@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/cipher"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -182,6 +183,58 @@ func TestClaimsAreNotMadeAnewFromALogThatFails(t *testing.T) {
 		t.Errorf("held by %q, %v", holder, err)
 	}
 }
+
+func TestClaimsAreNotMadeAnewWithAKeyringThatFails(t *testing.T) {
+	keys, log := newKeys(t), memory.New()
+	s := eventstore.NewStore(log, keys)
+	stream := newStream()
+	kept := events.Claim{Kind: events.ClaimEmail, Value: "by an older rule"}
+	if _, err := s.Append(t.Context(), stream, 0, []eventstore.ClaimChange{{Claim: kept}}, newEvents(t, stream, 0, opening("anna@example.com"))); err != nil {
+		t.Fatal(err)
+	}
+	// With another number of the rule, the next start would try again.
+	if err := log.ReplaceClaims(t.Context(), 1, func(yield func(eventstore.HeldClaim, error) bool) {
+		yield(eventstore.HeldClaim{Key: s.ClaimKey(kept), Stream: stream}, nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	failing := errors.New("input/output error")
+	s = eventstore.NewStore(log, locked{keys, failing})
+	if err := s.RenewClaims(t.Context(), nil); !errors.Is(err, failing) {
+		t.Errorf("%v", err)
+	}
+	if rule, err := s.ClaimRule(t.Context()); rule.Number != 1 || err != nil {
+		t.Errorf("rule: %+v, %v", rule, err)
+	}
+	if holder, err := s.Holder(t.Context(), kept); holder != stream || err != nil {
+		t.Errorf("held by %q, %v", holder, err)
+	}
+}
+
+func TestStreamWithADamagedKeyKeepsItsClaims(t *testing.T) {
+	keys, log := newKeys(t), memory.New()
+	s := eventstore.NewStore(log, keys)
+	stream := newStream()
+	claim := events.EmailClaim("anna@example.com")
+	if _, err := s.Append(t.Context(), stream, 0, []eventstore.ClaimChange{{Claim: claim}}, newEvents(t, stream, 0, opening("anna@example.com"))); err != nil {
+		t.Fatal(err)
+	}
+	s = eventstore.NewStore(log, locked{keys, fmt.Errorf("keys.db: %w", eventstore.ErrDamagedKey)})
+	if err := s.RenewClaims(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if holder, err := s.Holder(t.Context(), claim); holder != stream || err != nil {
+		t.Errorf("held by %q, %v", holder, err)
+	}
+}
+
+// locked is a keyring that gives no cipher out.
+type locked struct {
+	eventstore.Keys
+	err error
+}
+
+func (k locked) Cipher(context.Context, events.Stream) (cipher.AEAD, error) { return nil, k.err }
 
 // unreadable is a log whose streams cannot be read.
 type unreadable struct {

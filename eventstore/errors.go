@@ -32,6 +32,10 @@ var (
 	// or an old one.
 	ErrNoKey = errors.New("no key for stream")
 
+	// ErrDamagedKey tells that a stream's stored key was changed, or is another
+	// stream's. The log is intact; the keyring has to be restored from its backup.
+	ErrDamagedKey = errors.New("stored key is damaged or another stream's")
+
 	// ErrDestroyed tells that the key of a stream was destroyed, for good: what
 	// the stream's sealed events said is gone, and none can follow them. The log
 	// and the keyring are intact. It does not match ErrNoKey.

@@ -37,7 +37,7 @@ type member struct {
 	clear    func(*body) // what null does; nil: null is wrong
 	check    format      // nil: commands decides
 	blank    bool        // "" clears
-	unset    string      // a text that clears, if any
+	unset    string      // a text that clears, if any; white space around it does not count
 	required bool
 	foreign  bool // known from elsewhere in the contract, never taken here
 }
@@ -149,7 +149,7 @@ func (b *body) text(m *member, at string) error {
 		if text != "" { // commands compares it with what the account has
 			*m.to(b) = events.Set(text)
 		}
-	case m.unset != "" && text == m.unset:
+	case m.unset != "" && strings.TrimSpace(text) == m.unset:
 		*m.to(b) = events.Clear[string]()
 	default:
 		*m.to(b) = events.Set(text)

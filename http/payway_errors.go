@@ -1,7 +1,12 @@
 package http
 
 import (
+	"bytes"
 	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"konto/commands"
 	"konto/projections"
@@ -108,7 +113,7 @@ func renderPayway(x *exchange, row errorRow, err error) any {
 		e.Field = "email"
 	}
 	rank := paywayOtherFault.rank + 1
-	for _, f := range x.contract.fields(err) {
+	for _, f := range inOrder(x.contract.fields(err), x.body) {
 		fault := paywayFaultOf(f)
 		if fault.rank >= rank {
 			continue
@@ -120,4 +125,29 @@ func renderPayway(x *exchange, row errorRow, err error) any {
 		}
 	}
 	return e
+}
+
+// inOrder sorts what is wrong by where it is in the request. The contract's own
+// findings and those of commands come one after the other, and of them all only
+// the request's first is told. A member that is missing counts as the last one of
+// its object.
+func inOrder(wrong []commands.FieldError, body []byte) []commands.FieldError {
+	if len(wrong) < 2 {
+		return wrong
+	}
+	places := map[string]int{} // by pointer; an object's is where it ends
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true))
+	for place := 1; ; place++ {
+		if _, err := dec.ReadToken(); err != nil {
+			break
+		}
+		places[string(dec.StackPointer())] = place
+	}
+	placeOf := func(f commands.FieldError) int {
+		if place, ok := places[f.Field]; ok {
+			return place
+		}
+		return places[f.Field[:max(strings.LastIndexByte(f.Field, '/'), 0)]]
+	}
+	return slices.SortedStableFunc(slices.Values(wrong), func(a, b commands.FieldError) int { return placeOf(a) - placeOf(b) })
 }

@@ -164,7 +164,9 @@ func (h *house) renewClaims(ctx context.Context, cfg houseConfig) error {
 		return err
 	}
 	if rule.Number != events.ClaimRule {
-		if err := h.store.RenewClaims(ctx, nil); err != nil {
+		// It is one transaction: a start that is ended because it takes long would begin again.
+		cfg.warning("the claims of accounts are made anew by the rule of this konto: that reads the whole log, once, and must not be interrupted")
+		if err := h.store.RenewClaims(ctx, eachTenth(cfg.warning)); err != nil {
 			return fmt.Errorf("make the claims of accounts anew: %w", err)
 		}
 	}
@@ -173,6 +175,17 @@ func (h *house) renewClaims(ctx context.Context, cfg houseConfig) error {
 		cfg.warning(fmt.Sprintf("%d accounts have one email address, spelled differently; each keeps it until it is given another: %v", len(streams), streams))
 	}
 	return err
+}
+
+// eachTenth tells of renewed claims whenever another tenth of the log is done.
+func eachTenth(tell func(string)) func(done, total uint64) {
+	told := uint64(0)
+	return func(done, total uint64) {
+		if tenths := 10 * done / total; tenths > told && tenths < 10 {
+			told = tenths
+			tell(fmt.Sprintf("claims are made anew: %d of %d events", done, total))
+		}
+	}
 }
 
 // Close closes the files, and the lock after them.

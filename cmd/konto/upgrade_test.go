@@ -74,9 +74,12 @@ func TestDataFolderOfAnEarlierClaimRule(t *testing.T) {
 	if notices := report["notices"].([]any); report["ok"] != true || len(notices) != 1 || !strings.Contains(notices[0].(string), "claims") {
 		t.Errorf("before the first start: %v", report)
 	}
-	for range 2 { // the second start makes nothing anew, and says the same
+	for start := range 2 { // the second start makes nothing anew, and names the same accounts
 		server, _, _ := serve(t, folder)
 		server.stop()
+		if told := strings.Contains(server.stderr.String(), "made anew"); told != (start == 0) {
+			t.Errorf("start %d tells that claims are made anew: %t", start, told)
+		}
 		sharedAreTold(t, folder, server.stderr.String())
 	}
 	claimsAreRenewed(t, folder)
@@ -112,6 +115,17 @@ func TestExportOfAnEarlierClaimRule(t *testing.T) {
 			sharedAreTold(t, folder, r.stderr)
 			claimsAreRenewed(t, folder)
 		})
+	}
+}
+
+func TestRenewalOfClaimsTellsEachTenth(t *testing.T) {
+	var told []string
+	tell := eachTenth(func(text string) { told = append(told, text) })
+	for done := uint64(1); done <= 25; done++ {
+		tell(done, 25)
+	}
+	if len(told) != 9 || !strings.Contains(told[0], "3 of 25") || !strings.Contains(told[8], "23 of 25") {
+		t.Errorf("%q", told)
 	}
 }
 

@@ -25,9 +25,9 @@ var (
 	// another master key. Nothing was changed; open it with its own.
 	ErrWrongMaster = errors.New("master key is not the one that wraps these keys")
 
-	// ErrDamagedKey is matched by the error for a key whose row was changed, or
-	// moved to another stream. Restore the file from its backup.
-	ErrDamagedKey = errors.New("stored key is damaged or another stream's")
+	// ErrDamagedKey is eventstore's: a key's row was changed, or moved to another
+	// stream. Restore the file from its backup.
+	ErrDamagedKey = eventstore.ErrDamagedKey
 
 	// ErrNoRoot is matched by Open's error when the file has keys but lost the
 	// row of the root key, without which no claim can be found. Restore the
