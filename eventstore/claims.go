@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 
@@ -89,48 +90,32 @@ func (s *Store) foldPage(ctx context.Context, after uint64) (held []folded, last
 	return held, last, group.Wait()
 }
 
-// isUnreadable tells whether an event can never be read with what is stored. Every other
-// failure to open one, such as a keyring that cannot be read at present, may pass.
+// isUnreadable tells whether a stream can never be folded with what is stored. Every other
+// failure, such as a keyring that cannot be read at present, may pass.
 func isUnreadable(err error) bool {
-	return errors.Is(err, ErrNoKey) || errors.Is(err, ErrDamagedKey) || errors.Is(err, ErrSealBroken) || errors.Is(err, ErrMetadata)
+	var undecodable *events.DecodeError
+	return errors.Is(err, ErrNoKey) || errors.Is(err, ErrDamagedKey) || errors.Is(err, ErrSealBroken) || errors.Is(err, ErrMetadata) ||
+		errors.Is(err, ErrMisplaced) || errors.As(err, &undecodable)
 }
 
 // fold sets what a stream must hold. The error is the log's, or the keyring's: claims that
 // a stream keeps only because its key could not be read now would stay those of an older rule.
-func (s *Store) fold(ctx context.Context, f *folded) error {
-	var account events.Account
-	var party events.ThirdParty
-	for version := uint64(0); ; {
-		records, err := s.log.ReadStream(ctx, f.stream, version, renewPage)
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
-			version = r.Version
-			var p events.Payload
-			e, err := s.openOne(ctx, r)
-			if err != nil && !isUnreadable(err) {
-				return unreadable(r.Type, r.Position, err)
-			}
-			if err == nil {
-				p, err = e.Payload()
-			}
-			if err != nil {
-				f.err = err
-				return nil
-			}
-			switch f.stream.Category() {
-			case events.CategoryAccount:
-				account.Apply(e, p)
-			case events.CategoryThirdParty:
-				party.Apply(e, p)
-			}
-		}
-		if len(records) < renewPage {
-			f.claims = append(account.Claims(), party.Claims()...)
-			return nil
-		}
+func (s *Store) fold(ctx context.Context, f *folded) (err error) {
+	switch f.stream.Category() {
+	case events.CategoryAccount:
+		var account events.Account
+		err = s.Fold(ctx, f.stream, math.MaxUint64, &account.Version, account.Apply)
+		f.claims = account.Claims()
+	case events.CategoryThirdParty:
+		var party events.ThirdParty
+		err = s.Fold(ctx, f.stream, math.MaxUint64, &party.Version, party.Apply)
+		f.claims = party.Claims()
 	}
+	if isUnreadable(err) {
+		f.claims, f.err = nil, err
+		return nil
+	}
+	return err
 }
 
 // allClaims lists all claims as they are.
