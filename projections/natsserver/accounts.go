@@ -1,40 +1,39 @@
-package nats
+package natsserver
 
 import (
 	"fmt"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"konto/projections/nats/subjects"
 )
 
-// These start the names of the NATS accounts of consumers and of senders of
-// facts, so that the two may be called the same. JetStream and the streams are
-// in the server's global account, which is konto's alone.
+// The names of the NATS accounts of consumers and of senders begin with these, so that a consumer and
+// a sender may have the same name. JetStream and the streams are in the server's global account, which
+// only konto uses.
 const (
-	accountPrefix       = "konto-consumer-"
-	senderAccountPrefix = "konto-inbound-"
+	consumerAccountPrefix = "konto-consumer-"
+	senderAccountPrefix   = "konto-inbound-"
 )
 
-// asked is where the gate gets requests to JetStream's API, with the name of the
-// consumer who asks as the next token. The import puts it there, so it can be
-// trusted. What is after it is the API's subject without apiPrefix.
-const asked = "$JS.KONTO."
-
-// direct is what an account imports under the subject's own name, past the gate.
-var direct = []string{
-	pullPrefix + "*",
-	ackPrefix + ">",
-}
+// gatePrefix begins the subjects on which the gate receives requests to JetStream's API. The next
+// token is the name of the consumer that asks. The import of the consumer's account puts it there, so
+// the gate can trust it. What follows is the API's subject without apiPrefix.
+const gatePrefix = "$JS.KONTO."
 
 const (
 	pullPrefix = "$JS.API.CONSUMER.MSG.NEXT.KONTO."
 	ackPrefix  = "$JS.ACK.KONTO."
 )
 
+// direct are the subjects that a consumer's account imports unchanged, so that they bypass the gate.
+var direct = []string{pullPrefix + "*", ackPrefix + ">"}
+
 // refusedPrefix begins subjects that nobody may publish to. See Server.Reserve.
 const refusedPrefix = "$JS.KONTO_REFUSED."
 
-// subjectsOf are those with which a consumer on the stream is used or changed.
-func subjectsOf(name string) []string {
+// durableSubjects are the subjects with which a consumer on the stream is used or changed.
+func durableSubjects(name string) []string {
 	return []string{
 		apiPrefix + createPrefix + name,
 		apiPrefix + createPrefix + name + ".>",
@@ -45,52 +44,50 @@ func subjectsOf(name string) []string {
 	}
 }
 
-// share exports what consumers' accounts import.
+// export exports from konto's account what the accounts of consumers and senders import.
 //
-// It is one export for all, because a message never passes the same export
-// twice: an answer that a client has sent to a subject which its account imports
-// ends there, and does not become a request that no permission was checked for.
+// All that consumers request is one export, because a message never passes the same export twice. If
+// a client has an answer sent to a subject that its account imports, the answer ends there. It does
+// not become a request for which no permission was checked.
 //
-// It must be a streamed one, because a pull has many answers.
-func share(srv *server.Server) error {
+// That export is streamed, because a pull has many answers.
+func export(srv *server.Server) error {
 	own := srv.GlobalAccount()
 	if err := own.AddServiceExportWithResponse("$JS.>", server.Streamed, nil); err != nil {
 		return fmt.Errorf("export JetStream: %w", err)
 	}
-	if err := own.AddStreamExport(subjects, nil); err != nil {
-		return fmt.Errorf("export %s: %w", subjects, err)
+	for _, subject := range []string{subjects.Accounts, subjects.Replays} {
+		if err := own.AddStreamExport(subject, nil); err != nil {
+			return fmt.Errorf("export %s: %w", subject, err)
+		}
 	}
-	if err := own.AddStreamExport(replaySubjects, nil); err != nil {
-		return fmt.Errorf("export %s: %w", replaySubjects, err)
-	}
-	// No account imports from both service exports, so each is still one for
-	// all. A fact has one answer, JetStream's acknowledgement, so this one need
-	// not be streamed.
-	if err := own.AddServiceExportWithResponse(senderSubjects, server.Singleton, nil); err != nil {
-		return fmt.Errorf("export %s: %w", senderSubjects, err)
+	// No account imports from both service exports, so the argument above holds for each. A fact has
+	// one answer, JetStream's acknowledgement, so this export is not streamed.
+	if err := own.AddServiceExportWithResponse(subjects.FactsOfSenders, server.Singleton, nil); err != nil {
+		return fmt.Errorf("export %s: %w", subjects.FactsOfSenders, err)
 	}
 	return nil
 }
 
-// senderAccountOf returns the account of a sender of facts, made when it first
-// comes. All that it imports is its own subject in konto's account, whose last
-// token is thereby who sent the message: no client can write it.
-func senderAccountOf(srv *server.Server, sender string) (*server.Account, error) {
+// senderAccount returns the account of a sender of facts, and makes it when it is first needed. Its
+// only import is the sender's own subject in konto's account. The last token of that subject says who
+// sent a message, and no client can choose it.
+func senderAccount(srv *server.Server, sender string) (*server.Account, error) {
 	account, isNew := srv.LookupOrRegisterAccount(senderAccountPrefix + sender)
 	if !isNew {
 		return account, nil
 	}
-	if err := account.AddServiceImport(srv.GlobalAccount(), factsSubject, factsSubject+"."+sender); err != nil {
-		return nil, fmt.Errorf("import %s: %w", factsSubject, err)
+	if err := account.AddServiceImport(srv.GlobalAccount(), subjects.Facts, subjects.Facts+"."+sender); err != nil {
+		return nil, fmt.Errorf("import %s: %w", subjects.Facts, err)
 	}
 	return account, nil
 }
 
-// accountOf returns the account of a consumer, made when it first comes. What
-// is answered or delivered to its connections goes to subjects of this account,
-// whatever they are called: none is konto's or another consumer's.
-func accountOf(srv *server.Server, consumer string) (*server.Account, error) {
-	account, isNew := srv.LookupOrRegisterAccount(accountPrefix + consumer)
+// consumerAccount returns the account of a consumer, and makes it when it is first needed. Whatever
+// is answered or delivered to the consumer's connections goes to subjects of this account. None of
+// them is a subject of konto's or of another consumer's account.
+func consumerAccount(srv *server.Server, consumer string) (*server.Account, error) {
+	account, isNew := srv.LookupOrRegisterAccount(consumerAccountPrefix + consumer)
 	if !isNew {
 		return account, nil
 	}
@@ -101,13 +98,13 @@ func accountOf(srv *server.Server, consumer string) (*server.Account, error) {
 		}
 	}
 	for _, r := range apiRequests {
-		if err := account.AddServiceImport(own, apiPrefix+r.subject, asked+consumer+"."+r.subject); err != nil {
+		if err := account.AddServiceImport(own, apiPrefix+r.subject, gatePrefix+consumer+"."+r.subject); err != nil {
 			return nil, fmt.Errorf("import %s: %w", r.subject, err)
 		}
 	}
-	for _, heard := range []string{subjects, replaySubjects} {
-		if err := account.AddStreamImport(own, heard, ""); err != nil {
-			return nil, fmt.Errorf("import %s: %w", heard, err)
+	for _, subject := range []string{subjects.Accounts, subjects.Replays} {
+		if err := account.AddStreamImport(own, subject, ""); err != nil {
+			return nil, fmt.Errorf("import %s: %w", subject, err)
 		}
 	}
 	return account, nil

@@ -1,8 +1,8 @@
-package nats
+package natsserver
 
 import (
 	"context"
-	"encoding/json" // the server decodes with it: what is checked must be what it will see
+	"encoding/json" // the server's own decoder: it must see what the gate checked
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,36 +14,25 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/projections/nats/subjects"
 )
 
 const (
-	// maxRequest bounds the body of a request, in bytes. Decoding a longer one
-	// would take more than some 100 µs.
+	// maxRequest bounds the body of a request, in bytes. To decode a longer one would need more than
+	// about 100 µs.
 	maxRequest = 16 << 10
 
-	// maxQueued bounds the requests of one consumer that wait for their turn.
+	// maxQueued bounds the requests of one consumer that wait.
 	maxQueued = 128
-
-	// maxConsumers bounds the consumers on the stream, whose files and memory
-	// any key could fill otherwise.
-	maxConsumers = 1000
 
 	// maxEphemerals bounds the ephemeral consumers of one consumer's keys.
 	maxEphemerals = 50
 
-	// gateTimeout bounds what the gate asks of the server in its own process.
+	// gateTimeout bounds each request of the gate to the server in its own process, and the drain of
+	// its connection.
 	gateTimeout = 5 * time.Second
 )
-
-// apiRequest is a kind of request to JetStream's API that consumers may make.
-type apiRequest struct {
-	subject string // after apiPrefix
-	answer  string // the type of JetStream's answer
-	// narrow decodes the body of a consumer's request, and tells why JetStream does
-	// not get it. What it returns is encoded anew, so that nothing goes to JetStream
-	// which narrow did not see. nil: JetStream gets no body, because it needs none.
-	narrow func(asker string, body []byte) (any, error)
-}
 
 const (
 	apiPrefix    = "$JS.API."
@@ -52,68 +41,109 @@ const (
 	deletePrefix = "CONSUMER.DELETE.KONTO."
 )
 
-// apiRequests are all that consumers may ask of JetStream's API, but for pulls: a
-// pull is read by the pulled consumer itself and never waits with other requests.
+// apiRequest is a kind of request to JetStream's API that consumers may send.
+type apiRequest struct {
+	subject string // after apiPrefix
+	answer  string // the type of JetStream's answer
+	// check decodes the body of a request and says why JetStream does not get it. What it returns is
+	// encoded again, so that JetStream gets only what was checked. nil: JetStream needs no body and
+	// gets none.
+	check func(asker string, body []byte) (any, error)
+}
+
+// apiRequests are all requests to JetStream's API that consumers may send, except pulls. The pulled
+// consumer reads a pull itself, so that it never waits with other requests.
 var apiRequests = []apiRequest{
 	{"INFO", server.JSApiAccountInfoResponseType, nil},
-	{"STREAM.NAMES", server.JSApiStreamNamesResponseType, narrowNames},
-	{"STREAM.INFO.KONTO", server.JSApiStreamInfoResponseType, narrowStreamInfo},
-	{"STREAM.MSG.GET.KONTO", server.JSApiMsgGetResponseType, narrowMessageGet},
+	{"STREAM.NAMES", server.JSApiStreamNamesResponseType, checkNames},
+	{"STREAM.INFO.KONTO", server.JSApiStreamInfoResponseType, checkStreamInfo},
+	{"STREAM.MSG.GET.KONTO", server.JSApiMsgGetResponseType, checkMessageGet},
 	{infoPrefix + "*", server.JSApiConsumerInfoResponseType, nil},
-	{deletePrefix + "*", server.JSApiConsumerDeleteResponseType, nil}, // ordered consumers delete their predecessors
-	{createPrefix + ">", server.JSApiConsumerCreateResponseType, narrowCreate},
+	{deletePrefix + "*", server.JSApiConsumerDeleteResponseType, nil}, // an ordered consumer deletes the one before it
+	{createPrefix + ">", server.JSApiConsumerCreateResponseType, checkCreate},
+}
+
+func requestOf(subject string) apiRequest {
+	for _, r := range apiRequests {
+		if fixed := strings.TrimRight(r.subject, "*>"); subject == r.subject || fixed != r.subject && strings.HasPrefix(subject, fixed) {
+			return r
+		}
+	}
+	return apiRequest{answer: server.JSApiSystemResponseType}
 }
 
 // gate passes consumers' requests on to JetStream's API. It has two tasks.
 //
-// It checks what no permission can check, because it is in the body: what a
-// consumer is created with, and how much a request makes the server do.
+// It checks what no permission can check, because it is in the body: how a consumer is configured, and
+// how much work a request causes.
 //
-// It keeps one consumer's requests from delaying the others'. The server works
-// on requests with one goroutine for each processor, and drops all that wait when
-// they are too many. So the gate asks one request of each consumer at a time, and
-// refuses what comes when too many wait.
+// It keeps one consumer's requests from delaying the others'. The server works on requests with one
+// goroutine for each processor, and drops all requests that wait when they are too many. So the gate
+// passes on one request of each consumer at a time, and refuses more when too many wait.
 type gate struct {
-	js  jetstream.JetStream
-	log *slog.Logger
+	nc     *natsgo.Conn
+	js     jetstream.JetStream
+	log    *slog.Logger
+	closed chan struct{} // when nc is
 
 	mu     sync.Mutex
 	queues map[string]chan<- *natsgo.Msg // by consumer
-	closed bool
+	ended  bool
 }
 
-func openGate(c *Conn, log *slog.Logger) (*gate, error) {
-	g := &gate{js: c.js, log: log, queues: map[string]chan<- *natsgo.Msg{}}
-	if _, err := c.nc.Subscribe(asked+"*.>", g.enqueue); err != nil {
+// openGate connects with options and begins to pass requests on.
+func openGate(log *slog.Logger, options []natsgo.Option) (*gate, error) {
+	g := &gate{log: log, closed: make(chan struct{}), queues: map[string]chan<- *natsgo.Msg{}}
+	nc, err := natsgo.Connect("", append([]natsgo.Option{
+		natsgo.Name("konto"), natsgo.MaxReconnects(-1), natsgo.ReconnectBufSize(-1), natsgo.DrainTimeout(gateTimeout),
+		natsgo.ClosedHandler(func(*natsgo.Conn) { close(g.closed) }),
+		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { log.Warn("NATS", "error", err) }),
+	}, options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	g.nc = nc
+	if g.js, err = jetstream.New(nc); err == nil {
+		_, err = nc.Subscribe(gatePrefix+"*.>", g.enqueue)
+	}
+	if err == nil {
+		err = nc.FlushTimeout(gateTimeout) // the server has the subscription before any consumer connects
+	}
+	if err != nil {
+		nc.Close()
 		return nil, err
 	}
-	return g, c.nc.FlushTimeout(gateTimeout) // the server knows of it before any consumer connects
+	return g, nil
 }
 
-// close ends the goroutines of the gate, when no request comes any more.
+// close handles the requests that were received, and ends the gate's goroutines.
 func (g *gate) close() {
+	if err := g.nc.Drain(); err != nil {
+		g.nc.Close()
+	}
+	<-g.closed
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closed = true
+	g.ended = true
 	for _, queue := range g.queues {
 		close(queue)
 	}
 }
 
-// enqueue puts a request at the end of its consumer's queue. It never waits:
-// the requests of all consumers come through it, one after the other.
+// enqueue puts a request at the end of its consumer's queue. It never blocks, because it receives the
+// requests of all consumers, one after the other.
 func (g *gate) enqueue(m *natsgo.Msg) {
 	if m.Reply == "" {
 		return
 	}
-	asker, rest, _ := strings.Cut(strings.TrimPrefix(m.Subject, asked), ".")
+	asker, request, _ := strings.Cut(strings.TrimPrefix(m.Subject, gatePrefix), ".")
 	if len(m.Data) > maxRequest {
-		g.refuse(m, rest, fmt.Errorf("a request must not be longer than %d bytes", maxRequest))
+		g.refuse(m, request, fmt.Errorf("a request must not be longer than %d bytes", maxRequest))
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if g.ended {
 		return
 	}
 	queue, ok := g.queues[asker]
@@ -125,7 +155,7 @@ func (g *gate) enqueue(m *natsgo.Msg) {
 	select {
 	case queue <- m:
 	default:
-		g.refuse(m, rest, &server.ApiError{
+		g.refuse(m, request, &server.ApiError{
 			Code: 503, ErrCode: uint16(server.JSInsufficientResourcesErr), Description: fmt.Sprintf("%d requests of this consumer wait already", maxQueued),
 		})
 	}
@@ -135,43 +165,43 @@ func (g *gate) enqueue(m *natsgo.Msg) {
 func (g *gate) serve(asker string, queue <-chan *natsgo.Msg) {
 	ephemerals := map[string]struct{}{} // that this consumer created
 	for m := range queue {
-		rest := strings.TrimPrefix(m.Subject, asked+asker+".")
-		answer, err := g.ask(asker, rest, m, ephemerals)
+		request := strings.TrimPrefix(m.Subject, gatePrefix+asker+".")
+		answer, err := g.ask(asker, request, m, ephemerals)
 		if err != nil {
-			g.refuse(m, rest, err)
+			g.refuse(m, request, err)
 		} else if err := m.Respond(answer); err != nil {
-			g.refuse(m, rest, fmt.Errorf("the answer cannot be sent: %w", err))
+			g.refuse(m, request, fmt.Errorf("the answer cannot be sent: %w", err))
 		}
 	}
 }
 
-// ask returns JetStream's answer to a request, or why it is not asked.
-func (g *gate) ask(asker, rest string, m *natsgo.Msg, ephemerals map[string]struct{}) ([]byte, error) {
-	passed := &natsgo.Msg{Subject: apiPrefix + rest, Header: natsgo.Header{}}
+// ask returns JetStream's answer to a request, or says why JetStream does not get it.
+func (g *gate) ask(asker, request string, m *natsgo.Msg, ephemerals map[string]struct{}) ([]byte, error) {
+	passed := &natsgo.Msg{Subject: apiPrefix + request, Header: natsgo.Header{}}
 	if level := m.Header.Get(server.JSRequiredApiLevel); level != "" {
 		passed.Header.Set(server.JSRequiredApiLevel, level[:min(len(level), 8)])
 	}
-	var created *server.CreateConsumerRequest
-	if narrow := requestOf(rest).narrow; narrow != nil {
-		narrowed, err := narrow(asker, m.Data)
+	var creation *server.CreateConsumerRequest
+	if check := requestOf(request).check; check != nil {
+		checked, err := check(asker, m.Data)
 		if err != nil {
 			return nil, err
 		}
-		if passed.Data, err = json.Marshal(narrowed); err != nil {
+		if passed.Data, err = json.Marshal(checked); err != nil {
 			return nil, err
 		}
-		created, _ = narrowed.(*server.CreateConsumerRequest)
+		creation, _ = checked.(*server.CreateConsumerRequest)
 	}
-	ephemeral := created != nil && created.Config.Durable == ""
+	ephemeral := creation != nil && creation.Config.Durable == ""
 	switch {
 	case ephemeral:
-		if err := g.admit(created.Config.Name, ephemerals); err != nil {
+		if err := g.admit(creation.Config.Name, ephemerals); err != nil {
 			return nil, err
 		}
-	case created != nil:
-		g.evict(asker)
+	case creation != nil:
+		g.freeName(asker)
 	}
-	answer, err := g.js.Conn().RequestMsg(passed, gateTimeout)
+	answer, err := g.nc.RequestMsg(passed, gateTimeout)
 	if err != nil {
 		g.log.Error("cannot answer a NATS consumer's request", "consumer", asker, "request", passed.Subject, "error", err)
 		return nil, &server.ApiError{Code: 503, ErrCode: uint16(server.JSInsufficientResourcesErr), Description: "JetStream does not answer"}
@@ -182,33 +212,33 @@ func (g *gate) ask(asker, rest string, m *natsgo.Msg, ephemerals map[string]stru
 			ephemerals[made.Name] = struct{}{}
 		}
 	}
-	if name, deletes := strings.CutPrefix(rest, deletePrefix); deletes {
+	if name, deletes := strings.CutPrefix(request, deletePrefix); deletes {
 		delete(ephemerals, name)
 	}
 	return answer.Data, nil
 }
 
-// admit returns an error when a consumer has as many ephemeral consumers as it may
-// have. It removes those from the set that are gone.
+// admit returns an error if a consumer has as many ephemeral consumers as it may have. When the set is
+// full, admit first removes those from it that no longer exist.
 func (g *gate) admit(name string, ephemerals map[string]struct{}) error {
 	if _, again := ephemerals[name]; again || len(ephemerals) < maxEphemerals {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), gateTimeout)
 	defer cancel()
-	stream, err := g.js.Stream(ctx, streamName)
+	stream, err := g.js.Stream(ctx, subjects.Stream)
 	if err != nil {
 		return err
 	}
-	there := map[string]bool{}
+	exists := map[string]bool{}
 	names := stream.ConsumerNames(ctx)
 	for name := range names.Name() {
-		there[name] = true
+		exists[name] = true
 	}
 	if err := names.Err(); err != nil {
 		return err
 	}
-	maps.DeleteFunc(ephemerals, func(name string, _ struct{}) bool { return !there[name] })
+	maps.DeleteFunc(ephemerals, func(name string, _ struct{}) bool { return !exists[name] })
 	if len(ephemerals) < maxEphemerals {
 		return nil
 	}
@@ -218,46 +248,37 @@ func (g *gate) admit(name string, ephemerals map[string]struct{}) error {
 	}
 }
 
-// evict removes an ephemeral consumer that sits on the name of a durable, where
-// somebody may have put it before the name had a key.
-func (g *gate) evict(name string) {
+// freeName deletes an ephemeral consumer with the name of a durable that is about to be created.
+// Another consumer may have created it before the name had a key.
+func (g *gate) freeName(name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), gateTimeout)
 	defer cancel()
-	sits, err := g.js.Consumer(ctx, streamName, name)
-	if err != nil || sits.CachedInfo().Config.Durable != "" {
-		return // what else is wrong, the creation's own answer says
+	other, err := g.js.Consumer(ctx, subjects.Stream, name)
+	if err != nil || other.CachedInfo().Config.Durable != "" {
+		return // if anything else is wrong, the answer to the creation says so
 	}
-	if err := g.js.DeleteConsumer(ctx, streamName, name); err != nil {
+	if err := g.js.DeleteConsumer(ctx, subjects.Stream, name); err != nil {
 		g.log.Warn("cannot remove what bears a consumer's name", "consumer", name, "error", err)
 	}
 }
 
-func requestOf(rest string) apiRequest {
-	for _, r := range apiRequests {
-		if fixed := strings.TrimRight(r.subject, "*>"); rest == r.subject || fixed != r.subject && strings.HasPrefix(rest, fixed) {
-			return r
-		}
-	}
-	return apiRequest{answer: server.JSApiSystemResponseType}
-}
-
-// refuse answers with an error as JetStream's API would.
-func (g *gate) refuse(m *natsgo.Msg, rest string, reason error) {
+// refuse answers a request with an error in the form of JetStream's API.
+func (g *gate) refuse(m *natsgo.Msg, request string, reason error) {
 	var refused *server.ApiError
 	if !errors.As(reason, &refused) {
 		refused = &server.ApiError{Code: 403, ErrCode: uint16(server.JSBadRequestErr), Description: reason.Error()}
-		if strings.HasPrefix(rest, createPrefix) {
+		if strings.HasPrefix(request, createPrefix) {
 			refused.ErrCode = uint16(server.JSConsumerCreateErrF)
 		}
 	}
-	if len(refused.Description) > maxText { // the decoder repeats what it was given
+	if len(refused.Description) > maxText { // the decoder's error may repeat its input
 		refused.Description = strings.ToValidUTF8(refused.Description[:maxText], "")
 	}
-	answer, err := json.Marshal(&server.ApiResponse{Type: requestOf(rest).answer, Error: refused})
+	answer, err := json.Marshal(&server.ApiResponse{Type: requestOf(request).answer, Error: refused})
 	if err == nil {
 		err = m.Respond(answer)
 	}
-	if err != nil && !g.js.Conn().IsDraining() && !g.js.Conn().IsClosed() {
+	if err != nil && !g.nc.IsDraining() && !g.nc.IsClosed() {
 		g.log.Error("cannot refuse a NATS consumer's request", "error", err)
 	}
 }

@@ -1,4 +1,4 @@
-package nats
+package natsserver
 
 import (
 	"errors"
@@ -6,49 +6,48 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	natsgo "github.com/nats-io/nats.go"
-	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/projections/nats"
+	"konto/projections/nats/subjects"
 )
 
 func TestServerThatDoesNotListenHasNoURL(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	if url := r.server.URL(); url != "" {
 		t.Fatalf("URL is %q", url)
 	}
 }
 
-func TestStartSaysWhatIsWrong(t *testing.T) {
+func TestStartErrorsNameTheCause(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer l.Close()
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
-	good := ServerConfig{Dir: t.TempDir(), Listen: "off", Key: []byte("k"), Log: quiet}
+	good := Config{Dir: t.TempDir(), Listen: "off", Key: []byte("k"), Log: quiet}
 	tests := []struct {
 		name   string
-		change func(*ServerConfig)
+		change func(*Config)
 		is     error
 		says   string
 	}{
-		{"taken port", func(c *ServerConfig) { c.Listen = l.Addr().String() }, ErrPortTaken, l.Addr().String()},
-		{"address without a port", func(c *ServerConfig) { c.Listen = "127.0.0.1" }, nil, `NATS cannot listen on "127.0.0.1"`},
-		{"folder that cannot be made", func(c *ServerConfig) { c.Dir = filepath.Join(file, "nats") }, nil, "cannot keep NATS's files in " + file},
-		{"no key", func(c *ServerConfig) { c.Key = nil }, nil, "no key"},
+		{"taken port", func(c *Config) { c.Listen = l.Addr().String() }, ErrPortTaken, l.Addr().String()},
+		{"address without a port", func(c *Config) { c.Listen = "127.0.0.1" }, nil, `NATS cannot listen on "127.0.0.1"`},
+		{"folder that cannot be made", func(c *Config) { c.Dir = filepath.Join(file, "nats") }, nil, "cannot keep NATS's files in " + file},
+		{"no key", func(c *Config) { c.Key = nil }, nil, "no key"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := good
 			test.change(&cfg)
-			_, err := StartServer(cfg)
+			_, err := Start(cfg)
 			if err == nil || test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) {
 				t.Fatalf("got %v", err)
 			}
@@ -58,11 +57,11 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 
 func TestFilesHoldNoClearData(t *testing.T) {
 	const canary = "canary.in.the.coal.mine"
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
-	r.append(events.AccountStream(ulid.Make()), events.AccountOpened{Email: canary})
+	r.account(0, events.AccountOpened{Email: canary})
 	r.follow(r.publisher())
-	if data := string(r.received()[0].Data()); !strings.Contains(data, canary) {
+	if data := string(r.received()[0].Data); !strings.Contains(data, canary) {
 		t.Fatalf("message %s has no canary", data)
 	}
 	r.stop()
@@ -83,31 +82,28 @@ func TestFilesHoldNoClearData(t *testing.T) {
 	}
 }
 
-// JetStream's own limit is of what was free when it started, and streams of inbound
-// facts reserve their room.
-func TestRoomThatGetsFreeIsTakenWithoutARestart(t *testing.T) {
+// JetStream's own limit depends on what was free when it started, and the streams of inbound facts
+// reserve their space.
+func TestSpaceThatBecomesFreeIsUsedWithoutARestart(t *testing.T) {
 	var left atomic.Int64
 	left.Store(100 << 20)
-	r := newRoom(t)
-	var err error
-	r.server, err = StartServer(ServerConfig{Dir: r.dir, Listen: "off", Key: []byte("a key of the test"), Log: quiet,
-		free: func(string) (int64, error) { return left.Load(), nil }})
-	must(t, err)
-	r.conn, err = r.server.Dial()
-	must(t, err)
-	i := NewInbound(r.conn, nil, quiet)
+	r := newFixture(t)
+	cfg := r.config()
+	cfg.freeBytes = func(string) (int64, error) { return left.Load(), nil }
+	r.startAs(cfg)
+	i := nats.NewInbound(r.conn, nil, quiet)
 	s := i.Subscriber()
 	t.Cleanup(func() { must(t, s.Close()) })
-	messages, err := s.Subscribe(t.Context(), FactsSubject)
+	messages, err := s.Subscribe(t.Context(), subjects.Inbound)
 	must(t, err)
 	eventually(t, func() bool {
-		return strings.Contains(s.Trouble(), "has no room for the stream "+deadStream+", which reserves 128 MiB")
+		return strings.Contains(s.Trouble(), "has no room for the stream "+subjects.DeadLettersStream+", which reserves 128 MiB")
 	})
-	r.conn.nc.SetDisconnectErrHandler(func(*natsgo.Conn, error) { t.Error("the connection was ended") })
+	r.nc.SetDisconnectErrHandler(func(*natsgo.Conn, error) { t.Error("the connection was ended") })
 	left.Store(2 << 30)
 	eventually(t, func() bool { return s.Trouble() == "" })
 	eventually(t, func() bool {
-		_, err := r.conn.js.Publish(t.Context(), factsSubject, []byte("{}"))
+		_, err := r.js.Publish(t.Context(), subjects.Facts, []byte("{}"))
 		return err == nil
 	})
 	if m := next(t, messages); string(m.Payload) != "{}" {
@@ -115,15 +111,5 @@ func TestRoomThatGetsFreeIsTakenWithoutARestart(t *testing.T) {
 	} else {
 		m.Ack()
 	}
-	r.conn.nc.SetDisconnectErrHandler(nil)
-}
-
-// eventually waits until what other goroutines do comes about.
-func eventually(t *testing.T, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come about")
-		}
-	}
+	r.nc.SetDisconnectErrHandler(nil)
 }
