@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -23,17 +22,12 @@ const (
 	defaultRetention = 7 * 24 * time.Hour
 	retryDelay       = 250 * time.Millisecond
 
-	// maxBatch is how many messages the publisher sends before it waits for an acknowledgement.
-	maxBatch = 2000
+	// pageSize is how many events the publisher reads from the log at a time.
+	pageSize = 2000
 
 	// saveEvery is how often the cursor is saved while publishing succeeds. To save it with each
 	// batch costs a sync, for which the read model waits too.
 	saveEvery = time.Second
-
-	// duplicateWindow is the server's shortest. The expected sequence of each message already keeps
-	// it from being stored twice. A long window does harm: the server answers "duplicate" for ids
-	// whose messages were purged since, and does not store what must be published again.
-	duplicateWindow = 100 * time.Millisecond
 )
 
 // PublisherConfig configures a Publisher.
@@ -245,7 +239,7 @@ func (p *Publisher) compare(ctx context.Context, stream jetstream.Stream) error 
 // catchUp publishes the events between the cursor and a position, which the stream lost.
 func (p *Publisher) catchUp(ctx context.Context, upto uint64) error {
 	for p.cursor.Position < upto {
-		missed, err := p.store.ReadAll(ctx, p.cursor.Position, maxBatch)
+		missed, err := p.store.ReadAll(ctx, p.cursor.Position, pageSize)
 		if err != nil {
 			return err
 		}
@@ -262,25 +256,16 @@ func (p *Publisher) catchUp(ctx context.Context, upto uint64) error {
 	return nil
 }
 
-// publish publishes the events behind the cursor, in parts of maxBatch.
+// publish sends the events of a batch that are behind the cursor, overwrites the accounts whose erasure
+// it published, and moves the cursor.
 func (p *Publisher) publish(ctx context.Context, batch []events.Event) error {
 	for len(batch) > 0 && batch[0].Position <= p.cursor.Position {
 		batch = batch[1:]
 	}
-	for len(batch) > 0 {
-		part := batch[:min(maxBatch, len(batch))]
-		batch = batch[len(part):]
-		if err := p.publishPart(ctx, part); err != nil {
-			return err
-		}
+	if len(batch) == 0 {
+		return nil
 	}
-	return nil
-}
-
-// publishPart sends a part of a batch, overwrites the accounts whose erasure it published, and moves
-// the cursor.
-func (p *Publisher) publishPart(ctx context.Context, part []events.Event) error {
-	msgs, err := messages(part)
+	msgs, err := messages(batch)
 	if err != nil {
 		return err
 	}
@@ -290,10 +275,10 @@ func (p *Publisher) publishPart(ctx context.Context, part []events.Event) error 
 		return err
 	}
 	// After a crash before or in this step compare overwrites what is left.
-	if err := p.overwriteErasedBy(ctx, part); err != nil {
+	if err := p.overwriteErasedBy(ctx, batch); err != nil {
 		return err
 	}
-	last := part[len(part)-1]
+	last := batch[len(batch)-1]
 	p.cursor.Position, p.cursor.Event = last.Position, last.ID
 	p.cursor.Sequence += uint64(len(msgs))
 	if len(msgs) > 0 {
@@ -395,77 +380,6 @@ func (p *Publisher) Rest(ctx context.Context) error {
 	return p.save(ctx, p.cursor)
 }
 
-// openStream returns the stream KONTO, made or changed to what konto needs.
-func (p *Publisher) openStream(ctx context.Context) (jetstream.Stream, error) {
-	first := jetstream.StreamConfig{Name: subjects.Stream, Storage: jetstream.FileStorage, MaxConsumers: maxConsumers}
-	if p.conn.embedded {
-		// The server writes within 8 ms, many messages at a time, instead of one by one: 2 µs of 16
-		// less for each. What a killed process did not write is published again. An outside server
-		// does not get this mode, because a stream in it can never have replicas.
-		first.PersistMode = jetstream.AsyncPersistMode
-	}
-	return p.conn.openStream(ctx, first, p.shape)
-}
-
-func (p *Publisher) shape(cfg jetstream.StreamConfig) jetstream.StreamConfig {
-	cfg.Subjects = []string{subjects.Accounts}
-	cfg.Retention = jetstream.LimitsPolicy
-	cfg.Discard = jetstream.DiscardOld
-	cfg.MaxAge = p.retention
-	cfg.Duplicates = duplicateWindow
-	cfg.NoAck = false
-	cfg.SubjectTransform = nil
-	// A replica that lags behind may answer a direct read, and the publisher would conclude that
-	// messages were lost.
-	cfg.AllowDirect = false
-	return cfg
-}
-
-// streamEnd is how the stream ends.
-type streamEnd struct {
-	created  time.Time
-	sequence uint64 // of the last message that was ever stored, removed or not
-	messages uint64
-	last     struct { // the last message that the stream holds
-		sequence uint64
-		position uint64 // of its event; 0 if it is not an event of this log
-	}
-}
-
-// readEnd reads the end of the stream. It reads the last message after the stream's state: a message
-// that arrives in between is counted in both.
-func (p *Publisher) readEnd(ctx context.Context, stream jetstream.Stream) (streamEnd, error) {
-	info := stream.CachedInfo()
-	end := streamEnd{created: info.Created, sequence: info.State.LastSeq, messages: info.State.Msgs}
-	last, err := stream.GetLastMsgForSubject(ctx, subjects.Accounts)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		end.messages = 0
-		return end, nil
-	}
-	if err != nil {
-		return streamEnd{}, unavailable("read the stream's last message", err)
-	}
-	end.sequence = max(end.sequence, last.Sequence)
-	end.messages = max(end.messages, 1)
-	end.last.sequence = last.Sequence
-	end.last.position, err = p.positionOf(ctx, last.Header)
-	return end, err
-}
-
-// positionOf returns the position of a message's event. It is 0 if the log holds no such event
-// there: then the message is of another log, or not konto's.
-func (p *Publisher) positionOf(ctx context.Context, header natsgo.Header) (uint64, error) {
-	position, err := strconv.ParseUint(header.Get("ce-position"), 10, 64)
-	if err != nil || position == 0 {
-		return 0, nil
-	}
-	event, err := p.eventAt(ctx, position)
-	if err != nil || event.String() != header.Get("ce-id") {
-		return 0, err
-	}
-	return position, nil
-}
-
 // eventAt returns the id of the event at a position. It is zero if the log holds none.
 func (p *Publisher) eventAt(ctx context.Context, position uint64) (id ulid.ULID, err error) {
 	if position == 0 {
@@ -562,7 +476,7 @@ func (p *Publisher) olderThanRetention(ctx context.Context, upto uint64) (uint64
 	limit := time.Now().Add(-p.retention)
 	var after uint64
 	for after < upto {
-		page, err := p.store.ReadAll(ctx, after, maxBatch)
+		page, err := p.store.ReadAll(ctx, after, pageSize)
 		if err != nil {
 			return 0, err
 		}
