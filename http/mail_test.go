@@ -17,6 +17,7 @@ import (
 	"konto/projections"
 	"konto/projections/mail"
 	"konto/projections/nats"
+	"konto/projections/natsserver"
 )
 
 // post is a house whose events are published and whose codes are mailed.
@@ -30,10 +31,10 @@ func newPost(t *testing.T) *post {
 	h := newHouse(t)
 	dir := t.TempDir()
 	key := sha256.Sum256([]byte("files of NATS"))
-	server, err := nats.StartServer(nats.ServerConfig{Dir: filepath.Join(dir, "nats"), Listen: "off", Key: key[:]})
+	server, err := natsserver.Start(natsserver.Config{Dir: filepath.Join(dir, "nats"), Listen: "off", Key: key[:]})
 	h.must(err)
 	t.Cleanup(server.Close)
-	conn, err := server.Dial()
+	conn, err := nats.DialInProcess(nil, server.ClientOptions()...)
 	h.must(err)
 	t.Cleanup(conn.Close)
 	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: conn, Cursors: h.cfg.Access, Store: h.store})

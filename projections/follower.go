@@ -33,6 +33,12 @@ type flusher interface {
 	Rest(ctx context.Context) error
 }
 
+// opener is a Projection that opens what it writes to before its follower asks for its Position. Open
+// may block until ctx ends.
+type opener interface {
+	Open(ctx context.Context) error
+}
+
 // ErrStopped is returned by WaitFor if the follower was asked to stop before it
 // reached the position.
 var ErrStopped = errors.New("follower was stopped")
@@ -108,6 +114,11 @@ func (f *Follower) follow(ctx context.Context) error {
 
 // resume begins at the projection's position.
 func (f *Follower) resume(ctx context.Context) error {
+	if p, ok := f.cfg.Projection.(opener); ok {
+		if err := p.Open(ctx); err != nil {
+			return fmt.Errorf("find the position to resume from: %w", err)
+		}
+	}
 	position, err := f.cfg.Projection.Position(ctx)
 	if err != nil {
 		return fmt.Errorf("find the position to resume from: %w", err)

@@ -210,6 +210,37 @@ func TestFollowerCallsRestWhenItEnds(t *testing.T) {
 	}
 }
 
+// opened is a projection whose position is known only once it is open.
+type opened struct {
+	recorder
+	open bool
+}
+
+func (o *opened) Open(context.Context) error {
+	o.open = true
+	return nil
+}
+
+func (o *opened) Position(ctx context.Context) (uint64, error) {
+	if !o.open {
+		return 0, errors.New("not open")
+	}
+	return o.recorder.Position(ctx)
+}
+
+func TestFollowerOpensItsProjectionBeforeItAsksForItsPosition(t *testing.T) {
+	h := newFixture(t)
+	h.openAccounts(3)
+	follower := NewFollower(FollowerConfig{Store: h.store, Projection: &opened{}, Log: slog.New(slog.DiscardHandler)})
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	done := make(chan error)
+	go func() { done <- follower.Run(ctx) }()
+	h.must(follower.WaitFor(ctx, 3))
+	stop()
+	h.must(<-done)
+}
+
 func TestFollowerEndsWithItsContext(t *testing.T) {
 	tests := map[string]struct {
 		events int

@@ -54,7 +54,7 @@ func (h *house) forgetLetters(ctx context.Context) error {
 	for _, its := range called {
 		names = append(names, its...)
 	}
-	err = h.inbound.Forget(ctx, func(text []byte) bool {
+	err = h.inbound.Delete(ctx, func(text []byte) bool {
 		meant := unescaped(text)
 		return slices.ContainsFunc(names, func(name string) bool { return isNamed(meant, name) })
 	})

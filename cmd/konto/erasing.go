@@ -234,7 +234,7 @@ func (h *house) removeLetters(ctx context.Context, account ulid.ULID) error {
 			}
 		}
 		if len(page) < pageSize {
-			return mail.Forget(filepath.Join(h.folder, mailFolder), letters...)
+			return mail.Delete(filepath.Join(h.folder, mailFolder), letters...)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"konto/projections"
 	"konto/projections/deliveries"
 	"konto/projections/nats"
+	"konto/projections/natsserver"
 	"konto/projections/webhook"
 )
 
@@ -40,7 +41,7 @@ type house struct {
 
 	thirdParties *commands.ThirdParties
 	// broker is the server's embedded NATS server; nil where none runs.
-	broker *nats.Server
+	broker *natsserver.Server
 	// deliveries and sender are the server's; nil where none runs.
 	deliveries *deliveries.Deliveries
 	sender     *webhook.Sender

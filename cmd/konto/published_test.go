@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"konto/events"
-	"konto/projections/nats"
+	"konto/projections/natsserver"
 )
 
 // checkPublished holds what the stream of a folder that nobody serves really
@@ -50,9 +50,9 @@ func checkPublished(t *testing.T, folder string) int {
 // streamIDs reads the stream's files with a server of their own.
 func streamIDs(t *testing.T, h *house) []string {
 	t.Helper()
-	broker, err := nats.StartServer(nats.ServerConfig{
+	broker, err := natsserver.Start(natsserver.Config{
 		Dir: filepath.Join(h.folder, "jetstream"), Key: h.keys.Derive("jetstream"), Listen: "127.0.0.1:0",
-		Authenticate: func(token string) (nats.Holder, bool) { return nats.Holder{Name: "test"}, token == "test" },
+		Authenticate: func(token string) (natsserver.Holder, bool) { return natsserver.Holder{Name: "test"}, token == "test" },
 		Consumers:    func() []string { return []string{"test"} },
 		Log:          slog.New(slog.DiscardHandler),
 	})

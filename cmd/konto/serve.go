@@ -16,6 +16,7 @@ import (
 	"konto/projections/deliveries"
 	"konto/projections/metrics"
 	"konto/projections/nats"
+	"konto/projections/natsserver"
 )
 
 type serveCommand struct {
@@ -82,7 +83,7 @@ type server struct {
 	log       *slog.Logger
 	http      net.Listener
 	control   *control
-	broker    *nats.Server // nil when an outside one is used
+	broker    *natsserver.Server // nil when an outside one is used
 	conn      *nats.Conn
 	publisher *projections.Follower
 	published *nats.Publisher // what publisher feeds
@@ -125,7 +126,7 @@ func openServer(ctx context.Context, h *house, cfg serveCommand, log *slog.Logge
 		// streams. What fails here fails again in who uses them, and is reported there.
 		bounded, cancel := context.WithTimeout(ctx, streamTime)
 		defer cancel()
-		publisher.Position(bounded)
+		publisher.Open(bounded)
 		h.inbound.Open(bounded)
 	}
 	s.published = publisher
@@ -160,7 +161,7 @@ func (s *server) connect() (err error) {
 		s.conn, err = nats.Dial(s.config.outsideOptions.configure(s.config.NATSURL, s.log))
 		return err
 	}
-	s.broker, err = nats.StartServer(nats.ServerConfig{
+	s.broker, err = natsserver.Start(natsserver.Config{
 		Dir:          filepath.Join(s.house.folder, "jetstream"),
 		Listen:       s.config.NATSListen,
 		Key:          s.house.keys.Derive("jetstream"),
@@ -175,18 +176,18 @@ func (s *server) connect() (err error) {
 		return err
 	}
 	s.house.broker = s.broker
-	s.conn, err = s.broker.Dial()
+	s.conn, err = nats.DialInProcess(s.log, s.broker.ClientOptions()...)
 	return err
 }
 
 // holder names those who hold a key of a kind.
-func (s *server) holder(kind string) func(token string) (nats.Holder, bool) {
-	return func(token string) (nats.Holder, bool) {
+func (s *server) holder(kind string) func(token string) (natsserver.Holder, bool) {
+	return func(token string) (natsserver.Holder, bool) {
 		c, err := s.house.model.Authenticate(context.Background(), token, time.Now())
 		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
 			s.log.Error("cannot authenticate a NATS client", "error", err)
 		}
-		return nats.Holder{Name: c.Name, Key: c.ID.String()}, err == nil && c.Kind == kind
+		return natsserver.Holder{Name: c.Name, Key: c.ID.String()}, err == nil && c.Kind == kind
 	}
 }
 

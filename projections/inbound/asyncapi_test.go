@@ -9,9 +9,8 @@ import (
 	"konto/events/schema"
 )
 
-// A sender that holds its messages to the AsyncAPI document learns at its desk
-// what konto would refuse.
-func TestFactsAreTakenAsAsyncAPIDescribesThem(t *testing.T) {
+// A sender that validates its messages against the AsyncAPI document knows what konto would refuse.
+func TestFactsAreAcceptedAsAsyncAPIDescribesThem(t *testing.T) {
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.AsyncAPI()))
 	if err != nil {
 		t.Fatal(err)

@@ -17,28 +17,30 @@ import (
 	"konto/projections/nats"
 )
 
-// maxBody is the longest body that is read, in bytes: many times what all facts need.
+// maxBody bounds the body that is read, in bytes. All facts together need far less.
 const maxBody = 64 << 10
 
-// Message is one sender's word about one account.
+// Message is what one sender says about one account.
 type Message struct {
-	// Name is this message's and no other's, whoever sends it.
+	// Name is unique among the messages of all senders.
 	Name        string
 	Fingerprint [sha256.Size]byte // of its body
-	From        string            // the sender's name; "" on an outside server without one
+	From        string            // the sender's name; "" on an outside server that does not say it
 	Trace       string            // a W3C traceparent, or ""
 	TraceState  string            // the W3C tracestate that belongs to it, or ""
 	Account     string            // any id of the account, or its email address
 	Facts       events.FactsRecorded
 }
 
-// Refused tells that a message can never be recorded.
-type Refused struct{ Reason string } // for its sender's developers; never holds a value of the message
+// Refused is the error for a message that can never be recorded. Reason is for the developers of the
+// sender. It never holds a value of the message.
+type Refused struct{ Reason string }
 
+// Error implements error.
 func (e *Refused) Error() string { return "message is refused: " + e.Reason }
 
-// headers returns a header of the trace. Names of NATS headers tell capitals from
-// small letters, but some clients write the names as HTTP does.
+// headers returns the values of a header. The names of NATS headers are case-sensitive, but some clients
+// write them as HTTP does.
 func headers(m *message.Message, name string) []string {
 	if value := cmp.Or(m.Metadata.Get(name), m.Metadata.Get(textproto.CanonicalMIMEHeaderKey(name))); value != "" {
 		return []string{value}
@@ -46,7 +48,7 @@ func headers(m *message.Message, name string) []string {
 	return nil
 }
 
-// read makes a Message of one from the stream, or a *Refused.
+// read reads a message of the stream. Its error is a *Refused.
 func read(m *message.Message) (Message, error) {
 	from := nats.Sender(m.Metadata.Get(nats.MetaSubject))
 	out := Message{
@@ -58,7 +60,7 @@ func read(m *message.Message) (Message, error) {
 	}
 	var b body
 	if err := json.Unmarshal(m.Payload, &b, json.RejectUnknownMembers(true)); err != nil {
-		return out, &Refused{misfit(err)}
+		return out, &Refused{explain(err)}
 	}
 	if b.Account.value == nil || *b.Account.value == "" {
 		return out, &Refused{"no account is named"}
@@ -74,9 +76,8 @@ func read(m *message.Message) (Message, error) {
 	return out, nil
 }
 
-// name is the sender's id of the message within all that konto remembers. A
-// place in the stream alone would be another message's once the stream had to
-// be made anew; its time makes it this one's.
+// name returns the Name of a message. If the sender gave it no id, the name has the message's place in
+// the stream, and its time, because another message has the same place after the stream was made anew.
 func name(from string, m *message.Message) string {
 	if id := m.Metadata.Get("ce-id"); id != "" {
 		return fmt.Sprintf("inbound %q ce %q %q", from, m.Metadata.Get("ce-source"), id)
@@ -87,7 +88,7 @@ func name(from string, m *message.Message) string {
 	return fmt.Sprintf("inbound %q at %s %s", from, m.Metadata.Get(nats.MetaTime), m.Metadata.Get(nats.MetaSequence))
 }
 
-// body is what senders write.
+// body is the JSON that senders write.
 type body struct {
 	Account       member[string] `json:"account"`
 	ActiveDomains member[int]    `json:"activeDomains"`
@@ -99,7 +100,7 @@ type body struct {
 
 var members = []string{"/account", "/activeDomains", "/seNuDomains", "/pendingOrder", "/verified", "/bankidName"}
 
-// member may be left out, but is never null.
+// member may be left out, but must not be null.
 type member[T any] struct{ value *T }
 
 var errWrongValue = errors.New("not a value of this member")
@@ -113,8 +114,8 @@ func (m *member[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return json.UnmarshalDecode(dec, m.value)
 }
 
-// clearable is a text, which null takes away. An empty one is more likely a
-// mistake than meant to do the same.
+// clearable is a text that null clears. An empty text is refused, because it is more likely a mistake
+// than meant to do the same.
 type clearable struct{ events.Change[string] }
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
@@ -129,9 +130,9 @@ func (c *clearable) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return nil
 }
 
-// misfit says what is wrong with a body in words that quote nothing of it: the
-// decoder's own may hold values, and names that konto does not know.
-func misfit(err error) string {
+// explain says what is wrong with a body without quoting it. The decoder's own error may hold values, and
+// names that konto does not know.
+func explain(err error) string {
 	var semantic *json.SemanticError
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):

@@ -15,52 +15,52 @@ import (
 
 	"konto/projections"
 	"konto/projections/nats"
+	"konto/projections/nats/subjects"
 )
 
-// handlingTime bounds one try, all of it. It is well below the time after which
-// the server gives a message to another reader.
+// handlingTime bounds one try to handle a message. It is well below the time after which the server
+// delivers the message to another node.
 const handlingTime = 20 * time.Second
 
-// maxPanics is how often handling a message may panic. Between the tries pass
-// 1, 2, 4 and 8 seconds.
+// maxPanics is how often handling a message may panic before the message is refused. Between the tries
+// pass 1, 2, 4 and 8 seconds.
 const maxPanics = 5
 
 // Recorder records facts in the log.
 type Recorder interface {
-	// RecordFacts returns once the facts are durable. What was recorded under the
-	// message's name before is not recorded again. A *Refused means that it never
-	// will be; after any other error the same message is given again, and
-	// whatever came after it waits.
+	// RecordFacts returns once the facts are durable. What was recorded under the message's name before
+	// is not recorded again. A *Refused means that the message can never be recorded. After any other
+	// error the same message is delivered again, and those behind it wait.
 	RecordFacts(ctx context.Context, m Message) error
 }
 
-// DeadLetters keeps what was refused.
+// DeadLetters stores what was refused.
 type DeadLetters interface {
-	// Bury returns once the message with that sequence in the stream is stored
-	// among the dead letters, with the reason. To bury one twice is harmless.
-	Bury(ctx context.Context, sequence uint64, reason string) error
+	// StoreDeadLetter returns once the message with a sequence in the stream is stored among the dead
+	// letters, with the reason. To store it twice does no harm.
+	StoreDeadLetter(ctx context.Context, sequence uint64, reason string) error
 }
 
 // Config configures a Reactor.
 type Config struct {
-	// Subscriber gives the messages of KONTO_INBOUND one after the other, each at
-	// least once, and one that failed before any other; required.
+	// Subscriber delivers the messages of KONTO_INBOUND one after the other, each at least once, and one
+	// that failed before any other; required.
 	Subscriber  message.Subscriber
 	Recorder    Recorder              // required
 	DeadLetters DeadLetters           // required
-	Metrics     prometheus.Registerer // nil: they go nowhere
+	Metrics     prometheus.Registerer // nil: nobody reads them
 	Log         *slog.Logger          // nil means slog.Default()
 }
 
 // Reactor records the facts that other systems send.
 type Reactor struct {
 	cfg      Config
-	messages *prometheus.CounterVec // by what became of them
+	messages *prometheus.CounterVec // by outcome
 	refusals projections.LogLimiter
 	trouble  projections.Trouble
 
-	// panicked is the message in hand, when handling it panicked, and panics how
-	// often. Messages come one after the other, so one is enough, without a lock.
+	// panicked is the sequence of the message over which konto last panicked, and panics how often.
+	// Messages come one after the other, so one is enough, without a lock.
 	panicked uint64
 	panics   int
 }
@@ -81,38 +81,40 @@ func New(cfg Config) *Reactor {
 	return r
 }
 
-// Trouble tells why the last message could not be settled and holds up the others,
-// "" when it could.
+// Trouble says why the last message failed and holds up the others. It is "" if it did not fail.
 func (r *Reactor) Trouble() string { return r.trouble.Text() }
 
-// Run records facts until ctx ends, when it returns nil after the message under way.
+// Run records facts until ctx ends. Then it finishes the message that it is handling and returns nil.
 func (r *Reactor) Run(ctx context.Context) error {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: handlingTime}, watermill.NewSlogLoggerWithLevelMapping(r.cfg.Log,
-		map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})) // the router's own comings and goings
+		map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})) // the router logs its own start and stop as info
 	if err != nil {
 		return fmt.Errorf("start to take in facts: %w", err)
 	}
-	router.AddConsumerHandler("inbound", nats.FactsSubject, r.cfg.Subscriber, r.handle)
+	router.AddConsumerHandler("inbound", subjects.Inbound, r.cfg.Subscriber, r.handle)
 	if err := router.Run(ctx); err != nil {
 		return fmt.Errorf("take in facts: %w", err)
 	}
 	return nil
 }
 
-// handle settles one message. An error makes it come again.
+// handle handles one message. After an error the message is delivered again.
+//
+// After a crash the message is delivered again, too: its name keeps it from being recorded twice, and
+// its id from becoming two dead letters.
 func (r *Reactor) handle(msg *message.Message) error {
-	// What is under way is finished although Run is to end: it would only be done
-	// again.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(msg.Context()), handlingTime)
+	// The message's own context ends when Run is to end. What is under way is finished all the same: it
+	// would only be done again.
+	ctx, cancel := context.WithTimeout(context.Background(), handlingTime)
 	defer cancel()
-	outcome, err := r.settle(ctx, msg)
+	outcome, err := r.recordOrRefuse(ctx, msg)
 	r.messages.WithLabelValues(outcome).Inc()
 	r.trouble.Set(err)
 	return err
 }
 
-// settle records a message, or buries it.
-func (r *Reactor) settle(ctx context.Context, msg *message.Message) (outcome string, err error) {
+// recordOrRefuse records a message, or stores it as a dead letter.
+func (r *Reactor) recordOrRefuse(ctx context.Context, msg *message.Message) (outcome string, err error) {
 	sequence, err := strconv.ParseUint(msg.Metadata.Get(nats.MetaSequence), 10, 64)
 	if err != nil {
 		return "failed", fmt.Errorf("message without a place in the stream: %w", err)
@@ -125,7 +127,7 @@ func (r *Reactor) settle(ctx context.Context, msg *message.Message) (outcome str
 	case !errors.As(err, &refused):
 		return "failed", err
 	}
-	if err := r.cfg.DeadLetters.Bury(ctx, sequence, refused.Reason); err != nil {
+	if err := r.cfg.DeadLetters.StoreDeadLetter(ctx, sequence, refused.Reason); err != nil {
 		return "failed", err
 	}
 	if leftOut, ok := r.refusals.Allow(refused.Reason); ok {
@@ -137,9 +139,9 @@ func (r *Reactor) settle(ctx context.Context, msg *message.Message) (outcome str
 
 var errPanicked = errors.New("handling of facts panicked")
 
-// record reads and records one message. A panic is an error, whose text has
-// nothing of its value: that may quote the message. A message over which it
-// happens again and again is refused, since all others wait behind it.
+// record reads and records one message. A panic becomes an error. Neither the error nor the log has the
+// panic's value, because it may quote the message. A message that causes maxPanics panics is refused,
+// because all others wait behind it.
 func (r *Reactor) record(ctx context.Context, msg *message.Message, sequence uint64) (m Message, err error) {
 	defer func() {
 		v := recover()

@@ -90,7 +90,7 @@ func TestReadRefusesWithoutQuoting(t *testing.T) {
 	}
 }
 
-func TestNamesAreOnesOwn(t *testing.T) {
+func TestNamesAreUnique(t *testing.T) {
 	name := func(from string, headers ...string) string {
 		m := fact(`{"account":"a@example.com","verified":true}`)
 		m.Metadata.Set(nats.MetaSubject, "konto.inbound.facts."+from)
@@ -128,16 +128,16 @@ func TestNamesAreOnesOwn(t *testing.T) {
 	}
 }
 
-// desk is a recorder and a place for dead letters, either of which may fail.
-type desk struct {
-	panics   int // so often first
+// fakes is a recorder and a store of dead letters. Each may fail.
+type fakes struct {
+	panics   int // how often it panics first
 	recorded []Message
-	buried   []string
+	refused  []string
 	record   error
-	bury     error
+	store    error
 }
 
-func (d *desk) RecordFacts(_ context.Context, m Message) error {
+func (d *fakes) RecordFacts(_ context.Context, m Message) error {
 	if d.panics--; d.panics >= 0 {
 		panic("canary " + m.Account)
 	}
@@ -147,43 +147,43 @@ func (d *desk) RecordFacts(_ context.Context, m Message) error {
 	return d.record
 }
 
-func (d *desk) Bury(_ context.Context, sequence uint64, reason string) error {
-	if d.bury == nil {
-		d.buried = append(d.buried, fmt.Sprint(sequence, " ", reason))
+func (d *fakes) StoreDeadLetter(_ context.Context, sequence uint64, reason string) error {
+	if d.store == nil {
+		d.refused = append(d.refused, fmt.Sprint(sequence, " ", reason))
 	}
-	return d.bury
+	return d.store
 }
 
 var errAway = errors.New("away")
 
-func TestEveryMessageIsRecordedBuriedOrComesAgain(t *testing.T) {
+func TestEveryMessageIsRecordedRefusedOrDeliveredAgain(t *testing.T) {
 	const good, bad = `{"account":"a@example.com","verified":true}`, `canary`
 	tests := map[string]struct {
 		body     string
-		desk     desk
+		fakes    fakes
 		fails    bool
 		recorded int
-		buried   string
+		refused  string
 	}{
-		"recorded":                  {body: good, recorded: 1},
-		"store away":                {body: good, desk: desk{record: errAway}, fails: true},
-		"refused":                   {body: good, desk: desk{record: fmt.Errorf("x: %w", &Refused{"there is no such account"})}, buried: "[7 there is no such account]"},
-		"misfit":                    {body: bad, buried: "[7 the body is not valid JSON]"},
-		"misfit that is not buried": {body: bad, desk: desk{bury: errAway}, fails: true},
+		"recorded":                   {body: good, recorded: 1},
+		"store away":                 {body: good, fakes: fakes{record: errAway}, fails: true},
+		"refused":                    {body: good, fakes: fakes{record: fmt.Errorf("x: %w", &Refused{"there is no such account"})}, refused: "[7 there is no such account]"},
+		"misfit":                     {body: bad, refused: "[7 the body is not valid JSON]"},
+		"misfit that is not refused": {body: bad, fakes: fakes{store: errAway}, fails: true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var log strings.Builder
-			d := test.desk
+			d := test.fakes
 			r := New(Config{Recorder: &d, DeadLetters: &d, Log: slog.New(slog.NewTextHandler(&log, nil))})
 			if err := r.handle(fact(test.body)); (err != nil) != test.fails {
 				t.Errorf("got %v", err)
 			}
-			if test.buried == "" {
-				test.buried = "[]"
+			if test.refused == "" {
+				test.refused = "[]"
 			}
-			if len(d.recorded) != test.recorded || fmt.Sprint(d.buried) != test.buried {
-				t.Errorf("recorded %v, buried %v", d.recorded, d.buried)
+			if len(d.recorded) != test.recorded || fmt.Sprint(d.refused) != test.refused {
+				t.Errorf("recorded %v, refused %v", d.recorded, d.refused)
 			}
 			if strings.Contains(log.String(), "canary") || strings.Contains(log.String(), "a@example") {
 				t.Errorf("logged %s", log.String())

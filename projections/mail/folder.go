@@ -14,7 +14,7 @@ import (
 // unfinished begins the names of files that are being written.
 const unfinished = ".letter-"
 
-// folder keeps letters as .eml files, for a konto without an SMTP server.
+// folder stores mails as .eml files, for a konto without an SMTP server.
 type folder struct{ dir string }
 
 func newFolder(dir string) (*folder, error) {
@@ -31,8 +31,8 @@ func newFolder(dir string) (*folder, error) {
 	return f, f.clean()
 }
 
-// clean removes what a crash left half written: it holds an address, and no
-// erasure would find it, since it does not bear its event's name yet.
+// clean deletes files that a crash left half written. They hold an address, and an erasure would not find
+// them, because they do not have their event's name yet.
 func (f *folder) clean() error {
 	left, err := filepath.Glob(filepath.Join(f.dir, unfinished+"*"))
 	if err != nil {
@@ -46,12 +46,11 @@ func (f *folder) clean() error {
 	return nil
 }
 
-// Forget removes the letters of events from a folder for mail, durably. There
-// may be none, and no folder either.
-func Forget(dir string, letters ...ulid.ULID) error {
+// Delete deletes the mails of events from a folder, durably. There may be none, or no folder.
+func Delete(dir string, requests ...ulid.ULID) error {
 	removed := false
-	for _, event := range letters {
-		err := os.Remove(letterPath(dir, event))
+	for _, event := range requests {
+		err := os.Remove(mailPath(dir, event))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove mail: %w", err)
 		}
@@ -63,16 +62,18 @@ func Forget(dir string, letters ...ulid.ULID) error {
 	return (&folder{dir}).sync()
 }
 
-func letterPath(dir string, event ulid.ULID) string { return filepath.Join(dir, event.String()+".eml") }
+func mailPath(dir string, event ulid.ULID) string { return filepath.Join(dir, event.String()+".eml") }
 
-// send implements sender. A file has its name only once it is complete and on
-// disk; one that is there already is the same letter.
-func (f *folder) send(_ context.Context, l *letter) error {
-	name := letterPath(f.dir, l.event)
+// send implements sender.
+//
+// The file gets its name only when it is complete and synced. A crash before that leaves a file that
+// clean deletes. If a file with the name exists, it is the same mail.
+func (f *folder) send(_ context.Context, c *confirmation) error {
+	name := mailPath(f.dir, c.event)
 	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	m, err := l.message()
+	m, err := c.message()
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (f *folder) send(_ context.Context, l *letter) error {
 	return f.sync()
 }
 
-// sync makes the name durable, which the file's own sync does not.
+// sync makes the names in the folder durable. The sync of a file does not.
 func (f *folder) sync() error {
 	dir, err := os.Open(f.dir)
 	if err != nil {

@@ -17,52 +17,51 @@ import (
 	"konto/projections"
 )
 
-// Subject is all that the reactor takes from the stream.
+// Subject is the only subject that the reactor subscribes to.
 const Subject = events.SubjectPrefix + "*.EmailChangeRequested"
 
-// sendTimeout bounds one try. It is well below the time after which the
-// server gives a message to another reader.
+// sendTimeout bounds one try. It is well below the time after which the server delivers the message to
+// another node.
 const sendTimeout = 20 * time.Second
 
-// Accounts gives an account as of the log's last event, or an error that
-// matches projections.ErrNoAccount.
+// Accounts reads accounts.
 type Accounts interface {
+	// Account returns an account as of the log's last event, or an error that matches
+	// projections.ErrNoAccount.
 	Account(ctx context.Context, id ulid.ULID) (events.Account, error)
 }
 
 // Config configures a Reactor.
 type Config struct {
-	// Subscriber delivers each message to one reactor of a cluster, at least
-	// once; required.
+	// Subscriber delivers each message to one reactor of a cluster, at least once; required.
 	Subscriber message.Subscriber
 	Accounts   Accounts          // required
 	Codes      events.EmailCodes // of the keyring that the commands use; required
-	// SMTPURL is smtp://user:password@host:port, which becomes encrypted when
-	// the server can (587 by default), or smtps://, which is from the start
-	// (465). "" writes files to Dir instead.
+	// SMTPURL is smtp://user:password@host:port, which is encrypted if the server offers it (port 587 by
+	// default), or smtps://, which is always encrypted (465). "" writes files to Dir instead.
 	SMTPURL string
 	Dir     string // for .eml files; required without SMTPURL
 	From    string // the sender's address; "" means konto@localhost
-	// Handled is told of each message that reached the reactor, by its event's
-	// id, and whether it was mailed, for metrics; nil tells nobody.
+	// Handled is called for each message that reached the reactor, with its event's id and whether it was
+	// mailed, for metrics; nil: nobody is told.
 	Handled func(event string, mailed bool)
 	Now     func() time.Time // nil means time.Now
 	Log     *slog.Logger     // nil means slog.Default()
 }
 
-// sender takes a letter to where it can be read from. Sending one again is harmless.
+// sender sends mails. To send one again does no harm.
 type sender interface {
-	// send returns an error that matches errUndeliverable when trying again
-	// would not help. No error holds an address.
-	send(ctx context.Context, l *letter) error
+	// send returns an error that matches errUndeliverable if a retry would not help. No error holds an
+	// address.
+	send(ctx context.Context, c *confirmation) error
 }
 
-// errUndeliverable is matched by the error for a letter that can never be sent.
-var errUndeliverable = errors.New("letter cannot be delivered")
+// errUndeliverable is matched by the error for a mail that can never be sent.
+var errUndeliverable = errors.New("mail cannot be delivered")
 
-// errPutOff is matched by the error for a letter that the server may take later,
-// as when it does not know konto yet. Other letters are not concerned.
-var errPutOff = errors.New("SMTP server did not take the letter")
+// errDeferred is matched by the error for a mail that the server may accept later, for example because it
+// does not know konto yet. Other mails are not concerned.
+var errDeferred = errors.New("SMTP server did not take the mail")
 
 // Reactor mails codes.
 type Reactor struct {
@@ -72,11 +71,11 @@ type Reactor struct {
 	trouble projections.Trouble
 }
 
-// Trouble tells why the last code could not be mailed, "" when it could. It is for
-// what concerns all of them, such as a server that is away.
+// Trouble says why the last code could not be mailed, if the reason concerns all mails, such as a server
+// that is unavailable. It is "" otherwise.
 func (r *Reactor) Trouble() string { return r.trouble.Text() }
 
-// New makes a reactor; Run starts it. An error tells what of the configuration is wrong.
+// New makes a reactor; Run starts it. An error says what is wrong with the configuration.
 func New(cfg Config) (*Reactor, error) {
 	if cfg.From == "" {
 		cfg.From = "konto@localhost"
@@ -106,10 +105,10 @@ func New(cfg Config) (*Reactor, error) {
 	return r, err
 }
 
-// Run mails codes until ctx ends, when it returns nil after the letter under way.
+// Run mails codes until ctx ends. Then it finishes the mail that it is sending and returns nil.
 func (r *Reactor) Run(ctx context.Context) error {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: sendTimeout}, watermill.NewSlogLoggerWithLevelMapping(r.cfg.Log,
-		map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})) // the router's own comings and goings
+		map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})) // the router logs its own start and stop as info
 	if err != nil {
 		return fmt.Errorf("start mailer: %w", err)
 	}
@@ -120,18 +119,21 @@ func (r *Reactor) Run(ctx context.Context) error {
 	return nil
 }
 
-// handle mails the code of one request. An error makes the message come again.
+// handle mails the code of one request. After an error the message is delivered again.
+//
+// After a crash the message is delivered again, too. A code that was mailed by then is mailed twice, with
+// the same Message-ID.
 func (r *Reactor) handle(msg *message.Message) error {
-	// A letter under way is finished although Run is to end: half sent, it may
-	// have arrived and would be sent again.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(msg.Context()), sendTimeout)
+	// The message's own context ends when Run is to end. A mail that is being sent is finished all the
+	// same: it may have arrived and would be sent again.
+	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
 	defer cancel()
-	l, err := r.letter(ctx, msg)
-	if err == nil && l != nil {
-		err = r.sender.send(ctx, l)
+	c, err := r.confirmation(ctx, msg)
+	if err == nil && c != nil {
+		err = r.sender.send(ctx, c)
 	}
-	r.cfg.Handled(msg.UUID, l != nil && err == nil)
-	if errors.Is(err, errUndeliverable) || errors.Is(err, errPutOff) {
+	r.cfg.Handled(msg.UUID, c != nil && err == nil)
+	if errors.Is(err, errUndeliverable) || errors.Is(err, errDeferred) {
 		r.trouble.Set(nil) // the server answered
 	} else {
 		r.trouble.Set(err)
@@ -143,8 +145,8 @@ func (r *Reactor) handle(msg *message.Message) error {
 	return err
 }
 
-// letter is what a message comes to; nil when there is nothing to mail.
-func (r *Reactor) letter(ctx context.Context, msg *message.Message) (*letter, error) {
+// confirmation returns the mail for a message, nil if there is nothing to mail.
+func (r *Reactor) confirmation(ctx context.Context, msg *message.Message) (*confirmation, error) {
 	event, eventErr := ulid.ParseStrict(msg.Metadata.Get("ce-id"))
 	account, accountErr := ulid.ParseStrict(msg.Metadata.Get("ce-subject"))
 	var hint struct {
@@ -160,17 +162,11 @@ func (r *Reactor) letter(ctx context.Context, msg *message.Message) (*letter, er
 	if err != nil {
 		return nil, err
 	}
-	if !due(&a, hint.Request, r.cfg.Now()) {
-		return nil, nil
+	if !a.EmailChange.Pending(r.cfg.Now()) || a.EmailChange.Request != hint.Request {
+		return nil, nil // the account does not wait for this code, or not any more
 	}
-	return &letter{
+	return &confirmation{
 		event: event, from: r.from, to: a.EmailChange.NewEmail, language: a.Profile.LanguageCode,
-		code: r.cfg.Codes.Code(hint.Request), asked: ulid.Time(event.Time()), expires: a.EmailChange.ExpiresAt,
+		code: r.cfg.Codes.Code(hint.Request), requested: ulid.Time(event.Time()), expires: a.EmailChange.ExpiresAt,
 	}, nil
-}
-
-// due tells whether a request's code is still to be mailed: it is the one that
-// the account waits for. Nothing else is ever mailed.
-func due(a *events.Account, request ulid.ULID, at time.Time) bool {
-	return a.EmailChange.Pending(at) && a.EmailChange.Request == request
 }

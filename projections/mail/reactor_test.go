@@ -19,11 +19,11 @@ import (
 	"konto/eventstore/memory"
 	"konto/projections"
 	"konto/projections/nats"
+	"konto/projections/natsserver"
 )
 
-// office is a log that is published to an embedded NATS server, and read by
-// reactors.
-type office struct {
+// fixture is a log that is published to an embedded NATS server, and read by reactors.
+type fixture struct {
 	t         *testing.T
 	store     *eventstore.Store
 	publisher *nats.Publisher
@@ -38,9 +38,9 @@ type handled struct {
 	mailed bool
 }
 
-func newOffice(t *testing.T) *office {
-	o := &office{t: t, handled: make(chan handled, 100)}
-	dir, master := t.TempDir(), sha256.Sum256([]byte("an office for tests"))
+func newFixture(t *testing.T) *fixture {
+	o := &fixture{t: t, handled: make(chan handled, 100)}
+	dir, master := t.TempDir(), sha256.Sum256([]byte("a key for tests"))
 	keys, err := keyring.Open(t.Context(), filepath.Join(dir, "keys.db"), master[:])
 	o.must(err)
 	t.Cleanup(func() { keys.Close() })
@@ -49,10 +49,10 @@ func newOffice(t *testing.T) *office {
 	model, err := projections.OpenReadModel(t.Context(), filepath.Join(dir, "read.db"), log, keys)
 	o.must(err)
 	t.Cleanup(func() { model.Close() })
-	server, err := nats.StartServer(nats.ServerConfig{Dir: filepath.Join(dir, "nats"), Listen: "off", Key: master[:], Log: slog.New(slog.DiscardHandler)})
+	server, err := natsserver.Start(natsserver.Config{Dir: filepath.Join(dir, "nats"), Listen: "off", Key: master[:], Log: slog.New(slog.DiscardHandler)})
 	o.must(err)
 	t.Cleanup(server.Close)
-	conn, err := server.Dial()
+	conn, err := nats.DialInProcess(nil, server.ClientOptions()...)
 	o.must(err)
 	t.Cleanup(conn.Close)
 	o.publisher = nats.NewPublisher(nats.PublisherConfig{Conn: conn, Cursors: model, Store: o.store})
@@ -69,7 +69,7 @@ func newOffice(t *testing.T) *office {
 	return o
 }
 
-func (o *office) must(err error) {
+func (o *fixture) must(err error) {
 	o.t.Helper()
 	if err != nil {
 		o.t.Fatal(err)
@@ -77,7 +77,7 @@ func (o *office) must(err error) {
 }
 
 // append stores payloads in an account's stream and returns the last event.
-func (o *office) append(id ulid.ULID, payloads ...events.Payload) (last events.Event) {
+func (o *fixture) append(id ulid.ULID, payloads ...events.Payload) (last events.Event) {
 	o.t.Helper()
 	stream := events.AccountStream(id)
 	head, err := o.store.StreamHead(o.t.Context(), stream)
@@ -92,7 +92,7 @@ func (o *office) append(id ulid.ULID, payloads ...events.Payload) (last events.E
 	return evs[len(evs)-1]
 }
 
-func (o *office) open(language string) ulid.ULID {
+func (o *fixture) open(language string) ulid.ULID {
 	o.t.Helper()
 	id := ulid.Make()
 	o.append(id, events.AccountOpened{Email: "anna@example.com", Profile: events.ProfileUpdated{
@@ -100,15 +100,13 @@ func (o *office) open(language string) ulid.ULID {
 	return id
 }
 
-func asked(email string) events.EmailChangeRequested {
+func requested(email string) events.EmailChangeRequested {
 	return events.EmailChangeRequested{NewEmail: email, Request: ulid.Make(), ExpiresAt: time.Now().Add(time.Hour)}
 }
 
-// publish brings what is new in the log to NATS.
-func (o *office) publish() {
+// publish publishes what is new in the log.
+func (o *fixture) publish() {
 	o.t.Helper()
-	_, err := o.publisher.Position(o.t.Context())
-	o.must(err)
 	batch, err := o.store.ReadAll(o.t.Context(), o.published, 1000)
 	o.must(err)
 	o.must(o.publisher.Apply(o.t.Context(), batch))
@@ -116,7 +114,7 @@ func (o *office) publish() {
 }
 
 // run starts a reactor, which ends with the test.
-func (o *office) run() {
+func (o *fixture) run() {
 	o.t.Helper()
 	r, err := New(o.cfg)
 	o.must(err)
@@ -132,14 +130,14 @@ func (o *office) run() {
 }
 
 // expect waits until the reactor handled an event.
-func (o *office) expect(e events.Event, mailed bool) {
+func (o *fixture) expect(e events.Event, mailed bool) {
 	o.t.Helper()
 	if got := <-o.handled; got != (handled{e.ID.String(), mailed}) {
 		o.t.Errorf("handled %+v, want %s mailed: %v", got, e.ID, mailed)
 	}
 }
 
-func (o *office) files() (names []string) {
+func (o *fixture) files() (names []string) {
 	o.t.Helper()
 	entries, err := os.ReadDir(o.cfg.Dir)
 	o.must(err)
@@ -149,7 +147,7 @@ func (o *office) files() (names []string) {
 	return names
 }
 
-func TestLetterIsOneFileInTheAccountsLanguage(t *testing.T) {
+func TestMailIsOneFileInTheAccountsLanguage(t *testing.T) {
 	for language, words := range map[string][]string{
 		"sv":    {"Din kod =C3=A4r ", "=?UTF-8?q?Din_bekr=C3=A4ftelsekod?="},
 		"sv-FI": {"Din kod =C3=A4r "},
@@ -157,8 +155,8 @@ func TestLetterIsOneFileInTheAccountsLanguage(t *testing.T) {
 		"svx":   {"Your code is "},
 	} {
 		t.Run(language, func(t *testing.T) {
-			o := newOffice(t)
-			request := asked("åsa@öberg.example")
+			o := newFixture(t)
+			request := requested("åsa@öberg.example")
 			e := o.append(o.open(language), request)
 			o.publish()
 			o.run()
@@ -174,12 +172,12 @@ func TestLetterIsOneFileInTheAccountsLanguage(t *testing.T) {
 				request.ExpiresAt.UTC().Format("2006-01-02 15:04 UTC"))
 			for _, want := range words {
 				if !strings.Contains(text, want) {
-					t.Errorf("letter lacks %q:\n%s", want, text)
+					t.Errorf("mail lacks %q:\n%s", want, text)
 				}
 			}
 			for _, personal := range []string{"anna@", "Canaryna"} {
 				if strings.Contains(text, personal) {
-					t.Errorf("letter holds %s", personal)
+					t.Errorf("mail holds %s", personal)
 				}
 			}
 			if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
@@ -189,19 +187,19 @@ func TestLetterIsOneFileInTheAccountsLanguage(t *testing.T) {
 	}
 }
 
-func TestOnlyTheRequestThatIsPendingIsMailed(t *testing.T) {
-	o := newOffice(t)
+func TestOnlyThePendingRequestIsMailed(t *testing.T) {
+	o := newFixture(t)
 	cancelled, replaced, expired, erased := o.open("sv"), o.open("sv"), o.open("sv"), o.open("sv")
-	first := o.append(cancelled, asked("a@example.com"))
+	first := o.append(cancelled, requested("a@example.com"))
 	o.append(cancelled, events.EmailChangeCancelled{NewEmail: "a@example.com"})
-	second := o.append(replaced, asked("b@example.com"))
-	third := o.append(replaced, asked("c@example.com"))
-	late := asked("d@example.com")
+	second := o.append(replaced, requested("b@example.com"))
+	third := o.append(replaced, requested("c@example.com"))
+	late := requested("d@example.com")
 	late.ExpiresAt = time.Now()
 	fourth := o.append(expired, late)
-	fifth := o.append(erased, asked("e@example.com"))
+	fifth := o.append(erased, requested("e@example.com"))
 	o.publish()
-	o.append(erased, events.AccountErased{}) // which will take the message from NATS
+	o.append(erased, events.AccountErased{}) // the publisher would delete the message from NATS
 	o.run()
 	o.expect(first, false)
 	o.expect(second, false)
@@ -213,11 +211,11 @@ func TestOnlyTheRequestThatIsPendingIsMailed(t *testing.T) {
 	}
 }
 
-// Whoever can put a message on NATS does not get mail sent by it.
+// A client that can publish on NATS cannot have mail sent.
 func TestForgedMessagesAreNotMailed(t *testing.T) {
-	o := newOffice(t)
+	o := newFixture(t)
 	id := o.open("sv")
-	pending := asked("a@example.com")
+	pending := requested("a@example.com")
 	o.append(id, pending)
 	r, err := New(o.cfg)
 	o.must(err)
@@ -247,8 +245,8 @@ func TestForgedMessagesAreNotMailed(t *testing.T) {
 }
 
 func TestRedeliveredRequestMakesNoSecondFile(t *testing.T) {
-	o := newOffice(t)
-	id, request := o.open("sv"), asked("a@example.com")
+	o := newFixture(t)
+	id, request := o.open("sv"), requested("a@example.com")
 	e := o.append(id, request)
 	r, err := New(o.cfg)
 	o.must(err)
@@ -265,31 +263,31 @@ func TestRedeliveredRequestMakesNoSecondFile(t *testing.T) {
 }
 
 func TestSMTP(t *testing.T) {
-	o := newOffice(t)
+	o := newFixture(t)
 	s := newSMTPServer(t, "451 4.7.1 a@example.com is greylisted", "550 5.1.1 no b@example.com here")
 	o.cfg.SMTPURL = s.url
-	request := asked("a@example.com")
+	request := requested("a@example.com")
 	put := o.append(o.open("sv"), request)
-	gone := o.append(o.open("sv"), asked("b@example.com"))
+	gone := o.append(o.open("sv"), requested("b@example.com"))
 	o.publish()
 	o.run()
 	o.expect(put, false)  // 451: comes again
 	o.expect(gone, false) // 550: dropped
 	o.expect(put, true)
-	letter := <-s.letters
+	mail := <-s.mails
 	for _, want := range []string{
 		"MAIL FROM:<konto@example.com>", "RCPT TO:<a@example.com>", "To: <a@example.com>",
 		"Message-ID: <" + put.ID.String() + "@example.com>", o.cfg.Codes.Code(request.Request),
 	} {
-		if !strings.Contains(letter, want) {
-			t.Errorf("letter lacks %q:\n%s", want, letter)
+		if !strings.Contains(mail, want) {
+			t.Errorf("mail lacks %q:\n%s", want, mail)
 		}
 	}
 	if log := o.log.String(); strings.Contains(log, "@example.com") || !strings.Contains(log, `msg="code was not mailed" event=`+gone.ID.String()) {
 		t.Errorf("log is %s", log)
 	}
-	if len(s.letters) != 0 {
-		t.Error("there is another letter")
+	if len(s.mails) != 0 {
+		t.Error("there is another mail")
 	}
 }
 
@@ -312,36 +310,36 @@ func TestDomainIsMailedToByItsALabel(t *testing.T) {
 			[]string{"MAIL FROM:<konto@xn--bcher-kva.example>", "<konto@xn--bcher-kva.example>", "@xn--bcher-kva.example>\n"}, []string{"\u00fc"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newOffice(t)
+			o := newFixture(t)
 			s := newSMTPServer(t)
 			s.utf8 = test.utf8
 			o.cfg.SMTPURL, o.cfg.From = s.url, test.from
-			e := o.append(o.open("en"), asked(test.to))
+			e := o.append(o.open("en"), requested(test.to))
 			o.publish()
 			o.run()
 			o.expect(e, true)
 			if t.Failed() {
 				return
 			}
-			letter := <-s.letters
+			mail := <-s.mails
 			for _, want := range test.wants {
-				if !strings.Contains(letter, want) {
-					t.Errorf("letter lacks %q:\n%s", want, letter)
+				if !strings.Contains(mail, want) {
+					t.Errorf("mail lacks %q:\n%s", want, mail)
 				}
 			}
 			for _, not := range append(test.not, "b\u00fccher") {
-				if strings.Contains(letter, not) {
-					t.Errorf("letter has %q:\n%s", not, letter)
+				if strings.Contains(mail, not) {
+					t.Errorf("mail has %q:\n%s", not, mail)
 				}
 			}
 		})
 	}
 }
 
-func TestLocalPartThatTheServerCannotTakeIsDropped(t *testing.T) {
-	o := newOffice(t)
+func TestMailToALocalPartThatTheServerDoesNotSupportIsDropped(t *testing.T) {
+	o := newFixture(t)
 	o.cfg.SMTPURL = newSMTPServer(t).url
-	e := o.append(o.open("en"), asked("jos\u00e9@example.com"))
+	e := o.append(o.open("en"), requested("jos\u00e9@example.com"))
 	o.publish()
 	o.run()
 	o.expect(e, false)

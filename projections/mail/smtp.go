@@ -13,13 +13,13 @@ import (
 	gomail "github.com/wneessen/go-mail"
 )
 
-// relay hands letters to an SMTP server.
+// relay sends mails to an SMTP server.
 type relay struct {
 	host    string
 	options []gomail.Option
 }
 
-// newRelay reads an SMTP URL. Its errors never hold the URL, which may have a password.
+// newRelay parses an SMTP URL. Its errors never hold the URL, which may have a password.
 func newRelay(smtpURL string) (*relay, error) {
 	u, err := url.Parse(smtpURL)
 	if err != nil || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" {
@@ -46,15 +46,15 @@ func newRelay(smtpURL string) (*relay, error) {
 		r.options = append(r.options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover),
 			gomail.WithUsername(u.User.Username()), gomail.WithPassword(password))
 	}
-	// The client is made per letter; made once here, it tells of wrong options.
+	// Each mail is sent by a client of its own. This one only shows whether the options are right.
 	if _, err := gomail.NewClient(r.host, r.options...); err != nil {
 		return nil, fmt.Errorf("SMTP: %w", err)
 	}
 	return r, nil
 }
 
-// policy is whether a connection must become encrypted: always when it carries
-// a password to another machine, else when the server offers it.
+// policy says whether a connection must be encrypted: always if a password goes to another machine, else
+// if the server offers it.
 func policy(u *url.URL) gomail.TLSPolicy {
 	ip := net.ParseIP(u.Hostname())
 	if u.User == nil || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
@@ -64,14 +64,14 @@ func policy(u *url.URL) gomail.TLSPolicy {
 }
 
 // send implements sender.
-func (r *relay) send(ctx context.Context, l *letter) error {
-	m, err := l.message()
+func (r *relay) send(ctx context.Context, c *confirmation) error {
+	m, err := c.message()
 	if err != nil {
 		return err
 	}
 	options := r.options
-	if to := m.GetToString(); isASCII(l.from.Address + strings.Join(to, "")) {
-		// A server that takes a letter as SMTPUTF8 must return it where the next one has none.
+	if to := m.GetToString(); isASCII(c.from.Address + strings.Join(to, "")) {
+		// A server that accepts a mail as SMTPUTF8 must return it if the next server does not offer that.
 		options = append(slices.Clip(options), gomail.WithoutSMTPUTF8())
 	}
 	client, err := gomail.NewClient(r.host, options...)
@@ -82,22 +82,22 @@ func (r *relay) send(ctx context.Context, l *letter) error {
 		return fmt.Errorf("connect to the SMTP server: %w", err)
 	}
 	err = client.Send(m)
-	_ = client.Close() // the server's answer to the letter has come, or will not
-	return verdict(err)
+	_ = client.Close() // Send has the server's answer already, or there will be none
+	return translate(err)
 }
 
-// verdict translates the server's answer, whose text often quotes the address.
-func verdict(err error) error {
+// translate returns the server's answer without its text, which often quotes the address.
+func translate(err error) error {
 	var failed *gomail.SendError
 	switch {
 	case err == nil:
 		return nil
 	case !errors.As(err, &failed):
-		return errors.New("SMTP server did not take the letter")
+		return errors.New("SMTP server did not take the mail")
 	case failed.ErrorCode() >= 500:
 		return fmt.Errorf("%w: SMTP server answered %d", errUndeliverable, failed.ErrorCode())
 	case failed.ErrorCode() >= 400:
-		return fmt.Errorf("%w: %s, answer %d", errPutOff, failed.Reason, failed.ErrorCode())
+		return fmt.Errorf("%w: %s, answer %d", errDeferred, failed.Reason, failed.ErrorCode())
 	}
-	return fmt.Errorf("SMTP server did not take the letter: %s, answer %d", failed.Reason, failed.ErrorCode())
+	return fmt.Errorf("SMTP server did not take the mail: %s, answer %d", failed.Reason, failed.ErrorCode())
 }

@@ -12,7 +12,7 @@ import (
 // next of answers, and 250 once they are used up.
 type smtpServer struct {
 	url      string
-	letters  chan string // what was accepted, envelope first
+	mails    chan string // what was accepted, envelope first
 	answers  []string
 	refusals chan string // answers that were given instead of accepting
 	utf8     bool        // offers SMTPUTF8 (RFC 6531)
@@ -24,7 +24,7 @@ func newSMTPServer(t *testing.T, answers ...string) *smtpServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &smtpServer{url: "smtp://" + l.Addr().String(), letters: make(chan string, 10), answers: answers, refusals: make(chan string, 10)}
+	s := &smtpServer{url: "smtp://" + l.Addr().String(), mails: make(chan string, 10), answers: answers, refusals: make(chan string, 10)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -81,7 +81,7 @@ func (s *smtpServer) serve(c *textproto.Conn) {
 			if err != nil {
 				return
 			}
-			s.letters <- strings.Join(append(envelope, text...), "\n")
+			s.mails <- strings.Join(append(envelope, text...), "\n")
 			c.PrintfLine("250 taken")
 		case "QUIT":
 			c.PrintfLine("221 bye")

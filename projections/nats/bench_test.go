@@ -17,7 +17,7 @@ import (
 func BenchmarkPublish(b *testing.B) {
 	for _, size := range []int{1, 50, 500} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
-			r := newRoom(b)
+			r := newFixture(b)
 			r.start()
 			r.account(1)
 			made, err := r.store.ReadAll(b.Context(), 0, 1)
@@ -27,8 +27,7 @@ func BenchmarkPublish(b *testing.B) {
 				accounts[i] = events.AccountStream(ulid.Make())
 			}
 			p := r.publisher()
-			_, err = p.Position(b.Context())
-			must(b, err)
+			must(b, p.Open(b.Context()))
 			batch := make([]events.Event, size)
 			var position uint64
 			b.ReportAllocs()
@@ -49,7 +48,7 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// spent is the processor time of this process.
+// spent returns the processor time of this process.
 func spent(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))

@@ -27,7 +27,7 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-func TestDialRefusesWhatCanNeverBeAServer(t *testing.T) {
+func TestDialRefusesURLsThatNameNoServer(t *testing.T) {
 	for _, url := range []string{"", "://", "nats://", "nats://user:hush@host:port", "nats://host:99999", "host:0", "http://host", "a b", "host,,other", "nats://u:hush@[::1"} {
 		c, err := Dial(DialConfig{URL: url, Log: quiet})
 		if err == nil {
@@ -39,23 +39,23 @@ func TestDialRefusesWhatCanNeverBeAServer(t *testing.T) {
 	}
 	for _, url := range []string{"nats://127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1, tls://u:p@[::1]:1", "ws://127.0.0.1:1/path"} {
 		for one := range strings.SplitSeq(url, ",") {
-			if !address(strings.TrimSpace(one)) {
+			if !isServerURL(strings.TrimSpace(one)) {
 				t.Errorf("%q was refused", one)
 			}
 		}
 	}
 }
 
-func TestServerThatIsAwayIsCalledNotConnected(t *testing.T) {
+func TestUnreachableServerIsReportedAsNotConnected(t *testing.T) {
 	var written bytes.Buffer
-	r := newRoom(t)
+	r := newFixture(t)
 	conn, err := Dial(DialConfig{URL: "nats://127.0.0.1:1", Log: quiet})
 	must(t, err)
 	defer conn.Close()
 	p := NewPublisher(PublisherConfig{Conn: conn, Cursors: r.cursors, Store: r.store, Log: slog.New(slog.NewTextHandler(&written, nil))})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*retryDelay)
 	defer cancel()
-	_, _ = p.Position(ctx)
+	_ = p.Open(ctx)
 	if log := written.String(); !strings.Contains(log, "NATS is not available: not connected") || strings.Contains(log, "buffer") {
 		t.Errorf("log says %s", log)
 	}
@@ -112,16 +112,16 @@ func running(t *testing.T, opts *server.Options) *server.Server {
 	must(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(startTimeout) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("server is not ready")
 	}
 	return s
 }
 
-// publishes fails unless konto publishes on a server that it connects to so.
+// publishes fails unless konto connects with cfg and publishes.
 func publishes(t *testing.T, cfg DialConfig) {
 	t.Helper()
-	r := newRoom(t)
+	r := newFixture(t)
 	cfg.Log = quiet
 	var err error
 	r.conn, err = Dial(cfg)
@@ -131,14 +131,12 @@ func publishes(t *testing.T, cfg DialConfig) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	p := r.publisher()
-	if _, err := p.Position(ctx); err != nil {
-		t.Fatal(err)
-	}
+	must(t, p.Open(ctx))
 	r.feed(p, 0)
 	r.holds(r.published(0))
 }
 
-// neverConnects fails when the server takes a client that logs in so.
+// neverConnects fails if the server accepts a client with these options.
 func neverConnects(t *testing.T, srv *server.Server, options ...natsgo.Option) {
 	t.Helper()
 	if nc, err := natsgo.Connect(srv.ClientURL(), options...); err == nil {
@@ -147,7 +145,7 @@ func neverConnects(t *testing.T, srv *server.Server, options ...natsgo.Option) {
 	}
 }
 
-func TestKontoShowsAClientCertificate(t *testing.T) {
+func TestKontoLogsInWithAClientCertificate(t *testing.T) {
 	files := newCertificates(t)
 	config, err := server.GenTLSConfig(&server.TLSConfigOpts{
 		CertFile: files.server, KeyFile: files.serverKey, CaFile: files.ca, Verify: true,

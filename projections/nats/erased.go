@@ -8,19 +8,54 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"konto/events"
+	"konto/projections/nats/subjects"
 )
 
-// erasures are the subjects of the events that end accounts.
+// The subjects of AccountErased, the last event of an account.
 const (
-	erasures     = events.SubjectPrefix + "*" + erasedSuffix
-	erasedSuffix = ".AccountErased"
+	erasedSuffix   = ".AccountErased"
+	erasedSubjects = events.SubjectPrefix + "*" + erasedSuffix
 )
 
-// forget removes what the stream holds of an account before the message that
-// says that it was erased, which stays: consumers are to hear of it. The messages
-// are overwritten one by one (see overwrite): their bytes are in the files under a key
-// that is not the account's. It may be repeated.
-func forget(ctx context.Context, stream jetstream.Stream, erased string) error {
+// overwriteErasedBy overwrites the accounts whose erasure is among events that were just published.
+func (p *Publisher) overwriteErasedBy(ctx context.Context, part []events.Event) error {
+	for _, e := range part {
+		if e.Type != events.TypeAccountErased {
+			continue
+		}
+		_, account, err := e.Stream.Split()
+		if err != nil {
+			return err
+		}
+		stream, err := p.conn.js.Stream(ctx, subjects.Stream)
+		if err != nil {
+			return unavailable("open the stream", err)
+		}
+		if err := overwriteAccount(ctx, stream, events.SubjectPrefix+account.String()+erasedSuffix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overwriteErasedAccounts overwrites the accounts whose erasure the stream holds.
+func overwriteErasedAccounts(ctx context.Context, stream jetstream.Stream) error {
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(erasedSubjects))
+	if err != nil {
+		return unavailable("look for erased accounts", err)
+	}
+	for subject := range info.State.Subjects {
+		if err := overwriteAccount(ctx, stream, subject); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overwriteAccount overwrites all messages of an account before its AccountErased, which has the
+// subject erased and stays, because consumers must receive it. The messages are overwritten one by
+// one: their bytes are in the files under a key that is not the account's. It may be repeated.
+func overwriteAccount(ctx context.Context, stream jetstream.Stream, erased string) error {
 	ofAccount := strings.TrimSuffix(erased, erasedSuffix) + ".>"
 	end, err := stream.GetLastMsgForSubject(ctx, erased)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -44,41 +79,17 @@ func forget(ctx context.Context, stream jetstream.Stream, erased string) error {
 	}
 }
 
-// forgetPublished does it for the erasures among events that were just published.
-func (p *Publisher) forgetPublished(ctx context.Context, part []events.Event) error {
-	var stream jetstream.Stream
-	for _, e := range part {
-		if e.Type != events.TypeAccountErased {
-			continue
-		}
-		if stream == nil {
-			var err error
-			if stream, err = p.openStream(ctx); err != nil {
-				return err
-			}
-		}
-		_, account, err := e.Stream.Split()
-		if err != nil {
-			return err
-		}
-		if err := forget(ctx, stream, events.SubjectPrefix+account.String()+erasedSuffix); err != nil {
-			return err
-		}
+// overwrite deletes a message and overwrites its bytes. It is no error if the message is gone. The
+// embedded server, which encrypts its files, leaves the bytes there, encrypted, until it deletes the
+// file (of 2 MiB at most), which it does when no other message is left in it.
+func overwrite(ctx context.Context, stream jetstream.Stream, sequence uint64) error {
+	err := stream.SecureDeleteMsg(ctx, sequence)
+	if !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return err
 	}
-	return nil
-}
-
-// forgetHeld does it for all erasures that the stream holds. konto may have been
-// killed after it published one, and what is found in the stream is not published again.
-func (p *Publisher) forgetHeld(ctx context.Context, stream jetstream.Stream) error {
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(erasures))
-	if err != nil {
-		return unavailable("look for erased accounts", err)
+	// The client does not pass the server's reason on.
+	if _, missing := stream.GetMsg(ctx, sequence); errors.Is(missing, jetstream.ErrMsgNotFound) {
+		return nil
 	}
-	for subject := range info.State.Subjects {
-		if err := forget(ctx, stream, subject); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }

@@ -14,8 +14,8 @@ import (
 	"konto/events"
 )
 
-// erase appends what ends an account, and returns what the stream must hold then.
-func (r *room) erase(gone events.Stream) (want []string) {
+// erase appends an AccountErased, and returns the ids that the stream must hold then.
+func (r *fixture) erase(gone events.Stream) (want []string) {
 	r.t.Helper()
 	r.append(gone, events.AccountErased{})
 	all, err := r.store.ReadAll(r.t.Context(), 0, 10_000)
@@ -29,7 +29,7 @@ func (r *room) erase(gone events.Stream) (want []string) {
 }
 
 func TestErasedAccountIsRemovedFromTheStream(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	r.account(20)
 	gone := r.account(30)
@@ -46,12 +46,12 @@ func TestErasedAccountIsRemovedFromTheStream(t *testing.T) {
 	r.holds(append(want, r.published(91)...))
 }
 
-// brokenPurge fails to remove anything, as a konto that is killed does.
+// brokenPurge fails to delete messages, as if konto was killed.
 type brokenPurge struct{ jetstream.Stream }
 
 func (brokenPurge) SecureDeleteMsg(context.Context, uint64) error { return errors.New("killed") }
 
-// killed is JetStream for a publisher that dies before it removes anything.
+// killed is JetStream for a publisher that is killed before it deletes anything.
 type killed struct{ jetstream.JetStream }
 
 func (k killed) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
@@ -59,17 +59,18 @@ func (k killed) Stream(ctx context.Context, name string) (jetstream.Stream, erro
 	return brokenPurge{s}, err
 }
 
-func TestErasureThatWasPublishedBeforeAKillIsMadeUpFor(t *testing.T) {
+func TestAccountIsOverwrittenAfterAKillBehindItsErasure(t *testing.T) {
 	for name, lost := range map[string]bool{"with the cursor": false, "with a lost cursor": true} {
 		t.Run(name, func(t *testing.T) {
-			r := newRoom(t)
+			r := newFixture(t)
 			r.start()
 			gone := r.account(10)
 			p := r.publisher()
 			r.follow(p)
 			want := r.erase(gone)
 			ctx, cancel := context.WithCancel(t.Context())
-			p.js = killed{p.js}
+			js := r.conn.js
+			r.conn.js = killed{js}
 			batch, err := r.store.ReadAll(ctx, 10, 10)
 			must(t, err)
 			ended := make(chan error)
@@ -79,6 +80,7 @@ func TestErasureThatWasPublishedBeforeAKillIsMadeUpFor(t *testing.T) {
 			}
 			cancel()
 			<-ended
+			r.conn.js = js
 			if lost {
 				r.cursors = &cursors{values: map[string][]byte{}}
 			}
@@ -88,8 +90,8 @@ func TestErasureThatWasPublishedBeforeAKillIsMadeUpFor(t *testing.T) {
 	}
 }
 
-// The bytes go, and do not only become invisible: seen in a server that does not
-// encrypt its files, where they can be looked for.
+// The bytes are overwritten, not only hidden. The test looks for them in the files of a server that does
+// not encrypt them.
 func TestErasedBytesAreOverwritten(t *testing.T) {
 	for name, later := range map[string]bool{"written at once": false, "written later": true} {
 		t.Run(name, func(t *testing.T) { erasedBytes(t, later) })
@@ -97,7 +99,7 @@ func TestErasedBytesAreOverwritten(t *testing.T) {
 }
 
 func erasedBytes(t *testing.T, later bool) {
-	r := newRoom(t)
+	r := newFixture(t)
 	outside := outsideServer(t, "127.0.0.1:0", r.dir)
 	var err error
 	r.conn, err = Dial(DialConfig{URL: "nats://" + outside.Addr().String(), Log: quiet})
@@ -118,8 +120,8 @@ func erasedBytes(t *testing.T, later bool) {
 	}
 }
 
-// onDisk tells whether any of the server's files has a text.
-func (r *room) onDisk(text string) (found bool) {
+// onDisk reports whether any of the server's files has a text.
+func (r *fixture) onDisk(text string) (found bool) {
 	r.t.Helper()
 	must(r.t, filepath.WalkDir(r.dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

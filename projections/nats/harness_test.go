@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,16 +23,20 @@ import (
 	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/memory"
+	"konto/projections/nats/subjects"
+	"konto/projections/natsserver"
 )
 
-// room is a log, cursors and the folder of an embedded server that can be
-// stopped and started.
-type room struct {
+// patience is how long a test waits for something that must happen. To reach it is a failure.
+const patience = 30 * time.Second
+
+// fixture is a log, cursors and the folder of an embedded server that can be stopped and started.
+type fixture struct {
 	t       testing.TB
 	dir     string
 	store   *eventstore.Store
 	cursors *cursors
-	server  *Server
+	server  *natsserver.Server
 	conn    *Conn
 	version map[events.Stream]uint64
 }
@@ -54,12 +60,12 @@ func (c *cursors) SetCursor(_ context.Context, name string, value []byte) error 
 	return nil
 }
 
-func newRoom(t testing.TB) *room {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	keys, err := keyring.Open(t.Context(), filepath.Join(t.TempDir(), "keys.db"), make([]byte, 32))
 	must(t, err)
 	t.Cleanup(func() { keys.Close() })
-	r := &room{
+	r := &fixture{
 		t: t, dir: filepath.Join(t.TempDir(), "nats"),
 		store:   eventstore.NewStore(memory.New(), keys),
 		cursors: &cursors{values: map[string][]byte{}},
@@ -78,16 +84,26 @@ func must(t testing.TB, err error) {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func (r *room) start() {
+// eventually waits until other goroutines have made something true.
+func eventually(t *testing.T, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not become true")
+		}
+	}
+}
+
+func (r *fixture) start() {
 	r.t.Helper()
 	var err error
-	r.server, err = StartServer(ServerConfig{Dir: r.dir, Listen: "off", Key: []byte("a key of the test"), Log: quiet})
+	r.server, err = natsserver.Start(natsserver.Config{Dir: r.dir, Listen: "off", Key: []byte("a key of the test"), Log: quiet})
 	must(r.t, err)
-	r.conn, err = r.server.Dial()
+	r.conn, err = DialInProcess(quiet, r.server.ClientOptions()...)
 	must(r.t, err)
 }
 
-func (r *room) stop() {
+func (r *fixture) stop() {
 	if r.server == nil {
 		return
 	}
@@ -96,12 +112,20 @@ func (r *room) stop() {
 	r.server, r.conn = nil, nil
 }
 
-func (r *room) publisher() *Publisher {
+// started returns a fixture whose server runs.
+func started(t *testing.T) *fixture {
+	t.Helper()
+	r := newFixture(t)
+	r.start()
+	return r
+}
+
+func (r *fixture) publisher() *Publisher {
 	return NewPublisher(PublisherConfig{Conn: r.conn, Cursors: r.cursors, Store: r.store, Log: quiet})
 }
 
 // account appends n events of one account.
-func (r *room) account(n int) events.Stream {
+func (r *fixture) account(n int) events.Stream {
 	stream := events.AccountStream(ulid.Make())
 	for n > 0 {
 		part := min(n, 500)
@@ -115,11 +139,11 @@ func (r *room) account(n int) events.Stream {
 	return stream
 }
 
-func (r *room) append(stream events.Stream, payloads ...events.Payload) {
+func (r *fixture) append(stream events.Stream, payloads ...events.Payload) {
 	r.appendAt(time.Now(), stream, payloads...)
 }
 
-func (r *room) appendAt(at time.Time, stream events.Stream, payloads ...events.Payload) {
+func (r *fixture) appendAt(at time.Time, stream events.Stream, payloads ...events.Payload) {
 	r.t.Helper()
 	expected := r.version[stream]
 	evs := make([]events.Event, len(payloads))
@@ -133,16 +157,22 @@ func (r *room) appendAt(at time.Time, stream events.Stream, payloads ...events.P
 	r.version[stream] += uint64(len(evs))
 }
 
-// follow feeds a publisher from its position to the end of the log, as the
-// follower does.
-func (r *room) follow(p *Publisher) {
+// follow feeds a publisher from its position to the end of the log, as the follower does.
+func (r *fixture) follow(p *Publisher) {
 	r.t.Helper()
-	at, err := p.Position(r.t.Context())
-	must(r.t, err)
-	r.feed(p, at)
+	r.feed(p, r.open(p))
 }
 
-func (r *room) feed(p *Publisher, at uint64) {
+// open opens a publisher and returns the position after which it goes on.
+func (r *fixture) open(p *Publisher) uint64 {
+	r.t.Helper()
+	must(r.t, p.Open(r.t.Context()))
+	at, err := p.Position(r.t.Context())
+	must(r.t, err)
+	return at
+}
+
+func (r *fixture) feed(p *Publisher, at uint64) {
 	r.t.Helper()
 	for {
 		batch, err := r.store.ReadAll(r.t.Context(), at, 500)
@@ -155,15 +185,15 @@ func (r *room) feed(p *Publisher, at uint64) {
 	}
 }
 
-func (r *room) stream() jetstream.Stream {
+func (r *fixture) stream() jetstream.Stream {
 	r.t.Helper()
-	s, err := r.conn.js.Stream(r.t.Context(), streamName)
+	s, err := r.conn.js.Stream(r.t.Context(), subjects.Stream)
 	must(r.t, err)
 	return s
 }
 
 // received returns all messages of the stream, in its order.
-func (r *room) received() []jetstream.Msg {
+func (r *fixture) received() []jetstream.Msg {
 	r.t.Helper()
 	s := r.stream()
 	n := int(s.CachedInfo().State.Msgs)
@@ -189,7 +219,7 @@ func (r *room) received() []jetstream.Msg {
 }
 
 // published returns the ids that the stream must hold after a position.
-func (r *room) published(after uint64) []string {
+func (r *fixture) published(after uint64) []string {
 	r.t.Helper()
 	var ids []string
 	for {
@@ -208,7 +238,7 @@ func (r *room) published(after uint64) []string {
 }
 
 // holds fails unless the stream holds exactly these events, in this order.
-func (r *room) holds(want []string) {
+func (r *fixture) holds(want []string) {
 	r.t.Helper()
 	got := r.received()
 	for i, m := range got {
@@ -221,11 +251,19 @@ func (r *room) holds(want []string) {
 	}
 }
 
-func (r *room) saved() Cursor {
+// saved returns the cursor that is saved.
+func (r *fixture) saved() (c Cursor) {
 	r.t.Helper()
-	c, err := loadCursor(r.t.Context(), r.cursors)
-	must(r.t, err)
+	must(r.t, json.Unmarshal(r.cursors.values[cursorName], &c))
 	return c
+}
+
+// save replaces the cursor that is saved.
+func (r *fixture) save(c Cursor) {
+	r.t.Helper()
+	value, err := json.Marshal(c)
+	must(r.t, err)
+	must(r.t, r.cursors.SetCursor(r.t.Context(), cursorName, value))
 }
 
 // lossy is JetStream on a network that loses one message.
@@ -238,8 +276,8 @@ type lossy struct {
 
 // lossy makes a publisher lose one message.
 func (p *Publisher) lossy(lose int) {
-	l := &lossy{JetStream: p.js, send: p.publishMsg, lose: lose}
-	p.js, p.publishMsg = l, l.publishMsg
+	l := &lossy{JetStream: p.conn.js, send: p.send, lose: lose}
+	p.conn.js, p.send = l, l.publishMsg
 }
 
 func (l *lossy) loses() bool {
@@ -283,7 +321,7 @@ func outsideServer(t testing.TB, address, dir string) *server.Server {
 	s, err := server.NewServer(opts)
 	must(t, err)
 	s.Start()
-	if !s.ReadyForConnections(startTimeout) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("outside server is not ready")
 	}
 	t.Cleanup(func() {

@@ -2,109 +2,97 @@ package nats
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/projections/nats/subjects"
 )
 
 const (
-	// factsSubject is where senders publish. An embedded server adds the
-	// sender's name as one more token, which is who the message is from.
-	factsSubject   = "konto.inbound.facts"
-	senderSubjects = factsSubject + ".*"
-	deadSubject    = "konto.inbound.dead"
-
-	factsStream  = "KONTO_INBOUND"
-	deadStream   = "KONTO_INBOUND_DEAD"
-	factsDurable = "konto-inbound"
-
-	// maxWaiting bounds the facts that wait to be recorded, and maxDead the dead
-	// letters, in bytes.
+	// maxWaiting bounds the facts that wait to be recorded, and maxDead the dead letters, in bytes.
 	maxWaiting = 512 << 20
 	maxDead    = 128 << 20
 
-	// maxWaitingOfOne is how many facts of one sender may wait. The others' wait
-	// behind them, so it bounds that delay, and with maxFact the room that one
-	// sender takes: half of it all.
+	// maxWaitingOfOne is how many facts of one sender may wait. Those of the others wait behind them,
+	// so it bounds that delay. With maxFact it bounds the space that one sender uses: half of it all.
 	maxWaitingOfOne = 2000
 
-	// maxFact bounds a message with its headers. It is twice what the longest
-	// body takes that is recorded; a body that is a little too long still comes
-	// through, to be a dead letter.
+	// maxFact bounds a message with its headers. It is twice what the longest body that is recorded
+	// needs. A body that is a little too long is still accepted, and becomes a dead letter.
 	maxFact = 128 << 10
 
 	// deadFor is how long a dead letter is kept.
 	deadFor = 7 * 24 * time.Hour
 )
 
-// FactsSubject is what the reactor subscribes to.
-const FactsSubject = "konto.inbound.>"
-
-// Inbound is where facts of other systems arrive: the stream KONTO_INBOUND, and
-// for those that konto refuses KONTO_INBOUND_DEAD.
+// Inbound holds the facts of other systems: the stream KONTO_INBOUND, and KONTO_INBOUND_DEAD for
+// those that konto refused.
 type Inbound struct {
-	conn      *Conn
-	forgotten func(text []byte) bool
-	log       *slog.Logger
-	moving    sync.Mutex // held while a message is copied from one stream to the other
+	conn   *Conn
+	erased func(text []byte) bool
+	log    *slog.Logger
+	moving sync.Mutex // held while a message is copied from one stream to the other
 }
 
-// NewInbound makes it; log may be nil. It does not touch NATS yet. forgotten tells
-// whether a text names who was erased: of a message with one no letter is kept but
-// that there was one, and why it was refused. nil: nobody was.
-func NewInbound(conn *Conn, forgotten func(text []byte) bool, log *slog.Logger) *Inbound {
+// NewInbound makes an Inbound. It does not use NATS yet. erased reports whether a text names an
+// erased account: of a message that does, only the reason is kept, as a dead letter without content.
+// A nil erased means that nobody is erased. log may be nil.
+func NewInbound(conn *Conn, erased func(text []byte) bool, log *slog.Logger) *Inbound {
 	if log == nil {
 		log = slog.Default()
 	}
-	if forgotten == nil {
-		forgotten = func([]byte) bool { return false }
+	if erased == nil {
+		erased = func([]byte) bool { return false }
 	}
-	return &Inbound{conn: conn, forgotten: forgotten, log: log}
+	return &Inbound{conn: conn, erased: erased, log: log}
 }
 
-// Open makes both streams, or changes them to what konto needs. What an operator
-// may have set on an outside server, such as replicas, is kept.
+// Open makes both streams, or changes them to what konto needs. What else an operator has set on an
+// outside server, such as replicas, stays.
 func (i *Inbound) Open(ctx context.Context) error {
-	// The dead letters' stream first: no message may come before it.
-	if _, err := openStream(ctx, i.conn, i.conn.js, jetstream.StreamConfig{Name: deadStream, Storage: jetstream.FileStorage}, shapeDead); err != nil {
+	// The dead letters' stream comes first: no fact may arrive before it exists.
+	dead := jetstream.StreamConfig{Name: subjects.DeadLettersStream, Storage: jetstream.FileStorage}
+	if _, err := i.conn.openStream(ctx, dead, shapeDead); err != nil {
 		return err
 	}
-	_, err := openStream(ctx, i.conn, i.conn.js, jetstream.StreamConfig{Name: factsStream, Storage: jetstream.FileStorage}, shapeFacts)
+	facts := jetstream.StreamConfig{Name: subjects.FactsStream, Storage: jetstream.FileStorage}
+	_, err := i.conn.openStream(ctx, facts, shapeFacts)
 	return err
 }
 
 func shapeFacts(cfg jetstream.StreamConfig) jetstream.StreamConfig {
-	cfg.Subjects = []string{factsSubject, senderSubjects}
-	// What was handled is gone. If the consumer's state is lost, the next one
-	// begins with what was never handled, and not with old facts, which it would
-	// record over newer ones.
+	cfg.Subjects = []string{subjects.Facts, subjects.FactsOfSenders}
+	// A fact that was handled is deleted. If the consumer's state is lost, the next one begins with
+	// facts that were never handled. Old ones would be recorded over newer ones.
 	cfg.Retention = jetstream.WorkQueuePolicy
-	// A full stream refuses what comes, and its sender learns of it; to discard
-	// old messages would lose them silently. So would an age.
+	// A full stream refuses new messages, and their sender learns of it. To discard old messages, or
+	// let them age out, would lose them silently.
 	cfg.Discard = jetstream.DiscardNew
 	cfg.MaxBytes = maxWaiting
-	// The subject bears the sender's name.
+	// The subject has the sender's name.
 	cfg.MaxMsgsPerSubject = maxWaitingOfOne
 	cfg.DiscardNewPerSubject = true
 	cfg.MaxMsgSize = maxFact
 	cfg.MaxAge = 0
-	// Ids are compared when a fact is recorded: for a day, within one sender,
-	// and with the body. JetStream would compare them across senders, and of two
-	// messages that are called the same drop one. Its window can be turned off
-	// only on a stream that has a source; this one's filter matches nothing.
+	// Ids are compared when a fact is recorded: for a day, within one sender, and with the body.
+	// JetStream would compare them across senders, and drop one of two messages with the same id. Its
+	// window can be turned off only on a stream that has a source. The filter of this one matches
+	// nothing.
 	cfg.Duplicates = 0
-	cfg.Sources = []*jetstream.StreamSource{{Name: deadStream, FilterSubject: deadSubject + ".none"}}
+	cfg.Sources = []*jetstream.StreamSource{{Name: subjects.DeadLettersStream, FilterSubject: subjects.DeadLetters + ".none"}}
 	cfg.AllowDirect = false
 	return cfg
 }
 
 func shapeDead(cfg jetstream.StreamConfig) jetstream.StreamConfig {
-	cfg.Subjects = []string{deadSubject}
+	cfg.Subjects = []string{subjects.DeadLetters}
 	cfg.Retention = jetstream.LimitsPolicy
-	// The oldest go when it is full: what cannot be refused a place would hold up
-	// all facts behind it. Each was logged when it came.
+	// When the stream is full, the oldest are deleted. If it refused a dead letter instead, all facts
+	// behind that one would wait. Each was logged when it was stored.
 	cfg.Discard = jetstream.DiscardOld
 	cfg.MaxBytes = maxDead
 	cfg.MaxAge = deadFor
@@ -112,10 +100,71 @@ func shapeDead(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	return cfg
 }
 
-// Subscriber gives the facts, one after the other, as they came in. One that
-// fails holds up the others: a newer fact of the account may be among them.
+// Subscriber delivers the facts one after the other, in the order of the stream. One that fails holds
+// up the others, because a newer fact of the same account may be among them.
 func (i *Inbound) Subscriber() *Subscriber {
 	return NewSubscriber(SubscriberConfig{
-		Conn: i.conn, Durable: factsDurable, Stream: factsStream, Open: i.Open, InOrder: true, Log: i.log,
+		Conn: i.conn, Durable: subjects.FactsDurable, Stream: subjects.FactsStream, Open: i.Open, InOrder: true, Log: i.log,
 	})
+}
+
+// Delete deletes the dead letters, and the facts that wait, whose body or any header mentions
+// something, and overwrites their bytes. It is for the names of an erased account. After an error
+// some may be left. It may be repeated.
+func (i *Inbound) Delete(ctx context.Context, mentions func(text []byte) bool) error {
+	// A dead letter that is sent again while this looks through the facts was among the dead letters
+	// before. A fact that becomes one meanwhile is among them afterwards.
+	for _, name := range []string{subjects.DeadLettersStream, subjects.FactsStream, subjects.DeadLettersStream} {
+		i.waitForMove()
+		if err := i.deleteFrom(ctx, name, mentions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitForMove waits for the message, if any, that is being copied from one stream to the other.
+func (i *Inbound) waitForMove() {
+	i.moving.Lock()
+	defer i.moving.Unlock()
+}
+
+func (i *Inbound) deleteFrom(ctx context.Context, name string, mentions func(text []byte) bool) error {
+	stream, err := i.conn.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return unavailable("open inbound messages", err)
+	}
+	for at := uint64(1); ; at++ {
+		m, err := stream.GetMsg(ctx, at, jetstream.WithGetMsgSubject(subjects.Inbound))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return unavailable("read inbound messages", err)
+		}
+		if at = m.Sequence; !anyPart(m, mentions) {
+			continue
+		}
+		if err := overwrite(ctx, stream, at); err != nil {
+			return unavailable("remove an inbound message", err)
+		}
+	}
+}
+
+// anyPart reports whether the body or any header of a message mentions something.
+func anyPart(m *jetstream.RawStreamMsg, mentions func(text []byte) bool) bool {
+	if mentions(m.Data) {
+		return true
+	}
+	for _, values := range m.Header {
+		for _, value := range values {
+			if mentions([]byte(value)) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// certificate is one that nobody has signed.
+// certificate returns a certificate that no authority signed.
 func certificate(t *testing.T, left time.Duration) tls.Certificate {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -29,7 +29,7 @@ func certificate(t *testing.T, left time.Duration) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-func TestWhyNATSCannotBeReachedIsTold(t *testing.T) {
+func TestReasonWhyNATSCannotBeReachedIsLogged(t *testing.T) {
 	const secret = "pa%24%24word-of-konto"
 	withPassword := running(t, &server.Options{Username: "konto", Password: "another"})
 	withTLS := running(t, &server.Options{TLS: true, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate(t, time.Hour)}}})
@@ -71,7 +71,7 @@ func TestWhyNATSCannotBeReachedIsTold(t *testing.T) {
 	}
 }
 
-func TestAReasonThatChangesIsToldAgain(t *testing.T) {
+func TestReasonThatChangesIsLoggedAgain(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	address := free.Addr().(*net.TCPAddr)

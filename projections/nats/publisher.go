@@ -3,28 +3,34 @@ package nats
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 	"konto/eventstore"
 	"konto/projections"
+	"konto/projections/nats/subjects"
 )
 
 const (
 	defaultRetention = 7 * 24 * time.Hour
 	retryDelay       = 250 * time.Millisecond
 
-	// saveEvery is how often the cursor is saved while all goes well. What was
-	// published since is found in the stream itself, as after a crash; to save it with
-	// each batch is a sync, for which the read model waits too.
+	// pageSize is how many events the publisher reads from the log at a time.
+	pageSize = 2000
+
+	// saveEvery is how often the cursor is saved while publishing succeeds. To save it with each
+	// batch costs a sync, for which the read model waits too.
 	saveEvery = time.Second
 )
 
-// PublisherConfig configures the publisher.
+// PublisherConfig configures a Publisher.
 type PublisherConfig struct {
 	Conn      *Conn             // required
 	Cursors   Cursors           // required
@@ -33,31 +39,52 @@ type PublisherConfig struct {
 	Log       *slog.Logger      // nil means slog.Default()
 }
 
-// Publisher is a projection that publishes account events to the JetStream
-// stream KONTO, in log order and without gaps. Its methods but State and Trouble are called
-// by one goroutine.
-type Publisher struct {
-	conn       *Conn
-	js         jetstream.JetStream
-	publishMsg func(*natsgo.Msg) error // without an acknowledgement
-	embedded   bool
-	cursors    Cursors
-	store      *eventstore.Store
-	retention  time.Duration
-	log        *slog.Logger
+// state is what the publisher knows about the stream.
+//
+//	          compare
+//	unknown ───────────▶ empty ── publish ──▶ filled
+//	   ▲  └─────────────────────────────────▶   │
+//	   └── a failure, or the stream changed ────┘
+type state int
 
-	cursor Cursor
-	saved  time.Time // when the cursor was last, amid batches
-	// unsaved tells that the cursor has moved since it was saved.
-	unsaved bool
-	synced  bool // cursor is what the stream really held, and nothing failed since
-	filled  bool // the stream held messages then, or got some since
+const (
+	// stateUnknown: the cursor may not agree with the stream. The publisher begins here, and
+	// returns here after every failure.
+	stateUnknown state = iota
+	// stateEmpty: the cursor agrees with the stream, which held no message.
+	stateEmpty
+	// stateFilled: the cursor agrees with the stream, which held or got messages.
+	stateFilled
+)
+
+// Publisher is a projection that publishes account events to the JetStream stream KONTO, in log
+// order and without gaps. This file has its steps in order:
+//
+//	Open, ready   open the stream; if it is as the cursor says, go on with publish
+//	compare       read the end of the stream and decide after which position to go on
+//	catchUp       publish what the stream lost before the batch
+//	publish       send a batch, overwrite erased accounts, move the cursor
+//	Rest          save the cursor
+//
+// Its methods are called by one goroutine, except State and Trouble.
+type Publisher struct {
+	conn      *Conn
+	send      func(*natsgo.Msg) error // without an acknowledgement
+	cursors   Cursors
+	store     *eventstore.Store
+	retention time.Duration
+	log       *slog.Logger
+
+	state   state
+	cursor  Cursor    // what was published
+	saved   Cursor    // what save last wrote to Cursors
+	savedAt time.Time // when a batch last saved it
 	trouble projections.Trouble
 }
 
-var _ projections.Projection = (*Publisher)(nil)
+var _ projections.Projection = (*Publisher)(nil) // its follower calls Open and Rest, too
 
-// NewPublisher makes the publisher. It touches neither NATS nor the log yet.
+// NewPublisher makes a publisher. It does not use NATS or the log yet.
 func NewPublisher(cfg PublisherConfig) *Publisher {
 	if cfg.Retention == 0 {
 		cfg.Retention = defaultRetention
@@ -66,12 +93,12 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 		cfg.Log = slog.Default()
 	}
 	return &Publisher{
-		conn: cfg.Conn, js: cfg.Conn.js, publishMsg: cfg.Conn.nc.PublishMsg, embedded: cfg.Conn.embedded,
+		conn: cfg.Conn, send: cfg.Conn.nc.PublishMsg,
 		cursors: cfg.Cursors, store: cfg.Store, retention: cfg.Retention, log: cfg.Log,
 	}
 }
 
-// State is projections.StateFollowing, or StateWaiting while NATS is away.
+// State is projections.StateFollowing, or StateWaiting while NATS is unavailable.
 func (p *Publisher) State() string {
 	if p.Trouble() != "" {
 		return projections.StateWaiting
@@ -79,26 +106,35 @@ func (p *Publisher) State() string {
 	return projections.StateFollowing
 }
 
-// Trouble tells why it waits for NATS, "" when it does not.
+// Trouble says why the publisher waits for NATS. It is "" when the publisher does not wait.
 func (p *Publisher) Trouble() string { return p.trouble.Text() }
 
-// Position returns the position after which publishing must go on, by what the
-// stream really holds. It waits for NATS until ctx ends.
+// Position returns the position of the cursor: the one that is saved, until Open or Apply compared
+// it with the stream. Position changes nothing and does not use NATS.
 func (p *Publisher) Position(ctx context.Context) (uint64, error) {
-	p.synced = false
-	err := p.persist(ctx, p.sync)
-	return p.cursor.Position, err
+	if p.state != stateUnknown {
+		return p.cursor.Position, nil
+	}
+	saved, err := p.savedCursor(ctx)
+	return saved.Position, err
 }
 
-// Apply publishes the account events of a batch and returns when all are
-// acknowledged; the cursor is saved every second, and by Rest. It waits for NATS until ctx ends. When
-// the stream lost messages meanwhile, they are published first.
+// Open makes the stream if there is none, and compares the cursor with it, so that Position tells
+// what the stream is missing. It waits for NATS until ctx ends.
+func (p *Publisher) Open(ctx context.Context) error {
+	p.state = stateUnknown
+	return p.retry(ctx, p.ready)
+}
+
+// Apply publishes the account events of a batch. It returns when the server has acknowledged all of
+// them, and waits for NATS until ctx ends. If the stream lost messages, Apply publishes them first.
+// Events that the stream already holds are dropped.
 func (p *Publisher) Apply(ctx context.Context, batch []events.Event) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	return p.persist(ctx, func(ctx context.Context) error {
-		if err := p.sync(ctx); err != nil {
+	return p.retry(ctx, func(ctx context.Context) error {
+		if err := p.ready(ctx); err != nil {
 			return err
 		}
 		if err := p.catchUp(ctx, batch[0].Position-1); err != nil {
@@ -108,9 +144,9 @@ func (p *Publisher) Apply(ctx context.Context, batch []events.Event) error {
 	})
 }
 
-// persist repeats a step until it succeeds, ctx ends, or it fails for another
-// reason than NATS. An outage is logged once for each reason.
-func (p *Publisher) persist(ctx context.Context, step func(context.Context) error) error {
+// retry repeats a step until it succeeds, ctx ends, or it fails for another reason than NATS. Each
+// reason is logged once.
+func (p *Publisher) retry(ctx context.Context, step func(context.Context) error) error {
 	for {
 		err := step(ctx)
 		if err == nil {
@@ -119,14 +155,14 @@ func (p *Publisher) persist(ctx context.Context, step func(context.Context) erro
 			}
 			return nil
 		}
-		p.synced = false
+		p.state = stateUnknown
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if !errors.Is(err, errUnavailable) {
 			return err
 		}
-		// Of a batch that was cut off something was stored; the next try says why.
+		// Part of a batch that was cut off is stored. The next try finds out why.
 		if !errors.Is(err, errCutOff) && p.trouble.Set(err) {
 			p.log.Warn("events wait for NATS in the log", "error", err)
 		}
@@ -138,69 +174,72 @@ func (p *Publisher) persist(ctx context.Context, step func(context.Context) erro
 	}
 }
 
-// sync makes the cursor agree with the stream. A stream that is as the cursor
-// says costs one request.
-func (p *Publisher) sync(ctx context.Context) error {
+// ready opens the stream, and compares the cursor with it unless it is as the cursor says, which
+// one request shows.
+//
+// A crash here leaves the stream made, or changed to what konto needs. The next start does the rest.
+func (p *Publisher) ready(ctx context.Context) error {
 	stream, err := p.openStream(ctx)
 	if err != nil {
 		return err
 	}
 	info := stream.CachedInfo()
-	emptied := p.filled && info.State.Msgs == 0
-	if p.synced && !emptied && info.Created.Equal(p.cursor.StreamCreated) && info.State.LastSeq == p.cursor.Sequence {
+	emptied := p.state == stateFilled && info.State.Msgs == 0
+	same := info.Created.Equal(p.cursor.StreamCreated) && info.State.LastSeq == p.cursor.Sequence
+	if p.state != stateUnknown && same && !emptied {
 		return nil
 	}
-	t, err := p.readTail(ctx, stream)
+	return p.compare(ctx, stream)
+}
+
+// compare reads the end of the stream and sets the cursor to where publishing goes on.
+//
+// After a crash before the cursor is saved, the next start does all of this again: the stream did
+// not change, except that more messages of erased accounts are overwritten. After a crash behind it,
+// the next start finds a cursor that agrees with the stream.
+func (p *Publisher) compare(ctx context.Context, stream jetstream.Stream) error {
+	end, err := p.readEnd(ctx, stream)
 	if err != nil {
 		return err
 	}
-	if err := p.forgetHeld(ctx, stream); err != nil {
+	// konto may have been killed after it published an erasure. What the stream holds is not
+	// published again, so publish does not come by here.
+	if err := overwriteErasedAccounts(ctx, stream); err != nil {
 		return err
 	}
 	saved, err := p.savedCursor(ctx)
 	if err != nil {
 		return err
 	}
-	var held uint64
-	if t.last.position == 0 && saved.resume(t, 0) != saved.Position { // else it does not matter
-		if held, err = olderThan(ctx, p.store, time.Now().Add(-p.retention), saved.Position); err != nil {
+	var aged uint64
+	if end.last.position == 0 && saved.resume(end, 0) != saved.Position { // else aged is not used
+		if aged, err = p.olderThanRetention(ctx, saved.Position); err != nil {
 			return err
 		}
 	}
-	next := Cursor{Position: saved.resume(t, held), Sequence: t.sequence, StreamCreated: t.created}
-	if next.Event, err = eventAt(ctx, p.store, next.Position); err != nil {
+	next := Cursor{Position: saved.resume(end, aged), Sequence: end.sequence, StreamCreated: end.created}
+	if next.Event, err = p.eventAt(ctx, next.Position); err != nil {
 		return err
 	}
 	if next.Position < saved.Position {
-		p.log.Warn("stream lost messages, publishing them again", "stream", streamName, "after", next.Position, "upto", saved.Position)
+		p.log.Warn("stream lost messages, publishing them again", "stream", subjects.Stream, "after", next.Position, "upto", saved.Position)
 	}
-	// Saved before anything is published on top of it: the old cursor's sequence
-	// says nothing about the messages that follow now.
-	if err := saveCursor(ctx, p.cursors, next); err != nil {
+	// The cursor is saved before anything is published on top of it: the sequence of the old one
+	// says nothing about the messages that follow.
+	if err := p.save(ctx, next); err != nil {
 		return err
 	}
-	p.cursor, p.filled, p.synced, p.unsaved = next, t.messages > 0, true, false
+	p.cursor, p.state = next, stateEmpty
+	if end.messages > 0 {
+		p.state = stateFilled
+	}
 	return nil
 }
 
-// savedCursor returns the cursor that was saved, none when it is of another
-// history: an older copy of the log was put back and has grown since.
-func (p *Publisher) savedCursor(ctx context.Context) (Cursor, error) {
-	saved, err := loadCursor(ctx, p.cursors)
-	if err != nil {
-		return Cursor{}, err
-	}
-	event, err := eventAt(ctx, p.store, saved.Position)
-	if err != nil || event != saved.Event {
-		return Cursor{}, err
-	}
-	return saved, nil
-}
-
-// catchUp publishes what the log holds between the cursor and a position.
+// catchUp publishes the events between the cursor and a position, which the stream lost.
 func (p *Publisher) catchUp(ctx context.Context, upto uint64) error {
 	for p.cursor.Position < upto {
-		missed, err := p.store.ReadAll(ctx, p.cursor.Position, window)
+		missed, err := p.store.ReadAll(ctx, p.cursor.Position, pageSize)
 		if err != nil {
 			return err
 		}
@@ -208,7 +247,7 @@ func (p *Publisher) catchUp(ctx context.Context, upto uint64) error {
 			missed = missed[:len(missed)-1]
 		}
 		if len(missed) == 0 {
-			return nil // positions that the log never gave out
+			return nil // positions that the log never used
 		}
 		if err := p.publish(ctx, missed); err != nil {
 			return err
@@ -217,52 +256,239 @@ func (p *Publisher) catchUp(ctx context.Context, upto uint64) error {
 	return nil
 }
 
-// publish sends the events that follow the cursor, and moves it.
+// publish sends the events of a batch that are behind the cursor, overwrites the accounts whose erasure
+// it published, and moves the cursor.
 func (p *Publisher) publish(ctx context.Context, batch []events.Event) error {
 	for len(batch) > 0 && batch[0].Position <= p.cursor.Position {
 		batch = batch[1:]
 	}
-	for len(batch) > 0 {
-		part := batch[:min(window, len(batch))]
-		batch = batch[len(part):]
-		if err := p.publishPart(ctx, part); err != nil {
-			return err
-		}
+	if len(batch) == 0 {
+		return nil
 	}
-	return nil
-}
-
-func (p *Publisher) publishPart(ctx context.Context, part []events.Event) error {
-	msgs, err := messages(part)
+	msgs, err := messages(batch)
 	if err != nil {
 		return err
 	}
-	if err := p.send(ctx, msgs); err != nil {
+	// After a crash in sendAll the stream holds a prefix of the messages. compare reads its last one
+	// and goes on behind it.
+	if err := p.sendAll(ctx, msgs); err != nil {
 		return err
 	}
-	if err := p.forgetPublished(ctx, part); err != nil {
-		return err // sync makes up for it
+	// After a crash before or in this step compare overwrites what is left.
+	if err := p.overwriteErasedBy(ctx, batch); err != nil {
+		return err
 	}
-	next := p.cursor
-	next.Position, next.Event = part[len(part)-1].Position, part[len(part)-1].ID
-	next.Sequence += uint64(len(msgs))
-	p.cursor, p.filled, p.unsaved = next, p.filled || len(msgs) > 0, true
-	if time.Since(p.saved) < saveEvery {
+	last := batch[len(batch)-1]
+	p.cursor.Position, p.cursor.Event = last.Position, last.ID
+	p.cursor.Sequence += uint64(len(msgs))
+	if len(msgs) > 0 {
+		p.state = stateFilled
+	}
+	// After a crash before the cursor is saved compare goes on behind the last message, too. Only
+	// events that are not published, such as those of credentials, are looked at again.
+	if time.Since(p.savedAt) < saveEvery {
 		return nil
 	}
-	p.saved = time.Now()
-	return p.Rest(ctx)
+	p.savedAt = time.Now()
+	return p.save(ctx, p.cursor)
 }
 
-// Rest saves the cursor. The follower calls it when it ends: a cursor that stayed behind
-// would have events published once more that aged out of the stream since.
-func (p *Publisher) Rest(ctx context.Context) error {
-	if !p.unsaved {
+// sendAll sends messages and returns when the server has stored them all.
+//
+// Each message names the sequence that it must follow. If one is lost or late, the server refuses
+// all after it: the stream holds a prefix, never a hole, and the acknowledgement of the last message
+// is one for all of them. (To ask for one with each costs a quarter more.) The first message asks for
+// one too: it says why when the server stores nothing, while the last is only out of sequence. After
+// a failure compare finds out what was stored.
+func (p *Publisher) sendAll(ctx context.Context, msgs []events.Message) error {
+	var reused envelope
+	var first, last jetstream.PubAckFuture
+	var failed error
+	for i, m := range msgs {
+		after := p.cursor.Sequence + uint64(i)
+		switch i {
+		case 0:
+			first, failed = p.sendForAck(m, after)
+		case len(msgs) - 1:
+			last, failed = p.sendForAck(m, after)
+		default:
+			failed = p.send(reused.put(m, after))
+		}
+		if failed != nil {
+			failed = unavailable("publish", failed)
+			break
+		}
+	}
+	// Both answers are awaited, so that no message is under way when compare reads the end of the
+	// stream. Only the first failure says why.
+	if err := await(ctx, first, p.cursor.Sequence+1); failed == nil {
+		failed = err
+	}
+	if err := await(ctx, last, p.cursor.Sequence+uint64(len(msgs))); failed == nil {
+		failed = err
+		if outOfSequence(err) {
+			failed = fmt.Errorf("%w: %w", errCutOff, err)
+		}
+	}
+	return failed
+}
+
+// errCutOff is matched when the first message of a batch was stored and the last was out of
+// sequence: the server lost or refused one between them and told nobody why. The next batch begins
+// with that message and asks for its acknowledgement.
+var errCutOff = errors.New("a message amid the batch was not stored")
+
+func outOfSequence(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) &&
+		(refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// sendForAck sends a message, to be stored after the one with a sequence, and asks for its
+// acknowledgement. The client must not retry: the message would come after its successors.
+func (p *Publisher) sendForAck(m events.Message, after uint64) (jetstream.PubAckFuture, error) {
+	return p.conn.js.PublishMsgAsync(new(envelope).put(m, after), jetstream.WithRetryAttempts(0))
+}
+
+// await waits for an acknowledgement, if there is one to wait for. It must say that the message is
+// stored where it belongs. A single server checks the expected sequence before the id, so that its
+// "duplicate" means that the id was stored earlier, and perhaps purged since. A cluster checks the id
+// first, so that "duplicate" may be the answer to a message that is where it belongs.
+func await(ctx context.Context, ack jetstream.PubAckFuture, want uint64) error {
+	if ack == nil {
 		return nil
 	}
-	if err := saveCursor(ctx, p.cursors, p.cursor); err != nil {
-		return err
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-ack.Err():
+		return unavailable("publish", err)
+	case at := <-ack.Ok():
+		if at.Sequence != want {
+			return unavailable("publish", fmt.Errorf("stored at sequence %d instead of %d (duplicate: %t)", at.Sequence, want, at.Duplicate))
+		}
+		return nil
 	}
-	p.unsaved = false
+}
+
+// Rest saves the cursor. The follower calls it when it ends: with a cursor that is left behind,
+// events that aged out of the stream since would be published again.
+func (p *Publisher) Rest(ctx context.Context) error {
+	if p.cursor == p.saved {
+		return nil
+	}
+	return p.save(ctx, p.cursor)
+}
+
+// eventAt returns the id of the event at a position. It is zero if the log holds none.
+func (p *Publisher) eventAt(ctx context.Context, position uint64) (id ulid.ULID, err error) {
+	if position == 0 {
+		return id, nil
+	}
+	at, err := p.store.ReadAll(ctx, position-1, 1)
+	if err != nil || len(at) == 0 || at[0].Position != position {
+		return id, err
+	}
+	return at[0].ID, nil
+}
+
+// cursorName is the publisher's name among the cursors.
+const cursorName = "publisher"
+
+// Cursors stores cursors by name. *projections.ReadModel implements it.
+type Cursors interface {
+	// Cursor returns what SetCursor last stored under a name, nil if nothing was.
+	Cursor(ctx context.Context, name string) ([]byte, error)
+	// SetCursor stores a value durably.
+	SetCursor(ctx context.Context, name string, value []byte) error
+}
+
+// Cursor says up to which event the publisher published, and to which stream. The zero Cursor means
+// that nothing was published.
+type Cursor struct {
+	Position      uint64    `json:"position"`
+	Event         ulid.ULID `json:"event"`    // at Position; it shows that the cursor is of this log
+	Sequence      uint64    `json:"sequence"` // the stream's last when the cursor was written
+	StreamCreated time.Time `json:"streamCreated"`
+}
+
+// resume returns the position after which publishing goes on. aged is the position up to which
+// events are older than the stream's retention.
+//
+//	stream          cursor   last message is                 go on after
+//	holds messages  fits     behind the cursor's sequence    the message's event
+//	holds messages  fits     not, or not of this log         the cursor
+//	holds messages  other    of this log                     the message's event
+//	holds messages  other    not of this log                 as if the stream were empty
+//	none, or empty  any      -                               the cursor, but not after the last event
+//	                                                         that is older than the retention
+//	none, or empty  none     -                               0: the whole log
+//
+// A cursor fits if the stream is the one that it was written for and holds at least as much.
+// Sequences never go down when messages age out or are purged, only when files were lost.
+func (c Cursor) resume(end streamEnd, aged uint64) uint64 {
+	fits := c.StreamCreated.Equal(end.created) && end.sequence >= c.Sequence
+	switch {
+	case end.messages > 0 && fits && (end.last.position == 0 || end.last.sequence <= c.Sequence):
+		return c.Position // what the stream holds behind the cursor, if anything, is not konto's
+	case end.messages > 0 && end.last.position > 0:
+		return end.last.position
+	case c == Cursor{}:
+		return 0
+	}
+	return min(c.Position, aged)
+}
+
+// savedCursor returns the cursor that was saved. It is zero if that one is of another history: an
+// older copy of the log was restored and has grown since.
+func (p *Publisher) savedCursor(ctx context.Context) (c Cursor, err error) {
+	value, err := p.cursors.Cursor(ctx, cursorName)
+	if err == nil && len(value) > 0 {
+		err = json.Unmarshal(value, &c)
+	}
+	if err != nil {
+		return Cursor{}, fmt.Errorf("load the publisher's cursor: %w", err)
+	}
+	event, err := p.eventAt(ctx, c.Position)
+	if err != nil || event != c.Event {
+		return Cursor{}, err
+	}
+	return c, nil
+}
+
+func (p *Publisher) save(ctx context.Context, c Cursor) error {
+	value, err := json.Marshal(c)
+	if err == nil {
+		err = p.cursors.SetCursor(ctx, cursorName, value)
+	}
+	if err != nil {
+		return fmt.Errorf("save the publisher's cursor: %w", err)
+	}
+	p.saved = c
 	return nil
+}
+
+// olderThanRetention returns the position before the first event, upto at most, that is younger than
+// the retention. It reads all events up to there: a clock may have been wrong and set right, so that
+// times do not follow positions, and a bisection could miss events that are young enough. It is
+// called only when a stream that was published to is empty.
+func (p *Publisher) olderThanRetention(ctx context.Context, upto uint64) (uint64, error) {
+	limit := time.Now().Add(-p.retention)
+	var after uint64
+	for after < upto {
+		page, err := p.store.ReadAll(ctx, after, pageSize)
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range page {
+			if e.Position > upto || !e.Time.Before(limit) {
+				return after, nil
+			}
+			after = e.Position
+		}
+		if len(page) == 0 {
+			return after, nil
+		}
+	}
+	return after, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -16,12 +17,13 @@ import (
 
 	"konto/events"
 	"konto/projections"
+	"konto/projections/nats/subjects"
 )
 
 var _ Cursors = (*projections.ReadModel)(nil)
 
 func TestPublishesInOrderWithoutGapsOverARestart(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	for range 10 {
 		r.account(500)
@@ -38,13 +40,13 @@ func TestPublishesInOrderWithoutGapsOverARestart(t *testing.T) {
 		t.Fatalf("log has %d account events", len(want))
 	}
 	r.holds(want)
-	if position, err := r.publisher().Position(t.Context()); err != nil || position != 10_000 {
-		t.Fatalf("the next one goes on after %d, %v", position, err)
+	if position := r.open(r.publisher()); position != 10_000 {
+		t.Fatalf("the next one goes on after %d", position)
 	}
 }
 
 func TestCursorIsSavedOnceASecond(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	p := r.publisher()
 	r.account(1)
@@ -54,14 +56,14 @@ func TestCursorIsSavedOnceASecond(t *testing.T) {
 	if c := r.saved(); c.Position != 1 {
 		t.Errorf("saved %+v although it was a moment ago", c)
 	}
-	if position, err := r.publisher().Position(t.Context()); err != nil || position != 2 {
-		t.Errorf("who begins with that cursor goes on after %d, %v", position, err)
+	if position := r.open(r.publisher()); position != 2 {
+		t.Errorf("a publisher that begins with that cursor goes on after %d", position)
 	}
 	must(t, p.Rest(t.Context()))
 	if c := r.saved(); c.Position != 2 || c.Sequence != 2 {
-		t.Errorf("put down %+v", c)
+		t.Errorf("saved %+v when it ended", c)
 	}
-	p.saved = time.Now().Add(-saveEvery)
+	p.savedAt = time.Now().Add(-saveEvery)
 	r.account(1)
 	r.follow(p)
 	if c := r.saved(); c.Position != 3 || c.Sequence != 3 {
@@ -69,8 +71,47 @@ func TestCursorIsSavedOnceASecond(t *testing.T) {
 	}
 }
 
+// Position neither needs NATS nor changes anything: Open does.
+func TestPositionChangesNothing(t *testing.T) {
+	r := started(t)
+	r.account(20)
+	p := r.publisher()
+	if at, err := p.Position(t.Context()); err != nil || at != 0 {
+		t.Errorf("goes on after %d, %v", at, err)
+	}
+	if _, err := r.conn.js.Stream(t.Context(), subjects.Stream); !errors.Is(err, jetstream.ErrStreamNotFound) || len(r.cursors.values) != 0 {
+		t.Errorf("there is a stream, or a cursor: %v", err)
+	}
+	r.follow(p)
+	must(t, p.Rest(t.Context()))
+	r.stop()
+	must(t, os.RemoveAll(r.dir))
+	r.start()
+	saved := r.saved()
+	p = r.publisher()
+	if at, err := p.Position(t.Context()); err != nil || at != 20 || r.saved() != saved {
+		t.Errorf("goes on after %d with %+v, %v", at, r.saved(), err)
+	}
+	if at := r.open(p); at != 0 {
+		t.Errorf("goes on after %d when the stream is lost", at)
+	}
+}
+
+// A publisher that nobody opened finds out with the first batch what the stream lost.
+func TestApplyOpensTheStream(t *testing.T) {
+	r := started(t)
+	r.account(20)
+	r.follow(r.publisher())
+	r.stop()
+	must(t, os.RemoveAll(r.dir))
+	r.start()
+	r.account(5)
+	r.feed(r.publisher(), 20)
+	r.holds(r.published(0))
+}
+
 func TestServerStopsWhileEventsArePublished(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.account(10_000)
 	first := outsideServer(t, "127.0.0.1:0", r.dir)
 	address := first.Addr().String()
@@ -79,7 +120,7 @@ func TestServerStopsWhileEventsArePublished(t *testing.T) {
 	defer conn.Close()
 	some := make(chan struct{})
 	var seen int
-	_, err = conn.nc.Subscribe(subjects, func(*natsgo.Msg) {
+	_, err = conn.nc.Subscribe(subjects.Accounts, func(*natsgo.Msg) {
 		if seen++; seen == 3000 {
 			close(some)
 		}
@@ -104,7 +145,7 @@ func TestServerStopsWhileEventsArePublished(t *testing.T) {
 func TestLostMessageLeavesNoHole(t *testing.T) {
 	for _, lose := range []int{1, 120, 299, 300} {
 		t.Run(strconv.Itoa(lose), func(t *testing.T) {
-			r := newRoom(t)
+			r := newFixture(t)
 			r.start()
 			r.account(300)
 			p := r.publisher()
@@ -118,41 +159,39 @@ func TestLostMessageLeavesNoHole(t *testing.T) {
 	}
 }
 
-// When the server takes nothing, the last message of a batch is only out of sequence.
-func TestRefusedBatchSaysWhy(t *testing.T) {
-	r := newRoom(t)
+// When the server stores nothing, the last message of a batch is only out of sequence.
+func TestRefusedBatchReportsTheReason(t *testing.T) {
+	r := newFixture(t)
 	r.start()
 	p := r.publisher()
-	_, err := p.Position(t.Context())
-	must(t, err)
+	r.open(p)
 	cfg := r.stream().CachedInfo().Config
 	cfg.MaxMsgs, cfg.Discard = 1, jetstream.DiscardNew
-	_, err = r.conn.js.UpdateStream(t.Context(), cfg)
+	_, err := r.conn.js.UpdateStream(t.Context(), cfg)
 	must(t, err)
 	r.account(5)
 	batch, err := r.store.ReadAll(t.Context(), 0, 5)
 	must(t, err)
 	msgs, err := messages(batch)
 	must(t, err)
-	must(t, p.send(t.Context(), msgs[:1]))
+	must(t, p.sendAll(t.Context(), msgs[:1]))
 	p.cursor.Sequence++
-	if err := p.send(t.Context(), msgs[1:]); !errors.Is(err, errUnavailable) || !strings.Contains(err.Error(), "maximum messages") {
+	if err := p.sendAll(t.Context(), msgs[1:]); !errors.Is(err, errUnavailable) || !strings.Contains(err.Error(), "maximum messages") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// A message amid a batch is not acknowledged, and what comes after it is only out of sequence.
-func TestRefusalAmidABatchIsLoggedWithItsReason(t *testing.T) {
-	r := newRoom(t)
+// A message within a batch is not acknowledged, and those behind it are only out of sequence.
+func TestRefusalWithinABatchIsLoggedWithItsReason(t *testing.T) {
+	r := newFixture(t)
 	r.start()
 	ctx, cancel := context.WithCancel(t.Context())
 	logged := &firstLine{written: cancel}
 	p := NewPublisher(PublisherConfig{Conn: r.conn, Cursors: r.cursors, Store: r.store, Log: slog.New(slog.NewTextHandler(logged, nil))})
-	_, err := p.Position(t.Context())
-	must(t, err)
+	r.open(p)
 	cfg := r.stream().CachedInfo().Config
 	cfg.MaxMsgSize = 2000
-	_, err = r.conn.js.UpdateStream(t.Context(), cfg)
+	_, err := r.conn.js.UpdateStream(t.Context(), cfg)
 	must(t, err)
 	r.account(3)
 	r.append(events.AccountStream(ulid.Make()), events.ProfileUpdated{FirstName: events.Set(strings.Repeat("x", 3000))})
@@ -167,7 +206,7 @@ func TestRefusalAmidABatchIsLoggedWithItsReason(t *testing.T) {
 	}
 }
 
-// firstLine keeps the first line of a log, and tells when it was written.
+// firstLine keeps the first line of a log, and calls written then.
 type firstLine struct {
 	text    string
 	written func()
@@ -181,17 +220,17 @@ func (l *firstLine) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// A stream that writes later can never have replicas, and what is acknowledged
-// there may be gone when the process is killed: inbound facts are nowhere else.
-func TestOnlyTheEmbeddedCopyIsWrittenLater(t *testing.T) {
-	r := newRoom(t)
+// A stream that is persisted asynchronously can never have replicas, and loses acknowledged messages when
+// the process is killed. Inbound facts are stored nowhere else.
+func TestOnlyTheEmbeddedCopyIsPersistedAsynchronously(t *testing.T) {
+	r := newFixture(t)
 	r.start()
 	r.account(1)
 	r.follow(r.publisher())
 	r.inbound()
-	facts, err := r.conn.js.Stream(t.Context(), factsStream)
+	facts, err := r.conn.js.Stream(t.Context(), subjects.FactsStream)
 	must(t, err)
-	outside := newRoom(t)
+	outside := newFixture(t)
 	outside.account(1)
 	server := outsideServer(t, "127.0.0.1:0", outside.dir)
 	outside.conn, err = Dial(DialConfig{URL: server.ClientURL(), Log: quiet})
@@ -210,8 +249,16 @@ func TestOnlyTheEmbeddedCopyIsWrittenLater(t *testing.T) {
 	}
 }
 
+func TestConsumersOnTheStreamAreLimited(t *testing.T) {
+	r := started(t)
+	r.open(r.publisher())
+	if got := r.stream().CachedInfo().Config.MaxConsumers; got != maxConsumers {
+		t.Fatalf("stream takes %d consumers", got)
+	}
+}
+
 func TestForeignMessagesDoNotStopThePublisher(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	r.account(50)
 	p := r.publisher()
@@ -226,22 +273,21 @@ func TestForeignMessagesDoNotStopThePublisher(t *testing.T) {
 }
 
 func TestCredentialsAreNeverPublished(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	r.account(3)
 	r.append(events.CredentialStream(ulid.Make()), events.KeyIssued{Client: "shop", SecretHash: []byte("hash")}, events.CredentialRevoked{})
 	p := r.publisher()
 	r.follow(p)
 	r.holds(r.published(0))
-	at, err := r.publisher().Position(t.Context())
-	must(t, err)
+	at := r.open(r.publisher())
 	if n := len(r.received()); at != 5 || n != 3 {
 		t.Fatalf("%d messages at position %d, want 3 at 5", n, at)
 	}
 }
 
 func TestMessageIsACloudEvent(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	id := ulid.Make()
 	r.append(events.AccountStream(id), events.AccountOpened{Email: "a@example.com"},
@@ -269,12 +315,11 @@ func TestMessageIsACloudEvent(t *testing.T) {
 	}
 }
 
-func TestUndecodableEventIsAnErrorOfItsOwn(t *testing.T) {
-	r := newRoom(t)
+func TestUndecodableEventIsNotAnOutage(t *testing.T) {
+	r := newFixture(t)
 	r.start()
 	p := r.publisher()
-	_, err := p.Position(t.Context())
-	must(t, err)
+	r.open(p)
 	poison := events.Event{ID: ulid.Make(), Stream: "account-not-a-ulid", Position: 1, Type: events.TypeEmailChanged}
 	if err := p.Apply(t.Context(), []events.Event{poison}); err == nil || errors.Is(err, errUnavailable) {
 		t.Fatalf("got %v", err)
@@ -282,7 +327,7 @@ func TestUndecodableEventIsAnErrorOfItsOwn(t *testing.T) {
 }
 
 func TestWaitsForAServerThatIsAbsentAtStart(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	probe := outsideServer(t, "127.0.0.1:0", r.dir)
 	address := probe.Addr().String()
 	probe.Shutdown()
@@ -294,7 +339,7 @@ func TestWaitsForAServerThatIsAbsentAtStart(t *testing.T) {
 	p := NewPublisher(PublisherConfig{Conn: conn, Cursors: r.cursors, Store: r.store, Log: quiet})
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := p.Position(short); !errors.Is(err, context.DeadlineExceeded) {
+	if err := p.Open(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}
 	if p.State() != "waiting for NATS" {
@@ -311,10 +356,10 @@ func TestWaitsForAServerThatIsAbsentAtStart(t *testing.T) {
 }
 
 func TestSettingsOfAnOperatorAreKept(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	_, err := r.conn.js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: streamName, Subjects: []string{"other"}, MaxBytes: 1 << 30, Description: "ours", Storage: jetstream.FileStorage,
+		Name: subjects.Stream, Subjects: []string{"other"}, MaxBytes: 1 << 30, Description: "ours", Storage: jetstream.FileStorage,
 	})
 	must(t, err)
 	r.follow(r.publisher())
@@ -322,7 +367,7 @@ func TestSettingsOfAnOperatorAreKept(t *testing.T) {
 	if cfg.Description != "ours" || cfg.MaxBytes != 1<<30 {
 		t.Errorf("settings were lost: %+v", cfg)
 	}
-	if cfg.MaxAge != defaultRetention || len(cfg.Subjects) != 1 || cfg.Subjects[0] != subjects || cfg.Discard != jetstream.DiscardOld {
+	if cfg.MaxAge != defaultRetention || len(cfg.Subjects) != 1 || cfg.Subjects[0] != subjects.Accounts || cfg.Discard != jetstream.DiscardOld {
 		t.Errorf("stream is not as the publisher needs it: %+v", cfg)
 	}
 }

@@ -11,47 +11,44 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"konto/events"
+	"konto/projections/nats/subjects"
 )
 
 const (
-	// ReplayPrefix begins the subjects of replayed events, unless the operator
-	// chooses others. It is among those that consumers hear.
-	ReplayPrefix = replays + "account."
+	// ReplayPrefix begins the subjects of replayed events unless the operator chooses another prefix.
+	// Consumers may subscribe to these subjects.
+	ReplayPrefix = subjects.ReplayPrefix + "account."
 
-	// replays begins all subjects of konto's own that replays may go to.
-	replays        = "konto.replay."
-	replaySubjects = replays + ">"
-
-	// replayHeader tells a consumer that listens to everything what is history.
+	// replayHeader marks replayed events for consumers that subscribe to everything.
 	replayHeader = "konto-replay"
 )
 
-// ErrReplayPrefix is matched by NewReplay's error when nothing may be replayed to
-// the subjects. Nothing was published.
+// ErrReplayPrefix is matched by NewReplay's error when nothing may be replayed to the subjects.
+// Nothing was published.
 var ErrReplayPrefix = errors.New("subject prefix cannot be used")
 
-// Replay publishes events again, on other subjects than those of the stream
-// KONTO: that one expects each event once, in its order, and konto's own reactors
-// follow it. It is for one goroutine.
+// Replay publishes events again, on other subjects than those of the stream KONTO. That stream
+// expects each event once, in its order, and konto's own reactors follow it. Replay is for one
+// goroutine.
 type Replay struct {
 	conn   *Conn
 	prefix string
-	stream string // that keeps what is replayed, "" for none
+	stream string // that stores what is replayed, "" for none
 	acks   []jetstream.PubAckFuture
-	before error // last error of the connection before the replay
+	before error // the connection's last error before the replay
 }
 
 // ReplayConfig configures NewReplay.
 type ReplayConfig struct {
 	Conn   *Conn  // required
 	Prefix string // of the subjects, followed by <ULID>.<Type>; "" means ReplayPrefix
-	// Account and Type tell which subjects will be used; "" means any.
+	// Account and Type are those of the events that will be published; "" means any.
 	Account, Type string
 }
 
-// NewReplay finds out whether a stream, of an operator's on an outside server,
-// keeps what will be replayed. If so, its acknowledgements are waited for.
-// Otherwise only those hear of it who are subscribed.
+// NewReplay finds out whether a stream, which an operator made on an outside server, will store the
+// replayed events. If so, Flush waits for its acknowledgements. Otherwise only subscribers receive
+// them.
 func NewReplay(ctx context.Context, cfg ReplayConfig) (*Replay, error) {
 	prefix, err := replayPrefix(cfg.Prefix)
 	if err != nil {
@@ -63,18 +60,17 @@ func NewReplay(ctx context.Context, cfg ReplayConfig) (*Replay, error) {
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, unavailable("look for a stream", err)
 	}
-	if slices.Contains([]string{streamName, factsStream, deadStream}, r.stream) {
+	if slices.Contains([]string{subjects.Stream, subjects.FactsStream, subjects.DeadLettersStream}, r.stream) {
 		return nil, fmt.Errorf("%w: the stream %s keeps those subjects, which is konto's own", ErrReplayPrefix, r.stream)
 	}
 	return r, nil
 }
 
-// Stream names the stream that keeps what is replayed, "" if none does.
+// Stream names the stream that stores the replayed events, "" if none does.
 func (r *Replay) Stream() string { return r.stream }
 
-// Publish sends an event. It is published when Flush has returned nil. ok is
-// false for an event of which there is nothing to publish: a shredded one, or
-// not an account's.
+// Publish sends an event. It is published when Flush has returned nil. ok is false if there is
+// nothing to publish, because the event is shredded or is not an account's.
 func (r *Replay) Publish(e events.Event) (ok bool, err error) {
 	m, ok, err := events.Publish(e)
 	if err != nil {
@@ -90,8 +86,8 @@ func (r *Replay) Publish(e events.Event) (ok bool, err error) {
 	for _, h := range m.Headers {
 		msg.Header[h[0]] = []string{h[1]}
 	}
-	// No Nats-Msg-Id: a stream would drop what is replayed twice within its
-	// window, also after it was purged for that very reason. ce-id tells consumers.
+	// Nats-Msg-Id is left out: a stream would drop an event that is replayed twice within its
+	// duplicate window, also after it was purged in order to replay. Consumers have ce-id.
 	msg.Header[replayHeader] = []string{"true"}
 	if r.stream == "" {
 		if err := r.conn.nc.PublishMsg(msg); err != nil {
@@ -107,8 +103,8 @@ func (r *Replay) Publish(e events.Event) (ok bool, err error) {
 	return true, nil
 }
 
-// Flush returns when the server, or the stream, has all that was sent. After an
-// error, any of what was sent since the last Flush may be missing.
+// Flush returns when the server, or the stream, has received everything that was sent. After an
+// error, any event that was sent since the last Flush may be missing.
 func (r *Replay) Flush(ctx context.Context) error {
 	acks := r.acks
 	r.acks = nil
@@ -126,40 +122,41 @@ func (r *Replay) Flush(ctx context.Context) error {
 	if err := r.conn.nc.FlushWithContext(ctx); err != nil {
 		return unavailable("replay", err)
 	}
-	// Whoever may not publish is not told otherwise.
+	// A client that may not publish learns of it in no other way.
 	if err := r.conn.nc.LastError(); err != r.before && errors.Is(err, natsgo.ErrPermissionViolation) {
 		return unavailable("replay", natsgo.ErrPermissionViolation)
 	}
 	return nil
 }
 
-// replayPrefix checks a prefix and gives it its final dot. konto's own subjects
-// mean something to konto, and those that begin with $ or _ to NATS.
+// replayPrefix checks a prefix and appends a dot if it has none. konto uses its own subjects, and
+// NATS those that begin with $ or _.
 func replayPrefix(prefix string) (string, error) {
 	if prefix == "" {
 		return ReplayPrefix, nil
 	}
 	prefix = strings.TrimSuffix(prefix, ".") + "."
 	for part := range strings.SplitSeq(strings.TrimSuffix(prefix, "."), ".") {
-		if !token(part) {
+		if !subjects.IsToken(part) {
 			return "", fmt.Errorf("%w: each of its parts, between dots, is made of letters, digits, - and _", ErrReplayPrefix)
 		}
 	}
-	// A server closes the connection of who sends a line of 4 KiB, for good, and konto has no other.
+	// A server closes the connection of a client that sends a line of 4 KiB, for good.
 	if len(prefix) > 256 {
 		return "", fmt.Errorf("%w: it has %d bytes, more than 256", ErrReplayPrefix, len(prefix))
 	}
 	if strings.HasPrefix(prefix, "_") {
 		return "", fmt.Errorf("%w: subjects that begin with _ are NATS's own", ErrReplayPrefix)
 	}
-	// NATS tells case apart: who writes KONTO. means the stream, and nobody would hear it.
-	if first, _, _ := strings.Cut(prefix, "."); strings.EqualFold(first, "konto") && !strings.HasPrefix(prefix, replays) {
-		return "", fmt.Errorf("%w: of the subjects under konto. only those under %s, in lower case, are for replays", ErrReplayPrefix, replays)
+	// Subjects are case-sensitive: an operator who writes KONTO. means the stream, and no consumer
+	// would receive the events.
+	if first, _, _ := strings.Cut(prefix, "."); strings.EqualFold(first, "konto") && !strings.HasPrefix(prefix, subjects.ReplayPrefix) {
+		return "", fmt.Errorf("%w: of the subjects under konto. only those under %s, in lower case, are for replays", ErrReplayPrefix, subjects.ReplayPrefix)
 	}
 	return prefix, nil
 }
 
-// anyOr is a token of a subject, where "" stands for any.
+// anyOr returns a token of a subject, where "" means any.
 func anyOr(token string) string {
 	if token == "" {
 		return "*"

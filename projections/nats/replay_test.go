@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"konto/events"
+	"konto/projections/nats/subjects"
 )
 
 // replay publishes the whole log again and returns how many events were published.
-func (r *room) replay(cfg ReplayConfig) (published int) {
+func (r *fixture) replay(cfg ReplayConfig) (published int) {
 	r.t.Helper()
 	cfg.Conn = r.conn
 	p, err := NewReplay(r.t.Context(), cfg)
@@ -35,62 +35,6 @@ func (r *room) replay(cfg ReplayConfig) (published int) {
 	}
 }
 
-func TestConsumerHearsReplaysAsTheEventsWerePublished(t *testing.T) {
-	r, _ := listening(t, "billing")
-	c := r.consumer(t, "billing")
-	for prefix, begins := range map[string]string{"": "konto.replay.account.", "konto.replay.billing": "konto.replay.billing."} {
-		sub, err := c.nc.SubscribeSync(begins + ">")
-		must(t, err)
-		must(t, c.nc.Flush())
-		if n := r.replay(ReplayConfig{Prefix: prefix}); n != 20 {
-			t.Fatalf("published %d", n)
-		}
-		for _, live := range r.received() {
-			m, err := sub.NextMsg(patience)
-			must(t, err)
-			if m.Subject != begins+strings.TrimPrefix(live.Subject(), events.SubjectPrefix) || string(m.Data) != string(live.Data()) {
-				t.Fatalf("%s %s", m.Subject, m.Data)
-			}
-			if m.Header.Get(replayHeader) != "true" || m.Header.Get(jetstream.MsgIDHeader) != "" {
-				t.Fatalf("%v", m.Header)
-			}
-			for name, value := range live.Headers() {
-				if strings.HasPrefix(name, "ce-") && m.Header.Get(name) != value[0] {
-					t.Fatalf("%s is %q", name, m.Header.Get(name))
-				}
-			}
-		}
-	}
-	if n := len(r.received()); n != 20 {
-		t.Errorf("KONTO holds %d messages", n)
-	}
-}
-
-func TestOnlyKontoReplays(t *testing.T) {
-	r, _ := listening(t, "billing", "crm")
-	c, crm := r.consumer(t, "billing"), r.consumer(t, "crm")
-	heard, err := crm.nc.SubscribeSync(replaySubjects)
-	must(t, err)
-	must(t, crm.nc.Flush())
-	c.refuses("konto.replay.account.01HXA3B4C5D6E7F8G9H0J1K2M3.EmailChanged", "forged")
-	// An answer goes where the client wants it, but not out of its account.
-	must(t, c.nc.PublishRequest("$JS.API.INFO", "konto.replay.forged", nil))
-	must(t, c.nc.Flush())
-	sender := r.sender(t, "registry")
-	sender.refuses("konto.replay.account.01HXA3B4C5D6E7F8G9H0J1K2M3.EmailChanged", "forged")
-	_, err = sender.nc.Subscribe(replaySubjects, func(*natsgo.Msg) {})
-	must(t, err)
-	must(t, sender.nc.Flush())
-	sender.violation("subscribe to replays")
-	// What comes after all that is the first that is heard.
-	r.replay(ReplayConfig{})
-	m, err := heard.NextMsg(patience)
-	must(t, err)
-	if m.Header.Get("ce-position") != "1" {
-		t.Errorf("heard %s %s", m.Subject, m.Data)
-	}
-}
-
 func TestReplayPrefixes(t *testing.T) {
 	for prefix, want := range map[string]string{
 		"": ReplayPrefix, "konto.replay.account": ReplayPrefix, "konto.replay.": "konto.replay.", "crm": "crm.", "a.b-c_d.": "a.b-c_d.",
@@ -107,7 +51,7 @@ func TestReplayPrefixes(t *testing.T) {
 }
 
 func TestReplayIntoAStreamIsAcknowledged(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	outside := outsideServer(t, "127.0.0.1:0", t.TempDir())
 	var err error
 	r.conn, err = Dial(DialConfig{URL: outside.ClientURL(), Log: quiet})
@@ -139,12 +83,12 @@ func TestReplayIntoAStreamIsAcknowledged(t *testing.T) {
 	}
 }
 
-// TestNothingIsReplayedIntoAStreamOfKontos: an operator of an outside server may
-// have given it more subjects than it should have.
+// An operator of an outside server may have given the stream more subjects than it should have.
 func TestNothingIsReplayedIntoAStreamOfKontos(t *testing.T) {
-	r, _ := listening(t, "billing")
-	must(t, NewInbound(r.conn, nil, quiet).Open(t.Context()))
-	for _, name := range []string{streamName, factsStream, deadStream} {
+	r := started(t)
+	r.follow(r.publisher())
+	r.inbound()
+	for _, name := range []string{subjects.Stream, subjects.FactsStream, subjects.DeadLettersStream} {
 		stream, err := r.conn.js.Stream(t.Context(), name)
 		must(t, err)
 		cfg := stream.CachedInfo().Config
@@ -158,8 +102,12 @@ func TestNothingIsReplayedIntoAStreamOfKontos(t *testing.T) {
 }
 
 func TestReplayThatTheServerRefuses(t *testing.T) {
-	r, _ := listening(t, "billing")
-	outside, err := Dial(DialConfig{URL: "nats://token-billing@" + strings.TrimPrefix(r.server.URL(), "nats://"), Log: quiet})
+	r := newFixture(t)
+	r.account(1)
+	srv := running(t, &server.Options{Users: []*server.User{{
+		Username: "crm", Password: "crm", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{subjects.Replays}}},
+	}}})
+	outside, err := Dial(DialConfig{URL: strings.Replace(srv.ClientURL(), "://", "://crm:crm@", 1), Log: quiet})
 	must(t, err)
 	defer outside.Close()
 	p := &Replay{conn: outside, prefix: ReplayPrefix, before: outside.nc.LastError()}

@@ -10,10 +10,10 @@ import (
 	"konto/eventstore/memory"
 )
 
-// Of an account whose key was destroyed, before any of it was published, only
-// its end is: nothing else is left to tell, and nobody else's events wait for it.
-func TestShreddedEventsArePassedOver(t *testing.T) {
-	r := newRoom(t)
+// Of an account whose key was destroyed before its events were published, only AccountErased is published.
+// The events of others do not wait for it.
+func TestShreddedEventsAreSkipped(t *testing.T) {
+	r := newFixture(t)
 	keys, err := keyring.Open(t.Context(), filepath.Join(t.TempDir(), "keys.db"), make([]byte, 32))
 	must(t, err)
 	defer keys.Close()

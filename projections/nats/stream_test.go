@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/projections/nats/subjects"
 )
 
-// outside is a room whose server konto did not start, with a stream that somebody made.
-func outside(t *testing.T, made jetstream.StreamConfig, log *lines) *room {
+// outside returns a fixture with an outside server, on which somebody else made a stream.
+func outside(t *testing.T, made jetstream.StreamConfig, log *lines) *fixture {
 	t.Helper()
-	r := newRoom(t)
+	r := newFixture(t)
 	srv := outsideServer(t, "127.0.0.1:0", r.dir)
 	var err error
 	r.conn, err = Dial(DialConfig{URL: srv.ClientURL(), Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -26,7 +28,7 @@ func outside(t *testing.T, made jetstream.StreamConfig, log *lines) *room {
 	return r
 }
 
-func TestWhatAnOperatorsStreamHasThatKontoDidNotChooseIsTold(t *testing.T) {
+func TestOperatorsSettingsThatKontoDidNotChooseAreLogged(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*jetstream.StreamConfig)
 		says   string // "" for an operator's own choice
@@ -61,7 +63,7 @@ func TestWhatAnOperatorsStreamHasThatKontoDidNotChooseIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &lines{}
-			made := jetstream.StreamConfig{Name: streamName, Subjects: []string{subjects}, Duplicates: duplicateWindow, MaxAge: defaultRetention, MaxConsumers: maxConsumers}
+			made := jetstream.StreamConfig{Name: subjects.Stream, Subjects: []string{subjects.Accounts}, Duplicates: duplicateWindow, MaxAge: defaultRetention, MaxConsumers: maxConsumers}
 			test.change(&made)
 			r := outside(t, made, log)
 			r.account(3)
@@ -85,7 +87,7 @@ func TestWhatAnOperatorsStreamHasThatKontoDidNotChooseIsTold(t *testing.T) {
 	}
 }
 
-func TestAStreamThatCannotBePublishedToIsNamed(t *testing.T) {
+func TestUnusableStreamIsReported(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*jetstream.StreamConfig)
 		says   string
@@ -98,7 +100,7 @@ func TestAStreamThatCannotBePublishedToIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &lines{}
-			made := jetstream.StreamConfig{Name: streamName, Subjects: []string{subjects}, Duplicates: duplicateWindow, MaxAge: defaultRetention, MaxConsumers: maxConsumers}
+			made := jetstream.StreamConfig{Name: subjects.Stream, Subjects: []string{subjects.Accounts}, Duplicates: duplicateWindow, MaxAge: defaultRetention, MaxConsumers: maxConsumers}
 			test.change(&made)
 			r := outside(t, made, log)
 			r.account(1)
@@ -107,11 +109,11 @@ func TestAStreamThatCannotBePublishedToIsNamed(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				p.Position(ctx)
+				p.Open(ctx)
 			}()
 			eventually(t, func() bool { return strings.Contains(p.Trouble(), test.says) })
 			// Once it is gone, konto goes on by itself.
-			must(t, r.conn.js.DeleteStream(t.Context(), streamName))
+			must(t, r.conn.js.DeleteStream(t.Context(), subjects.Stream))
 			<-ended
 			cancel()
 			if p.Trouble() != "" || strings.Count(log.String(), test.says) != 1 {
@@ -123,8 +125,8 @@ func TestAStreamThatCannotBePublishedToIsNamed(t *testing.T) {
 	}
 }
 
-func TestWhatIsRepairedIsWarnedOfNoMore(t *testing.T) {
-	made := jetstream.StreamConfig{Name: streamName, Subjects: []string{subjects}, MaxMsgs: 10}
+func TestWarningEndsWhenTheStreamIsRepaired(t *testing.T) {
+	made := jetstream.StreamConfig{Name: subjects.Stream, Subjects: []string{subjects.Accounts}, MaxMsgs: 10}
 	r := outside(t, made, &lines{})
 	p := r.publisher()
 	r.account(1)

@@ -11,25 +11,26 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"konto/projections"
+	"konto/projections/nats/subjects"
 )
 
 const (
-	// handlingTime is how long a message may be handled before the server takes
-	// its reader for dead and gives it to another one.
+	// handlingTime is how long a message may be handled before the server delivers it again, perhaps
+	// to another node.
 	handlingTime = time.Minute
 
-	// orderedHandlingTime is that of a subscriber that keeps the order.
+	// orderedHandlingTime is the same for a subscriber with InOrder.
 	orderedHandlingTime = 30 * time.Second
 
-	// heartbeat is how often the server says that there is nothing. After two
-	// that are missing the consumer is looked for, and made again if need be.
+	// heartbeat is how often the server reports that there is no message. If two are missing, the
+	// subscriber looks for the consumer, and makes it again if it is gone.
 	heartbeat = 2 * time.Second
 
-	// maxPutOff bounds how many messages wait for another try. With more, the
-	// server gives out no new ones: then it is not the messages that are at fault.
-	maxPutOff = 1000
+	// maxUnacknowledged bounds how many messages wait for another try. If so many fail, the cause is
+	// not in the messages, and the server delivers no new ones.
+	maxUnacknowledged = 1000
 
-	// The delay before a message is tried again doubles from the first to the last.
+	// The delay before a message is tried again doubles from firstRetry to lastRetry.
 	firstRetry = time.Second
 	lastRetry  = 2 * time.Minute
 )
@@ -37,34 +38,31 @@ const (
 // SubscriberConfig configures a Subscriber.
 type SubscriberConfig struct {
 	Conn    *Conn  // required
-	Durable string // the consumer's name, one of the reserved ones; required
+	Durable string // the consumer's name, one of subjects.Reserved; required
 	Stream  string // "" means KONTO
-	// Open makes the stream if it is gone, before the consumer is made on it; nil
-	// leaves that to others.
+	// Open makes the stream if there is none. It is called before the consumer is made. nil: others
+	// make the stream.
 	Open func(ctx context.Context) error
-	// InOrder lets no message overtake one that failed, nor two be handled at
-	// once, not even by two nodes.
+	// InOrder delivers no message before one that failed, and no two at once, not even to two nodes.
 	InOrder bool
 	Log     *slog.Logger // nil means slog.Default()
 }
 
-// Each message's metadata has its headers, and under these names, which no header
-// can take, where it is from.
+// The names under which a message's metadata says where the message is from. The other metadata are
+// its headers. A header with one of these names is overwritten.
 const (
 	MetaSubject  = "konto-subject"
 	MetaSequence = "konto-sequence" // in the stream
-	MetaTime     = "konto-time"     // when the stream got it, RFC 3339
+	MetaTime     = "konto-time"     // when the stream stored it, RFC 3339
 )
 
-// Subscriber is Watermill's, over one durable consumer of a stream. The
-// server keeps what was handled, so a message is handled at least once, by one
-// of the nodes that share the durable: this is what makes a reactor run once in
-// a cluster.
+// Subscriber implements Watermill's Subscriber over one durable consumer of a stream. The server
+// keeps track of what was acknowledged. So each message is handled at least once, by one of the nodes
+// that share the durable, and a reactor runs once in a cluster.
 //
-// Messages come one after the other, in the order of the stream. One that
-// failed (Nack) comes back later, first after a second, then after twice as
-// long each time, and does not hold up the others meanwhile, unless InOrder
-// says so.
+// Messages are delivered one after the other, in the order of the stream. One that failed (Nack) is
+// delivered again, first after a second, then after twice as long each time. It does not hold up the
+// others meanwhile, unless InOrder is set.
 type Subscriber struct {
 	cfg    SubscriberConfig
 	end    chan struct{}
@@ -76,27 +74,27 @@ type Subscriber struct {
 
 var _ watermill.Subscriber = (*Subscriber)(nil)
 
-// NewSubscriber makes a subscriber. It does not touch NATS yet.
+// NewSubscriber makes a subscriber. It does not use NATS yet.
 func NewSubscriber(cfg SubscriberConfig) *Subscriber {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
 	if cfg.Stream == "" {
-		cfg.Stream = streamName
+		cfg.Stream = subjects.Stream
 	}
 	return &Subscriber{cfg: cfg, end: make(chan struct{})}
 }
 
-// Subscribe implements watermill.Subscriber; the topic is a subject, wildcards
-// included. It returns at once, also while NATS is away or the stream is not
-// made yet, and goes on until ctx ends or Close is called.
+// Subscribe implements watermill.Subscriber. The topic is a subject and may have wildcards. Subscribe
+// returns at once, also while NATS is unavailable or the stream does not exist. The messages go on
+// until ctx ends or Close is called.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *watermill.Message, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	out := make(chan *watermill.Message)
 	s.loops.Go(func() {
 		defer close(out)
 		defer cancel()
-		s.persist(ctx, topic, out)
+		s.run(ctx, topic, out)
 	})
 	s.loops.Go(func() {
 		select {
@@ -108,19 +106,19 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *water
 	return out, nil
 }
 
-// Close implements watermill.Subscriber. It returns when the message under way,
-// if any, is settled.
+// Close implements watermill.Subscriber. It returns when the message that is being handled, if any,
+// is acknowledged or given back.
 func (s *Subscriber) Close() error {
 	s.ending.Do(func() { close(s.end) })
 	s.loops.Wait()
 	return nil
 }
 
-// Trouble tells why it waits for NATS, "" when it does not.
+// Trouble says why the subscriber waits for NATS. It is "" when it does not wait.
 func (s *Subscriber) Trouble() string { return s.trouble.Text() }
 
-// persist consumes until ctx ends. An outage is logged once for each reason.
-func (s *Subscriber) persist(ctx context.Context, subject string, out chan<- *watermill.Message) {
+// run consumes until ctx ends. After an error it consumes again, and logs each reason once.
+func (s *Subscriber) run(ctx context.Context, subject string, out chan<- *watermill.Message) {
 	for ctx.Err() == nil {
 		err := s.consume(ctx, subject, out, func() {
 			if s.trouble.Set(nil) {
@@ -137,7 +135,7 @@ func (s *Subscriber) persist(ctx context.Context, subject string, out chan<- *wa
 	}
 }
 
-// consume hands on messages until ctx ends or NATS fails.
+// consume delivers messages until ctx ends or NATS fails.
 func (s *Subscriber) consume(ctx context.Context, subject string, out chan<- *watermill.Message, connected func()) error {
 	if s.cfg.Open != nil {
 		if err := s.cfg.Open(ctx); err != nil {
@@ -148,49 +146,50 @@ func (s *Subscriber) consume(ctx context.Context, subject string, out chan<- *wa
 	if err != nil {
 		return err
 	}
-	// One may wait here while another is handled, and no more: the server counts
-	// those that wait as being handled.
+	// Only one message may wait here while another is handled: the server counts the time that a
+	// message waits as handling time.
 	incoming, err := consumer.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return err
 	}
 	defer incoming.Stop()
-	// Not Stop: a message that has arrived already is given back at once, and
-	// does not have to be missed first.
+	// Drain, not Stop: a message that has already arrived is given back at once. After Stop the server
+	// would deliver it again only when its time is over.
 	stopped := context.AfterFunc(ctx, incoming.Drain)
 	defer stopped()
 	connected()
 	for {
 		msg, err := incoming.Next()
-		if err != nil { // also when the server is silent: the consumer may be gone with its stream
+		if err != nil { // also if heartbeats are missing: the consumer may be gone with its stream
 			return err
 		}
-		s.handOn(ctx, msg, out)
+		s.deliver(ctx, msg, out)
 	}
 }
 
-// shape is the consumer that the server keeps.
+// shape is the configuration of the durable consumer.
 func (s *Subscriber) shape(subject string) jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
 		Durable:       s.cfg.Durable,
 		FilterSubject: subject,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       handlingTime,
-		MaxAckPending: maxPutOff,
+		MaxAckPending: maxUnacknowledged,
 	}
 	if s.cfg.InOrder {
-		// The server gives out nothing while a message is being handled or waits
-		// for another try.
+		// The server delivers nothing while a message is being handled or waits for another try.
 		cfg.MaxAckPending = 1
-		// A message that a killed node had holds up all others for so long.
+		// When a node is killed, its message holds up all others for this long.
 		cfg.AckWait = orderedHandlingTime
 	}
 	return cfg
 }
 
-// handOn passes a message on and waits until it is settled, also when ctx has
-// ended by then: work that was done must not be done again.
-func (s *Subscriber) handOn(ctx context.Context, msg jetstream.Msg, out chan<- *watermill.Message) {
+// deliver passes a message on and waits until it is handled, also if ctx has ended by then: work that
+// was done must not be done again.
+//
+// After a crash before the acknowledgement is stored, the server delivers the message again.
+func (s *Subscriber) deliver(ctx context.Context, msg jetstream.Msg, out chan<- *watermill.Message) {
 	m, err := unpack(ctx, msg)
 	if err != nil { // it is not from a stream
 		s.cfg.Log.Error("message has no place in a stream", "consumer", s.cfg.Durable, "error", err)
@@ -199,7 +198,7 @@ func (s *Subscriber) handOn(ctx context.Context, msg jetstream.Msg, out chan<- *
 	select {
 	case out <- m:
 	case <-ctx.Done():
-		_ = msg.Nak() // unless that arrives, the server misses it after a while
+		_ = msg.Nak() // if that is lost, the server delivers it when its time is over
 		return
 	}
 	select {
@@ -208,13 +207,13 @@ func (s *Subscriber) handOn(ctx context.Context, msg jetstream.Msg, out chan<- *
 	case <-m.Nacked():
 		err = msg.NakWithDelay(retryAfter(msg))
 	}
-	if err != nil { // it comes again
-		s.cfg.Log.Warn("message could not be settled", "consumer", s.cfg.Durable, "event", m.UUID, "error", err)
+	if err != nil { // the message is delivered again
+		s.cfg.Log.Warn("message could not be acknowledged", "consumer", s.cfg.Durable, "event", m.UUID, "error", err)
 	}
 }
 
-// unpack makes a message Watermill's. It is called by its event's id when it is
-// konto's own, else by its sequence: others' ids are not for logs.
+// unpack returns a message in Watermill's form. Its UUID is the event's id if the stream is KONTO,
+// else its sequence, because ids that others choose must not be logged.
 func unpack(ctx context.Context, msg jetstream.Msg) (*watermill.Message, error) {
 	from, err := msg.Metadata()
 	if err != nil {
@@ -222,7 +221,7 @@ func unpack(ctx context.Context, msg jetstream.Msg) (*watermill.Message, error) 
 	}
 	sequence := strconv.FormatUint(from.Sequence.Stream, 10)
 	id := sequence
-	if from.Stream == streamName {
+	if from.Stream == subjects.Stream {
 		id = msg.Headers().Get("ce-id")
 	}
 	m := watermill.NewMessageWithContext(ctx, id, msg.Data())
@@ -235,7 +234,7 @@ func unpack(ctx context.Context, msg jetstream.Msg) (*watermill.Message, error) 
 	return m, nil
 }
 
-// retryAfter is the delay before a message's next try.
+// retryAfter returns the delay before the next try of a message.
 func retryAfter(msg jetstream.Msg) time.Duration {
 	meta, err := msg.Metadata()
 	if err != nil || meta.NumDelivered > 8 {

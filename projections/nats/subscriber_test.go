@@ -10,11 +10,12 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/projections/nats/subjects"
 )
 
 const requests = "konto.account.*.EmailChangeRequested"
 
-func (r *room) subscribe() (*Subscriber, <-chan *watermill.Message) {
+func (r *fixture) subscribe() (*Subscriber, <-chan *watermill.Message) {
 	r.t.Helper()
 	s := NewSubscriber(SubscriberConfig{Conn: r.conn, Durable: "konto-mailer", Log: quiet})
 	r.t.Cleanup(func() { must(r.t, s.Close()) })
@@ -23,8 +24,8 @@ func (r *room) subscribe() (*Subscriber, <-chan *watermill.Message) {
 	return s, messages
 }
 
-// request publishes one request, with another event before it.
-func (r *room) request(p *Publisher) (id string) {
+// request publishes an EmailChangeRequested with another event before it, and returns its id.
+func (r *fixture) request(p *Publisher) (id string) {
 	r.t.Helper()
 	stream := events.AccountStream(ulid.Make())
 	r.append(stream, events.ProfileUpdated{FirstName: events.Set("Åsa")}, events.EmailChangeRequested{NewEmail: "a@example.com", Request: ulid.Make()})
@@ -48,8 +49,8 @@ func next(t *testing.T, messages <-chan *watermill.Message) *watermill.Message {
 	}
 }
 
-func TestSubscriberGivesItsSubjectAloneInOrder(t *testing.T) {
-	r := newRoom(t)
+func TestSubscriberDeliversItsSubjectInOrder(t *testing.T) {
+	r := newFixture(t)
 	r.start()
 	_, messages := r.subscribe() // before the stream is made
 	p := r.publisher()
@@ -63,8 +64,8 @@ func TestSubscriberGivesItsSubjectAloneInOrder(t *testing.T) {
 	}
 }
 
-func TestFailedMessageComesAgainAndHoldsUpNoOther(t *testing.T) {
-	r := newRoom(t)
+func TestFailedMessageIsDeliveredAgainAndHoldsUpNoOther(t *testing.T) {
+	r := newFixture(t)
 	r.start()
 	p := r.publisher()
 	first, second := r.request(p), r.request(p)
@@ -85,8 +86,8 @@ func TestFailedMessageComesAgainAndHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-func TestSubscriberGoesOnWhereItEnded(t *testing.T) {
-	r := newRoom(t)
+func TestSubscriberContinuesWhereItEnded(t *testing.T) {
+	r := newFixture(t)
 	r.start()
 	p := r.publisher()
 	r.request(p)
@@ -107,14 +108,14 @@ func TestSubscriberGoesOnWhereItEnded(t *testing.T) {
 	}
 }
 
-func TestSubscriberOutlivesTheStream(t *testing.T) {
-	r := newRoom(t)
+func TestSubscriberContinuesOnANewStream(t *testing.T) {
+	r := newFixture(t)
 	r.start()
 	p := r.publisher()
 	want := r.request(p)
 	_, messages := r.subscribe()
 	next(t, messages).Ack()
-	must(t, r.conn.js.DeleteStream(t.Context(), streamName))
+	must(t, r.conn.js.DeleteStream(t.Context(), subjects.Stream))
 	r.follow(r.publisher()) // the log has it all
 	m := next(t, messages)
 	if m.UUID != want {
@@ -123,7 +124,7 @@ func TestSubscriberOutlivesTheStream(t *testing.T) {
 	m.Ack()
 }
 
-func TestRetriesComeEverLater(t *testing.T) {
+func TestRetryDelaysGrow(t *testing.T) {
 	var delays []time.Duration
 	for delivered := range uint64(12) {
 		delays = append(delays, retryAfter(fakeDelivery{delivered: delivered + 1}))
@@ -135,7 +136,7 @@ func TestRetriesComeEverLater(t *testing.T) {
 	}
 }
 
-// fakeDelivery is a message that was delivered so often.
+// fakeDelivery is a message that was delivered some times.
 type fakeDelivery struct {
 	jetstream.Msg
 	delivered uint64

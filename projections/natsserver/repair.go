@@ -1,4 +1,4 @@
-package nats
+package natsserver
 
 import (
 	"crypto/rand"
@@ -13,50 +13,50 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"konto/projections/nats/subjects"
 )
 
-// shortest is the size below which nats-server 2.15 panics when it decrypts one
-// of its files, in a goroutine that nobody can recover: it would end the process
-// at every start. A power cut leaves such files. Keys are 64 bytes and more;
-// what is sealed has a nonce and a tag of 16 each.
+// shortest are the sizes below which nats-server 2.15 panics when it decrypts one of its files. The
+// panic is in a goroutine where nobody can recover it, so it would end the process at every start. A
+// power cut leaves such files. A key has 64 bytes and more. An encrypted file has a nonce and a tag of
+// 16 bytes each.
 var shortest = map[string]int64{
 	server.JetStreamMetaFileKey: 64,
 	server.JetStreamMetaFile:    32,
 	"o.dat":                     32, // a consumer's state
 }
 
-// repair removes the folders of streams and consumers that the server cannot
-// use: before it starts those that would end it, afterwards those that it left
-// out, because they keep their names from being used again. The publisher fills
-// a stream again from the log, and a consumer that is made again starts over.
+// repair removes the folders of streams and consumers that the server cannot use. Before the start it
+// removes those that would end the process. After the start it removes those that the server did not
+// load, because nobody could use their names again. The publisher fills a stream again from the log,
+// and a consumer that is made again starts over.
 //
-// What waits in the streams of inbound facts is nowhere else: their folders are
-// set aside instead.
+// The streams of inbound facts are no copy. repair moves their folders instead.
 //
-// Only what was read and is wrong is damaged. The server itself makes no such
-// difference: after any error it deletes a stream's folder, with the places of its
-// durables, or leaves a consumer out. So prove comes first, and again before
-// anything is removed.
+// Only files that were read and have wrong content are damaged. The server does not make that
+// distinction: after any error it deletes a stream's folder, with the state of its durables, or does not
+// load a consumer. So checkReadable comes first, and its check is repeated before anything is removed.
 type repair struct {
-	streams string // the folder of their folders
-	aside   string
+	streams string // the folder that holds the streams' folders
+	damaged string // where damaged folders are moved to
 	log     *slog.Logger
 }
 
 func newRepair(dir string, log *slog.Logger) *repair {
 	return &repair{
 		streams: filepath.Join(dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams"),
-		aside:   filepath.Join(dir, "damaged"), log: log,
+		damaged: filepath.Join(dir, "damaged"), log: log,
 	}
 }
 
-// descriptors is how many files the server may have open at once while it starts.
-// It recovers streams and consumers a few at a time, and each opens a few files.
+// descriptors is how many files the server may have open at once while it starts. It loads streams and
+// consumers a few at a time, and each opens a few files.
 const descriptors = 64
 
-// prove tells why the server could not use a file or folder of the streams that is
-// there: its error names the file and the reason. Nothing was changed then.
-func (r *repair) prove() error {
+// checkReadable says why the server could not use a file or folder of the streams. Its error names the
+// file and the reason. It changes nothing.
+func (r *repair) checkReadable() error {
 	held := make([]*os.File, 0, descriptors)
 	defer func() {
 		for _, f := range held {
@@ -77,29 +77,29 @@ func (r *repair) prove() error {
 	if _, err := os.Lstat(r.streams); errors.Is(err, fs.ErrNotExist) {
 		return nil // the first start
 	}
-	return proveFolder(r.streams)
+	return checkFolder(r.streams)
 }
 
-// unusable says what to do about a file that cannot be used.
+// unusable adds what to do about a file that cannot be used.
 func unusable(err error) error {
 	return fmt.Errorf("%w; nothing was removed, mend that and start konto again", err)
 }
 
-// proveFolder proves a folder, and all that is in it.
-func proveFolder(folder string) error {
-	if err := writable(folder); err != nil {
+// checkFolder checks a folder and everything in it.
+func checkFolder(folder string) error {
+	if err := checkWritable(folder); err != nil {
 		return unusable(err)
 	}
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return unusable(err)
 	}
-	skip, err := unread(folder)
+	skip, err := notRead(folder)
 	if err != nil {
 		return unusable(err)
 	}
 	for _, e := range entries {
-		if e.Name()[0] == '.' { // the server marks what it is deleting
+		if e.Name()[0] == '.' { // the server is deleting it
 			continue
 		}
 		path := filepath.Join(folder, e.Name())
@@ -110,11 +110,11 @@ func proveFolder(folder string) error {
 		case info.IsDir() && isFile(e.Name()):
 			return unusable(&fs.PathError{Op: "read", Path: path, Err: syscall.EISDIR})
 		case info.IsDir():
-			err = proveFolder(path)
+			err = checkFolder(path)
 		case !info.Mode().IsRegular():
-			return unusable(fmt.Errorf("%s is neither a file nor a folder", path)) // to open a pipe may take for ever
+			return unusable(fmt.Errorf("%s is neither a file nor a folder", path)) // to open a pipe may block for ever
 		default:
-			err = proveFile(path, !skip[e.Name()])
+			err = checkFile(path, !skip[e.Name()])
 		}
 		if err != nil {
 			return err
@@ -123,8 +123,7 @@ func proveFolder(folder string) error {
 	return nil
 }
 
-// isFile tells by its name what the server keeps in a file: all but streams,
-// consumers and what it files them under.
+// isFile reports whether the server stores a file, not a folder, under a name.
 func isFile(name string) bool {
 	switch filepath.Ext(name) {
 	case ".inf", ".sum", ".dat", ".blk", ".key", ".db":
@@ -133,15 +132,15 @@ func isFile(name string) bool {
 	return false
 }
 
-// proveFile opens a file and reads it, all of it or its first bytes.
-func proveFile(path string, wholly bool) error {
+// checkFile opens a file and reads all of it, or only its first byte.
+func checkFile(path string, all bool) error {
 	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return unusable(err)
 	}
 	defer f.Close()
 	var from io.Reader = f
-	if !wholly {
+	if !all {
 		from = io.LimitReader(f, 1)
 	}
 	if _, err := io.Copy(io.Discard, from); err != nil {
@@ -150,16 +149,16 @@ func proveFile(path string, wholly bool) error {
 	return nil
 }
 
-// unread names the files with messages of the stream KONTO that the server will
-// not read when it starts, which may be gigabytes: when it was stopped in order,
-// its index is newer than they are, and it reads that and the newest alone.
-func unread(folder string) (map[string]bool, error) {
-	if filepath.Base(folder) != "msgs" || filepath.Base(filepath.Dir(folder)) != streamName {
+// notRead names the files with messages of the stream KONTO that the server will not read when it
+// starts. They may hold gigabytes. If the server was stopped in order, its index is newer than they are,
+// and it reads only the index and the newest of them.
+func notRead(folder string) (map[string]bool, error) {
+	if filepath.Base(folder) != "msgs" || filepath.Base(filepath.Dir(folder)) != subjects.Stream {
 		return nil, nil
 	}
 	index, err := os.Stat(filepath.Join(folder, "index.db"))
 	if err != nil {
-		return nil, nil // if it is there, it is met again
+		return nil, nil // if it exists, checkFolder comes to it
 	}
 	blocks, err := filepath.Glob(filepath.Join(folder, "*.blk"))
 	if err != nil {
@@ -181,13 +180,13 @@ func unread(folder string) (map[string]bool, error) {
 	return skip, nil
 }
 
-// beforeStart removes what the server would not survive.
+// beforeStart removes what would end the process.
 func (r *repair) beforeStart() error {
 	return r.each(func(folder, _, _ string) error {
 		for name, size := range shortest {
 			info, err := os.Stat(filepath.Join(folder, name))
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // the server copes
+				continue // the server can do without it
 			}
 			if err != nil {
 				return err
@@ -200,8 +199,7 @@ func (r *repair) beforeStart() error {
 	})
 }
 
-// afterStart removes what the server did not take back. Nobody may create
-// streams or consumers meanwhile.
+// afterStart removes what the server did not load. Nobody may create streams or consumers meanwhile.
 func (r *repair) afterStart(srv *server.Server) error {
 	info, err := srv.Jsz(&server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true, Consumer: true})
 	if err != nil {
@@ -221,23 +219,23 @@ func (r *repair) afterStart(srv *server.Server) error {
 		if loaded[id{stream, consumer}] {
 			return nil
 		}
-		if err := proveFolder(folder); err != nil { // it could be read before the server started
+		if err := checkFolder(folder); err != nil { // it could be read before the server started
 			return err
 		}
 		return r.remove(folder)
 	})
 }
 
-// each calls check for the folder of every stream, whose consumer is "", and
-// then for those of its consumers that are left.
-func (r *repair) each(check func(folder, stream, consumer string) error) error {
+// each calls visit for the folder of every stream, with consumer "", and then for the folders of its
+// consumers, unless visit removed them.
+func (r *repair) each(visit func(folder, stream, consumer string) error) error {
 	streams, err := folders(r.streams)
 	if err != nil {
 		return err
 	}
 	for _, stream := range streams {
 		folder := filepath.Join(r.streams, stream)
-		if err := check(folder, stream, ""); err != nil {
+		if err := visit(folder, stream, ""); err != nil {
 			return err
 		}
 		consumers, err := folders(filepath.Join(folder, "obs"))
@@ -245,7 +243,7 @@ func (r *repair) each(check func(folder, stream, consumer string) error) error {
 			return err
 		}
 		for _, consumer := range consumers {
-			if err := check(filepath.Join(folder, "obs", consumer), stream, consumer); err != nil {
+			if err := visit(filepath.Join(folder, "obs", consumer), stream, consumer); err != nil {
 				return err
 			}
 		}
@@ -253,17 +251,18 @@ func (r *repair) each(check func(folder, stream, consumer string) error) error {
 	return nil
 }
 
+// remove removes a damaged folder. If it is one of inbound facts, it moves it instead.
 func (r *repair) remove(folder string) error {
-	if name := filepath.Base(folder); name == factsStream || name == deadStream {
-		kept := filepath.Join(r.aside, name+"-"+rand.Text())
+	if name := filepath.Base(folder); name == subjects.FactsStream || name == subjects.DeadLettersStream {
+		kept := filepath.Join(r.damaged, name+"-"+rand.Text())
 		r.log.Error("inbound messages in NATS's files are damaged and set aside", "folder", kept)
-		return errors.Join(os.MkdirAll(r.aside, 0o700), os.Rename(folder, kept))
+		return errors.Join(os.MkdirAll(r.damaged, 0o700), os.Rename(folder, kept))
 	}
 	r.log.Warn("NATS's copy is damaged, it is made again", "folder", folder)
 	return os.RemoveAll(folder)
 }
 
-// folders names the folders in a folder, none when there is no such folder.
+// folders names the folders in a folder, none if there is no such folder.
 func folders(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -271,7 +270,7 @@ func folders(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() && e.Name()[0] != '.' { // the server marks what it is deleting
+		if e.IsDir() && e.Name()[0] != '.' { // the server is deleting those
 			names = append(names, e.Name())
 		}
 	}

@@ -1,4 +1,4 @@
-package nats
+package natsserver
 
 import (
 	"encoding/json"
@@ -13,19 +13,21 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/projections/nats/subjects"
 )
 
-// creation is the body of a request to create the consumer "c".
+// creation returns the body of a request to create the consumer "c".
 func creation(t testing.TB, change func(*server.ConsumerConfig)) []byte {
 	t.Helper()
-	req := server.CreateConsumerRequest{Stream: streamName, Config: server.ConsumerConfig{Name: "c", AckPolicy: server.AckExplicit}}
+	req := server.CreateConsumerRequest{Stream: subjects.Stream, Config: server.ConsumerConfig{Name: "c", AckPolicy: server.AckExplicit}}
 	change(&req.Config)
 	body, err := json.Marshal(req)
 	must(t, err)
 	return body
 }
 
-// filters are n subjects that do not overlap.
+// filters returns n subjects that do not overlap.
 func filters(n int) []string {
 	all := make([]string, n)
 	for i := range all {
@@ -35,11 +37,11 @@ func filters(n int) []string {
 }
 
 // passed returns what the gate asks of JetStream from now on.
-func (r *room) passed() *natsgo.Subscription {
+func (r *fixture) passed() *natsgo.Subscription {
 	r.t.Helper()
-	sub, err := r.conn.nc.SubscribeSync(apiPrefix + ">")
+	sub, err := r.nc.SubscribeSync(apiPrefix + ">")
 	must(r.t, err)
-	must(r.t, r.conn.nc.Flush())
+	must(r.t, r.nc.Flush())
 	return sub
 }
 
@@ -130,7 +132,7 @@ func TestEachPartOfAConsumersConfigurationIsBounded(t *testing.T) {
 	} {
 		c.refusedByGate(createPrefix+"c", body, says)
 	}
-	must(t, r.conn.nc.Flush())
+	must(t, r.nc.Flush())
 	if n, _, _ := asks.Pending(); n != 0 {
 		t.Errorf("JetStream got %d requests", n)
 	}
@@ -155,7 +157,7 @@ func TestConsumersWithinTheBoundsAreCreated(t *testing.T) {
 		},
 		"from a time": {DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &time.Time{}, MemoryStorage: true},
 	} {
-		made, err := c.js.CreateConsumer(t.Context(), streamName, cfg)
+		made, err := c.js.CreateConsumer(t.Context(), subjects.Stream, cfg)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if pending := made.CachedInfo().Config.MaxAckPending; pending > maxPending || pending < 0 {
@@ -164,7 +166,7 @@ func TestConsumersWithinTheBoundsAreCreated(t *testing.T) {
 	}
 	legacy, err := c.nc.JetStream()
 	must(t, err)
-	sub, err := legacy.PullSubscribe("konto.account.>", "", natsgo.BindStream(streamName))
+	sub, err := legacy.PullSubscribe("konto.account.>", "", natsgo.BindStream(subjects.Stream))
 	must(t, err)
 	if got, err := sub.Fetch(20, natsgo.MaxWait(patience)); err != nil || len(got) != 20 {
 		t.Errorf("got %d messages, %v", len(got), err)
@@ -191,7 +193,7 @@ func TestManyFiltersOfOneConsumerDoNotHoldUpTheOthers(t *testing.T) {
 			t.Errorf("answered %s", m.Data)
 		}
 	}
-	must(t, r.conn.nc.Flush())
+	must(t, r.nc.Flush())
 	for {
 		m, err := asks.NextMsg(time.Millisecond)
 		if err != nil {
@@ -238,7 +240,7 @@ func TestConsumersRequestsAreAnsweredInOrderAndOneAtATime(t *testing.T) {
 func TestRequestsThatConcernAllAccountsAreRefused(t *testing.T) {
 	r, _ := listening(t, "billing")
 	c := r.consumer(t, "billing")
-	subject := r.received()[0].Subject()
+	subject := r.received()[0].Subject
 	account := strings.Join(strings.Split(subject, ".")[:3], ".")
 	for _, body := range []string{`{"subjects_filter":">"}`, `{"subjects_filter":"konto.account.*.ProfileUpdated"}`, `{"subjects_filter":"konto.account.>"}`, `{"Subjects_Filter":"*.>"}`} {
 		c.refusedByGate("STREAM.INFO.KONTO", body, "must name one account")
@@ -251,18 +253,18 @@ func TestRequestsThatConcernAllAccountsAreRefused(t *testing.T) {
 		c.refusedByGate(request, strings.Repeat(" ", maxRequest+1), "must not be longer")
 	}
 
-	s, err := c.js.Stream(t.Context(), streamName)
+	s, err := c.js.Stream(t.Context(), subjects.Stream)
 	must(t, err)
 	info, err := s.Info(t.Context(), jetstream.WithSubjectFilter(account+".>"), jetstream.WithDeletedDetails(true))
 	if err != nil || info.State.Subjects[subject] != 20 {
 		t.Errorf("subjects of one account: %+v, %v", info, err)
 	}
-	for _, subject := range []string{subject, account + ".>", subjects} {
+	for _, subject := range []string{subject, account + ".>", subjects.Accounts} {
 		if _, err := s.GetLastMsgForSubject(t.Context(), subject); err != nil {
 			t.Errorf("last message of %s: %v", subject, err)
 		}
 	}
-	if name, err := c.js.StreamNameBySubject(t.Context(), subjects); err != nil || name != streamName {
+	if name, err := c.js.StreamNameBySubject(t.Context(), subjects.Accounts); err != nil || name != subjects.Stream {
 		t.Errorf("stream is called %q, %v", name, err)
 	}
 }
@@ -271,7 +273,7 @@ func TestEphemeralConsumersOfOneKeyAreBounded(t *testing.T) {
 	r, _ := listening(t, "billing", "crm")
 	c := r.consumer(t, "billing")
 	create := func(c *consumer, name string) error {
-		_, err := c.js.CreateOrUpdateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Name: name, MemoryStorage: true})
+		_, err := c.js.CreateOrUpdateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{Name: name, MemoryStorage: true})
 		return err
 	}
 	for i := range maxEphemerals {
@@ -284,9 +286,9 @@ func TestEphemeralConsumersOfOneKeyAreBounded(t *testing.T) {
 	must(t, create(c, "e0")) // exists already
 	c.unread("billing", 1)   // a durable is not among them
 	must(t, create(r.consumer(t, "crm"), "theirs"))
-	must(t, c.js.DeleteConsumer(t.Context(), streamName, "e0"))
+	must(t, c.js.DeleteConsumer(t.Context(), subjects.Stream, "e0"))
 	must(t, create(c, "more"))
-	must(t, r.conn.js.DeleteConsumer(t.Context(), streamName, "e1")) // as if it had expired
+	must(t, r.js.DeleteConsumer(t.Context(), subjects.Stream, "e1")) // as if it had expired
 	must(t, create(c, "another"))
 }
 
@@ -304,7 +306,7 @@ func TestConnectionsAndSubscriptionsAreBounded(t *testing.T) {
 	lost := make(chan struct{}, 1)
 	crm.nc.SetDisconnectErrHandler(func(*natsgo.Conn, error) { lost <- struct{}{} })
 	for range maxSubscriptions + 1 {
-		_, err := crm.nc.Subscribe(subjects, func(*natsgo.Msg) {})
+		_, err := crm.nc.Subscribe(subjects.Accounts, func(*natsgo.Msg) {})
 		must(t, err)
 	}
 	select {
@@ -330,8 +332,8 @@ func BenchmarkGate(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if len(body) <= maxRequest {
-					if narrowed, err := narrowCreate("billing", body); err == nil {
-						_, err = json.Marshal(narrowed)
+					if checked, err := checkCreate("billing", body); err == nil {
+						_, err = json.Marshal(checked)
 						must(b, err)
 					}
 				}

@@ -1,4 +1,4 @@
-package nats
+package natsserver
 
 import (
 	"context"
@@ -12,18 +12,17 @@ import (
 	"konto/projections"
 )
 
-// logger passes the server's log on to slog. It keeps the first fatal line,
-// which is the only form in which the server reports that it could not start,
-// and does not end the process.
+// logger writes the server's log to slog. It keeps the first fatal line, because the server reports in
+// no other way that it could not start. A fatal line does not end the process.
 type logger struct {
-	log    *slog.Logger
-	seldom projections.LogLimiter
+	log     *slog.Logger
+	limiter projections.LogLimiter
 
 	mu    sync.Mutex
 	fatal error
 }
 
-// Noticef is for what the server does at every start and stop.
+// Noticef logs what the server does at every start and stop.
 func (l *logger) Noticef(format string, v ...any) { l.log.Debug(line(format, v)) }
 
 func (l *logger) Warnf(format string, v ...any)  { l.trouble(slog.LevelWarn, line(format, v)) }
@@ -45,11 +44,11 @@ func (l *logger) failure() error {
 	return l.fatal
 }
 
-// trouble logs a line. A client may cause one with each message that it sends,
-// such as that it may not, so of what only differs in the client or in what it
-// sent one line a minute is enough.
+// trouble logs a line. A client can cause one with each message that it sends, for example that it
+// lacks a permission. Of the lines that differ only in the client and in what it sent, one a minute is
+// logged.
 func (l *logger) trouble(level slog.Level, line string) {
-	leftOut, ok := l.seldom.Allow(differing.ReplaceAllString(line, ""))
+	leftOut, ok := l.limiter.Allow(varying.ReplaceAllString(line, ""))
 	switch {
 	case !ok:
 	case leftOut > 0:
@@ -59,9 +58,9 @@ func (l *logger) trouble(level slog.Level, line string) {
 	}
 }
 
-// differing are the server's words for what a client chose: where it comes
-// from and the numbers of its connection and subscription, and what is quoted.
-var differing = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[0-9a-fA-F.:]*[0-9][0-9a-fA-F.:]*`)
+// varying are the parts of a line that depend on the client: its address, the numbers of its connection
+// and subscription, and quoted text.
+var varying = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[0-9a-fA-F.:]*[0-9][0-9a-fA-F.:]*`)
 
 func line(format string, v []any) string {
 	return "NATS: " + strings.TrimSpace(fmt.Sprintf(format, v...))

@@ -1,4 +1,4 @@
-package nats
+package natsserver
 
 import (
 	"log/slog"

@@ -1,4 +1,4 @@
-package nats
+package natsserver
 
 import (
 	"bytes"
@@ -13,21 +13,24 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/projections/nats"
+	"konto/projections/nats/subjects"
 )
 
 func TestDamagedFilesAreMadeAgain(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.account(20)
 	r.start()
 	r.follow(r.publisher())
 	durable := jetstream.ConsumerConfig{Durable: "crm", AckPolicy: jetstream.AckExplicitPolicy}
-	c, err := r.conn.js.CreateOrUpdateConsumer(t.Context(), streamName, durable)
+	c, err := r.js.CreateOrUpdateConsumer(t.Context(), subjects.Stream, durable)
 	must(t, err)
 	first, err := c.Next(jetstream.FetchMaxWait(patience))
 	must(t, err)
 	must(t, first.DoubleAck(t.Context()))
 	r.stop()
-	filled, saved := r.dir, r.saved()
+	filled, saved := r.dir, r.cursors.copy()
 	var files []string
 	must(t, filepath.WalkDir(filled, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
@@ -46,12 +49,12 @@ func TestDamagedFilesAreMadeAgain(t *testing.T) {
 				r.t, r.dir = t, filepath.Join(t.TempDir(), "nats")
 				must(t, os.CopyFS(r.dir, os.DirFS(filled)))
 				must(t, os.WriteFile(filepath.Join(r.dir, file), content, 0o600))
-				must(t, saveCursor(t.Context(), r.cursors, saved))
+				r.cursors.set(saved)
 				r.start()
 				defer r.stop()
 				r.follow(r.publisher())
-				r.holds(r.published(0))
-				c, err := r.conn.js.CreateOrUpdateConsumer(t.Context(), streamName, durable)
+				r.holdsTheLog()
+				c, err := r.js.CreateOrUpdateConsumer(t.Context(), subjects.Stream, durable)
 				must(t, err)
 				seen := map[string]bool{first.Headers().Get("ce-id"): true}
 				for len(seen) < 20 {
@@ -64,21 +67,21 @@ func TestDamagedFilesAreMadeAgain(t *testing.T) {
 	}
 }
 
-// What waits to be recorded is nowhere else.
-func TestDamagedInboundStreamsAreSetAside(t *testing.T) {
-	for _, name := range []string{factsStream, deadStream} {
+// Facts that wait to be recorded are stored nowhere else.
+func TestDamagedInboundStreamsAreMovedAway(t *testing.T) {
+	for _, name := range []string{subjects.FactsStream, subjects.DeadLettersStream} {
 		t.Run(name, func(t *testing.T) {
-			r := newRoom(t)
+			r := newFixture(t)
 			r.start()
 			i := r.inbound()
-			_, err := r.conn.js.Publish(t.Context(), factsSubject, []byte("{}"))
+			_, err := r.js.Publish(t.Context(), subjects.Facts, []byte("{}"))
 			must(t, err)
-			must(t, i.Bury(t.Context(), 1, "no fact is given"))
+			must(t, i.StoreDeadLetter(t.Context(), 1, "no fact is given"))
 			r.stop()
 			folder := filepath.Join(newRepair(r.dir, quiet).streams, name)
 			must(t, os.WriteFile(filepath.Join(folder, "meta.inf"), []byte("xyz"), 0o600))
 			r.start()
-			must(t, NewInbound(r.conn, nil, quiet).Open(t.Context()))
+			must(t, nats.NewInbound(r.conn, nil, quiet).Open(t.Context()))
 			aside, err := filepath.Glob(filepath.Join(r.dir, "damaged", name+"-*", "msgs", "*"))
 			if err != nil || len(aside) == 0 {
 				t.Errorf("set aside %s, %v", aside, err)
@@ -87,17 +90,17 @@ func TestDamagedInboundStreamsAreSetAside(t *testing.T) {
 	}
 }
 
-// filledFolder is a room whose files hold facts that wait, a dead letter, and the place
-// of a durable.
-func filledFolder(t *testing.T) (r *room, check func()) {
+// filledFolder returns a fixture whose files hold facts that wait, a dead letter, and the state of a
+// durable. check starts the server and fails if any of them is lost.
+func filledFolder(t *testing.T) (r *fixture, check func()) {
 	t.Helper()
-	r = newRoom(t)
+	r = newFixture(t)
 	r.account(20)
 	r.start()
 	r.follow(r.publisher())
 	durable := jetstream.ConsumerConfig{Durable: "crm", AckPolicy: jetstream.AckExplicitPolicy}
 	place := func() jetstream.Consumer {
-		c, err := r.conn.js.CreateOrUpdateConsumer(t.Context(), streamName, durable)
+		c, err := r.js.CreateOrUpdateConsumer(t.Context(), subjects.Stream, durable)
 		must(t, err)
 		return c
 	}
@@ -109,16 +112,16 @@ func filledFolder(t *testing.T) (r *room, check func()) {
 	}
 	i := r.inbound()
 	for n := range 30 {
-		_, err := r.conn.js.Publish(t.Context(), factsSubject+".crm", []byte(strconv.Itoa(n)))
+		_, err := r.js.Publish(t.Context(), subjects.Facts+".crm", []byte(strconv.Itoa(n)))
 		must(t, err)
 	}
-	must(t, i.Bury(t.Context(), 1, "no fact is given"))
+	must(t, i.StoreDeadLetter(t.Context(), 1, "no fact is given"))
 	r.stop()
 	return r, func() {
 		t.Helper()
 		defer r.stop()
-		for name, want := range map[string]uint64{factsStream: 30, deadStream: 1, streamName: 20} {
-			s, err := r.conn.js.Stream(t.Context(), name)
+		for name, want := range map[string]uint64{subjects.FactsStream: 30, subjects.DeadLettersStream: 1, subjects.Stream: 20} {
+			s, err := r.js.Stream(t.Context(), name)
 			must(t, err)
 			if got := s.CachedInfo().State.Msgs; got != want {
 				t.Errorf("%s holds %d messages of %d", name, got, want)
@@ -152,12 +155,12 @@ func filesOf(t *testing.T, folder string) map[string]string {
 }
 
 // refusesToStart checks that the server does not start, names a file, and changes nothing.
-func (r *room) refusesToStart(parts ...string) {
+func (r *fixture) refusesToStart(parts ...string) {
 	r.t.Helper()
 	before := filesOf(r.t.(*testing.T), r.dir)
 	ended := make(chan error, 1)
 	go func() {
-		s, err := StartServer(ServerConfig{Dir: r.dir, Listen: "off", Key: []byte("a key of the test"), Log: quiet})
+		s, err := Start(r.config())
 		if err == nil {
 			s.Close()
 		}
@@ -184,7 +187,7 @@ func (r *room) refusesToStart(parts ...string) {
 	}
 }
 
-// Whatever keeps a file from being read: the server would delete the stream.
+// The server would delete the stream, whatever the reason why a file cannot be read.
 func TestServerDoesNotStartWhenAFileCannotBeRead(t *testing.T) {
 	r, check := filledFolder(t)
 	obstacles := map[string]struct {
@@ -227,7 +230,7 @@ func TestServerDoesNotStartWhenAFileCannotBeRead(t *testing.T) {
 func TestServerDoesNotStartWhenFoldersCannotBeRead(t *testing.T) {
 	r, check := filledFolder(t)
 	streams := newRepair(r.dir, quiet).streams
-	for _, folder := range []string{streams, filepath.Join(streams, factsStream), filepath.Join(streams, factsStream, "msgs"), filepath.Join(streams, streamName, "obs", "crm")} {
+	for _, folder := range []string{streams, filepath.Join(streams, subjects.FactsStream), filepath.Join(streams, subjects.FactsStream, "msgs"), filepath.Join(streams, subjects.Stream, "obs", "crm")} {
 		away := filepath.Join(t.TempDir(), "away")
 		must(t, os.Rename(folder, away))
 		must(t, os.Symlink(filepath.Base(folder), folder))
@@ -247,10 +250,10 @@ func TestNothingIsLostWhenTooManyFilesAreOpen(t *testing.T) {
 	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was)
 	open, err := os.ReadDir("/proc/self/fd")
 	must(t, err)
-	// Below what is open now, too: the files of the room are closed.
+	// Below what is open now, too: the files of the fixture are closed.
 	for more := -8; more < 80; more++ {
 		must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(max(4, len(open)+more)), Max: was.Max}))
-		s, err := StartServer(ServerConfig{Dir: r.dir, Listen: "off", Key: []byte("a key of the test"), Log: quiet})
+		s, err := Start(r.config())
 		must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was))
 		switch {
 		case err == nil && more < 32:

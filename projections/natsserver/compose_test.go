@@ -1,4 +1,4 @@
-package nats
+package natsserver
 
 import (
 	"errors"
@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"konto/events"
+	"konto/projections/nats"
+	"konto/projections/nats/subjects"
 )
 
 // composed is a server with the configuration of docker-compose.yml.
@@ -36,13 +38,13 @@ func composed(t *testing.T) *server.Server {
 	must(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(startTimeout) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("server is not ready")
 	}
 	return s
 }
 
-func TestComposedServersRights(t *testing.T) {
+func TestComposeFileGivesEachUserOnlyItsRights(t *testing.T) {
 	srv := composed(t)
 	as := func(user string) *consumer {
 		t.Helper()
@@ -56,43 +58,46 @@ func TestComposedServersRights(t *testing.T) {
 		must(t, err)
 		return c
 	}
-	r := newRoom(t)
+	r := newFixture(t)
+	url := strings.Replace(srv.ClientURL(), "://", "://konto:konto@", 1)
 	var err error
-	r.conn, err = Dial(DialConfig{URL: strings.Replace(srv.ClientURL(), "://", "://konto:konto@", 1), Log: quiet})
+	r.conn, err = nats.Dial(nats.DialConfig{URL: url, Log: quiet})
 	must(t, err)
 	t.Cleanup(r.conn.Close)
-	r.append(r.account(3), events.AccountErased{})
+	r.connect(url)
+	t.Cleanup(r.nc.Close)
+	r.account(3, events.AccountErased{})
 	r.follow(r.publisher())
-	_, messages := r.facts(r.inbound())
+	messages := r.facts(r.inbound())
 
 	sender := as("sender")
-	_, err = sender.js.Publish(t.Context(), factsSubject, []byte("fact"))
+	_, err = sender.js.Publish(t.Context(), subjects.Facts, []byte("fact"))
 	must(t, err)
 	m := next(t, messages)
 	m.Ack()
-	if m.Metadata.Get(MetaSubject) != factsSubject+".registry" {
-		t.Errorf("came on %s", m.Metadata.Get(MetaSubject))
+	if m.Metadata.Get(nats.MetaSubject) != subjects.Facts+".registry" {
+		t.Errorf("came on %s", m.Metadata.Get(nats.MetaSubject))
 	}
-	for _, subject := range []string{factsSubject + ".billing", deadSubject, "konto.account.x.EmailChanged", "$JS.API.INFO", "$JS.API.STREAM.DELETE.KONTO"} {
+	for _, subject := range []string{subjects.Facts + ".billing", subjects.DeadLetters, "konto.account.x.EmailChanged", "$JS.API.INFO", "$JS.API.STREAM.DELETE.KONTO"} {
 		sender.refuses(subject, "{}")
 	}
 
 	crm := as("consumer")
-	durable, err := crm.js.CreateOrUpdateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Durable: "crm"})
+	durable, err := crm.js.CreateOrUpdateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{Durable: "crm"})
 	must(t, err)
 	got, err := durable.Next()
 	must(t, err)
 	must(t, got.DoubleAck(t.Context()))
-	for _, subject := range []string{factsSubject, factsSubject + ".registry", "$JS.API.STREAM.INFO.KONTO_INBOUND", "$JS.API.STREAM.PURGE.KONTO"} {
+	for _, subject := range []string{subjects.Facts, subjects.Facts + ".registry", "$JS.API.STREAM.INFO.KONTO_INBOUND", "$JS.API.STREAM.PURGE.KONTO"} {
 		crm.refuses(subject, "{}")
 	}
 	// Neither an answer nor a pulled message goes to a sender's subject.
 	for _, ask := range []string{"$JS.API.INFO", "$JS.API.CONSUMER.MSG.NEXT.KONTO.crm"} {
-		must(t, crm.nc.PublishRequest(ask, factsSubject+".registry", nil))
+		must(t, crm.nc.PublishRequest(ask, subjects.Facts+".registry", nil))
 	}
 	_, err = durable.Info(t.Context()) // answered after those
 	must(t, err)
-	_, err = sender.js.Publish(t.Context(), factsSubject, []byte("next"))
+	_, err = sender.js.Publish(t.Context(), subjects.Facts, []byte("next"))
 	must(t, err)
 	m = next(t, messages)
 	m.Ack()

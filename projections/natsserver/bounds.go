@@ -1,8 +1,8 @@
-package nats
+package natsserver
 
 import (
 	"cmp"
-	"encoding/json" // see gate.go
+	"encoding/json" // the decoder of the server, see gate.go
 	"errors"
 	"fmt"
 	"slices"
@@ -10,15 +10,18 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"konto/events"
+	"konto/projections/nats/subjects"
 )
 
-// The bounds of what a consumer may ask of JetStream. They are far above what
-// clients send by themselves.
+// The bounds of what a consumer may ask of JetStream. They are far above what client libraries send by
+// themselves.
 const (
-	// maxText bounds a name, a subject or a text, in bytes.
+	// maxText bounds each name, subject and text, in bytes.
 	maxText = 256
 
-	// maxFilters bounds filter_subjects. The server compares each with each other.
+	// maxFilters bounds filter_subjects. The server compares each filter with each other.
 	maxFilters = 64
 
 	maxMetadata   = 16      // entries
@@ -26,11 +29,11 @@ const (
 	maxBackoff    = 16
 	maxGroups     = 4
 
-	// maxPending bounds max_ack_pending, of which the default is 1,000: the server
-	// looks through all messages that wait for an acknowledgement, again and again.
+	// maxPending bounds max_ack_pending, whose default is 1,000. The server looks through all messages
+	// that wait for an acknowledgement, again and again.
 	maxPending = 10_000
 
-	// maxPulls bounds max_waiting, of which the default is 512.
+	// maxPulls bounds max_waiting, whose default is 512.
 	maxPulls = 2048
 
 	// maxNumber bounds numbers that cost nothing.
@@ -42,24 +45,24 @@ const (
 	// maxWait bounds all durations.
 	maxWait = 366 * 24 * time.Hour
 
-	// maxIdle is how long an ephemeral consumer may stay without being used.
+	// maxIdle is how long an ephemeral consumer may exist without being used.
 	maxIdle = time.Hour
 )
 
-func narrowCreate(asker string, body []byte) (any, error) {
+func checkCreate(asker string, body []byte) (any, error) {
 	var req server.CreateConsumerRequest
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, err
 	}
-	return &req, allowed(asker, &req.Config)
+	return &req, checkConsumer(asker, &req.Config)
 }
 
-// allowed tells why a consumer's key may not have such a consumer on the stream.
-func allowed(asker string, cfg *server.ConsumerConfig) error {
+// checkConsumer says why a key of asker may not create such a consumer on the stream. It lowers
+// max_ack_pending to its bound.
+func checkConsumer(asker string, cfg *server.ConsumerConfig) error {
 	switch {
 	case cfg.DeliverSubject != "" || cfg.DeliverGroup != "":
-		// Its messages go to a subject of konto's account, among them those of
-		// JetStream itself.
+		// Its messages would go to a subject of konto's account, such as one of JetStream's.
 		return errors.New("push consumers are not offered: pull, or subscribe to konto.account.>")
 	case cfg.Direct || cfg.Sourcing:
 		return errors.New("consumers of mirrors and sources are not offered") // no limit counts them
@@ -68,15 +71,15 @@ func allowed(asker string, cfg *server.ConsumerConfig) error {
 	case cfg.Durable == "" && cfg.InactiveThreshold > maxIdle:
 		return errors.New("an ephemeral consumer's inactive_threshold must not exceed " + maxIdle.String())
 	}
-	// Clients ask by themselves for more: nats.go's older API for 524,288, others for
-	// no limit (-1). So more is not refused, but lowered.
+	// Client libraries ask for more by themselves: nats.go's older API for 524,288, others for no limit
+	// (-1). So a higher value is lowered, not refused.
 	if cfg.MaxAckPending == -1 || cfg.MaxAckPending > maxPending {
 		cfg.MaxAckPending = maxPending
 	}
-	return cmp.Or(lists(cfg), numbers(cfg), durations(cfg))
+	return cmp.Or(checkLists(cfg), checkNumbers(cfg), checkDurations(cfg))
 }
 
-func lists(cfg *server.ConsumerConfig) error {
+func checkLists(cfg *server.ConsumerConfig) error {
 	tooLong := func(text string) bool { return len(text) > maxText }
 	for _, text := range []struct {
 		member string
@@ -116,7 +119,7 @@ func lists(cfg *server.ConsumerConfig) error {
 	return nil
 }
 
-func numbers(cfg *server.ConsumerConfig) error {
+func checkNumbers(cfg *server.ConsumerConfig) error {
 	for _, number := range []struct {
 		member          string
 		have, from, end int
@@ -135,14 +138,14 @@ func numbers(cfg *server.ConsumerConfig) error {
 	return nil
 }
 
-func durations(cfg *server.ConsumerConfig) error {
+func checkDurations(cfg *server.ConsumerConfig) error {
 	if slices.Contains(cfg.BackOff, 0) {
 		return errors.New("backoff must not be 0")
 	}
 	for _, span := range []struct {
 		member string
 		have   []time.Duration
-		least  time.Duration // unless it is 0, which means the default
+		least  time.Duration // 0 is allowed too and means the default
 	}{
 		{"ack_wait", []time.Duration{cfg.AckWait}, minWait},
 		{"backoff", cfg.BackOff, minWait},
@@ -160,7 +163,7 @@ func durations(cfg *server.ConsumerConfig) error {
 	return nil
 }
 
-func narrowNames(_ string, body []byte) (any, error) {
+func checkNames(_ string, body []byte) (any, error) {
 	var req server.JSApiStreamNamesRequest
 	if err := decode(body, &req); err != nil {
 		return nil, err
@@ -171,7 +174,7 @@ func narrowNames(_ string, body []byte) (any, error) {
 	return &req, nil
 }
 
-func narrowStreamInfo(_ string, body []byte) (any, error) {
+func checkStreamInfo(_ string, body []byte) (any, error) {
 	var req server.JSApiStreamInfoRequest
 	if err := decode(body, &req); err != nil {
 		return nil, err
@@ -179,34 +182,33 @@ func narrowStreamInfo(_ string, body []byte) (any, error) {
 	if req.SubjectsFilter != "" && !ofOneAccount(req.SubjectsFilter) {
 		return nil, errors.New("subjects_filter must name one account: konto.account.ID.>")
 	}
-	// Each erased account leaves deleted messages: who asks for the state of the
-	// stream gets their number, but not the list.
+	// Each erased account leaves deleted messages. The answer has their number, but not the list.
 	req.DeletedDetails = false
 	return &req, nil
 }
 
-func narrowMessageGet(_ string, body []byte) (any, error) {
+func checkMessageGet(_ string, body []byte) (any, error) {
 	var req server.JSApiMsgGetRequest
 	if err := decode(body, &req); err != nil {
 		return nil, err
 	}
 	for _, subject := range []string{req.LastFor, req.NextFor} {
-		if subject != "" && subject != subjects && subject != ">" && !ofOneAccount(subject) {
+		if subject != "" && subject != subjects.Accounts && subject != ">" && !ofOneAccount(subject) {
 			return nil, errors.New("a message is found by its sequence, or by a subject of one account: konto.account.ID.>")
 		}
 	}
 	return &server.JSApiMsgGetRequest{Seq: req.Seq, LastFor: req.LastFor, NextFor: req.NextFor, NoHeaders: req.NoHeaders}, nil
 }
 
-// ofOneAccount tells whether a subject names one account. The server would look
-// through the subjects of all accounts for one that names none.
+// ofOneAccount reports whether a subject names one account. For one that does not, the server would
+// look through the subjects of all accounts.
 func ofOneAccount(subject string) bool {
-	rest, ok := strings.CutPrefix(subject, subjects[:len(subjects)-1])
+	rest, ok := strings.CutPrefix(subject, events.SubjectPrefix)
 	id, _, _ := strings.Cut(rest, ".")
-	return ok && len(subject) <= maxText && token(id)
+	return ok && len(subject) <= maxText && subjects.IsToken(id)
 }
 
-// decode decodes a body that may be empty.
+// decode decodes a body, which may be empty.
 func decode(body []byte, into any) error {
 	if len(body) == 0 {
 		return nil

@@ -10,40 +10,41 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/projections/nats/subjects"
 )
 
-func TestFindsWhereToGoOn(t *testing.T) {
+func TestPublishingGoesOnWhereTheStreamEnds(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(t *testing.T, r *room) // 100 events were published, the server is stopped
+		change func(t *testing.T, r *fixture) // 100 events were published, the server is stopped
 		want   uint64
 	}{
-		{"nothing happened", func(t *testing.T, r *room) {}, 100},
-		{"all of JetStream's files are gone", func(t *testing.T, r *room) { must(t, os.RemoveAll(r.dir)) }, 0},
-		{"files and cursor are gone", func(t *testing.T, r *room) {
+		{"nothing happened", func(t *testing.T, r *fixture) {}, 100},
+		{"all of JetStream's files are gone", func(t *testing.T, r *fixture) { must(t, os.RemoveAll(r.dir)) }, 0},
+		{"files and cursor are gone", func(t *testing.T, r *fixture) {
 			must(t, os.RemoveAll(r.dir))
 			clear(r.cursors.values)
 		}, 0},
-		{"the cursor is gone", func(t *testing.T, r *room) { clear(r.cursors.values) }, 100},
-		{"the cursor was not saved after the last batch", func(t *testing.T, r *room) {
+		{"the cursor is gone", func(t *testing.T, r *fixture) { clear(r.cursors.values) }, 100},
+		{"the cursor was not saved after the last batch", func(t *testing.T, r *fixture) {
 			c := r.saved()
 			c.Position, c.Sequence = 60, 60
-			must(t, saveCursor(t.Context(), r.cursors, c))
+			r.save(c)
 		}, 100},
-		{"the stream was purged", func(t *testing.T, r *room) {
+		{"the stream was purged", func(t *testing.T, r *fixture) {
 			r.start()
 			must(t, r.stream().Purge(t.Context()))
 			r.stop()
 		}, 0},
-		{"the cursor is ahead of the stream", func(t *testing.T, r *room) {
+		{"the cursor is ahead of the stream", func(t *testing.T, r *fixture) {
 			c := r.saved()
 			c.Position, c.Sequence = 150, 150
-			must(t, saveCursor(t.Context(), r.cursors, c))
+			r.save(c)
 		}, 100},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRoom(t)
+			r := newFixture(t)
 			r.account(100)
 			r.start()
 			r.follow(r.publisher())
@@ -51,8 +52,7 @@ func TestFindsWhereToGoOn(t *testing.T) {
 			test.change(t, r)
 			r.start()
 			p := r.publisher()
-			at, err := p.Position(t.Context())
-			must(t, err)
+			at := r.open(p)
 			if at != test.want {
 				t.Fatalf("goes on after %d, want %d", at, test.want)
 			}
@@ -66,15 +66,15 @@ func TestFindsWhereToGoOn(t *testing.T) {
 	}
 }
 
-// A log that was put back and grew past the cursor holds other events at the
+// A log that was restored from a backup and has grown past the cursor holds other events at the
 // positions that the cursor counts as published.
-func TestCursorOfAnotherHistoryIsNone(t *testing.T) {
-	r := newRoom(t)
+func TestCursorOfAnotherHistoryIsIgnored(t *testing.T) {
+	r := newFixture(t)
 	r.account(10)
 	r.start()
 	r.follow(r.publisher())
 	before := r.published(0)
-	other := newRoom(t)
+	other := newFixture(t)
 	other.account(12)
 	r.store = other.store
 	r.follow(r.publisher())
@@ -82,13 +82,13 @@ func TestCursorOfAnotherHistoryIsNone(t *testing.T) {
 }
 
 func TestStreamOfAnotherLogIsContinued(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.account(100)
 	r.start()
 	r.follow(r.publisher())
 	theirs := r.published(0)
 	clear(r.cursors.values)
-	other := newRoom(t)
+	other := newFixture(t)
 	other.account(30)
 	r.store = other.store
 	r.follow(r.publisher())
@@ -96,7 +96,7 @@ func TestStreamOfAnotherLogIsContinued(t *testing.T) {
 }
 
 func TestLostTailIsPublishedAgain(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	r.account(60)
 	r.follow(r.publisher())
@@ -111,8 +111,7 @@ func TestLostTailIsPublishedAgain(t *testing.T) {
 	must(t, os.CopyFS(r.dir, os.DirFS(older)))
 	r.start()
 	p := r.publisher()
-	at, err := p.Position(t.Context())
-	must(t, err)
+	at := r.open(p)
 	if at != 60 {
 		t.Fatalf("goes on after %d, want 60", at)
 	}
@@ -121,13 +120,13 @@ func TestLostTailIsPublishedAgain(t *testing.T) {
 }
 
 func TestStreamLostWhileRunningIsFilledAgain(t *testing.T) {
-	lose := map[string]func(t *testing.T, r *room){
-		"purged":  func(t *testing.T, r *room) { must(t, r.stream().Purge(t.Context())) },
-		"deleted": func(t *testing.T, r *room) { must(t, r.conn.js.DeleteStream(t.Context(), streamName)) },
+	lose := map[string]func(t *testing.T, r *fixture){
+		"purged":  func(t *testing.T, r *fixture) { must(t, r.stream().Purge(t.Context())) },
+		"deleted": func(t *testing.T, r *fixture) { must(t, r.conn.js.DeleteStream(t.Context(), subjects.Stream)) },
 	}
 	for name, lose := range lose {
 		t.Run(name, func(t *testing.T) {
-			r := newRoom(t)
+			r := newFixture(t)
 			r.start()
 			r.account(100)
 			p := r.publisher()
@@ -140,10 +139,9 @@ func TestStreamLostWhileRunningIsFilledAgain(t *testing.T) {
 	}
 }
 
-// The server remembers the id of a message that was purged, and answers that
-// it has it.
+// The server remembers the id of a message that was purged, and answers that it is a duplicate.
 func TestDuplicateAnswerIsNotTakenForStored(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	r.account(1)
 	r.follow(r.publisher())
@@ -153,7 +151,7 @@ func TestDuplicateAnswerIsNotTakenForStored(t *testing.T) {
 }
 
 func TestPurgingOneAccountIsNoLoss(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	r.start()
 	r.account(50)
 	erased := r.account(50)
@@ -162,9 +160,7 @@ func TestPurgingOneAccountIsNoLoss(t *testing.T) {
 	_, owner, err := erased.Split()
 	must(t, err)
 	must(t, r.stream().Purge(t.Context(), jetstream.WithPurgeSubject(events.SubjectPrefix+owner.String()+".>")))
-	at, err := r.publisher().Position(t.Context())
-	must(t, err)
-	if at != 100 {
+	if at := r.open(r.publisher()); at != 100 {
 		t.Fatalf("goes on after %d, want 100", at)
 	}
 	r.account(10)
@@ -174,7 +170,7 @@ func TestPurgingOneAccountIsNoLoss(t *testing.T) {
 }
 
 func TestRetentionBoundsWhatIsPublishedAgain(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	old, young := events.AccountStream(ulid.Make()), events.AccountStream(ulid.Make())
 	change := events.ProfileUpdated{Alias: events.Set("a")}
 	r.appendAt(time.Now().Add(-8*24*time.Hour), old, change, change, change)
@@ -190,7 +186,7 @@ func TestRetentionBoundsWhatIsPublishedAgain(t *testing.T) {
 }
 
 func TestMessagesThatAgedOutAreNoLoss(t *testing.T) {
-	r := newRoom(t)
+	r := newFixture(t)
 	change := events.ProfileUpdated{Alias: events.Set("a")}
 	r.appendAt(time.Now().Add(-8*24*time.Hour), events.AccountStream(ulid.Make()), change, change, change)
 	r.start()
@@ -200,15 +196,13 @@ func TestMessagesThatAgedOutAreNoLoss(t *testing.T) {
 	r.account(1)
 	r.feed(p, 3)
 	r.holds(r.published(3))
-	at, err := r.publisher().Position(t.Context())
-	must(t, err)
-	if at != 4 {
+	if at := r.open(r.publisher()); at != 4 {
 		t.Fatalf("goes on after %d, want 4", at)
 	}
 }
 
 // A clock that ran ahead or behind for a while leaves old times behind young ones.
-func TestClockThatWasWrongHidesNoEvent(t *testing.T) {
+func TestWrongClockHidesNoEvent(t *testing.T) {
 	ages := map[string][]time.Duration{ // days before now, by position
 		"set back":           {8, 8, 1, 9, 9, 9, 9, 9},
 		"behind for a while": {8, 3, 3, 20000, 20000, 20000, 2, 1},
@@ -217,7 +211,7 @@ func TestClockThatWasWrongHidesNoEvent(t *testing.T) {
 	first := map[string]uint64{"set back": 2, "behind for a while": 1, "ahead for a while": 1}
 	for name, days := range ages {
 		t.Run(name, func(t *testing.T) {
-			r := newRoom(t)
+			r := newFixture(t)
 			stream := events.AccountStream(ulid.Make())
 			for _, d := range days {
 				r.appendAt(time.Now().Add(-d*24*time.Hour), stream, events.ProfileUpdated{Alias: events.Set("a")})

@@ -1,68 +1,18 @@
-package nats
+package natsserver
 
 import (
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/projections/nats/subjects"
 )
 
-// patience is what a test waits for something that must come. Reaching it is a failure.
-const patience = 30 * time.Second
-
-// access is a register of consumers' tokens: the token of NAME is "token-NAME".
-type access struct {
-	mu    sync.Mutex
-	names []string
-}
-
-func (a *access) set(names ...string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.names = names
-}
-
-func (a *access) consumers() []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return append([]string(nil), a.names...)
-}
-
-// authenticate knows a second token of each consumer, "token2-NAME".
-func (a *access) authenticate(token string) (Holder, bool) {
-	for _, name := range a.consumers() {
-		switch token {
-		case "token-" + name:
-			return Holder{Name: name, Key: "key-" + name}, true
-		case "token2-" + name:
-			return Holder{Name: name, Key: "key2-" + name}, true
-		}
-	}
-	return Holder{}, false
-}
-
-// listening starts a server that consumers reach over TCP, with 20 events published.
-func listening(t *testing.T, names ...string) (*room, *access) {
-	t.Helper()
-	r, a := newRoom(t), &access{names: names}
-	var err error
-	r.server, err = StartServer(ServerConfig{
-		Dir: r.dir, Listen: "127.0.0.1:0", Key: []byte("k"), Log: quiet,
-		Authenticate: a.authenticate, Consumers: a.consumers, AuthenticateSender: senderOf,
-	})
-	must(t, err)
-	r.conn, err = r.server.Dial()
-	must(t, err)
-	r.account(20)
-	r.follow(r.publisher())
-	return r, a
-}
-
-// consumer is an outside client with its refusals.
+// consumer is an outside client. refused receives its permission violations.
 type consumer struct {
 	t       *testing.T
 	nc      *natsgo.Conn
@@ -70,12 +20,18 @@ type consumer struct {
 	refused chan error
 }
 
-func (r *room) consumer(t *testing.T, name string) *consumer {
+func (r *fixture) consumer(t *testing.T, name string) *consumer {
 	t.Helper()
 	return r.consumerBy(t, "token-"+name)
 }
 
-func (r *room) consumerBy(t *testing.T, token string) *consumer {
+// sender connects as a system that sends facts does.
+func (r *fixture) sender(t *testing.T, name string) *consumer {
+	t.Helper()
+	return r.consumerBy(t, "inbound-"+name)
+}
+
+func (r *fixture) consumerBy(t *testing.T, token string) *consumer {
 	t.Helper()
 	c := &consumer{t: t, refused: make(chan error, 64)}
 	var err error
@@ -126,7 +82,7 @@ func (c *consumer) fetch(from jetstream.Consumer, n int) {
 	}
 }
 
-func TestConsumerMayFollow(t *testing.T) {
+func TestConsumerMaySubscribeAndPull(t *testing.T) {
 	r, _ := listening(t, "billing", "crm")
 	c := r.consumer(t, "billing")
 
@@ -143,27 +99,27 @@ func TestConsumerMayFollow(t *testing.T) {
 		}
 	})
 	t.Run("ordered consumer", func(t *testing.T) {
-		o, err := c.js.OrderedConsumer(t.Context(), streamName, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subjects}})
+		o, err := c.js.OrderedConsumer(t.Context(), subjects.Stream, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subjects.Accounts}})
 		must(t, err)
 		c.fetch(o, 21)
 	})
 	t.Run("ephemeral consumer", func(t *testing.T) {
-		e, err := c.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
+		e, err := c.js.CreateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
 		must(t, err)
 		c.fetch(e, 21)
 	})
 	t.Run("durable of its name", func(t *testing.T) {
-		d, err := c.js.CreateOrUpdateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{
+		d, err := c.js.CreateOrUpdateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{
 			Durable: "billing", AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "konto.account.*.ProfileUpdated",
 		})
 		must(t, err)
 		c.fetch(d, 21)
-		_, err = c.js.Consumer(t.Context(), streamName, "billing")
+		_, err = c.js.Consumer(t.Context(), subjects.Stream, "billing")
 		must(t, err)
-		must(t, c.js.DeleteConsumer(t.Context(), streamName, "billing"))
+		must(t, c.js.DeleteConsumer(t.Context(), subjects.Stream, "billing"))
 	})
 	t.Run("look at the stream", func(t *testing.T) {
-		s, err := c.js.Stream(t.Context(), streamName)
+		s, err := c.js.Stream(t.Context(), subjects.Stream)
 		must(t, err)
 		_, err = s.GetMsg(t.Context(), 1)
 		must(t, err)
@@ -180,7 +136,7 @@ func TestConsumerMayFollow(t *testing.T) {
 func TestConsumerMayDoNothingElse(t *testing.T) {
 	r, _ := listening(t, "billing", "crm")
 	crm := r.consumer(t, "crm")
-	_, err := crm.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Durable: "crm", AckPolicy: jetstream.AckExplicitPolicy})
+	_, err := crm.js.CreateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{Durable: "crm", AckPolicy: jetstream.AckExplicitPolicy})
 	must(t, err)
 	c := r.consumer(t, "billing")
 	for _, subject := range []string{
@@ -221,12 +177,12 @@ func TestConsumerMayDoNothingElse(t *testing.T) {
 		must(t, c.nc.Flush())
 		c.violation("subscribe to " + subject)
 	}
-	d, err := crm.js.Consumer(t.Context(), streamName, "crm")
+	d, err := crm.js.Consumer(t.Context(), subjects.Stream, "crm")
 	must(t, err)
 	crm.fetch(d, 20)
 }
 
-func TestWhoMayConnect(t *testing.T) {
+func TestOnlyHoldersOfATokenConnect(t *testing.T) {
 	r, _ := listening(t, "billing", "konto-mailer", "a.b", "*")
 	tests := []struct {
 		name string
@@ -258,7 +214,7 @@ func TestWhoMayConnect(t *testing.T) {
 
 func TestNobodyConnectsWhenTheConsumersAreUnknown(t *testing.T) {
 	a := &access{names: []string{"billing"}}
-	s, err := StartServer(ServerConfig{
+	s, err := Start(Config{
 		Dir: t.TempDir(), Listen: "127.0.0.1:0", Key: []byte("k"), Log: quiet,
 		Authenticate: a.authenticate, Consumers: func() []string { return nil },
 	})
@@ -285,7 +241,7 @@ func (c *consumer) stayed(lost <-chan natsgo.Status) {
 	}
 }
 
-func TestKeyOfOneConsumerLeavesTheOthersConnected(t *testing.T) {
+func TestChangingOneKeyLeavesTheOthersConnected(t *testing.T) {
 	r, a := listening(t, "billing", "crm")
 	billing, crm, sender := r.consumer(t, "billing"), r.consumer(t, "crm"), r.sender(t, "registry")
 	second := r.consumerBy(t, "token2-billing")
@@ -295,7 +251,7 @@ func TestKeyOfOneConsumerLeavesTheOthersConnected(t *testing.T) {
 	must(t, r.server.Reserve("newcomer"))
 	newcomer := r.consumer(t, "newcomer")
 	theirs := newcomer.unread("newcomer", 1)
-	for _, subject := range subjectsOf("newcomer") {
+	for _, subject := range durableSubjects("newcomer") {
 		crm.refuses(strings.Replace(subject, ">", "1.1.1.1.0", 1), "{}")
 	}
 	if info, err := theirs.Info(t.Context()); err != nil || info.NumAckPending != 1 || info.Delivered.Consumer != 1 {
@@ -308,12 +264,12 @@ func TestKeyOfOneConsumerLeavesTheOthersConnected(t *testing.T) {
 	crm.stayed(crmLost)
 	sender.stayed(senderLost)
 	second.stayed(secondLost)
-	if !r.conn.nc.IsConnected() {
+	if !r.nc.IsConnected() {
 		t.Error("konto's own connection was closed")
 	}
 }
 
-func TestConsumerOfARevokedKeyIsCutOff(t *testing.T) {
+func TestConsumerOfARevokedKeyIsDisconnected(t *testing.T) {
 	r, a := listening(t, "billing")
 	billing := r.consumer(t, "billing")
 	lost := billing.watched()

@@ -1,4 +1,4 @@
-package nats
+package natsserver
 
 import (
 	"context"
@@ -7,12 +7,14 @@ import (
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"konto/projections/nats/subjects"
 )
 
-// unread makes a durable of a consumer that has fetched, but not acknowledged.
+// unread makes a durable that has fetched n messages and acknowledged none.
 func (c *consumer) unread(name string, n int) jetstream.Consumer {
 	c.t.Helper()
-	d, err := c.js.CreateOrUpdateConsumer(c.t.Context(), streamName, jetstream.ConsumerConfig{Durable: name, AckPolicy: jetstream.AckExplicitPolicy})
+	d, err := c.js.CreateOrUpdateConsumer(c.t.Context(), subjects.Stream, jetstream.ConsumerConfig{Durable: name, AckPolicy: jetstream.AckExplicitPolicy})
 	must(c.t, err)
 	batch, err := d.Fetch(n, jetstream.FetchMaxWait(patience))
 	must(c.t, err)
@@ -22,8 +24,8 @@ func (c *consumer) unread(name string, n int) jetstream.Consumer {
 	return d
 }
 
-// The server lets a client choose where a request is answered and a pull is
-// delivered, and checks no permission there.
+// A client chooses the subject that an answer or a pulled message goes to, and the server checks no
+// permission for it.
 func TestAnswersAndDeliveriesStayInTheConsumersAccount(t *testing.T) {
 	targets := []string{
 		"konto.account.01HXA3B4C5D6E7F8G9H0J1K2M3.EmailChanged",
@@ -33,20 +35,20 @@ func TestAnswersAndDeliveriesStayInTheConsumersAccount(t *testing.T) {
 		"$JS.API.CONSUMER.MSG.NEXT.KONTO.crm",
 		"$JS.API.CONSUMER.CREATE.KONTO.crm",
 		"$JS.ACK.KONTO.crm.1.1.1.1.0",
-		asked + "crm.CONSUMER.CREATE.KONTO.crm",
+		gatePrefix + "crm.CONSUMER.CREATE.KONTO.crm",
 	}
 	r, _ := listening(t, "billing", "crm")
 	crm := r.consumer(t, "crm")
 	theirs := crm.unread("crm", 1)
 	c := r.consumer(t, "billing")
 	// Without headers and body a delivery is a request, or an acknowledgement.
-	mine, err := c.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{
+	mine, err := c.js.CreateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{
 		Durable: "billing", AckPolicy: jetstream.AckExplicitPolicy, HeadersOnly: true, FilterSubject: "konto.account.none",
 	})
 	must(t, err)
-	all, err := c.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, HeadersOnly: true})
+	all, err := c.js.CreateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, HeadersOnly: true})
 	must(t, err)
-	overheard, err := crm.nc.SubscribeSync(subjects)
+	overheard, err := crm.nc.SubscribeSync(subjects.Accounts)
 	must(t, err)
 	must(t, crm.nc.Flush())
 	for _, target := range targets {
@@ -106,7 +108,7 @@ func TestOneConsumerCannotReadAnothersAnswers(t *testing.T) {
 	}
 }
 
-func TestConsumersThatAKeyMayNotHave(t *testing.T) {
+func TestForbiddenConsumersAreRefused(t *testing.T) {
 	tests := []struct{ name, subject, config, says string }{
 		{"push into the stream", "push", `{"name":"push","deliver_subject":"konto.account.forged"}`, "push consumers are not offered"},
 		{"push to a purge", "push", `{"name":"push","deliver_subject":"$JS.API.STREAM.PURGE.KONTO"}`, "push consumers are not offered"},
@@ -136,15 +138,15 @@ func TestConsumersThatAKeyMayNotHave(t *testing.T) {
 			}
 		})
 	}
-	if info, err := r.stream().Info(t.Context()); err != nil || info.State.Consumers != 0 {
+	if info, err := r.stream(subjects.Stream).Info(t.Context()); err != nil || info.State.Consumers != 0 {
 		t.Errorf("consumers were made: %+v, %v", info, err)
 	}
 }
 
-func TestNameIsFreeForItsFirstKey(t *testing.T) {
+func TestFirstKeyOfANameGetsItsDurable(t *testing.T) {
 	r, a := listening(t, "billing")
 	c := r.consumer(t, "billing")
-	_, err := c.js.CreateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Name: "future", InactiveThreshold: maxIdle, DeliverPolicy: jetstream.DeliverNewPolicy})
+	_, err := c.js.CreateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{Name: "future", InactiveThreshold: maxIdle, DeliverPolicy: jetstream.DeliverNewPolicy})
 	must(t, err)
 	a.set("billing", "future")
 	must(t, r.server.Reserve("future"))
@@ -155,7 +157,7 @@ func TestNameIsFreeForItsFirstKey(t *testing.T) {
 	}
 }
 
-func TestDurableOfARevokedKeyIsClosedToOthers(t *testing.T) {
+func TestOthersCannotUseTheDurableOfARevokedKey(t *testing.T) {
 	r, a := listening(t, "billing", "crm")
 	r.consumer(t, "crm").unread("crm", 1)
 	a.set("billing")
@@ -167,13 +169,6 @@ func TestDurableOfARevokedKeyIsClosedToOthers(t *testing.T) {
 	c.refuses("$JS.ACK.KONTO.crm.1.1.1.1.0", "")
 }
 
-func TestConsumersAreLimited(t *testing.T) {
-	r, _ := listening(t, "billing")
-	if got := r.stream().CachedInfo().Config.MaxConsumers; got != maxConsumers {
-		t.Fatalf("stream takes %d consumers", got)
-	}
-}
-
 // What the README shows, unchanged: no option but the token.
 func TestConsumesAndAcknowledgesWithDefaults(t *testing.T) {
 	r, _ := listening(t, "crm")
@@ -182,7 +177,7 @@ func TestConsumesAndAcknowledgesWithDefaults(t *testing.T) {
 	defer nc.Close()
 	js, err := jetstream.New(nc)
 	must(t, err)
-	d, err := js.CreateOrUpdateConsumer(t.Context(), streamName, jetstream.ConsumerConfig{Durable: "crm"})
+	d, err := js.CreateOrUpdateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{Durable: "crm"})
 	must(t, err)
 	ctx, done := context.WithTimeout(t.Context(), patience)
 	defer done()

@@ -13,18 +13,18 @@ import (
 	"konto/events"
 )
 
-// letter is one code on its way. Of the account it says nothing but the address
-// that it goes to, because that may be a stranger's.
-type letter struct {
-	event          ulid.ULID
-	from           *mail.Address
-	to             string
-	language       string // BCP 47
-	code           string
-	asked, expires time.Time
+// confirmation is the mail with one code. It says nothing of the account but the address that it goes
+// to, because that address may be somebody else's.
+type confirmation struct {
+	event              ulid.ULID
+	from               *mail.Address
+	to                 string
+	language           string // BCP 47
+	code               string
+	requested, expires time.Time
 }
 
-// wording is what a letter says in one language. The body takes code and expiry.
+// wording is the text in one language. The body is a format for code and expiry.
 type wording struct{ subject, body string }
 
 var english = wording{
@@ -58,8 +58,8 @@ func wordingFor(language string) wording {
 	return english
 }
 
-// mailable is an address with its domain as the A-label, so that a mail server needs no
-// SMTPUTF8 (RFC 6531) for the domain's sake. The error tells that there can be no such domain.
+// mailable returns an address with its domain as the A-label, so that the mail server needs no SMTPUTF8
+// (RFC 6531) for the domain. The error means that there can be no such domain.
 func mailable(address string) (string, error) {
 	at := strings.LastIndexByte(address, '@') + 1
 	if isASCII(address[at:]) {
@@ -73,28 +73,28 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
-// message writes the letter as an internet message (RFC 5322). The same letter
-// always has the same Message-ID and date.
-func (l *letter) message() (*gomail.Msg, error) {
-	// Earlier builds took more for an address than mail can carry, and nothing that only
-	// looks like one may be read as another: a<b@c.se> is no name with an address.
-	to, err := mail.ParseAddress(l.to)
-	if err != nil || to.Address != l.to {
+// message returns the mail as an internet message (RFC 5322). The same confirmation always has the same
+// Message-ID and date.
+func (c *confirmation) message() (*gomail.Msg, error) {
+	// Earlier builds accepted addresses that mail cannot transport. None of them may be read as another
+	// address: a<b@c.se> is not a name with an address.
+	to, err := mail.ParseAddress(c.to)
+	if err != nil || to.Address != c.to {
 		return nil, fmt.Errorf("%w: address cannot be written in a message", errUndeliverable)
 	}
-	if to.Address, err = mailable(l.to); err != nil {
+	if to.Address, err = mailable(c.to); err != nil {
 		return nil, fmt.Errorf("%w: there can be no such domain", errUndeliverable)
 	}
 	m := gomail.NewMsg()
-	m.FromMailAddress(l.from)
+	m.FromMailAddress(c.from)
 	m.SetAddrHeaderFromMailAddress(gomail.HeaderTo, to)
-	_, domain, _ := strings.Cut(l.from.Address, "@")
-	m.SetMessageIDWithValue(l.event.String() + "@" + domain)
-	m.SetDateWithValue(l.asked)
+	_, domain, _ := strings.Cut(c.from.Address, "@")
+	m.SetMessageIDWithValue(c.event.String() + "@" + domain)
+	m.SetDateWithValue(c.requested)
 	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office replies
-	words := wordingFor(l.language)
+	words := wordingFor(c.language)
 	m.Subject(words.subject)
-	expires := l.expires.UTC().Format("2006-01-02 15:04 UTC")
-	m.SetBodyString(gomail.TypeTextPlain, fmt.Sprintf(words.body, l.code, expires))
+	expires := c.expires.UTC().Format("2006-01-02 15:04 UTC")
+	m.SetBodyString(gomail.TypeTextPlain, fmt.Sprintf(words.body, c.code, expires))
 	return m, nil
 }
