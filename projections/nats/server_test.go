@@ -118,6 +118,27 @@ func TestRoomThatGetsFreeIsTakenWithoutARestart(t *testing.T) {
 	r.conn.nc.SetDisconnectErrHandler(nil)
 }
 
+// After a failed write, as on a full disk, nats-server stores nothing more in the
+// stream and answers nobody who publishes to it, also when there is room again.
+func TestStreamThatCannotBeWrittenIsTold(t *testing.T) {
+	r := newRoom(t)
+	r.start()
+	must(t, NewInbound(r.conn, nil, quiet).Open(t.Context()))
+	if why := r.server.Trouble(); why != "" {
+		t.Fatalf("in trouble from the start: %s", why)
+	}
+	blocks := filepath.Join(newRepair(r.dir, quiet).streams, factsStream, "msgs")
+	must(t, os.RemoveAll(blocks))
+	must(t, os.WriteFile(blocks, nil, 0o600))
+	for range 2 * (8 << 20) / maxFact { // more than fits the file that is open, so that another has to be made
+		must(t, r.conn.nc.Publish(factsSubject, make([]byte, maxFact/2)))
+	}
+	eventually(t, func() bool {
+		why := r.server.Trouble()
+		return strings.Contains(why, "> "+factsStream+"'") && strings.Contains(why, "not a directory") && strings.Contains(why, "start konto again")
+	})
+}
+
 // eventually waits until what other goroutines do comes about.
 func eventually(t *testing.T, is func() bool) {
 	t.Helper()
