@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -183,7 +184,14 @@ func unread(folder string) (map[string]bool, error) {
 
 // beforeStart removes what the server would not survive.
 func (r *repair) beforeStart() error {
-	return r.each(func(folder, _, _ string) error {
+	return r.each(func(folder, _, consumer string) error {
+		if consumer == "" && isKept(folder) {
+			if lost, err := lostKey(folder); err != nil {
+				return err
+			} else if lost {
+				return r.remove(folder)
+			}
+		}
 		for name, size := range shortest {
 			info, err := os.Stat(filepath.Join(folder, name))
 			if errors.Is(err, fs.ErrNotExist) {
@@ -198,6 +206,34 @@ func (r *repair) beforeStart() error {
 		}
 		return nil
 	})
+}
+
+// lostKey tells whether a stream has a file of messages without its key. The server
+// would make another key, not be able to read the file, and delete the stream; or,
+// when the key is too short, delete the file. The key may be found again.
+func lostKey(folder string) (bool, error) {
+	entries, err := os.ReadDir(filepath.Join(folder, "msgs"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".blk" {
+			continue
+		}
+		block := filepath.Join(folder, "msgs", e.Name())
+		messages, err := os.Stat(block)
+		if err != nil {
+			return false, err
+		}
+		key, err := os.Stat(strings.TrimSuffix(block, ".blk") + ".key")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if messages.Size() > 0 && (err != nil || key.Size() < shortest[server.JetStreamMetaFileKey]) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // afterStart removes what the server did not take back. Nobody may create
@@ -253,9 +289,15 @@ func (r *repair) each(check func(folder, stream, consumer string) error) error {
 	return nil
 }
 
+// isKept tells whether a folder is that of a stream which is no copy.
+func isKept(folder string) bool {
+	name := filepath.Base(folder)
+	return name == factsStream || name == deadStream
+}
+
 func (r *repair) remove(folder string) error {
-	if name := filepath.Base(folder); name == factsStream || name == deadStream {
-		kept := filepath.Join(r.aside, name+"-"+rand.Text())
+	if isKept(folder) {
+		kept := filepath.Join(r.aside, filepath.Base(folder)+"-"+rand.Text())
 		r.log.Error("inbound messages in NATS's files are damaged and set aside", "folder", kept)
 		return errors.Join(os.MkdirAll(r.aside, 0o700), os.Rename(folder, kept))
 	}
