@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -227,6 +228,21 @@ func TestLinksInTheDataFolderAreRefused(t *testing.T) {
 			if after, _ := os.ReadFile(target); !bytes.Equal(after, before) {
 				t.Error("what the link leads to was changed")
 			}
+		})
+	}
+}
+
+// To open a pipe waits for somebody at its other end, and no signal ends that.
+func TestPipesInTheDataFolderAreRefused(t *testing.T) {
+	for _, name := range []string{"erasures.ndjson", "keys.db-stamp", "keys.db", "log.db", "master.key", "mail", "konto.lock"} {
+		t.Run(name, func(t *testing.T) {
+			folder := furnished(t)
+			path := filepath.Join(folder, name)
+			if err := errors.Join(os.RemoveAll(path), syscall.Mkfifo(path, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, exitFailed, konto(t, "account", "list", "--data", folder), path+" is neither a file nor a folder")
+			refused(t, exitFailed, konto(t, "serve", "--http", "127.0.0.1:0", "--nats-listen", "off", "--data", folder), path+" is neither a file nor a folder")
 		})
 	}
 }
