@@ -247,6 +247,14 @@ func TestPipesInTheDataFolderAreRefused(t *testing.T) {
 	}
 }
 
+func TestNameOfTheDataFolderIsNoPattern(t *testing.T) {
+	for _, name := range []string{"[", "[a-c]", "*", `\`} {
+		folder := filepath.Join(t.TempDir(), name)
+		must(t, "account", "open", "--email", "anna@example.com", "--data", folder)
+		must(t, "account", "show", "anna@example.com", "--data", folder)
+	}
+}
+
 func TestEveryFileInTheDataFolderIsItsOwnersAlone(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "data")
 	p := startProcess(t, folder)

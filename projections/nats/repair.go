@@ -162,7 +162,7 @@ func unread(folder string) (map[string]bool, error) {
 	if err != nil {
 		return nil, nil // if it is there, it is met again
 	}
-	blocks, err := filepath.Glob(filepath.Join(folder, "*.blk"))
+	blocks, err := fs.Glob(os.DirFS(folder), "*.blk")
 	if err != nil {
 		return nil, err
 	}
@@ -170,12 +170,12 @@ func unread(folder string) (map[string]bool, error) {
 	var at time.Time
 	skip := map[string]bool{}
 	for _, block := range blocks {
-		info, err := os.Stat(block)
+		info, err := os.Stat(filepath.Join(folder, block))
 		if err != nil || info.ModTime().After(index.ModTime()) {
 			return nil, nil
 		}
-		if skip[filepath.Base(block)] = true; !info.ModTime().Before(at) {
-			newest, at = filepath.Base(block), info.ModTime()
+		if skip[block] = true; !info.ModTime().Before(at) {
+			newest, at = block, info.ModTime()
 		}
 	}
 	delete(skip, newest)
