@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 		}
 		return nil, fmt.Errorf("%w (%s --help tells more)", err, command)
 	}
-	if err := refuseSecrets(parsed); err != nil {
+	if err := cmp.Or(refuseSecrets(parsed), refuseEmpty(parsed)); err != nil {
 		return nil, err
 	}
 	node := parsed.Selected()
@@ -150,6 +151,22 @@ func refuseSecrets(parsed *kong.Context) error {
 			instead += ", or the password with --smtp-password-file"
 		}
 		return fmt.Errorf("--%s holds a secret, and every user of this machine can read the command line; %s", part.Flag.Name, instead)
+	}
+	return nil
+}
+
+// refuseEmpty refuses an empty value for a flag that has a default. It is what a
+// variable that was never set leaves behind, in an argument or an env_file, and
+// means something that nobody asked for: --http on all addresses, no --rate-limit.
+func refuseEmpty(parsed *kong.Context) error {
+	for _, flag := range parsed.Flags() {
+		if value, ok := flag.Target.Interface().(string); ok && value == "" && flag.HasDefault && flag.Default != "" {
+			or := ""
+			if len(flag.Envs) > 0 {
+				or = " (or the variable " + flag.Envs[0] + ")"
+			}
+			return fmt.Errorf("--%s%s is empty; leave it out for %s", flag.Name, or, flag.Default)
+		}
 	}
 	return nil
 }

@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"slices"
 
 	"github.com/oklog/ulid/v2"
@@ -29,7 +30,7 @@ func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp fu
 	}
 	h.erasing.Lock()
 	defer h.erasing.Unlock()
-	letters, err := filepath.Glob(filepath.Join(h.folder, mailFolder, "*"))
+	letters, err := fs.Glob(os.DirFS(h.folder), mailFolder+"/*")
 	if err != nil {
 		return err
 	}

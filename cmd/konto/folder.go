@@ -81,6 +81,8 @@ func checkFolder(opened *os.File, folder string) error {
 			return err
 		case info.Mode()&fs.ModeSymlink != 0:
 			return fmt.Errorf("%s is a link, and konto follows none in its data folder; put there what it leads to", path)
+		case !info.IsDir() && !info.Mode().IsRegular() && info.Mode()&fs.ModeSocket == 0: // to open a pipe may take for ever
+			return fmt.Errorf("%s is neither a file nor a folder, and konto opens nothing else in its data folder; remove it", path)
 		case ownerOf(info) != owner && entry.Name() != "lost+found": // root's, where a disk is mounted
 			return fmt.Errorf("%s belongs to user %s, and the data folder to user %s; put that right: chown -R %s %s",
 				path, userName(ownerOf(info)), userName(owner), userName(owner), forShell(folder))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -228,6 +229,29 @@ func TestLinksInTheDataFolderAreRefused(t *testing.T) {
 				t.Error("what the link leads to was changed")
 			}
 		})
+	}
+}
+
+// To open a pipe waits for somebody at its other end, and no signal ends that.
+func TestPipesInTheDataFolderAreRefused(t *testing.T) {
+	for _, name := range []string{"erasures.ndjson", "keys.db-stamp", "keys.db", "log.db", "master.key", "mail", "konto.lock"} {
+		t.Run(name, func(t *testing.T) {
+			folder := furnished(t)
+			path := filepath.Join(folder, name)
+			if err := errors.Join(os.RemoveAll(path), syscall.Mkfifo(path, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			refused(t, exitFailed, konto(t, "account", "list", "--data", folder), path+" is neither a file nor a folder")
+			refused(t, exitFailed, konto(t, "serve", "--http", "127.0.0.1:0", "--nats-listen", "off", "--data", folder), path+" is neither a file nor a folder")
+		})
+	}
+}
+
+func TestNameOfTheDataFolderIsNoPattern(t *testing.T) {
+	for _, name := range []string{"[", "[a-c]", "*", `\`} {
+		folder := filepath.Join(t.TempDir(), name)
+		must(t, "account", "open", "--email", "anna@example.com", "--data", folder)
+		must(t, "account", "show", "anna@example.com", "--data", folder)
 	}
 }
 

@@ -107,3 +107,19 @@ func TestSecretsAreReadFromStandardInput(t *testing.T) {
 		t.Errorf("exit %d: %s: %v", r.status, r.stderr, shown)
 	}
 }
+
+func TestSettingThatIsEmptyIsNoSetting(t *testing.T) {
+	folder := t.TempDir()
+	for flag, instead := range map[string]string{
+		"http": "127.0.0.1:8080", "nats-listen": "127.0.0.1:4222", "rate-limit": "6000/m", "elevated-role": "account-admin", "mail-from": "konto@localhost",
+	} {
+		refused(t, exitUsage, konto(t, "serve", "--data", folder, "--"+flag+"="), "--"+flag, "is empty", instead)
+		t.Run(flag, func(t *testing.T) {
+			t.Setenv(variableOf(flag), "")
+			refused(t, exitUsage, konto(t, "serve", "--data", folder), variableOf(flag), "is empty", instead)
+		})
+		if t.Failed() {
+			return // a server that is not refused runs on
+		}
+	}
+}

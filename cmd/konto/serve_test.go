@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -288,6 +289,33 @@ func TestHealthSaysWhyCodesAreNotMailed(t *testing.T) {
 	}
 	healthSays(t, url, "mailer", "retrying", "connect to the SMTP server")
 	if status, health := send(t, "GET", url+"/healthz", "", ""); status != 200 || !strings.HasPrefix(health, `{"status":"degraded",`) {
+		t.Errorf("health is %d %s", status, health)
+	}
+}
+
+// nats-server stores nothing more in a stream after one failed write, and konto's
+// answers do not show it: whoever runs konto has to start it again.
+func TestHealthFailsWhenNATSStoppedWriting(t *testing.T) {
+	folder := t.TempDir()
+	_, url, broker := serve(t, folder)
+	token := mustJSON(t, "key", "issue", "--inbound", "registry", "--data", folder)["token"].(string)
+	nc, err := natsgo.Connect(broker, natsgo.Token(token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	healthSays(t, url, "nats", "running", "")
+	blocks := filepath.Join(folder, "jetstream", "jetstream", "$G", "streams", "KONTO_INBOUND", "msgs")
+	if err := errors.Join(os.RemoveAll(blocks), os.WriteFile(blocks, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 400 { // more than fits the file that is open
+		if err := nc.Publish("konto.inbound.facts", make([]byte, 64<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	healthSays(t, url, "nats", "stopped", "start konto again")
+	if status, health := send(t, "GET", url+"/healthz", "", ""); status != 503 || !strings.HasPrefix(health, `{"status":"failing",`) {
 		t.Errorf("health is %d %s", status, health)
 	}
 }

@@ -148,6 +148,11 @@ func (s *server) components() []projections.Component {
 	if broker.Error != "" {
 		broker.State = projections.StateWaiting
 	}
+	if s.broker != nil {
+		if why := s.broker.Trouble(); why != "" {
+			broker.State, broker.Error = projections.StateStopped, why // it does not go on by itself
+		}
+	}
 	return []projections.Component{broker, s.inbound.health(), s.codes.health()}
 }
 

@@ -34,12 +34,12 @@ func newFolder(dir string) (*folder, error) {
 // clean deletes files that a crash left half written. They hold an address, and an erasure would not find
 // them, because they do not have their event's name yet.
 func (f *folder) clean() error {
-	left, err := filepath.Glob(filepath.Join(f.dir, unfinished+"*"))
+	left, err := fs.Glob(os.DirFS(f.dir), unfinished+"*")
 	if err != nil {
 		return fmt.Errorf("clean the folder for mail: %w", err)
 	}
 	for _, name := range left {
-		if err := os.Remove(name); err != nil {
+		if err := os.Remove(filepath.Join(f.dir, name)); err != nil {
 			return fmt.Errorf("clean the folder for mail: %w", err)
 		}
 	}

@@ -31,7 +31,10 @@ func TestMailsOfAnErasedAccountAreDeleted(t *testing.T) {
 
 // No erasure finds a mail that was never finished.
 func TestUnfinishedMailsAreDeletedAtTheStart(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "[a-c]") // a name, and no pattern
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	whole := mailPath(dir, ulid.Make())
 	for _, name := range []string{whole, filepath.Join(dir, unfinished+"123")} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {

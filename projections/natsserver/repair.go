@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -160,7 +161,7 @@ func notRead(folder string) (map[string]bool, error) {
 	if err != nil {
 		return nil, nil // if it exists, checkFolder comes to it
 	}
-	blocks, err := filepath.Glob(filepath.Join(folder, "*.blk"))
+	blocks, err := fs.Glob(os.DirFS(folder), "*.blk")
 	if err != nil {
 		return nil, err
 	}
@@ -168,12 +169,12 @@ func notRead(folder string) (map[string]bool, error) {
 	var at time.Time
 	skip := map[string]bool{}
 	for _, block := range blocks {
-		info, err := os.Stat(block)
+		info, err := os.Stat(filepath.Join(folder, block))
 		if err != nil || info.ModTime().After(index.ModTime()) {
 			return nil, nil
 		}
-		if skip[filepath.Base(block)] = true; !info.ModTime().Before(at) {
-			newest, at = filepath.Base(block), info.ModTime()
+		if skip[block] = true; !info.ModTime().Before(at) {
+			newest, at = block, info.ModTime()
 		}
 	}
 	delete(skip, newest)
@@ -182,7 +183,14 @@ func notRead(folder string) (map[string]bool, error) {
 
 // beforeStart removes what would end the process.
 func (r *repair) beforeStart() error {
-	return r.each(func(folder, _, _ string) error {
+	return r.each(func(folder, _, consumer string) error {
+		if consumer == "" && isKept(folder) {
+			if lost, err := lostKey(folder); err != nil {
+				return err
+			} else if lost {
+				return r.remove(folder)
+			}
+		}
 		for name, size := range shortest {
 			info, err := os.Stat(filepath.Join(folder, name))
 			if errors.Is(err, fs.ErrNotExist) {
@@ -197,6 +205,34 @@ func (r *repair) beforeStart() error {
 		}
 		return nil
 	})
+}
+
+// lostKey tells whether a stream has a file of messages without its key. The server
+// would make another key, not be able to read the file, and delete the stream; or,
+// when the key is too short, delete the file. The key may be found again.
+func lostKey(folder string) (bool, error) {
+	entries, err := os.ReadDir(filepath.Join(folder, "msgs"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".blk" {
+			continue
+		}
+		block := filepath.Join(folder, "msgs", e.Name())
+		messages, err := os.Stat(block)
+		if err != nil {
+			return false, err
+		}
+		key, err := os.Stat(strings.TrimSuffix(block, ".blk") + ".key")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if messages.Size() > 0 && (err != nil || key.Size() < shortest[server.JetStreamMetaFileKey]) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // afterStart removes what the server did not load. Nobody may create streams or consumers meanwhile.
@@ -251,10 +287,16 @@ func (r *repair) each(visit func(folder, stream, consumer string) error) error {
 	return nil
 }
 
-// remove removes a damaged folder. If it is one of inbound facts, it moves it instead.
+// isKept tells whether a folder is that of a stream of inbound messages, which is no copy.
+func isKept(folder string) bool {
+	name := filepath.Base(folder)
+	return name == subjects.FactsStream || name == subjects.DeadLettersStream
+}
+
+// remove removes a damaged folder. If it is one of inbound messages, it moves it instead.
 func (r *repair) remove(folder string) error {
-	if name := filepath.Base(folder); name == subjects.FactsStream || name == subjects.DeadLettersStream {
-		kept := filepath.Join(r.damaged, name+"-"+rand.Text())
+	if isKept(folder) {
+		kept := filepath.Join(r.damaged, filepath.Base(folder)+"-"+rand.Text())
 		r.log.Error("inbound messages in NATS's files are damaged and set aside", "folder", kept)
 		return errors.Join(os.MkdirAll(r.damaged, 0o700), os.Rename(folder, kept))
 	}

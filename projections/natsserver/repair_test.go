@@ -90,6 +90,31 @@ func TestDamagedInboundStreamsAreMovedAway(t *testing.T) {
 	}
 }
 
+// Without its key, a file of messages cannot be read, and the server deletes the
+// whole stream. The key may be found again.
+func TestInboundStreamThatLostAKeyIsMovedAside(t *testing.T) {
+	for name, key := range map[string][]byte{"missing": nil, "short": []byte("xyz")} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := filledFolder(t)
+			files, err := filepath.Glob(filepath.Join(newRepair(r.dir, quiet).streams, subjects.FactsStream, "msgs", "*.key"))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("there are keys %s, %v", files, err)
+			}
+			for _, file := range files {
+				must(t, os.Remove(file))
+				if key != nil {
+					must(t, os.WriteFile(file, key, 0o600))
+				}
+			}
+			r.start()
+			aside, err := filepath.Glob(filepath.Join(r.dir, "damaged", subjects.FactsStream+"-*", "msgs", "*.blk"))
+			if err != nil || len(aside) == 0 {
+				t.Errorf("set aside %s, %v", aside, err)
+			}
+		})
+	}
+}
+
 // filledFolder returns a fixture whose files hold facts that wait, a dead letter, and the state of a
 // durable. check starts the server and fails if any of them is lost.
 func filledFolder(t *testing.T) (r *fixture, check func()) {

@@ -113,3 +113,25 @@ func TestSpaceThatBecomesFreeIsUsedWithoutARestart(t *testing.T) {
 	}
 	r.nc.SetDisconnectErrHandler(nil)
 }
+
+// After a failed write, as on a full disk, nats-server stores nothing more in the stream and
+// does not answer those who publish to it, even when there is space again.
+func TestStreamThatCannotBeWrittenIsReported(t *testing.T) {
+	r := newFixture(t)
+	r.start()
+	must(t, nats.NewInbound(r.conn, nil, quiet).Open(t.Context()))
+	if why := r.server.Trouble(); why != "" {
+		t.Fatalf("in trouble from the start: %s", why)
+	}
+	blocks := filepath.Join(newRepair(r.dir, quiet).streams, subjects.FactsStream, "msgs")
+	must(t, os.RemoveAll(blocks))
+	must(t, os.WriteFile(blocks, nil, 0o600))
+	const size = 64 << 10
+	for range 4 * (8 << 20) / size { // more than fits in the open file, so that another one has to be made
+		must(t, r.nc.Publish(subjects.Facts, make([]byte, size)))
+	}
+	eventually(t, func() bool {
+		why := r.server.Trouble()
+		return strings.Contains(why, "> "+subjects.FactsStream+"'") && strings.Contains(why, "not a directory") && strings.Contains(why, "start konto again")
+	})
+}
