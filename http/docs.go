@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -99,7 +100,7 @@ func (d *document) answer(x *exchange) error {
 		return nil
 	}
 	h.Set("Content-Type", d.media)
-	if takesGzip(x.r.Header["Accept-Encoding"]) {
+	if acceptsGzip(x.r.Header["Accept-Encoding"]) {
 		h.Set("Content-Encoding", "gzip")
 		_, _ = x.w.Write(d.zipped) // fails only when the caller has gone
 		return nil
@@ -174,4 +175,16 @@ func servedAt(link string) string {
 		section = "#" + section
 	}
 	return "/docs/" + strings.TrimSuffix(name, "index") + section
+}
+
+// wellKnownKeys answers with konto's own public keys. They change only with the
+// master key, and whoever receives an unknown key asks again, so the answer may be
+// cached for an hour.
+func (x *exchange) wellKnownKeys() error {
+	h := x.w.Header()
+	h.Set("Cache-Control", "public, max-age=3600")
+	h.Set("Content-Type", mediaJSON)
+	h.Set("Content-Length", strconv.Itoa(len(x.KeySet)))
+	_, _ = x.w.Write(x.KeySet) // fails only when the caller has gone
+	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// ask makes a request that needs no credential.
+// ask sends a request without a credential.
 func ask(h http.Handler, method, path string, headers ...string) *http.Response {
 	w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -21,7 +21,7 @@ func ask(h http.Handler, method, path string, headers ...string) *http.Response 
 	return w.Result()
 }
 
-func TestDocumentsAreServedInBothEncodingsAndOnlyOnce(t *testing.T) {
+func TestDocumentsAreServedInBothEncodingsAndRevalidated(t *testing.T) {
 	h := New(Config{})
 	for path, media := range map[string]string{
 		"/openapi/hostup.json": "application/json", "/openapi/payway.json": "application/json", "/openapi/generic.json": "application/json",

@@ -2,7 +2,7 @@ package http
 
 import "testing"
 
-func TestPublicKeysAreForEverybody(t *testing.T) {
+func TestPublicKeysNeedNoCredential(t *testing.T) {
 	const set, path = `{"keys":[]}`, "/.well-known/jwks.json"
 	h := New(Config{KeySet: []byte(set)})
 	answer := ask(h, "GET", path)
