@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,6 +219,41 @@ func TestReadmesRequestIsAnsweredAsShown(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the demo answers %v, README shows %v", got, want)
+	}
+}
+
+// TestDocumentsNameTestsAndFilesThatExist checks the tests that SECURITY.md and
+// CONTRIBUTING.md name, and the files and folders in CONTRIBUTING.md's tables.
+func TestDocumentsNameTestsAndFilesThatExist(t *testing.T) {
+	tests := map[string]bool{}
+	err := filepath.WalkDir(repository, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(source, -1) {
+			tests[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"SECURITY.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile(filepath.Join(repository, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("`(Test\\w+)`").FindAllSubmatch(text, -1) {
+			if !tests[string(m[1])] {
+				t.Errorf("%s names %s, which is no test", file, m[1])
+			}
+		}
+		for _, m := range regexp.MustCompile("`((?:cmd|commands|events|eventstore|http|projections)/[\\w/.]+)`").FindAllSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(repository, string(m[1]))); err != nil {
+				t.Errorf("%s names %s: %v", file, m[1], err)
+			}
+		}
 	}
 }
 
