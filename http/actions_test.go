@@ -14,17 +14,18 @@ import (
 	"konto/projections"
 )
 
-// mailedCode is the code of an account's pending change of address, which is
+// mailedCode returns the code of an account's pending change of address, which is
 // only mailed.
-func (h *house) mailedCode(account string) string {
+func (h *harness) mailedCode(account string) string {
 	h.t.Helper()
 	a, err := h.accounts.Load(h.t.Context(), h.ids[account])
 	h.must(err)
 	return events.NewEmailCodes(h.store.Derive).Code(a.EmailChange.Request)
 }
 
-// Of two sessions one changes the password while nobody follows the log any
-// more: the other one may still be open, and so it must not be said to be closed.
+// TestPasswordChangeIsNotAnsweredBeforeSessionsAreClosed changes the password in one
+// of two sessions while no follower runs. The other one may still be open, so the
+// answer must not say that it is closed.
 func TestPasswordChangeIsNotAnsweredBeforeSessionsAreClosed(t *testing.T) {
 	h := anna(t)
 	stopped := projections.NewFollower(projections.FollowerConfig{Store: h.store, Projection: h.cfg.Access})
@@ -42,12 +43,12 @@ func TestPasswordChangeIsNotAnsweredBeforeSessionsAreClosed(t *testing.T) {
 	}
 }
 
-// An answer of 429 tells of the limit that was met, although the limit on
-// requests has plenty left.
-func TestTooManyTellsOfTheLimitThatWasMet(t *testing.T) {
+// TestTooManyRequestsNameTheLimit checks that a 429 describes the limit that was
+// reached, although the limit on requests is far away.
+func TestTooManyRequestsNameTheLimit(t *testing.T) {
 	for name, tt := range map[string]struct {
 		path, body string // %d is another number each time
-		allowed    int    // how often it gets another answer
+		allowed    int    // how many requests are not refused
 		limit      string
 		policy     string
 		seconds    int
@@ -61,7 +62,7 @@ func TestTooManyTellsOfTheLimitThatWasMet(t *testing.T) {
 			h := anna(t)
 			cfg := h.cfg
 			cfg.RateLimit, cfg.EmailChangePolicy = RateLimit{PerMinute: 1000}, EmailVerify
-			handler, documented := New(cfg), &script{house: h, t: t, shown: map[string]bool{}}
+			handler, documented := New(cfg), &script{harness: h, t: t, shown: map[string]bool{}}
 			send := func(path, body string) *httptest.ResponseRecorder {
 				method, path, _ := strings.Cut(path, " ")
 				w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, strings.NewReader(body))

@@ -14,21 +14,22 @@ import (
 const (
 	// sessionCookie holds a dashboard session's token (HostUp).
 	sessionCookie = "hostup_session"
-	// maxSessionCookies bounds how many cookies of that name are looked at. A
-	// browser sends several when they were set for different paths or domains.
+	// maxSessionCookies limits how many cookies of that name are looked up. A
+	// browser sends several if they were set for different paths or domains.
 	maxSessionCookies = 10
 )
 
-// access is what an endpoint asks of the caller's credential.
+// access says what an endpoint requires of the caller's credential.
 type access struct {
 	scope     string
-	client    bool // a client's token; else an account's key or session
-	elevated  bool // an administrator who impersonates the account needs the elevated role
-	delegated bool // whether sessions by delegated grant are let in
-	anyone    bool // the endpoint finds out itself who calls
+	client    bool // requires a client's token; otherwise an account's key or session
+	elevated  bool // requires the elevated role of an administrator who impersonates the account
+	delegated bool // allows sessions by a delegated grant
+	anyone    bool // the endpoint authenticates the caller itself
 }
 
-// admit authenticates the caller and lets those with access on to the endpoint.
+// admit returns an endpoint that authenticates the caller, checks access and
+// Accept, and then calls e.
 func (a access) admit(e endpoint) endpoint {
 	if a.anyone {
 		return e
@@ -37,31 +38,31 @@ func (a access) admit(e endpoint) endpoint {
 		if err := x.authenticate(); err != nil {
 			return err
 		}
-		if err := a.check(&x.who, x.ElevatedRole); err != nil {
+		if err := a.check(&x.caller, x.ElevatedRole); err != nil {
 			return err
 		}
-		if !takesJSON(x.r.Header["Accept"]) {
+		if !acceptsJSON(x.r.Header["Accept"]) {
 			return errNotAcceptable
 		}
 		return e(x)
 	}
 }
 
-// authenticate finds out who calls, and counts the request.
+// authenticate sets x.caller and charges the request to a rate limit.
 func (x *exchange) authenticate() error {
 	token, err := x.token()
 	switch {
 	case err == nil:
-		x.who, err = x.identify(token)
+		x.caller, err = x.identify(token)
 	case errors.Is(err, errNoCredential) && x.contract.cookie:
 		err = x.identifyCookie()
 	}
-	return x.counted(err)
+	return x.chargeRateLimit(err)
 }
 
-// identifyCookie finds out whose session a cookie names. The first cookie that
-// names a session which is open counts. Browsers send cookies for any site's
-// page, so an update by cookie must come from the same origin or an allowed one.
+// identifyCookie sets x.caller from the first cookie that names an open session.
+// Browsers send cookies with requests of any site's page, so an update with a
+// cookie must come from the same origin or an allowed one.
 func (x *exchange) identifyCookie() error {
 	cookies := x.r.CookiesNamed(sessionCookie)
 	if len(cookies) == 0 {
@@ -71,9 +72,9 @@ func (x *exchange) identifyCookie() error {
 		return errCrossSite
 	}
 	for _, cookie := range cookies[:min(len(cookies), maxSessionCookies)] {
-		who, err := x.Access.Authenticate(x.r.Context(), cookie.Value, x.at)
-		if err == nil && who.Kind == events.KindSession {
-			x.who = who
+		caller, err := x.Access.Authenticate(x.r.Context(), cookie.Value, x.at)
+		if err == nil && caller.Kind == events.KindSession {
+			x.caller = caller
 			return nil
 		}
 		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
@@ -83,56 +84,59 @@ func (x *exchange) identifyCookie() error {
 	return projections.ErrUnauthenticated
 }
 
-// counted counts the request against the caller, or against the address when
-// err tells that no valid credential is known. What others do from a caller's address is never
-// held against a valid credential: many callers may come from one address, such
-// as a proxy's. It returns err, or errRateLimited.
-func (x *exchange) counted(err error) error {
+// chargeRateLimit charges the request to the caller's credential, or to the address
+// if err says that there is no valid credential. Requests of others from the same
+// address are never charged to a valid credential, because many callers may share
+// an address, such as a proxy's. It returns err, or errRateLimited.
+func (x *exchange) chargeRateLimit(err error) error {
 	if err == nil {
 		return x.spend()
 	}
-	if limited := x.spendAddress(failurePrice); limited != nil {
+	if limited := x.chargeAddress(failureCost); limited != nil {
 		return limited
 	}
 	return err
 }
 
-// check tells why a credential is not let in. elevated is the role that
-// administrators need where the endpoint asks for it.
-func (a access) check(who *events.Credential, elevated string) error {
-	switch who.Kind {
+// check returns why the credential has no access, or nil. elevated is the role
+// that administrators need if the endpoint requires it.
+func (a access) check(caller *events.Credential, elevated string) error {
+	switch caller.Kind {
 	case events.KindClient:
 		if !a.client {
 			return errForbidden
 		}
 	case events.KindKey, events.KindSession:
-		// A session without an account is an administrator's who impersonates nobody.
-		if a.client || who.Account == (ulid.ULID{}) {
+		// A session without an account belongs to an administrator who impersonates nobody.
+		if a.client || caller.Account == (ulid.ULID{}) {
 			return errForbidden
 		}
 	default:
 		return errForbidden
 	}
-	if !a.delegated && isDelegated(who) {
+	if !a.delegated && isDelegated(caller) {
 		return errDelegated
 	}
-	if a.elevated && who.Admin != "" && !slices.Contains(who.Roles, elevated) {
+	if a.elevated && caller.Admin != "" && !slices.Contains(caller.Roles, elevated) {
 		return errNotElevated
 	}
-	if !slices.Contains(who.Scopes, a.scope) {
+	if !slices.Contains(caller.Scopes, a.scope) {
 		return errScope
 	}
 	return nil
 }
 
-// isHolders tells whether the caller is a session of the account's holder, who
-// signed in with a browser: not a key, and not an administrator's.
-func isHolders(who *events.Credential) bool { return who.Kind == events.KindSession && who.Admin == "" }
+// isUserSession reports whether the caller is a session of the account's own user,
+// and not a key or an administrator's session.
+func isUserSession(caller *events.Credential) bool {
+	return caller.Kind == events.KindSession && caller.Admin == ""
+}
 
-func isDelegated(who *events.Credential) bool { return who.Parent != (ulid.ULID{}) }
+// isDelegated reports whether the session exists by a grant of another account.
+func isDelegated(caller *events.Credential) bool { return caller.Parent != (ulid.ULID{}) }
 
-// token returns the bearer token. Its error is errNoCredential only when there is
-// no Authorization header at all: a cookie never makes up for a wrong one.
+// token returns the bearer token. Its error is errNoCredential only if there is no
+// Authorization header at all, because a cookie never replaces a wrong one.
 func (x *exchange) token() (string, error) {
 	values := x.r.Header["Authorization"]
 	if len(values) == 0 {
@@ -140,15 +144,15 @@ func (x *exchange) token() (string, error) {
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	token = strings.TrimLeft(token, " ")
-	// A token holds no space: one is there when the scheme was written twice.
+	// A token has no space. There is one if the scheme was written twice.
 	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.Contains(token, " ") {
 		return "", errScheme
 	}
 	return token, nil
 }
 
-// challenge is the WWW-Authenticate of a 401 (RFC 6750, section 3, and RFC 6749,
-// section 5.2). It names no error for a caller who sent no bearer token.
+// challenge returns the WWW-Authenticate of a 401 (RFC 6750, section 3, and RFC
+// 6749, section 5.2). It names no error if the caller sent no bearer token.
 func (c *contract) challenge(err error) string {
 	if c.basic {
 		return `Basic realm="konto"`

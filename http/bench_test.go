@@ -22,7 +22,7 @@ import (
 )
 
 // BenchmarkUpdate measures one update at a time through the handler, on a log
-// in memory that nothing follows: this room's cost, and that of commands.
+// in memory without followers: the cost of this package and of commands.
 func BenchmarkUpdate(b *testing.B) {
 	const me = `","lastName":"Lovelace","phoneNumber":"+46701234567","languageCode":"sv","companyName":"Analytical Engines Ltd",` +
 		`"address":{"street":"Bahnhofstrasse 1","postalCode":"80010","city":"Stockholm","state":"Stockholm County"}}`
@@ -60,8 +60,8 @@ func BenchmarkRead(b *testing.B) {
 
 const benchPaywayID = "0123456789abcdef01234567"
 
-// benchHouse is a konto without files of a log, whose handler is called directly.
-type benchHouse struct {
+// benchHarness is a konto with a log in memory, whose handler is called directly.
+type benchHarness struct {
 	b       *testing.B
 	handler http.Handler
 	tokens  map[string]string
@@ -69,10 +69,10 @@ type benchHouse struct {
 	body    strings.Reader
 }
 
-func newBenchHouse(b *testing.B) *benchHouse {
+func newBenchHouse(b *testing.B) *benchHarness {
 	b.ReportAllocs()
-	h := &benchHouse{b: b, tokens: map[string]string{}, answer: discarded{header: http.Header{}}}
-	master := sha256.Sum256([]byte("a house for benchmarks"))
+	h := &benchHarness{b: b, tokens: map[string]string{}, answer: discarded{header: http.Header{}}}
+	master := sha256.Sum256([]byte("a konto for benchmarks"))
 	dir := b.TempDir()
 	keys, err := keyring.Open(b.Context(), filepath.Join(dir, "keys.db"), master[:])
 	h.must(err)
@@ -106,7 +106,7 @@ func newBenchHouse(b *testing.B) *benchHouse {
 }
 
 // follow brings the read model to a position and stops the follower there.
-func (h *benchHouse) follow(f *projections.Follower, position uint64) {
+func (h *benchHarness) follow(f *projections.Follower, position uint64) {
 	ctx, stop := context.WithCancel(h.b.Context())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -115,14 +115,14 @@ func (h *benchHouse) follow(f *projections.Follower, position uint64) {
 	h.must(<-done)
 }
 
-func (h *benchHouse) must(err error) {
+func (h *benchHarness) must(err error) {
 	h.b.Helper()
 	if err != nil {
 		h.b.Fatal(err)
 	}
 }
 
-func (h *benchHouse) request(method, target, token, body string) {
+func (h *benchHarness) request(method, target, token, body string) {
 	u, err := url.ParseRequestURI(target)
 	h.must(err)
 	h.body.Reset(body)

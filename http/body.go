@@ -12,51 +12,51 @@ import (
 	"konto/events"
 )
 
-// body is a request's JSON object, read strictly into what it asks for.
+// body is a request's JSON object, read strictly, and the update that it asks for.
 type body struct {
 	dec    *jsontext.Decoder
-	asked  []string              // pointers to the known members that are not objects, in order; nil: not collected
+	asked  []string              // pointers to the known members that are not objects, in order; nil means not collected
 	wrong  []commands.FieldError // in order, with pointers into the body
 	update commands.Update
 
-	// What has no place of its own in the update.
-	paywayID, password         events.Change[string]
-	newEmail, currentPassword  events.Change[string]
-	code                       events.Change[string]
-	identifier, identifierLand events.Change[string]
+	// These members have no field in the update.
+	paywayID, password            events.Change[string]
+	newEmail, currentPassword     events.Change[string]
+	code                          events.Change[string]
+	identifier, identifierCountry events.Change[string]
 }
 
-// member is one member that an object in a body may have. Which of to, flag
-// and members is set decides its type: string, boolean or object.
+// member is one member that an object in a body may have. One of to, flag and
+// members is set, and decides its type: string, boolean or object.
 type member struct {
 	name     string
-	field    string // commands' pointer to it, where that is not the member's own
+	field    string // commands' pointer to it, if it differs from the member's own
 	to       func(*body) *events.Change[string]
 	flag     func(*body, bool)
 	members  []member
-	clear    func(*body) // what null does; nil: null is wrong
-	check    format      // nil: commands decides
+	clear    func(*body) // what null does; nil means that null is wrong
+	check    format      // nil means that commands decides
 	blank    bool        // "" clears
-	unset    string      // a text that clears, if any; white space around it does not count
+	unset    string      // a text that clears, "" for none; white space around it is ignored
 	required bool
-	foreign  bool // known from elsewhere in the contract, never taken here
+	readOnly bool // known in the contract, but never accepted in this body
 }
 
-// format tells what is wrong with a text by the contract's own rules; an empty
-// code: nothing.
+// format checks a text by the contract's own rules. An empty code means that the
+// text is valid.
 type format func(text string) (code, detail string)
 
-// maxMembers bounds the table of one object.
+// maxMembers is the largest table of members of one object.
 const maxMembers = 80
 
-// maxWrong bounds how many wrong members are told of, so that a small request
-// of many short members does not get an answer many times its size.
+// maxWrong is how many wrong members an answer lists at most. Without it a small
+// request with many short members would get an answer many times its size.
 const maxWrong = 100
 
-// read reads data by a table of members. Its error is errMalformed; wrong
-// members are collected in b.wrong instead, so that all are found at once.
+// read reads data by a table of members. Its error is errMalformed. Wrong members
+// are no error: they are collected in b.wrong, so that all are found at once.
 func (b *body) read(data []byte, members []member) error {
-	// Duplicate names are found in object, as wrong members with a pointer.
+	// object finds duplicate names itself, as wrong members with a pointer.
 	b.dec = jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
 	if b.dec.PeekKind() != '{' || b.object(members, "") != nil {
 		return errMalformed
@@ -67,8 +67,7 @@ func (b *body) read(data []byte, members []member) error {
 	return nil
 }
 
-// object reads the object that comes next, whose pointer is at. Its errors are
-// those of syntax.
+// object reads the next object, whose pointer is at. Its errors are syntax errors.
 func (b *body) object(members []member, at string) error {
 	if _, err := b.dec.ReadToken(); err != nil {
 		return err
@@ -84,7 +83,7 @@ func (b *body) object(members []member, at string) error {
 		switch {
 		case i < 0:
 			err = b.skip(at, name, commands.CodeUnknownField, "This member is not known.")
-		case members[i].foreign:
+		case members[i].readOnly:
 			err = b.skip(at, name, commands.CodeFieldNotAllowed, "This member cannot be changed here.")
 		case seen[i]:
 			err = b.skip(at, name, commands.CodeDuplicateField, "This member appears more than once.")
@@ -105,6 +104,7 @@ func (b *body) object(members []member, at string) error {
 	return err
 }
 
+// find returns the index of a member by its name, or -1.
 func find(members []member, name string) int {
 	for i := range members {
 		if members[i].name == name {
@@ -136,17 +136,18 @@ func (b *body) value(m *member, at string) error {
 	return b.skip(at, m.name, commands.CodeInvalidType, "This member must be "+m.kind()+".")
 }
 
+// text reads a text.
 func (b *body) text(m *member, at string) error {
 	token, err := b.dec.ReadToken()
 	if err != nil {
 		return err
 	}
 	text := token.String()
-	code, detail := m.judge(text)
+	code, detail := m.validate(text)
 	switch {
 	case code != "":
 		b.reject(at, m.name, code, detail)
-		if text != "" { // commands compares it with what the account has
+		if text != "" { // commands compares it with the account's value
 			*m.to(b) = events.Set(text)
 		}
 	case m.unset != "" && strings.TrimSpace(text) == m.unset:
@@ -157,7 +158,8 @@ func (b *body) text(m *member, at string) error {
 	return nil
 }
 
-func (m *member) judge(text string) (code, detail string) {
+// validate checks a text by the member's rules.
+func (m *member) validate(text string) (code, detail string) {
 	switch {
 	case text == "" && m.required:
 		return commands.CodeMustBeSet, "This member must be set."
@@ -169,6 +171,7 @@ func (m *member) judge(text string) (code, detail string) {
 	return "", ""
 }
 
+// kind describes the member's type in an error.
 func (m *member) kind() string {
 	switch {
 	case m.flag != nil:
@@ -179,12 +182,13 @@ func (m *member) kind() string {
 	return "a string"
 }
 
-// skip reads past a wrong member's value.
+// skip rejects a member and skips its value.
 func (b *body) skip(at, name, code, detail string) error {
 	b.reject(at, name, code, detail)
 	return b.dec.SkipValue()
 }
 
+// reject records what is wrong with a member.
 func (b *body) reject(at, name, code, detail string) {
 	if len(b.wrong) < maxWrong {
 		pointer := at + "/" + pointerEscape.Replace(name)
@@ -192,27 +196,40 @@ func (b *body) reject(at, name, code, detail string) {
 	}
 }
 
-// isWrong tells whether something is wrong with the member at a pointer itself.
+// isWrong reports whether the member at a pointer is itself wrong.
 func (b *body) isWrong(pointer string) bool {
 	return slices.ContainsFunc(b.wrong, func(f commands.FieldError) bool { return f.Field == pointer })
 }
 
-// pointerEscape is that of JSON pointers (RFC 6901, section 3).
+// pointerEscape escapes a name in a JSON pointer (RFC 6901, section 3).
 var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
 
-// namesOf maps commands' pointers to the contract's own, where they differ.
+// namesOf maps commands' pointers to the contract's own, if they differ.
 func namesOf(members []member) map[string]string {
 	names := map[string]string{}
-	collectNames(members, "", names)
+	addNames(members, "", names)
 	return names
 }
 
-func collectNames(members []member, at string, names map[string]string) {
+func addNames(members []member, at string, names map[string]string) {
 	for _, m := range members {
 		own := at + "/" + m.name
 		if m.field != "" {
 			names[m.field] = own
 		}
-		collectNames(m.members, own, names)
+		addNames(m.members, own, names)
+	}
+}
+
+// oneOf accepts only the given texts, in the same letter case.
+func oneOf(values ...string) format {
+	return func(text string) (code, detail string) {
+		switch {
+		case slices.Contains(values, text):
+			return "", ""
+		case text == "":
+			return commands.CodeEmpty, "This member must not be empty."
+		}
+		return commands.CodeInvalidValue, "This member must be one of " + strings.Join(values, ", ") + "."
 	}
 }

@@ -14,10 +14,10 @@ import (
 
 var tables = map[string][]member{"hostup": hostupBody, "payway.v1": paywayV1, "payway.v0": paywayV0, "generic": genericBody}
 
-// TestEveryMemberReachesItsOwnField sets each text member alone and looks where
-// it ended up: at the pointer by which commands would tell of it.
-func TestEveryMemberReachesItsOwnField(t *testing.T) {
-	elsewhere := map[string]bool{ // not in the profile, or put together from several members
+// TestEveryMemberSetsItsOwnField sets each text member alone. The value must be at
+// the pointer that commands uses for the member.
+func TestEveryMemberSetsItsOwnField(t *testing.T) {
+	elsewhere := map[string]bool{ // not in the profile, or composed of several members
 		"/id": true, "/email": true, "/name": true,
 		"/registrationIdentifier/value": true, "/registrationIdentifier/countryCode": true,
 	}
@@ -53,7 +53,7 @@ func eachText(members []member, at string, visit func(own string, m *member)) {
 	}
 }
 
-// onlyPointer is the pointer to the one value in data.
+// onlyPointer returns the pointer to the only value in data.
 func onlyPointer(t *testing.T, data []byte) (pointer string) {
 	dec := jsontext.NewDecoder(strings.NewReader(string(data)))
 	for {
@@ -70,7 +70,7 @@ func onlyPointer(t *testing.T, data []byte) (pointer string) {
 	}
 }
 
-func TestNoTableIsLargerThanItMayBe(t *testing.T) {
+func TestTablesOfMembersAreWithinTheLimit(t *testing.T) {
 	for name, members := range tables {
 		names := map[string]bool{}
 		for _, m := range members {
@@ -82,14 +82,14 @@ func TestNoTableIsLargerThanItMayBe(t *testing.T) {
 	}
 }
 
-// TestWhatHostUpShowsAndDoesNotTakeIsNotAllowed holds the table against
-// AccountMe: no member of the answer is unknown in a request.
-func TestWhatHostUpShowsAndDoesNotTakeIsNotAllowed(t *testing.T) {
-	var o object
-	if err := o.encode(accountMe{account: &events.Account{}, who: &events.Credential{}}); err != nil {
+// TestReadOnlyFieldsAreRejected compares the table with AccountMe: every member of
+// the answer is known in a request, and the read-only ones are rejected.
+func TestReadOnlyFieldsAreRejected(t *testing.T) {
+	var w jsonWriter
+	if err := w.encode(accountMe{account: &events.Account{}, caller: &events.Credential{}}); err != nil {
 		t.Fatal(err)
 	}
-	data := o.data
+	data := w.data
 	var b body
 	if err := b.read(data, hostupBody); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestWhatHostUpShowsAndDoesNotTakeIsNotAllowed(t *testing.T) {
 	}
 }
 
-func TestBodiesThatAreNoObject(t *testing.T) {
+func TestBodiesThatAreNotAnObjectAreMalformed(t *testing.T) {
 	deep := strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)
 	for _, text := range []string{
 		"", " ", "null", "true", "7", `"a"`, "[]", "[{}]", "{", "{}}", "{}{}", "{} x", "{}\x00", `{"a"}`, `{"a":}`, `{"a":1,}`,
@@ -115,7 +115,7 @@ func TestBodiesThatAreNoObject(t *testing.T) {
 	}
 }
 
-func TestTheNumberOfWrongMembersToldOfIsBounded(t *testing.T) {
+func TestNumberOfReportedMembersIsLimited(t *testing.T) {
 	var text strings.Builder
 	for i := range 5_000 {
 		fmt.Fprintf(&text, `,"%d":0`, i)
@@ -126,14 +126,14 @@ func TestTheNumberOfWrongMembersToldOfIsBounded(t *testing.T) {
 	}
 }
 
-func TestPaywaysFormatsBoundTheirTexts(t *testing.T) {
+func TestPaywayFormats(t *testing.T) {
 	for name, test := range map[string]struct {
 		format format
 		text   string
 		code   string
 	}{
-		"1024 characters":              {short, strings.Repeat("å", 1024), ""},
-		"1025 characters":              {short, strings.Repeat("å", 1025), commands.CodeTooLong},
+		"1024 characters":              {shortText, strings.Repeat("å", 1024), ""},
+		"1025 characters":              {shortText, strings.Repeat("å", 1025), commands.CodeTooLong},
 		"an email of 1024 characters":  {paywayEmail, strings.Repeat("a", 1015) + "@a.example"[:9], ""},
 		"an email of 1025 characters":  {paywayEmail, strings.Repeat("a", 1016) + "@a.example"[:9], commands.CodeTooLong},
 		"an email with a line feed":    {paywayEmail, "a@b.se\n", commands.CodeInvalidFormat},

@@ -9,19 +9,19 @@ import (
 	"konto/commands"
 )
 
-// etag is the strong entity tag of an account's version.
+// etag returns the strong entity tag of an account's version.
 func etag(version uint64) string { return `"` + strconv.FormatUint(version, 10) + `"` }
 
-// condition is what the request's If-Match and If-None-Match demand of the
-// account's version. A command is refused when they do not hold; reads have an
-// answer of their own to If-None-Match (answerRead).
+// condition returns what If-Match and If-None-Match require of the account's
+// version. A command is refused if they do not hold. Reads answer If-None-Match in
+// their own way (answerRead).
 func condition(h http.Header) commands.Condition {
 	return commands.Condition{Match: ifMatch(h["If-Match"]), NoneMatch: ifNoneMatch(h["If-None-Match"])}
 }
 
-// ifMatch gives the versions that If-Match names (RFC 9110, section 13.1.1). The
-// comparison is strong, so weak tags name no version, and neither do tags that
-// konto never gave or what is no tag.
+// ifMatch returns the versions that If-Match names (RFC 9110, section 13.1.1). The
+// comparison is strong, so weak tags name no version. Neither do tags that konto
+// never sent, nor texts that are not tags.
 func ifMatch(values []string) *commands.Versions {
 	if len(values) == 0 {
 		return nil
@@ -36,9 +36,9 @@ func ifMatch(values []string) *commands.Versions {
 	return named
 }
 
-// ifNoneMatch gives the versions that If-None-Match names (RFC 9110, section
-// 13.1.2). The comparison is weak. What is no tag, such as 7 for "7", may mean any
-// version: the caller wants something not to happen, so it does not happen.
+// ifNoneMatch returns the versions that If-None-Match names (RFC 9110, section
+// 13.1.2). The comparison is weak. A text that is not a tag, such as 7 for "7",
+// counts as any version: the caller wants to prevent something, so it is prevented.
 func ifNoneMatch(values []string) *commands.Versions {
 	if len(values) == 0 {
 		return nil
@@ -53,15 +53,15 @@ func ifNoneMatch(values []string) *commands.Versions {
 	return named
 }
 
-// unchanged tells whether If-None-Match names the entity tag; whether either is
-// weak does not count (RFC 9110, section 13.1.2).
+// unchanged reports whether If-None-Match names the entity tag. The comparison is
+// weak (RFC 9110, section 13.1.2).
 func unchanged(h http.Header, current string) bool {
 	return slices.ContainsFunc(tags(h["If-None-Match"]), func(tag string) bool {
 		return tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(current, "W/")
 	})
 }
 
-// tags splits the header's lists at the commas that are not inside a tag.
+// tags splits the header's lists at commas outside of tags.
 func tags(values []string) []string {
 	var all []string
 	for _, value := range values {
@@ -82,27 +82,28 @@ func tags(values []string) []string {
 	return all
 }
 
-// isTag tells whether the text is an entity tag (RFC 9110, section 8.8.3).
+// isTag reports whether the text is an entity tag (RFC 9110, section 8.8.3).
 func isTag(text string) bool {
 	text = strings.TrimPrefix(text, "W/")
 	inside := strings.TrimSuffix(strings.TrimPrefix(text, `"`), `"`)
 	return len(text) == len(inside)+2 && !strings.ContainsFunc(inside, func(c rune) bool { return c <= ' ' || c == '"' || c == 0x7f })
 }
 
+// versionOf returns the version whose entity tag the text is.
 func versionOf(tag string) (uint64, bool) {
 	version, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
-	return version, err == nil && etag(version) == tag // neither "07" nor 7 is "7"
+	return version, err == nil && etag(version) == tag // "07" and 7 are not "7"
 }
 
-// answerAt answers with an account at a version.
+// answerAt answers with an account and the entity tag of its version.
 func (x *exchange) answerAt(version uint64, body any) error {
 	x.w.Header().Set("ETag", etag(version))
 	return x.answer(http.StatusOK, mediaJSON, body)
 }
 
-// answerRead is answerAt for a conditional read: *commands.VersionMismatch when
-// If-Match does not name the version, else 304 when the caller has it already
-// (RFC 9110, section 13.2.2, gives the order).
+// answerRead answers a conditional read. It returns *commands.VersionMismatch if
+// If-Match does not name the version, and answers 304 if the caller has the version
+// already. The order is that of RFC 9110, section 13.2.2.
 func (x *exchange) answerRead(version uint64, body func() any) error {
 	if err := (commands.Condition{Match: ifMatch(x.r.Header["If-Match"])}).Check(version); err != nil {
 		return err

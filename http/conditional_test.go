@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// anna's account is at version 1, a new one has none before.
-func TestEveryUpdateIsHeldToItsConditions(t *testing.T) {
+// anna's account is at version 1. A new account has no earlier version.
+func TestEveryUpdateChecksItsConditions(t *testing.T) {
 	for name := range mutations {
 		for _, test := range []struct {
 			header string
@@ -55,7 +55,7 @@ func TestEveryUpdateIsHeldToItsConditions(t *testing.T) {
 	}
 }
 
-func TestTagsAreSplitOutsideOfQuotes(t *testing.T) {
+func TestEntityTagsAreSplitOutsideOfQuotes(t *testing.T) {
 	for value, want := range map[string][]string{
 		`"1", W/"2"`: {`"1"`, `W/"2"`},
 		`"a,b","c"`:  {`"a,b"`, `"c"`},

@@ -13,8 +13,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// requireDocumented holds a request and its answer to the OpenAPI documents. Only
-// requests that konto accepts have to be as documented.
+// requireDocumented checks a request and its answer against the OpenAPI documents.
+// Only requests that konto accepts must be as documented.
 func (s *script) requireDocumented(t *testing.T, c *call) {
 	t.Helper()
 	operation, shown, wrong := c.answered()
@@ -27,14 +27,14 @@ func (s *script) requireDocumented(t *testing.T, c *call) {
 	}
 }
 
-// call is a request that was made and its answer, to be held to the documents.
+// call is a request and its answer, which are checked against the documents.
 type call struct {
 	request        *http.Request
 	sent, received string // bodies
 	answer         *http.Response
 }
 
-// Headers of HTTP itself, which the documents leave out, and one that is ignored.
+// Headers of HTTP itself, which the documents omit, and one that is ignored.
 var (
 	requestHeaders = []string{
 		"Accept", "Accept-Encoding", "Authorization", "Content-Encoding", "Content-Type", "Cookie", "Origin", "Sec-Fetch-Site", "X-Request-Id",
@@ -47,14 +47,14 @@ var (
 	}
 )
 
-// answered returns what the documents do not say of the call's answer, and which
-// documented one it shows, such as "hostup getMe 200": "" when no operation is
-// behind it.
+// answered returns how the call's answer differs from the documents, and which
+// documented answer it shows, such as "hostup getMe 200", or "" if it belongs to no
+// operation.
 func (c *call) answered() (operation node, shown string, wrong []error) {
 	o, status := openapiOf(c.request.URL.Path), strconv.Itoa(c.answer.StatusCode)
 	operation, found := o.node().get("paths", c.request.URL.Path, c.method())
 	if !found {
-		name, want := c.stray(o)
+		name, want := c.noOperation(o)
 		response, _ := o.node().get("components", "responses", name)
 		if status != want {
 			return operation, "", []error{fmt.Errorf("%s documents no %s %s", o.name, c.request.Method, c.request.URL.Path)}
@@ -69,12 +69,13 @@ func (c *call) answered() (operation node, shown string, wrong []error) {
 	return operation, shown, c.holdAnswer(response)
 }
 
-// accepted tells whether all of the request was right, as its answer has it.
+// accepted reports whether the answer says that the whole request was valid.
 func (c *call) accepted() bool {
 	return c.answer.StatusCode < 400 && c.answer.StatusCode != http.StatusMultiStatus
 }
 
-// method is the operation's: HEAD is GET without the body (RFC 9110, section 9.3.2).
+// method returns the operation's method: HEAD is GET without the body (RFC 9110,
+// section 9.3.2).
 func (c *call) method() string {
 	if c.request.Method == http.MethodHead {
 		return "get"
@@ -82,8 +83,9 @@ func (c *call) method() string {
 	return strings.ToLower(c.request.Method)
 }
 
-// stray names the answer to a request that no operation takes, and its status.
-func (c *call) stray(o *openapi) (response, status string) {
+// noOperation returns the documented answer to a request without an operation, and
+// its status.
+func (c *call) noOperation(o *openapi) (response, status string) {
 	if _, found := o.node().get("paths", c.request.URL.Path); !found {
 		return "NoRoute", "404"
 	}
@@ -116,15 +118,15 @@ func (c *call) holdAnswer(response node) (wrong []error) {
 	content, documented := response.get("content")
 	switch {
 	case documented && c.request.Method != http.MethodHead:
-		wrong = append(wrong, holdBody("answer", content, c.answer.Header.Get("Content-Type"), c.received)...)
+		wrong = append(wrong, checkBody("answer", content, c.answer.Header.Get("Content-Type"), c.received)...)
 	case c.received != "":
 		wrong = append(wrong, fmt.Errorf("answer has a body, which is not documented: %s", c.received))
 	}
 	return wrong
 }
 
-// documentedName is how the document writes a header's name, whose letters' case
-// does not count.
+// documentedName returns a header's name as the document writes it, in any letter
+// case.
 func documentedName(headers node, name string) string {
 	for documented := range headers.members() {
 		if strings.EqualFold(documented, name) {
@@ -167,15 +169,15 @@ func (c *call) holdRequest(operation node) (wrong []error) {
 	content, documented := body.get("content")
 	switch {
 	case documented && (c.sent != "" || body.members()["required"] == true):
-		wrong = append(wrong, holdBody("request", content, c.request.Header.Get("Content-Type"), c.sent)...)
+		wrong = append(wrong, checkBody("request", content, c.request.Header.Get("Content-Type"), c.sent)...)
 	case c.sent != "":
 		wrong = append(wrong, errors.New("request has a body, which is not documented"))
 	}
 	return wrong
 }
 
-// holdBody holds a body to what is documented for its content type.
-func holdBody(whose string, content node, contentType, body string) []error {
+// checkBody checks a body against the schema of its content type.
+func checkBody(whose string, content node, contentType, body string) []error {
 	media, _, _ := strings.Cut(contentType, ";")
 	schema, ok := content.get(media, "schema")
 	if !ok {
@@ -198,18 +200,18 @@ func parseBody(media, body string) (any, error) {
 	form, err := url.ParseQuery(body)
 	members := map[string]any{}
 	for name, values := range form {
-		members[name] = strings.Join(values, "\x00") // no value that is given twice is documented
+		members[name] = strings.Join(values, "\x00") // no documented value may be repeated
 	}
 	return members, err
 }
 
-// shared are the statuses that one place decides for all operations, before
-// any code of their own. One operation of each document has to show them.
+// shared lists the statuses that one place decides for all operations, before their
+// own code runs. One operation of each document must show them.
 var shared = map[string]string{
-	"406": "auth.go", "408": "strict.go", "413": "strict.go", "415": "strict.go", "429": "ratelimit.go", "500": "exchange.go", "503": "jwks.go",
+	"406": "auth.go", "408": "readbody.go", "413": "readbody.go", "415": "readbody.go", "429": "ratelimit.go", "500": "exchange.go", "503": "jwks.go",
 }
 
-// unshown tells why no script shows a documented answer: one, or all of a status.
+// unshown says why no script shows a documented answer, or all answers of a status.
 var unshown = map[string]string{
 	"503": "takes an issuer that is away, or a follower that has stopped; Go tests show both",
 
@@ -223,8 +225,8 @@ var unshown = map[string]string{
 
 const busy = "takes other nodes that keep changing the account"
 
-// requireAllShown tells which documented answers no script shows, and which
-// excuses have become needless.
+// requireAllShown reports documented answers that no script shows, and entries of
+// unshown that are no longer needed.
 func requireAllShown(t *testing.T, shown map[string]bool) {
 	for name, o := range openapis() {
 		missing, some := map[string]string{}, map[string]bool{}

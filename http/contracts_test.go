@@ -8,9 +8,9 @@ import (
 	"konto/events"
 )
 
-// TestTheSameIntentThroughEachContractGivesTheSameEvents asks, through every
-// contract that can express it, for the same change of the same account.
-func TestTheSameIntentThroughEachContractGivesTheSameEvents(t *testing.T) {
+// TestSameUpdateThroughEachContractStoresTheSameEvents requests the same change of
+// the same account through every contract that can express it.
+func TestSameUpdateThroughEachContractStoresTheSameEvents(t *testing.T) {
 	const hostup, payway, earlier, generic = "PATCH /api/v2/me", "PUT /external/api/v1/accounts", "PUT /external/api/v0/accounts", "PATCH /v1/account"
 	const id = `"id":"50f3ac249f6aef294d000007"`
 	for name, test := range map[string]struct {
@@ -58,7 +58,7 @@ func TestTheSameIntentThroughEachContractGivesTheSameEvents(t *testing.T) {
 	} {
 		for route, request := range test.requests {
 			t.Run(name+" by "+route, func(t *testing.T) {
-				h := intentHouse(t)
+				h := intentHarness(t)
 				method, path, _ := strings.Cut(route, " ")
 				key := "key"
 				if method == "PUT" {
@@ -80,10 +80,10 @@ func TestTheSameIntentThroughEachContractGivesTheSameEvents(t *testing.T) {
 	}
 }
 
-// intentHouse has an account whose address needs nothing beyond what all
-// contracts can say.
-func intentHouse(t *testing.T) *house {
-	h := newHouse(t)
+// intentHarness has an account whose address needs only members that all contracts
+// have.
+func intentHarness(t *testing.T) *harness {
+	h := newHarness(t)
 	var p events.ProfileUpdated
 	p.FirstName, p.Address.FirstName, p.Address.LastName = events.Set("Anna"), events.Set("Anna"), events.Set("Ek")
 	p.CompanyName = events.Set("Old AB")

@@ -1,30 +1,32 @@
-// Package http serves konto's three public contracts over one write side and
-// one read side.
+// Package http serves konto's three public contracts: HostUp's, Payway's and a
+// generic one. All of them use one write side (commands) and one read side
+// (projections).
 //
-//	HostUp   GET, PATCH /api/v2/me                                hostup_*.go, me*.go
-//	Payway   GET, POST, PUT /external/api/v1/accounts             payway_*.go
+//	HostUp   GET, PATCH /api/v2/me, POST /api/v2/me/actions/*   hostup*.go, accountme.go
+//	Payway   GET, POST, PUT /external/api/v1/accounts           payway_*.go
 //	         PUT /external/api/v0/accounts
-//	         POST /oauth/token                                    oauth.go
-//	         POST /api/v2/me/actions/*                            hostup_actions.go
-//	generic  GET, PATCH /v1/account                               generic_*.go
-//	         POST /v1/account/confirm-email                       generic_email.go
-//	         GET /healthz                                         health.go
-//	all      GET /openapi/*.json, /docs                           docs.go
-//	         GET /.well-known/jwks.json                           wellknown.go
+//	         POST /oauth/token                                  oauth.go
+//	generic  GET, PATCH /v1/account                             generic.go
+//	         POST /v1/account/confirm-email
+//	all      GET /openapi/*.json, /docs, /docs/*                docs.go
+//	         GET /.well-known/jwks.json
+//	         GET /healthz                                       health.go
 //
-// A request takes one way through the room:
+// A request passes these steps:
 //
-//	NewServer ──▶ chi route (slow callers are cut)           timeouts.go, server.go
-//	          ──▶ exchange (request id, headers, panics)     exchange.go, origins.go
-//	          ──▶ admit (credential, rate, scope, Accept)    auth.go, ratelimit.go, negotiate.go,
-//	                                                         accesstoken.go, jwt.go
-//	          ──▶ body.read (a table of members)             body.go, strict.go
-//	          ──▶ do (commands, once for each key)           idempotency.go
-//	              or projections.Reader
-//	          ──▶ exchange.answer, or exchange.fail with the
-//	              contract's error table                     object.go, errors.go
+//	NewServer        limits slow callers                           timeouts.go
+//	server.serve     finds the route, makes the exchange           server.go
+//	server.begin     sets the request id and common headers        exchange.go, origins.go
+//	access.admit     checks credential, rate, scope and Accept     auth.go, oauth.go, jwt.go,
+//	                                                               ratelimit.go, negotiate.go
+//	body.read        reads the body by a table of members          readbody.go, body.go
+//	exchange.do      runs the command, once for each               idempotency.go
+//	                 Idempotency-Key; a read asks
+//	                 projections.Reader instead                    conditional.go
+//	exchange.answer  writes the account, or                        jsonwriter.go
+//	exchange.fail    writes the error by the contract's table      errors.go
 //
-// A contract is data: the members of its bodies, a table from error to answer
-// and the shape of an error. Handlers know nothing of the domain's rules.
-// DESIGN.md says what absent, null and empty members do in each contract.
+// A contract is data: the members of its bodies, a table from error to answer, and
+// the shape of an error. Endpoints contain none of the rules about accounts. Those
+// are in commands. DESIGN.md says what absent, null and empty members do.
 package http

@@ -5,12 +5,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// ask makes a request that needs no credential.
+// ask sends a request without a credential.
 func ask(h http.Handler, method, path string, headers ...string) *http.Response {
 	w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -20,12 +21,12 @@ func ask(h http.Handler, method, path string, headers ...string) *http.Response 
 	return w.Result()
 }
 
-func TestDocumentsAreServedInBothEncodingsAndOnlyOnce(t *testing.T) {
+func TestDocumentsAreServedInBothEncodingsAndRevalidated(t *testing.T) {
 	h := New(Config{})
 	for path, media := range map[string]string{
 		"/openapi/hostup.json": "application/json", "/openapi/payway.json": "application/json", "/openapi/generic.json": "application/json",
 		"/asyncapi.json": "application/json", "/schemas/EmailChanged.v1.json": "application/json", "/schemas/AccountErased.v1.json": "application/json",
-		"/docs": "text/html; charset=utf-8", "/docs/hostup": "text/html; charset=utf-8", "/docs/payway": "text/html; charset=utf-8", "/docs/generic": "text/html; charset=utf-8",
+		"/docs": "text/html; charset=utf-8", "/docs/": "text/html; charset=utf-8", "/docs/backup": "text/html; charset=utf-8", "/docs/guide.css": "text/css; charset=utf-8", "/docs/hostup": "text/html; charset=utf-8", "/docs/payway": "text/html; charset=utf-8", "/docs/generic": "text/html; charset=utf-8",
 		"/docs/start.js": "text/javascript; charset=utf-8", "/docs/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
 		"/docs/style.css": "text/css; charset=utf-8", "/docs/swagger-ui.css": "text/css; charset=utf-8",
 	} {
@@ -39,12 +40,12 @@ func TestDocumentsAreServedInBothEncodingsAndOnlyOnce(t *testing.T) {
 			t.Errorf("%s with gzip: %v %s", path, err, zipped.Header)
 			continue
 		}
-		if a, b := text(t, plain.Body), text(t, unzipped); a != b || a == "" {
+		if a, b := readAll(t, plain.Body), readAll(t, unzipped); a != b || a == "" {
 			t.Errorf("%s: %d bytes, and %d with gzip", path, len(a), len(b))
 		}
 		tag := plain.Header.Get("ETag")
 		again := ask(h, "GET", path, "If-None-Match", tag)
-		if tag == "" || again.StatusCode != 304 || text(t, again.Body) != "" || again.Header.Get("Cache-Control") != "public, no-cache" {
+		if tag == "" || again.StatusCode != 304 || readAll(t, again.Body) != "" || again.Header.Get("Cache-Control") != "public, no-cache" {
 			t.Errorf("%s again: %d %s", path, again.StatusCode, again.Header)
 		}
 		if other := ask(h, "GET", path, "If-None-Match", `W/"0000000000000000"`); other.StatusCode != 200 {
@@ -53,7 +54,7 @@ func TestDocumentsAreServedInBothEncodingsAndOnlyOnce(t *testing.T) {
 	}
 }
 
-func text(t *testing.T, r io.Reader) string {
+func readAll(t *testing.T, r io.Reader) string {
 	t.Helper()
 	data, err := io.ReadAll(r)
 	if err != nil {
@@ -67,21 +68,63 @@ var (
 	inline = regexp.MustCompile(`<script>|<style|style=|onload=|onclick=|javascript:`)
 )
 
-func TestTheDocumentationNeedsNothingFromElsewhere(t *testing.T) {
+func TestPagesNeedNothingFromElsewhere(t *testing.T) {
 	h := New(Config{})
-	answer := ask(h, "GET", "/docs")
-	page := text(t, answer.Body)
-	links := linked.FindAllStringSubmatch(page, -1)
-	if len(links) == 0 || inline.MatchString(page) {
-		t.Errorf("%d links, or inline script: %s", len(links), page)
-	}
-	for _, link := range links {
-		if status := ask(h, "GET", link[1]).StatusCode; link[1] != "data:," && status != 200 {
-			t.Errorf("page refers to %s: %d", link[1], status)
+	pages := map[string]string{} // by path
+	for _, path := range append(guidePaths(t), "/docs", "/docs/payway") {
+		answer := ask(h, "GET", path)
+		pages[path] = readAll(t, answer.Body)
+		policy := answer.Header.Get("Content-Security-Policy")
+		if !strings.HasPrefix(policy, "default-src 'none'; script-src 'self'; ") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "//") {
+			t.Errorf("policy of %s is %s", path, policy)
+		}
+		if found := inline.FindString(pages[path]); found != "" {
+			t.Errorf("%s has %s", path, found)
 		}
 	}
-	policy := answer.Header.Get("Content-Security-Policy")
-	if !strings.HasPrefix(policy, "default-src 'none'; script-src 'self'; ") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "//") {
-		t.Errorf("policy is %s", policy)
+	for path, page := range pages {
+		links := linked.FindAllStringSubmatch(page, -1)
+		if len(links) == 0 {
+			t.Errorf("%s has no links", path)
+		}
+		for _, link := range links {
+			to, section, _ := strings.Cut(link[1], "#")
+			if to != "data:," && ask(h, "GET", to).StatusCode != 200 || section != "" && !strings.Contains(pages[to], `id="`+section+`"`) {
+				t.Errorf("%s links to %s, which is not there", path, link[1])
+			}
+		}
 	}
+}
+
+func TestTheIndexNamesEveryGuide(t *testing.T) {
+	index := readAll(t, ask(New(Config{}), "GET", "/docs/").Body)
+	for _, path := range guidePaths(t) {
+		if !strings.Contains(index, `href="`+path+`"`) {
+			t.Errorf("the index does not name %s", path)
+		}
+	}
+}
+
+func TestGuidesAreRenderedFromMarkdown(t *testing.T) {
+	page := readAll(t, ask(New(Config{}), "GET", "/docs/backup").Body)
+	for _, part := range []string{"<title>konto: Backups</title>", "<h1", "<table>", `<pre><code class="language-sh">`} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the guide to backups has no %s", part)
+		}
+	}
+	if page, err := renderGuide([]byte("# T\n\n<script>alert(1)</script>\n")); err != nil || strings.Contains(string(page), "alert") {
+		t.Errorf("HTML in a guide is not left out: %s, %v", page, err)
+	}
+}
+
+// guidePaths lists where the files in docs are served.
+func guidePaths(t *testing.T) (paths []string) {
+	files, err := filepath.Glob("docs/*.md")
+	if err != nil || len(files) < 8 {
+		t.Fatalf("guides: %s, %v", files, err)
+	}
+	for _, file := range files {
+		paths = append(paths, servedAt(filepath.Base(file)))
+	}
+	return paths
 }

@@ -12,7 +12,7 @@ import (
 	"konto/events"
 )
 
-// emailWays are all ways in which a contract can give an account an address.
+// emailWays lists all ways in which a contract can set an account's address.
 var emailWays = map[string]struct{ method, path, key, body string }{
 	"HostUp":         {"POST", "/api/v2/me/actions/change-email", "elevated", `{"newEmail":%s}`},
 	"generic":        {"PATCH", "/v1/account", "key", `{"email":%s}`},
@@ -21,7 +21,7 @@ var emailWays = map[string]struct{ method, path, key, body string }{
 	"Payway's POST":  {"POST", "/external/api/v1/accounts", "client", `{"email":%s,"password":"en lång häst som springer"}`},
 }
 
-func TestWhatIsNoAddressIsRefusedByEveryContract(t *testing.T) {
+func TestInvalidEmailIsRefusedByEveryContract(t *testing.T) {
 	for _, policy := range []EmailChangePolicy{EmailDirect, EmailVerify} {
 		h := anna(t)
 		h.cfg.EmailChangePolicy = policy
@@ -45,7 +45,7 @@ func TestWhatIsNoAddressIsRefusedByEveryContract(t *testing.T) {
 	}
 }
 
-func TestAddressesOfTheContractsExamplesAreTaken(t *testing.T) {
+func TestEmailsOfTheContractsExamplesAreAccepted(t *testing.T) {
 	for name, way := range emailWays {
 		for _, email := range []string{"adeprimo.servicedesk@no-reply.com", "new_email@example.com", strings.Repeat("a", 1015) + "@a.example"[:9]} {
 			h := anna(t)
@@ -57,7 +57,7 @@ func TestAddressesOfTheContractsExamplesAreTaken(t *testing.T) {
 	}
 }
 
-func TestAddressIsOneHoweverItIsSpelled(t *testing.T) {
+func TestSpellingsOfOneEmailAreOneAddress(t *testing.T) {
 	h := anna(t)
 	h.open("owner", commands.Open{Email: "jos\u00e9@b\u00fccher.example", PaywayID: "50f3ac249f6aef294d00000a"})
 	h.open("boss", commands.Open{Email: "boss@github.example", PaywayID: "50f3ac249f6aef294d00000b"})
@@ -84,14 +84,14 @@ func TestAddressIsOneHoweverItIsSpelled(t *testing.T) {
 	}
 	found("BOSS@GitHub.Example", "50f3ac249f6aef294d00000b")
 
-	// Another domain's address is nobody's.
+	// An address of another domain belongs to nobody.
 	if status, answer := h.send("PATCH", "/v1/account", "key", strings.NewReader(`{"email":"boss@g`+"\u0130"+`thub.example"}`)); status != 200 {
 		t.Errorf("%d %s", status, answer)
 	}
 	found("boss@g\u0130thub.example", "50f3ac249f6aef294d000007")
 	found("boss@github.example", "50f3ac249f6aef294d00000b")
 
-	// Another spelling of one's own address is a change, and shown as it was written.
+	// Another spelling of the own address is a change, and is shown as it was written.
 	before := h.head()
 	for _, spelling := range []string{"boss@xn--github-qyd.example", "Boss@g\u0130thub.example"} {
 		status, answer := h.send("PATCH", "/v1/account", "key", strings.NewReader(`{"email":"`+spelling+`"}`))

@@ -14,11 +14,11 @@ import (
 	"konto/projections"
 )
 
-// answered is every error that a contract's table must have a row for.
+// answered lists every error for which a contract's table must have a row.
 var answered = map[string]error{
 	"errNoRoute": errNoRoute, "errMethod": errMethod, "errNoCredential": errNoCredential, "errScheme": errScheme, "errForbidden": errForbidden, "errDelegated": errDelegated,
 	"errNotElevated": errNotElevated, "commands.ErrEmailNeedsProof": commands.ErrEmailNeedsProof,
-	"errScope": errScope, "errContentType": errContentType, "errContentCoding": errContentCoding, "errMalformed": errMalformed, "errTooLarge": errTooLarge,
+	"errScope": errScope, "errContentType": errContentType, "errContentEncoding": errContentEncoding, "errMalformed": errMalformed, "errTooLarge": errTooLarge,
 	"errRejected": errRejected, "errIssuerAway": errIssuerAway, "errRateLimited": errRateLimited,
 	"errCrossSite": errCrossSite, "errNotAcceptable": errNotAcceptable, "errTooSlow": errTooSlow,
 
@@ -35,7 +35,7 @@ func contracts() map[string]*contract {
 	return map[string]*contract{"hostup": &hostup, "payway.v1": &payway, "payway.v0": &paywayEarlier, "generic": &generic}
 }
 
-func TestTheTablesKnowEveryErrorOfTheirSources(t *testing.T) {
+func TestErrorTablesAnswerEveryDeclaredError(t *testing.T) {
 	for source, prefix := range map[string]string{"errors.go": "", "../commands/errors.go": "commands."} {
 		names := errorNames(t, source)
 		if len(names) == 0 {
@@ -75,7 +75,7 @@ func TestEveryContractAnswersEveryError(t *testing.T) {
 	for name, c := range contracts() {
 		for text, err := range answered {
 			row := c.errors.find(fmt.Errorf("while testing: %w", err))
-			// Only of an outside issuer's failure a caller is told that it is not his.
+			// Only for an outside issuer's failure a caller gets a status above 499.
 			if row.err == nil || row.status < 400 || row.status >= 500 && err != errIssuerAway || row.code == "" {
 				t.Errorf("%s answers %s with %+v", name, text, row)
 			}
@@ -86,7 +86,7 @@ func TestEveryContractAnswersEveryError(t *testing.T) {
 	}
 }
 
-func TestNoRowHidesBehindAnother(t *testing.T) {
+func TestEveryRowOfAnErrorTableIsReachable(t *testing.T) {
 	for name, c := range contracts() {
 		for i, row := range c.errors[:len(c.errors)-1] {
 			if found := c.errors.find(row.err); found != row {
@@ -104,7 +104,7 @@ func TestEveryHostUpCodeHasATitle(t *testing.T) {
 	}
 }
 
-func TestPaywayAnswersEveryCodeOfAFieldWithAMessage(t *testing.T) {
+func TestPaywayAnswersEveryFieldErrorWithAMessage(t *testing.T) {
 	for _, code := range []string{
 		commands.CodeUnknownField, commands.CodeFieldNotAllowed, commands.CodeDuplicateField, commands.CodeInvalidType,
 		commands.CodeNotNullable, commands.CodeEmpty, commands.CodeTooLong, commands.CodeInvalidFormat,

@@ -16,10 +16,10 @@ import (
 	"konto/projections"
 )
 
-// send makes a request with a key, holds the answer to the OpenAPI documents, and
-// returns its status and body. It may be called by any goroutine; what keeps it
-// from an answer fails the test.
-func (h *house) send(method, path, key string, body io.Reader, headers ...string) (int, string) {
+// send sends a request with a key, checks the answer against the OpenAPI documents,
+// and returns its status and body. Any goroutine may call it. If there is no answer,
+// the test fails.
+func (h *harness) send(method, path, key string, body io.Reader, headers ...string) (int, string) {
 	r, err := http.NewRequestWithContext(h.t.Context(), method, h.server.URL+path, body)
 	if err != nil {
 		h.t.Error(err)
@@ -47,9 +47,9 @@ func (h *house) send(method, path, key string, body io.Reader, headers ...string
 	return answer.StatusCode, string(text)
 }
 
-// anna is a house with one account, which a key, a client and two sessions act for.
-func anna(t *testing.T) *house {
-	h := newHouse(t)
+// anna returns a harness with one account, a key, a client and two sessions for it.
+func anna(t *testing.T) *harness {
+	h := newHarness(t)
 	id := h.open("anna", commands.Open{Email: "anna@example.com", PaywayID: "50f3ac249f6aef294d000007"})
 	bo := h.open("bo", commands.Open{Email: "bo@example.com"})
 	h.key("key", events.KeyIssued{Account: id, Scopes: []string{"read:account", "write:account"}})
@@ -60,12 +60,12 @@ func anna(t *testing.T) *house {
 	return h
 }
 
-func TestBodiesToTheLimit(t *testing.T) {
+func TestBodiesAboveTheLimitAreRefused(t *testing.T) {
 	h := anna(t)
 	body := func(size int) string { return `{"firstName":"Eva"` + strings.Repeat(" ", size-19) + "}" }
 	for name, test := range map[string]struct {
 		size   int
-		length bool // whether the caller tells the length in advance
+		length bool // whether the caller sends the length in advance
 		want   int
 	}{
 		"at the limit":              {maxBody, true, 200},
@@ -76,7 +76,7 @@ func TestBodiesToTheLimit(t *testing.T) {
 	} {
 		var text io.Reader = strings.NewReader(body(test.size))
 		if !test.length {
-			text = io.MultiReader(text) // net/http cannot tell its length
+			text = io.MultiReader(text) // net/http does not know its length
 		}
 		status, answer := h.send("PATCH", "/api/v2/me", "key", text)
 		if status != test.want || status == 413 && !strings.Contains(answer, `"code":"payload_too_large"`) {
@@ -85,7 +85,7 @@ func TestBodiesToTheLimit(t *testing.T) {
 	}
 }
 
-func TestEventsRememberWhoCausedThem(t *testing.T) {
+func TestEventsRecordWhoCausedThem(t *testing.T) {
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	h := anna(t)
 	for name, test := range map[string]struct {
@@ -116,8 +116,8 @@ func TestEventsRememberWhoCausedThem(t *testing.T) {
 	}
 }
 
-// Below the handlers the log is closed: an error that no table knows.
-func TestFailuresAreLoggedOnceAndAnsweredBlandly(t *testing.T) {
+// The log is closed, which gives an error that no table has.
+func TestFailuresAreLoggedOnceAndAnsweredWithoutDetails(t *testing.T) {
 	h := anna(t)
 	h.closeLog()
 	for path, test := range map[string]struct{ method, key, body, want string }{
@@ -137,7 +137,7 @@ func TestFailuresAreLoggedOnceAndAnsweredBlandly(t *testing.T) {
 	}
 }
 
-func TestPanicsAreLoggedOnceAndAnsweredBlandly(t *testing.T) {
+func TestPanicsAreLoggedOnceAndAnsweredWithoutDetails(t *testing.T) {
 	log := &lockedBuffer{}
 	h := New(Config{Log: slog.New(slog.NewJSONHandler(log, nil))}) // Access is missing
 	for path, want := range map[string]string{
@@ -157,7 +157,7 @@ func TestPanicsAreLoggedOnceAndAnsweredBlandly(t *testing.T) {
 	}
 }
 
-func TestAPanicThatCutsTheConnectionIsPassedOn(t *testing.T) {
+func TestPanicThatAbortsTheHandlerIsNotRecovered(t *testing.T) {
 	h := New(Config{Health: func() []projections.Status { panic(http.ErrAbortHandler) }})
 	defer func() {
 		if cause := recover(); cause != http.ErrAbortHandler {
@@ -167,8 +167,8 @@ func TestAPanicThatCutsTheConnectionIsPassedOn(t *testing.T) {
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/healthz", nil))
 }
 
-func TestHealthFollowsTheLogsFollowers(t *testing.T) {
-	h := newHouse(t)
+func TestHealthReportsTheFollowers(t *testing.T) {
+	h := newHarness(t)
 	h.open("a", commands.Open{Email: "a@example.com"})
 	for _, test := range []struct {
 		state  string
@@ -197,8 +197,8 @@ func TestHealthFollowsTheLogsFollowers(t *testing.T) {
 	}
 }
 
-func TestHealthNamesTheComponents(t *testing.T) {
-	h := newHouse(t)
+func TestHealthReportsTheComponents(t *testing.T) {
+	h := newHarness(t)
 	for _, test := range []struct {
 		state  string
 		status int
@@ -226,8 +226,8 @@ func TestHealthNamesTheComponents(t *testing.T) {
 	}
 }
 
-func TestHealthFailsWithTheLog(t *testing.T) {
-	h := newHouse(t)
+func TestHealthFailsIfTheLogCannotBeRead(t *testing.T) {
+	h := newHarness(t)
 	h.closeLog()
 	w := httptest.NewRecorder()
 	New(h.cfg).ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
@@ -236,7 +236,7 @@ func TestHealthFailsWithTheLog(t *testing.T) {
 	}
 }
 
-func TestACallerWhoHasGoneStoresNothingAndIsNoFailureOfOurs(t *testing.T) {
+func TestDisconnectedCallerStoresNothingAndIsNotLogged(t *testing.T) {
 	h := anna(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

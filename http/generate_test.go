@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// attempt is a request as text, which may be wrong in every part.
+// attempt is a request as text. Every part of it may be wrong.
 type attempt struct {
 	method, target string
 	headers        []string // Name: value
@@ -23,8 +23,8 @@ func (a *attempt) String() string {
 		a.method, a.target, strings.Join(a.headers, "\r\n"), len(a.body), a.body)
 }
 
-// request reads the text as a server does; its error means that net/http lets
-// no such request through.
+// request parses the text as a server does. Its error means that net/http refuses
+// such a request.
 func (a *attempt) request() (*http.Request, error) {
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(a.String())))
 	if err == nil {
@@ -41,7 +41,7 @@ type generator struct {
 	routes            []route
 }
 
-// oneIn is true once in n times.
+// oneIn returns true once in n times.
 func (g *generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 
 func pick[T any](g *generator, from ...T) T { return from[g.IntN(len(from))] }
@@ -100,7 +100,7 @@ func (g *generator) headerValue() string {
 		"https://app.example.com", "cross-site", "100-continue", strings.Repeat(",", 500), g.text(), fmt.Sprint("key-", g.IntN(1000)))
 }
 
-// body changes some members of what the route takes, and sometimes its bytes.
+// body changes some members of a valid body, and sometimes its bytes.
 func (g *generator) body(route string) string {
 	var members []member
 	text := "grant_type=client_credentials&scope=" + g.text()
@@ -134,7 +134,7 @@ func (g *generator) body(route string) string {
 	return text
 }
 
-// change gives a member a value, or an object of its own.
+// change gives a member another value, or an object.
 func (g *generator) change(body map[string]any, members []member) {
 	if len(members) == 0 || g.oneIn(20) {
 		body[g.text()] = g.value()

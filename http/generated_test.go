@@ -18,14 +18,14 @@ import (
 	"konto/events"
 )
 
-// target is a house that requests are thrown at.
+// target is the harness that receives generated requests.
 type target struct {
-	*house
+	*harness
 	handler http.Handler
 }
 
 func newTarget(t testing.TB) *target {
-	h := newHouse(t)
+	h := newHarness(t)
 	for i, name := range []string{"anna", "bo"} {
 		id := h.open(name, commands.Open{Email: name + "@example.com", PaywayID: fmt.Sprintf("%024x", i), Administrator: name == "bo"})
 		h.key(name+"-key", events.KeyIssued{Account: id, Scopes: []string{"read:account", "write:account"}})
@@ -47,11 +47,11 @@ func (h *target) generator(seed uint64) *generator {
 	}
 }
 
-// storedByAWrongCode is the one thing that refused requests store: tries are
-// counted, and the last one ends the change.
+// storedByAWrongCode is all that refused requests store: tries are counted, and the
+// last one ends the change.
 var storedByAWrongCode = []string{"EmailChangeAttemptFailed.v1", "EmailChangeCancelled.v1"}
 
-// hit makes a request and tells what is wrong with how it was answered.
+// hit sends a request and returns what is wrong with the answer.
 func (h *target) hit(r *http.Request) (status int, wrong string) {
 	before := h.head()
 	w := httptest.NewRecorder()
@@ -80,8 +80,8 @@ func (h *target) hit(r *http.Request) (status int, wrong string) {
 	return w.Code, ""
 }
 
-// TestGeneratedRequests: whatever is sent, nothing fails, a refused request
-// stores nothing, and memory does not grow.
+// TestGeneratedRequests sends many odd requests. None makes konto fail, a refused
+// request stores nothing, and memory does not grow.
 func TestGeneratedRequests(t *testing.T) {
 	h := newTarget(t)
 	g := h.generator(1)
@@ -151,7 +151,7 @@ func FuzzRequests(f *testing.F) {
 		if err != nil {
 			return
 		}
-		inside := *h.house // f's helpers may not be called in here
+		inside := *h.harness // f's helpers must not be called in here
 		inside.t = t
 		if status, wrong := (&target{&inside, h.handler}).hit(r); wrong != "" {
 			t.Errorf("%d, %s", status, wrong)

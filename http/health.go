@@ -8,27 +8,24 @@ import (
 
 type healthReport struct {
 	Status    string               `json:"status"` // ok, degraded or failing
-	Head      uint64               `json:"head"`   // the log's last position, which the followers' are to reach
+	Head      uint64               `json:"head"`   // the log's last position, which followers reach in time
 	Followers []projections.Status `json:"followers"`
-	// Components are the parts that follow NATS, and the connection to it.
+	// Components are the parts that depend on NATS, and the connection to it.
 	Components []projections.Component `json:"components,omitzero"`
 }
 
-// health reports how the log and its followers are doing.
+// health reports the state of the log, its followers and the components.
 //
-// degraded is a 200: while NATS is away konto answers every request, and
-// consumers miss nothing because their events wait in the log. To take konto out
-// of service for it would only make it worse.
-//
-// A component that waits or retries is degraded for the same reason: the facts and
-// codes that it is to handle wait with it.
+// degraded is a 200. While NATS is unreachable konto answers every request, and
+// consumers lose nothing, because their events wait in the log. If a load balancer
+// took konto out of service, that would only make it worse. A component that waits or
+// retries is degraded for the same reason: its facts or codes wait too.
 //
 // failing is a 503: the log cannot be read, a follower retries, or a follower or
-// component has stopped.
-// Reads of accounts stay right, but what the read model does not hear of, such as
-// a key that was revoked, does not hold.
+// component has stopped. Reads of accounts stay correct, but changes that the read
+// model did not apply, such as the revocation of a key, are not in force.
 func (x *exchange) health() error {
-	// The followers come first: asked afterwards, one could be beyond the head.
+	// The followers are read first. Read afterwards, one could be beyond the head.
 	report, status := healthReport{Status: "ok", Followers: x.Health(), Components: x.Components()}, http.StatusOK
 	head, err := x.Reader.Store.Head(x.r.Context())
 	failing := err != nil

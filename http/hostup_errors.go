@@ -29,7 +29,7 @@ var hostup = contract{
 		{projections.ErrNoAccount, http.StatusNotFound, "not_found", "The resource does not exist or is not owned by the caller."},
 		{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "The resource does not take this method; Allow lists those it takes."},
 		{errContentType, http.StatusUnsupportedMediaType, "unsupported_media_type", "The Content-Type must be application/json, or application/merge-patch+json for PATCH, in UTF-8."},
-		{errContentCoding, http.StatusUnsupportedMediaType, "unsupported_media_type", "The request body must come without a Content-Encoding."},
+		{errContentEncoding, http.StatusUnsupportedMediaType, "unsupported_media_type", "The request body must come without a Content-Encoding."},
 		{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB."},
 		{errMalformed, http.StatusBadRequest, "invalid_request", "The request body is not one valid JSON object in UTF-8."},
 		{errRejected, http.StatusBadRequest, "invalid_request", "The request body failed validation."},
@@ -50,7 +50,7 @@ var hostup = contract{
 	render: renderProblem,
 }
 
-// hostupTitles gives each code's title, which is the same for every occurrence
+// hostupTitles maps each code to its title, which is the same for every occurrence
 // (RFC 9457, section 3.1.3).
 var hostupTitles = map[string]string{
 	"unauthorized":            "Authentication required",
@@ -75,7 +75,7 @@ var hostupTitles = map[string]string{
 	"internal_error":          "Internal error",
 }
 
-// problem is RFC 9457's problem details with the members that HostUp adds.
+// problem is a problem detail of RFC 9457, with the members that HostUp adds.
 type problem struct {
 	Type      string         `json:"type"`
 	Title     string         `json:"title"`

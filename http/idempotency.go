@@ -9,14 +9,14 @@ import (
 	"konto/commands"
 )
 
-// maxIdempotencyKey bounds an Idempotency-Key, in characters.
+// maxIdempotencyKey is the longest Idempotency-Key, in characters.
 const maxIdempotencyKey = 255
 
-// do runs a command on an account, once for each Idempotency-Key of the
-// credential: when the request was carried out before, it is answered as it was
-// then. Every endpoint that changes an account calls do, and not Accounts.Do.
-// Nothing else is needed, if its answer follows from the outcome, the body,
-// x.who and x.at alone.
+// do runs a command on an account, once for each Idempotency-Key of the credential.
+// If the request was executed before, do returns the outcome of that time. Every
+// endpoint that changes an account calls do and never Accounts.Do. Its answer must
+// depend only on the outcome, the body, x.caller and x.at, so that a replay gives
+// the same answer.
 func (x *exchange) do(id ulid.ULID, c commands.Command) (commands.Outcome, error) {
 	once, err := x.once()
 	if err != nil {
@@ -25,12 +25,13 @@ func (x *exchange) do(id ulid.ULID, c commands.Command) (commands.Outcome, error
 	out, err := x.Accounts.DoOnce(x.r.Context(), id, x.metadata(), once, c)
 	if out.Replayed {
 		x.w.Header().Set("Idempotent-Replayed", "true")
-		x.at = out.At // the answer may tell the time, or what has expired by then
+		x.at = out.At // the answer may contain the time, or what had expired then
 	}
 	return out, err
 }
 
-// once names the request by its Idempotency-Key. Without one it has no name.
+// once returns the name of the request for its Idempotency-Key. Without the header
+// it returns no name.
 func (x *exchange) once() (commands.Once, error) {
 	values := x.r.Header["Idempotency-Key"]
 	if len(values) == 0 {
@@ -40,19 +41,19 @@ func (x *exchange) once() (commands.Once, error) {
 		return commands.Once{}, errIdempotencyKey
 	}
 	return commands.Once{
-		Name:        x.who.ID.String() + " " + values[0],
+		Name:        x.caller.ID.String() + " " + values[0],
 		Fingerprint: x.fingerprint(),
 		At:          x.at,
 	}, nil
 }
 
-// fingerprint is a hash of all that the request asks for, byte by byte: the
-// same JSON in other white space is another request.
+// fingerprint hashes all that the request asks for, byte by byte. The same JSON with
+// other white space is another request.
 func (x *exchange) fingerprint() (sum [sha256.Size]byte) {
 	h := sha256.New()
 	conditions := strings.Join(x.r.Header["If-Match"], ",")
-	// Without the header nothing is added, because receipts of earlier builds, which
-	// did not look at it, must still be found.
+	// Without the header nothing is added, so that receipts of earlier builds, which
+	// ignored the header, are still found.
 	if values := x.r.Header["If-None-Match"]; len(values) > 0 {
 		conditions += "\n" + strings.Join(values, ",")
 	}
@@ -65,7 +66,7 @@ func (x *exchange) fingerprint() (sum [sha256.Size]byte) {
 	return sum
 }
 
-// isIdempotencyKey takes 1 to 255 printable ASCII characters.
+// isIdempotencyKey accepts 1 to 255 printable ASCII characters.
 func isIdempotencyKey(key string) bool {
 	unprintable := func(c rune) bool { return c < ' ' || c > '~' }
 	return key != "" && len(key) <= maxIdempotencyKey && !strings.ContainsFunc(key, unprintable)

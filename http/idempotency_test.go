@@ -16,7 +16,7 @@ import (
 	"konto/events"
 )
 
-// reply is what of an answer must be the same when it is given again.
+// reply holds the parts of an answer that are the same in a replay.
 type reply struct {
 	status         int
 	etag, location string
@@ -27,7 +27,7 @@ func replyOf(status int, h http.Header, body string) reply {
 	return reply{status, h.Get("ETag"), h.Get("Location"), body}
 }
 
-// mutations are requests of each contract that change an account of anna's house.
+// mutations are requests of each contract that change an account of anna's harness.
 var mutations = map[string]struct{ method, path, key, body string }{
 	"hostup":               {"PATCH", "/api/v2/me", "key", `{"firstName":"Eva"}`},
 	"hostup, a password":   {"POST", "/api/v2/me/actions/change-password", "key", `{"newPassword":"correct horse battery"}`},
@@ -41,7 +41,7 @@ var mutations = map[string]struct{ method, path, key, body string }{
 	"generic, two at once": {"PATCH", "/v1/account", "key", `{"name":"Eva","email":"eva@example.com"}`},
 }
 
-func (h *house) mutation(t testing.TB, name, idempotencyKey string) *http.Request {
+func (h *harness) mutation(t testing.TB, name, idempotencyKey string) *http.Request {
 	t.Helper()
 	m := mutations[name]
 	r, err := http.NewRequestWithContext(t.Context(), m.method, h.server.URL+m.path, strings.NewReader(m.body))
@@ -57,8 +57,8 @@ func (h *house) mutation(t testing.TB, name, idempotencyKey string) *http.Reques
 	return r
 }
 
-// replied sends a request and tells whether its answer is a replay.
-func (h *house) replied(r *http.Request) (reply, bool, error) {
+// replied sends a request and reports whether its answer is a replay.
+func (h *harness) replied(r *http.Request) (reply, bool, error) {
 	answer, err := h.server.Client().Do(r)
 	if err != nil {
 		return reply{}, false, err
@@ -68,24 +68,24 @@ func (h *house) replied(r *http.Request) (reply, bool, error) {
 	return replyOf(answer.StatusCode, answer.Header, string(body)), answer.Header.Get("Idempotent-Replayed") == "true", err
 }
 
-// deafening is a connection that breaks when the answer is about to be sent. It
-// keeps the answer that nobody got.
-type deafening struct {
+// breaking is a connection that breaks when the answer is about to be sent. It keeps
+// the answer, which nobody received.
+type breaking struct {
 	http.ResponseWriter
 	status int
 	broken func(reply)
 }
 
-func (w *deafening) WriteHeader(status int) { w.status = status }
+func (w *breaking) WriteHeader(status int) { w.status = status }
 
-func (w *deafening) Write(body []byte) (int, error) {
+func (w *breaking) Write(body []byte) (int, error) {
 	w.broken(replyOf(w.status, w.Header(), string(body)))
 	panic(http.ErrAbortHandler)
 }
 
-// TestAKillBetweenCommitAndAnswer takes the files as they are when the first
-// answer is about to be sent, as after a kill, and starts anew with them.
-func TestAKillBetweenCommitAndAnswer(t *testing.T) {
+// TestKillBetweenCommitAndAnswer copies the files when the first answer is about to
+// be sent, as a kill would leave them, and starts again with the copy.
+func TestKillBetweenCommitAndAnswer(t *testing.T) {
 	for name := range mutations {
 		t.Run(name, func(t *testing.T) {
 			h := anna(t)
@@ -93,17 +93,17 @@ func TestAKillBetweenCommitAndAnswer(t *testing.T) {
 			var first reply
 			handler := h.server.Config.Handler
 			h.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				handler.ServeHTTP(&deafening{ResponseWriter: w, broken: func(unsent reply) {
+				handler.ServeHTTP(&breaking{ResponseWriter: w, broken: func(unsent reply) {
 					first = unsent
 					copyFolder(t, h.dir, left)
 				}}, r)
 			})
-			// Without keep-alive, or the client might send it again by itself.
+			// With keep-alive the client might send it again by itself.
 			h.server.Client().Transport.(*http.Transport).DisableKeepAlives = true
 			if answer, _, err := h.replied(h.mutation(t, name, "k")); err == nil {
 				t.Fatalf("the answer came through: %+v", answer)
 			}
-			again := houseIn(t, left)
+			again := openHarness(t, left)
 			again.words = h.words
 			stored := again.since(before)
 			h.must(again.follower.WaitFor(t.Context(), again.head()))
@@ -119,8 +119,8 @@ func TestAKillBetweenCommitAndAnswer(t *testing.T) {
 	}
 }
 
-// copyFolder copies the log and the keys. Nothing is written to them meanwhile.
-// The read model is left behind, to be built anew.
+// copyFolder copies the log and the keys, while nothing is written to them. It does
+// not copy the read model, which konto rebuilds.
 func copyFolder(t testing.TB, from, to string) {
 	for _, name := range []string{"keys.db", "keys.db-wal", "log.db", "log.db-wal"} {
 		data, err := os.ReadFile(filepath.Join(from, name))
@@ -136,7 +136,7 @@ func copyFolder(t testing.TB, from, to string) {
 	}
 }
 
-func TestOfManyEqualRequestsOneIsCarriedOut(t *testing.T) {
+func TestOnlyOneOfManyEqualRequestsIsExecuted(t *testing.T) {
 	for name, m := range mutations {
 		t.Run(name, func(t *testing.T) {
 			requests := 64
@@ -170,8 +170,8 @@ func TestOfManyEqualRequestsOneIsCarriedOut(t *testing.T) {
 	}
 }
 
-// TestEveryMutationTakesAnIdempotencyKey finds routes that forget it.
-func TestEveryMutationTakesAnIdempotencyKey(t *testing.T) {
+// TestEveryMutationAcceptsAnIdempotencyKey finds routes that ignore it.
+func TestEveryMutationAcceptsAnIdempotencyKey(t *testing.T) {
 	covered := map[string]bool{}
 	for _, m := range mutations {
 		covered[m.method+" "+m.path] = true
@@ -187,11 +187,12 @@ func TestEveryMutationTakesAnIdempotencyKey(t *testing.T) {
 	}
 }
 
-// confirmations need a code that was mailed.
+// confirmations need a mailed code.
 var confirmations = []string{"/api/v2/me/actions/confirm-email-change", "/v1/account/confirm-email"}
 
-// TestACodeConfirmsOnce: it is used up, and yet the answer is given again.
-func TestACodeConfirmsOnce(t *testing.T) {
+// TestCodeConfirmsOnlyOnce checks that a replay gets its answer although the code is
+// used up.
+func TestCodeConfirmsOnlyOnce(t *testing.T) {
 	for _, path := range confirmations {
 		h := anna(t)
 		_, _, err := h.replied(h.mutation(t, "hostup, an address", "request"))
@@ -210,9 +211,9 @@ func TestACodeConfirmsOnce(t *testing.T) {
 	}
 }
 
-// TestAKeyIsItsCredentials: another caller's request of the same name and
-// content is another request.
-func TestAKeyIsItsCredentials(t *testing.T) {
+// TestIdempotencyKeysBelongToTheirCredential sends the same request with the same
+// key from another credential. It is another request.
+func TestIdempotencyKeysBelongToTheirCredential(t *testing.T) {
 	h := anna(t)
 	h.key("other", events.KeyIssued{Account: h.ids["bo"], Scopes: []string{"write:account"}})
 	first, _, err := h.replied(h.mutation(t, "hostup", "k"))
@@ -224,9 +225,9 @@ func TestAKeyIsItsCredentials(t *testing.T) {
 	}
 }
 
-// TestAReplayTellsTheTimeOfTheFirstAnswer: what has expired since is shown as
-// it was, or the answers would differ.
-func TestAReplayTellsTheTimeOfTheFirstAnswer(t *testing.T) {
+// TestReplayHasTheTimeOfTheFirstAnswer checks that a request which has expired since
+// is shown as pending, as in the first answer.
+func TestReplayHasTheTimeOfTheFirstAnswer(t *testing.T) {
 	h := anna(t)
 	cfg, days := h.cfg, 0
 	cfg.Now = func() time.Time { return time.Now().AddDate(0, 0, days) }
@@ -243,8 +244,9 @@ func TestAReplayTellsTheTimeOfTheFirstAnswer(t *testing.T) {
 	}
 }
 
-// A request that was carried out before an upgrade must be found after it.
-func TestFingerprintsStayAsEarlierBuildsMadeThem(t *testing.T) {
+// TestFingerprintsAreThoseOfEarlierBuilds holds because a request that was executed
+// before an upgrade must be found after it.
+func TestFingerprintsAreThoseOfEarlierBuilds(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), "PATCH", "/v1/account?a=b", nil)
 	r.Header["If-Match"] = []string{`"1"`, `"2"`}
 	x := &exchange{r: r, body: []byte("{}")}
@@ -253,7 +255,7 @@ func TestFingerprintsStayAsEarlierBuildsMadeThem(t *testing.T) {
 	}
 }
 
-func TestKeysThatAreNone(t *testing.T) {
+func TestMalformedIdempotencyKeys(t *testing.T) {
 	h := anna(t)
 	before := h.head()
 	for name, values := range map[string][]string{

@@ -2,10 +2,16 @@ package http
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,32 +23,32 @@ import (
 )
 
 const (
-	// keysFresh is how old keys may be before a use of them fetches new ones
-	// behind its back.
-	keysFresh = 10 * time.Minute
-	// keysUsable is how old they may be at all. It is as long as access tokens
-	// live, so that an issuer that is away costs nobody a token that he has.
-	keysUsable = 2 * time.Hour
-	// fetchPause lies between two fetches, whatever tokens claim to be signed with.
-	fetchPause   = 10 * time.Second
-	fetchTimeout = 5 * time.Second
-	// maxDocument bounds what is read of an issuer's answer, in bytes.
+	// keysFreshFor is how long keys are used without a fetch in the background.
+	keysFreshFor = 10 * time.Minute
+	// keysUsableFor is how long keys are used at all. Access tokens live as long, so
+	// a token stays usable while the issuer is unreachable.
+	keysUsableFor = 2 * time.Hour
+	// minFetchInterval is the shortest time between two fetches, whatever keys the
+	// tokens name.
+	minFetchInterval = 10 * time.Second
+	fetchTimeout     = 5 * time.Second
+	// maxDocument is how much of an issuer's answer is read, in bytes.
 	maxDocument = 1 << 20
 )
 
-// errUnknownKey is for a token that is signed with none of the issuer's keys.
+// errUnknownKey says that the issuer has no key of the token's name.
 var errUnknownKey = errors.New("issuer has no such key")
 
-// keySet is an issuer's public keys. It has no goroutine of its own: keys are
-// fetched when a token asks for them, once for all who ask.
+// keySet is an issuer's public keys. It has no goroutine of its own: a token that
+// needs keys starts the fetch, and all tokens that need keys wait for the same one.
 //
-//	key is known, fresh         used
-//	key is known, fresh no more used, and fetched anew meanwhile
-//	key is unknown, or too old  the token waits for a fetch, unless the last one
-//	                            began less than fetchPause ago
+//	known and fresh      use it
+//	known but stale      use it, and fetch the keys in the background
+//	unknown, or too old  wait for a fetch, unless the last one began less than
+//	                     minFetchInterval ago
 type keySet struct {
 	issuer string
-	url    string // of the keys; "": the issuer's metadata tells
+	url    string // of the keys; "" means where the issuer's metadata says
 	now    func() time.Time
 	log    *slog.Logger
 	client http.Client
@@ -52,12 +58,12 @@ type keySet struct {
 	fetched  time.Time     // when the fetch of keys began
 	tried    time.Time     // when the last fetch began
 	failed   bool          // whether it failed
-	fetching chan struct{} // closed when the fetch under way ends; nil when there is none
+	fetching chan struct{} // closed when the running fetch ends; nil if none runs
 }
 
-// keyName is what a token says of the key that it is signed with. The kid is ""
-// in tokens and keys that have none. Each key is for one algorithm only, so that a
-// token cannot choose how its signature is read.
+// keyName is what a token says about the key that signed it. The kid is "" in tokens
+// and keys without one. Each key is for one algorithm only, so that a token cannot
+// choose how its signature is verified.
 type keyName struct{ kid, alg string }
 
 func newKeySet(cfg *Config) *keySet {
@@ -67,9 +73,9 @@ func newKeySet(cfg *Config) *keySet {
 	}
 }
 
-// find returns the public keys of a name: one, unless the issuer gave several keys
-// one kid or none. Errors: errUnknownKey; errIssuerAway when the keys could not be
-// fetched, so that nobody can tell; ctx's own.
+// find returns the public keys of a name: one, unless several keys of the issuer
+// have the same kid or none. Errors: errUnknownKey; errIssuerAway if the keys could
+// not be fetched, so that nobody knows; the error of ctx.
 func (s *keySet) find(ctx context.Context, name keyName) (jwt.VerificationKeySet, error) {
 	for {
 		keys, wait, err := s.look(name)
@@ -84,15 +90,15 @@ func (s *keySet) find(ctx context.Context, name keyName) (jwt.VerificationKeySet
 	}
 }
 
-// look returns keys, or the end of a fetch to wait for before looking again.
+// look returns keys, or a channel to wait for before the next look.
 func (s *keySet) look(name keyName) (keys jwt.VerificationKeySet, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	age := now.Sub(s.fetched)
 	keys, known := s.keys[name]
-	known = known && age < keysUsable
-	if (!known || age >= keysFresh) && s.fetching == nil && now.Sub(s.tried) >= fetchPause {
+	known = known && age < keysUsableFor
+	if (!known || age >= keysFreshFor) && s.fetching == nil && now.Sub(s.tried) >= minFetchInterval {
 		s.tried, s.fetching = now, make(chan struct{})
 		go s.fetch(now)
 	}
@@ -107,8 +113,8 @@ func (s *keySet) look(name keyName) (keys jwt.VerificationKeySet, wait <-chan st
 	return keys, nil, errUnknownKey
 }
 
-// fetch replaces the keys, so that those which the issuer has withdrawn are
-// gone. Its time is bounded by itself and by no caller: others wait for it too.
+// fetch replaces all keys, so that withdrawn ones disappear. No caller's context
+// ends it, because other callers wait for it too.
 func (s *keySet) fetch(began time.Time) {
 	keys, err := s.download(context.Background())
 	if err != nil {
@@ -123,6 +129,7 @@ func (s *keySet) fetch(began time.Time) {
 	s.fetching = nil
 }
 
+// download reads the issuer's keys.
 func (s *keySet) download(ctx context.Context) (map[keyName]jwt.VerificationKeySet, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -142,12 +149,12 @@ func (s *keySet) download(ctx context.Context) (map[keyName]jwt.VerificationKeyS
 	if set.Keys == nil {
 		return nil, fmt.Errorf("%s shows no set of keys", url)
 	}
-	return usableKeys(set.Keys), nil
+	return parseKeys(set.Keys), nil
 }
 
-// usableKeys reads a set of keys one by one. A key that cannot be read, or that
-// konto has no use for, does not keep the others from being used.
-func usableKeys(set []jsontext.Value) map[keyName]jwt.VerificationKeySet {
+// parseKeys reads the keys of a set one by one. It ignores keys that cannot be read,
+// and keys for other purposes, so that the other keys stay usable.
+func parseKeys(set []jsontext.Value) map[keyName]jwt.VerificationKeySet {
 	usable := map[keyName]jwt.VerificationKeySet{}
 	for _, text := range set {
 		var k jwk
@@ -162,7 +169,7 @@ func usableKeys(set []jsontext.Value) map[keyName]jwt.VerificationKeySet {
 	return usable
 }
 
-// discover reads where the keys are in the issuer's metadata (OpenID Connect
+// discover returns the keys' URL from the issuer's metadata (OpenID Connect
 // Discovery 1.0, sections 4.1 and 4.3).
 func (s *keySet) discover(ctx context.Context) (string, error) {
 	var metadata struct {
@@ -178,6 +185,7 @@ func (s *keySet) discover(ctx context.Context) (string, error) {
 	return metadata.Keys, nil
 }
 
+// get reads a JSON document of the issuer.
 func (s *keySet) get(ctx context.Context, url string, into any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -192,10 +200,87 @@ func (s *keySet) get(ctx context.Context, url string, into any) error {
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answers %s", url, answer.Status)
 	}
-	// Lenient, so that what is wrong inside one key is found when that key is read.
+	// Errors inside of one key are found later, when that key is read.
 	lenient := []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 	if err := json.UnmarshalRead(io.LimitReader(answer.Body, maxDocument), into, lenient...); err != nil {
 		return fmt.Errorf("%s: %w", url, err)
 	}
 	return nil
+}
+
+// The algorithms with which outside issuers may sign (RFC 7518, section 3.1, and RFC
+// 8037). None is symmetric, because a public key must never serve as a shared secret.
+const (
+	algRSA   = "RS256"
+	algECDSA = "ES256"
+	algEdDSA = "EdDSA"
+)
+
+// minModulus is the length of the shortest RSA key that is accepted, in bits (RFC
+// 7518, section 3.3).
+const minModulus = 2048
+
+// jwk is a public key in a set of keys (RFC 7517). Its numbers are in base64url,
+// without padding.
+type jwk struct {
+	Type  string `json:"kty"`
+	ID    string `json:"kid"`
+	Use   string `json:"use"`
+	Alg   string `json:"alg"`
+	Curve string `json:"crv"`
+	N     string `json:"n"`
+	E     string `json:"e"`
+	X     string `json:"x"`
+	Y     string `json:"y"`
+}
+
+// public returns the key and its only algorithm, or false for a key that verifies
+// no signatures, such as one for encryption.
+func (k *jwk) public() (alg string, key any, ok bool) {
+	switch {
+	case k.Use != "" && k.Use != "sig":
+		return "", nil, false
+	case k.Type == "RSA":
+		alg, key = algRSA, k.rsa()
+	case k.Type == "EC" && k.Curve == "P-256":
+		alg, key = algECDSA, k.ecdsa()
+	case k.Type == "OKP" && k.Curve == "Ed25519":
+		alg, key = algEdDSA, k.ed25519()
+	}
+	return alg, key, key != nil && (k.Alg == "" || k.Alg == alg)
+}
+
+func (k *jwk) rsa() any {
+	n, e := new(big.Int).SetBytes(base64url(k.N)), new(big.Int).SetBytes(base64url(k.E))
+	if n.BitLen() < minModulus || e.BitLen() > 31 || e.Bit(0) == 0 || e.Int64() < 3 {
+		return nil
+	}
+	return &rsa.PublicKey{N: n, E: int(e.Int64())}
+}
+
+// ecdsa checks that the point lies on the curve.
+func (k *jwk) ecdsa() any {
+	point := append([]byte{4}, append(base64url(k.X), base64url(k.Y)...)...)
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+func (k *jwk) ed25519() any {
+	key := base64url(k.X)
+	if len(key) != ed25519.PublicKeySize {
+		return nil
+	}
+	return ed25519.PublicKey(key)
+}
+
+// base64url decodes a text, or returns nil if it is not base64url.
+func base64url(text string) []byte {
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil
+	}
+	return data
 }

@@ -16,26 +16,26 @@ import (
 )
 
 const (
-	// jwtLeeway is how far the issuer's clock may be from ours.
+	// jwtLeeway is how much the issuer's clock may differ from ours.
 	jwtLeeway = 30 * time.Second
-	// maxSubject bounds the name of a caller, in bytes: events remember it.
+	// maxSubject is the longest name of a caller, in bytes, because events record it.
 	maxSubject = 256
-	// authJWT is the AuthType of a caller with an outside issuer's token.
+	// authJWT is the AuthType of a caller with an outside issuer's JWT.
 	authJWT = "jwt"
 )
 
 var errUnreadableHeader = errors.New("JWT has a header that changes its meaning")
 
-// outsideIssuer is an authorization server that is not ours, whose JWTs are taken.
+// outsideIssuer is an authorization server other than konto, whose JWTs are accepted.
 type outsideIssuer struct {
 	name   string // the iss of its tokens
 	keys   *keySet
 	parser *jwt.Parser
 }
 
-// newOutsideIssuer returns nil when cfg names none. It panics when it names an
-// issuer without an audience or the other way round: a token that is meant for
-// somebody else must never be taken.
+// newOutsideIssuer returns nil if cfg names no issuer. It panics if cfg names only
+// one of issuer and audience, because a token for another audience must never be
+// accepted.
 func newOutsideIssuer(cfg *Config) *outsideIssuer {
 	if cfg.JWTIssuer == "" && cfg.JWTAudience == "" && cfg.JWKSURL == "" {
 		return nil
@@ -50,9 +50,9 @@ func newOutsideIssuer(cfg *Config) *outsideIssuer {
 	)}
 }
 
-// caller returns the client that a JWT names, with the token's scopes: whom
-// they are given to is the issuer's decision. Errors: errIssuerAway,
-// projections.ErrUnauthenticated, ctx's own.
+// caller returns the client that a JWT names, with the token's scopes. The issuer
+// decides who gets which scopes. Errors: errIssuerAway,
+// projections.ErrUnauthenticated, the error of ctx.
 func (o *outsideIssuer) caller(ctx context.Context, token string) (events.Credential, error) {
 	parsed, err := o.parser.Parse(token, func(t *jwt.Token) (any, error) { return o.key(ctx, t) })
 	switch {
@@ -63,7 +63,8 @@ func (o *outsideIssuer) caller(ctx context.Context, token string) (events.Creden
 	case err != nil:
 		return events.Credential{}, projections.ErrUnauthenticated
 	}
-	// Claims are taken from the map, since a struct's would match in any case.
+	// Claims are read from the map, because a struct's members would match in any
+	// letter case.
 	claims := parsed.Claims.(jwt.MapClaims)
 	name, _ := claims["sub"].(string)
 	if name == "" {
@@ -78,8 +79,9 @@ func (o *outsideIssuer) caller(ctx context.Context, token string) (events.Creden
 	}, nil
 }
 
+// key returns the public keys that may verify the token.
 func (o *outsideIssuer) key(ctx context.Context, t *jwt.Token) (any, error) {
-	// RFC 7515, section 4.1.11: what crit lists must be understood.
+	// RFC 7515, section 4.1.11: a reader must understand what crit lists.
 	if _, critical := t.Header["crit"]; critical {
 		return nil, errUnreadableHeader
 	}
@@ -90,33 +92,33 @@ func (o *outsideIssuer) key(ctx context.Context, t *jwt.Token) (any, error) {
 	return o.keys.find(ctx, keyName{kid: kid, alg: t.Method.Alg()})
 }
 
-// id stands for a caller who has no credential here, wherever callers are told
-// apart by their credential's id, as rate limits do.
+// id returns an id for a caller who has no credential here. Rate limits and
+// idempotency keys distinguish callers by such ids.
 func (o *outsideIssuer) id(name string) (id ulid.ULID) {
 	sum := sha256.Sum256([]byte(o.name + "\x00" + name))
 	copy(id[:], sum[:])
 	return id
 }
 
-// identify finds out whose a bearer token is: a credential's own, an access
-// token, or the outside issuer's.
+// identify returns the credential that a bearer token stands for. The token is a
+// credential's own token, an access token, or an outside issuer's JWT.
 func (x *exchange) identify(token string) (events.Credential, error) {
-	switch issuer := claimedIssuer(token); {
+	switch issuer := unverifiedIssuer(token); {
 	case issuer == tokenParty && x.tokens != nil:
 		return x.tokenClient(token)
 	case issuer != "" && x.outside != nil:
-		who, err := x.outside.caller(x.r.Context(), token)
+		caller, err := x.outside.caller(x.r.Context(), token)
 		if errors.Is(err, errIssuerAway) {
-			x.w.Header().Set("Retry-After", strconv.Itoa(int(fetchPause.Seconds())))
+			x.w.Header().Set("Retry-After", strconv.Itoa(int(minFetchInterval.Seconds())))
 		}
-		return who, err
+		return caller, err
 	}
 	return x.Access.Authenticate(x.r.Context(), token, x.at)
 }
 
-// claimedIssuer is who a token says it is from, which only tells who is to check
-// it; "" when it is no JWT.
-func claimedIssuer(token string) string {
+// unverifiedIssuer returns the issuer that a token names, which only decides who
+// verifies it. It returns "" if the token is not a JWT.
+func unverifiedIssuer(token string) string {
 	if strings.Count(token, ".") != 2 {
 		return ""
 	}
@@ -127,8 +129,8 @@ func claimedIssuer(token string) string {
 	return claims.Issuer
 }
 
-// words splits a claim of scopes: a text with spaces between them (RFC 8693,
-// section 4.2), or a list, as some issuers' scp.
+// words splits a claim of scopes: a text with spaces (RFC 8693, section 4.2), or a
+// list, as in some issuers' scp.
 func words(claim any) []string {
 	switch claim := claim.(type) {
 	case string:

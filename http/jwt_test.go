@@ -60,20 +60,20 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(bytes.ReplaceAll(text, []byte("\ufffd"), []byte{0xff})) // Marshal replaced what is not UTF-8
 }
 
-// publish makes a set of these the issuer's keys. Each is what shown returns, or
-// a jsontext.Value.
+// publish makes these the issuer's keys. Each is a result of shown, or a
+// jsontext.Value.
 func (i *issuer) publish(keys ...any) {
 	i.show(keys)
 }
 
-// show makes this what the issuer shows as its keys.
+// show makes this text the issuer's answer.
 func (i *issuer) show(keys any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = keys
 }
 
-// shown is a public key as a set of keys has it.
+// shown returns a public key as a member of a set of keys.
 func shown(kid string, key crypto.PublicKey) map[string]string {
 	encode := base64.RawURLEncoding.EncodeToString
 	switch key := key.(type) {
@@ -93,16 +93,16 @@ var (
 	edwardsKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 )
 
-// jwtHouse is a house that takes an outside issuer's tokens, with a clock of its own.
-type jwtHouse struct {
-	*house
+// jwtHarness is a harness that accepts an outside issuer's tokens, with its own clock.
+type jwtHarness struct {
+	*harness
 	issuer *issuer
 	later  atomic.Int64 // how far the clock is ahead, in ns
 }
 
-func newJWTHouse(t *testing.T) *jwtHouse {
-	h := &jwtHouse{house: newHouse(t), issuer: newIssuer(t)}
-	h.house.open("anna", commands.Open{Email: "anna@example.com", PaywayID: "50f3ac249f6aef294d000007"})
+func newJWTHouse(t *testing.T) *jwtHarness {
+	h := &jwtHarness{harness: newHarness(t), issuer: newIssuer(t)}
+	h.harness.open("anna", commands.Open{Email: "anna@example.com", PaywayID: "50f3ac249f6aef294d000007"})
 	h.issuer.publish(shown("rsa", rsaKey().Public()), shown("ec", ecKey().Public()), shown("ed", edwardsKey.Public()),
 		map[string]string{"kid": "short", "kty": "RSA", "n": "_w", "e": "AQAB"}, map[string]string{"kid": "shared", "kty": "oct", "k": "c2VjcmV0"})
 	h.cfg.Now = h.now
@@ -112,10 +112,10 @@ func newJWTHouse(t *testing.T) *jwtHouse {
 	return h
 }
 
-func (h *jwtHouse) now() time.Time { return time.Now().Add(time.Duration(h.later.Load())) }
+func (h *jwtHarness) now() time.Time { return time.Now().Add(time.Duration(h.later.Load())) }
 
-// claims are those of a good token, with changes; a nil leaves a claim out.
-func (h *jwtHouse) claims(changes jwt.MapClaims) jwt.MapClaims {
+// claims returns the claims of a valid token, with changes. nil omits a claim.
+func (h *jwtHarness) claims(changes jwt.MapClaims) jwt.MapClaims {
 	c := jwt.MapClaims{
 		"iss": h.issuer.URL, "aud": "https://konto.example", "sub": "shop", "scope": "/external/account/r /external/account/w",
 		"exp": h.now().Add(time.Hour).Unix(),
@@ -141,8 +141,8 @@ func signed(t *testing.T, method jwt.SigningMethod, key any, header map[string]a
 	return text
 }
 
-// read asks for an account with a token and returns the status and Retry-After.
-func (h *jwtHouse) read(token string) (status int, retryAfter string) {
+// read requests an account with a token and returns the status and Retry-After.
+func (h *jwtHarness) read(token string) (status int, retryAfter string) {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(h.t.Context(), "GET", h.server.URL+"/external/api/v1/accounts?email=anna@example.com", nil)
 	h.must(err)
@@ -153,7 +153,7 @@ func (h *jwtHouse) read(token string) (status int, retryAfter string) {
 	return answer.StatusCode, answer.Header.Get("Retry-After")
 }
 
-func TestWhichJWTsOfTheOutsideIssuerAreTaken(t *testing.T) {
+func TestWhichJWTsOfTheOutsideIssuerAreAccepted(t *testing.T) {
 	h := newJWTHouse(t)
 	type header = map[string]any
 	rs, es, ed := jwt.SigningMethodRS256, jwt.SigningMethodES256, jwt.SigningMethodEdDSA
@@ -202,15 +202,15 @@ func TestWhichJWTsOfTheOutsideIssuerAreTaken(t *testing.T) {
 	}
 }
 
-// without is a published key without one of its members.
+// without returns a published key without one of its members.
 func without(member string, key map[string]string) map[string]string {
 	delete(key, member)
 	return key
 }
 
-// Each of these keys is published before and after a good one, and some of them
-// have its kid.
-func TestOneOddKeyDoesNotLoseTheOthers(t *testing.T) {
+// TestUnusableKeyOfASetIsIgnored publishes each of these keys before and after a
+// valid one. Some of them have its kid.
+func TestUnusableKeyOfASetIsIgnored(t *testing.T) {
 	for name, odd := range map[string]string{
 		"an unknown type":              `{"kid":"rsa","kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`,
 		"an unknown curve":             `{"kid":"rsa","kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`,
@@ -242,16 +242,16 @@ func TestOneOddKeyDoesNotLoseTheOthers(t *testing.T) {
 	}
 }
 
-func TestAKeyNeedsNoAlgAndNoUse(t *testing.T) {
+func TestKeyNeedsNeitherAlgNorUse(t *testing.T) {
 	h := newJWTHouse(t)
 	h.issuer.publish(without("use", shown("rsa", rsaKey().Public())), without("alg", shown("ec", ecKey().Public())))
 	h.require(t, h.byRSA(t, "rsa"), 200)
 	h.require(t, signed(t, jwt.SigningMethodES256, ecKey(), map[string]any{"kid": "ec"}, h.claims(nil)), 200)
 }
 
-// A token without a kid is for the keys without a kid, and a token with a kid for
-// those of its kid.
-func TestKeysWithoutAKidServeTokensWithoutOne(t *testing.T) {
+// TestKeysWithoutAKidVerifyTokensWithoutAKid also checks that a token with a kid is
+// verified only by keys of that kid.
+func TestKeysWithoutAKidVerifyTokensWithoutAKid(t *testing.T) {
 	first, second := rsaKey(), otherRSA()
 	kidless := func(key *rsa.PrivateKey) map[string]string { return without("kid", shown("", key.Public())) }
 	none := map[string]any{}
@@ -279,7 +279,7 @@ func TestKeysWithoutAKidServeTokensWithoutOne(t *testing.T) {
 	}
 }
 
-func TestKeysOfOneKidAllCount(t *testing.T) {
+func TestAllKeysOfOneKidAreTried(t *testing.T) {
 	h := newJWTHouse(t)
 	h.issuer.publish(shown("rsa", rsaKey().Public()), shown("rsa", otherRSA().Public()), shown("rsa", ecKey().Public()))
 	header := map[string]any{"kid": "rsa"}
@@ -288,62 +288,62 @@ func TestKeysOfOneKidAllCount(t *testing.T) {
 	h.require(t, signed(t, jwt.SigningMethodES256, ecKey(), header, h.claims(nil)), 200)
 }
 
-func TestAnAnswerThatIsNoSetOfKeysIsAFailedFetch(t *testing.T) {
+func TestAnswerWithoutASetOfKeysIsAFailedFetch(t *testing.T) {
 	h := newJWTHouse(t)
 	h.require(t, h.byRSA(t, "rsa"), 200)
 	for _, answer := range []any{nil, "sorry", map[string]string{}} {
 		h.issuer.show(answer)
-		h.later.Add(int64(fetchPause))
+		h.later.Add(int64(minFetchInterval))
 		h.require(t, h.byRSA(t, "unknown"), 503)
 		h.require(t, h.byRSA(t, "rsa"), 200)
 	}
 	h.issuer.publish()
-	h.later.Add(int64(fetchPause))
+	h.later.Add(int64(minFetchInterval))
 	h.require(t, h.byRSA(t, "unknown"), 401)
 	h.require(t, h.byRSA(t, "rsa"), 401)
 }
 
-func (h *jwtHouse) byRSA(t *testing.T, kid string) string {
+func (h *jwtHarness) byRSA(t *testing.T, kid string) string {
 	return signed(t, jwt.SigningMethodRS256, rsaKey(), map[string]any{"kid": kid}, h.claims(nil))
 }
 
-func (h *jwtHouse) require(t *testing.T, token string, want int) {
+func (h *jwtHarness) require(t *testing.T, token string, want int) {
 	t.Helper()
 	if got, _ := h.read(token); got != want {
 		t.Errorf("answered %d, want %d", got, want)
 	}
 }
 
-func TestRotatedKeysArePickedUpAndWithdrawnOnesGo(t *testing.T) {
+func TestNewKeysAreFetchedAndWithdrawnKeysRemoved(t *testing.T) {
 	h := newJWTHouse(t)
 	h.require(t, h.byRSA(t, "rsa"), 200)
 	h.issuer.publish(shown("new", rsaKey().Public()))
 	h.require(t, h.byRSA(t, "new"), 401) // the last fetch was just now
-	h.later.Add(int64(fetchPause))
+	h.later.Add(int64(minFetchInterval))
 	h.require(t, h.byRSA(t, "new"), 200)
 	h.require(t, h.byRSA(t, "rsa"), 401)
 }
 
-func TestKeysAreFetchedAnewBehindTheirUse(t *testing.T) {
+func TestStaleKeysAreUsedWhileNewOnesAreFetched(t *testing.T) {
 	h := newJWTHouse(t)
 	h.require(t, h.byRSA(t, "rsa"), 200)
-	h.later.Add(int64(keysFresh))
+	h.later.Add(int64(keysFreshFor))
 	h.issuer.away.Store(true)
-	h.require(t, h.byRSA(t, "rsa"), 200) // an issuer that is away costs nobody his token,
-	h.later.Add(int64(keysUsable))
-	h.require(t, h.byRSA(t, "rsa"), 503) // for as long as one lives
+	h.require(t, h.byRSA(t, "rsa"), 200) // tokens stay valid while the issuer is unreachable,
+	h.later.Add(int64(keysUsableFor))
+	h.require(t, h.byRSA(t, "rsa"), 503) // as long as a token lives
 	h.issuer.away.Store(false)
-	h.later.Add(int64(fetchPause))
+	h.later.Add(int64(minFetchInterval))
 	h.require(t, h.byRSA(t, "rsa"), 200)
 }
 
-func TestWithdrawnKeysGoBehindTheUseOfOthers(t *testing.T) {
+func TestWithdrawnKeysAreRemovedInTheBackground(t *testing.T) {
 	h := newJWTHouse(t)
 	h.require(t, h.byRSA(t, "rsa"), 200)
 	h.issuer.publish(shown("ec", ecKey().Public()))
-	h.later.Add(int64(keysFresh))
+	h.later.Add(int64(keysFreshFor))
 	<-h.issuer.asked
-	h.require(t, h.byRSA(t, "rsa"), 200) // begins a fetch, and does not wait for it
+	h.require(t, h.byRSA(t, "rsa"), 200) // starts a fetch and does not wait for it
 	select {
 	case <-h.issuer.asked:
 	case <-time.After(10 * time.Second):
@@ -353,18 +353,18 @@ func TestWithdrawnKeysGoBehindTheUseOfOthers(t *testing.T) {
 	h.require(t, h.byRSA(t, "rsa"), 401)
 }
 
-func TestAnIssuerThatIsAwayAtTheStartIsNoFailure(t *testing.T) {
+func TestIssuerThatIsUnreachableAtTheStartIsNoFailure(t *testing.T) {
 	h := newJWTHouse(t)
 	h.issuer.away.Store(true)
 	if status, retry := h.read(h.byRSA(t, "rsa")); status != 503 || retry != "10" {
 		t.Errorf("answered %d, Retry-After %q", status, retry)
 	}
 	h.issuer.away.Store(false)
-	h.later.Add(int64(fetchPause))
+	h.later.Add(int64(minFetchInterval))
 	h.require(t, h.byRSA(t, "rsa"), 200)
 }
 
-func TestAFloodOfUnknownKeysIsOneFetch(t *testing.T) {
+func TestManyUnknownKeysCauseOneFetch(t *testing.T) {
 	h := newJWTHouse(t)
 	var all sync.WaitGroup
 	for n := range 100 {
@@ -381,20 +381,20 @@ func TestAFloodOfUnknownKeysIsOneFetch(t *testing.T) {
 	}
 }
 
-func TestEventsRememberWhomAJWTNames(t *testing.T) {
+func TestEventsRecordTheSubjectOfAJWT(t *testing.T) {
 	h := newJWTHouse(t)
 	before := h.head()
 	x := &exchange{server: &server{Config: h.cfg, outside: newOutsideIssuer(&h.cfg)}, contract: &payway, at: h.now()}
 	x.r, x.w = httptest.NewRequestWithContext(t.Context(), "PUT", "/", nil), httptest.NewRecorder()
 	var err error
-	x.who, err = x.identify(h.byRSA(t, "rsa"))
+	x.caller, err = x.identify(h.byRSA(t, "rsa"))
 	h.must(err)
 	want := events.Actor{Kind: "client", ID: "jwt:shop"}
-	if got := x.metadata().Actor; got != want || x.who.ID.IsZero() {
-		t.Errorf("got %+v of %s", got, x.who.ID)
+	if got := x.metadata().Actor; got != want || x.caller.ID.IsZero() {
+		t.Errorf("got %+v of %s", got, x.caller.ID)
 	}
 	other, err := x.identify(signed(t, jwt.SigningMethodRS256, rsaKey(), map[string]any{"kid": "rsa"}, h.claims(jwt.MapClaims{"sub": "kiosk"})))
-	if err != nil || other.ID == x.who.ID {
+	if err != nil || other.ID == x.caller.ID {
 		t.Errorf("two callers share %s, %v", other.ID, err)
 	}
 	if h.head() != before {
@@ -402,7 +402,7 @@ func TestEventsRememberWhomAJWTNames(t *testing.T) {
 	}
 }
 
-func TestAnIssuerNeedsAnAudience(t *testing.T) {
+func TestIssuerNeedsAnAudience(t *testing.T) {
 	for _, cfg := range []Config{{JWTIssuer: "https://issuer.example"}, {JWTAudience: "konto"}, {JWKSURL: "https://issuer.example/keys"}} {
 		func() {
 			defer func() {

@@ -20,15 +20,15 @@ import (
 	"konto/projections/natsserver"
 )
 
-// post is a house whose events are published and whose codes are mailed.
+// post is a harness whose events are published and whose codes are mailed.
 type post struct {
-	*house
+	*harness
 	dir     string
 	handled chan string // events that reached the reactor
 }
 
 func newPost(t *testing.T) *post {
-	h := newHouse(t)
+	h := newHarness(t)
 	dir := t.TempDir()
 	key := sha256.Sum256([]byte("files of NATS"))
 	server, err := natsserver.Start(natsserver.Config{Dir: filepath.Join(dir, "nats"), Listen: "off", Key: key[:]})
@@ -39,7 +39,7 @@ func newPost(t *testing.T) *post {
 	t.Cleanup(conn.Close)
 	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: conn, Cursors: h.cfg.Access, Store: h.store})
 	h.background(projections.NewFollower(projections.FollowerConfig{Name: "publisher", Store: h.store, Projection: publisher}).Run)
-	p := &post{house: h, dir: filepath.Join(dir, "mail"), handled: make(chan string, 100)}
+	p := &post{harness: h, dir: filepath.Join(dir, "mail"), handled: make(chan string, 100)}
 	reactor, err := mail.New(mail.Config{
 		Subscriber: nats.NewSubscriber(nats.SubscriberConfig{Conn: conn, Durable: "konto-mailer"}),
 		Accounts:   h.cfg.Reader, Codes: events.NewEmailCodes(h.store.Derive), Dir: p.dir,
@@ -50,8 +50,8 @@ func newPost(t *testing.T) *post {
 	return p
 }
 
-// background runs something until the test ends.
-func (h *house) background(run func(context.Context) error) {
+// background runs a function until the test ends.
+func (h *harness) background(run func(context.Context) error) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
@@ -63,10 +63,10 @@ func (h *house) background(run func(context.Context) error) {
 	})
 }
 
-// delivered waits for the letter of the account's pending request and returns
-// all that were written until then, and what else reached the reactor. Messages
-// are handled in the order of the log.
-func (p *post) delivered(account ulid.ULID) (letters map[string]string, others []string) {
+// delivered waits for the mail of the account's pending request. It returns all
+// mails that were written until then, and the other events that reached the reactor.
+// Messages are handled in the order of the log.
+func (p *post) delivered(account ulid.ULID) (mails map[string]string, others []string) {
 	p.t.Helper()
 	evs, err := p.store.ReadStream(p.t.Context(), events.AccountStream(account), 0, 100)
 	p.must(err)
@@ -79,19 +79,19 @@ func (p *post) delivered(account ulid.ULID) (letters map[string]string, others [
 	}
 	names, err := filepath.Glob(filepath.Join(p.dir, "*.eml"))
 	p.must(err)
-	letters = map[string]string{}
+	mails = map[string]string{}
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		p.must(err)
-		letters[filepath.Base(name)] = string(text)
+		mails[filepath.Base(name)] = string(text)
 	}
-	return letters, others
+	return mails, others
 }
 
-// Every way to change an address directly, and to open an account with one,
-// comes before the one request whose code is mailed. Were any of them mailed,
-// its letter would lie beside that one's.
-func TestNobodyIsToldOfADirectChange(t *testing.T) {
+// TestUserIsNotToldOfADirectEmailChange changes addresses directly and opens accounts
+// in every way, before the one request whose code is mailed. If any of them sent a
+// mail, there would be more than one.
+func TestUserIsNotToldOfADirectEmailChange(t *testing.T) {
 	p := newPost(t)
 	anna := p.open("anna", commands.Open{Email: "anna@example.com", PaywayID: "50f3ac249f6aef294d000007"})
 	p.key("key", events.KeyIssued{Account: anna, Scopes: []string{"read:account", "write:account"}})
@@ -115,22 +115,22 @@ func TestNobodyIsToldOfADirectChange(t *testing.T) {
 	p.must(err)
 
 	p.must2(p.send("POST", "/api/v2/me/actions/change-email", "key", strings.NewReader(`{"newEmail":"asked@example.com"}`)))
-	letters, others := p.delivered(anna)
-	if len(letters) != 1 {
-		t.Errorf("%d letters, want that of the request alone", len(letters))
+	mails, others := p.delivered(anna)
+	if len(mails) != 1 {
+		t.Errorf("%d mails, want that of the request alone", len(mails))
 	}
 	if len(others) > 0 {
 		t.Errorf("%d other events reached the reactor", len(others))
 	}
-	for name, letter := range letters {
-		if !strings.Contains(letter, "To: <asked@example.com>") {
-			t.Errorf("%s is\n%s", name, letter)
+	for name, mail := range mails {
+		if !strings.Contains(mail, "To: <asked@example.com>") {
+			t.Errorf("%s is\n%s", name, mail)
 		}
 	}
 }
 
 // must2 fails the test unless a request succeeded.
-func (h *house) must2(status int, answer string) string {
+func (h *harness) must2(status int, answer string) string {
 	h.t.Helper()
 	if status != 200 {
 		h.t.Fatalf("%d %s", status, answer)
@@ -138,16 +138,16 @@ func (h *house) must2(status int, answer string) string {
 	return answer
 }
 
-// The code is nowhere but in the letter, and the letter's code confirms.
-func TestTheMailedCodeConfirms(t *testing.T) {
+// TestMailedCodeConfirmsTheChange also checks that the code is only in the mail.
+func TestMailedCodeConfirmsTheChange(t *testing.T) {
 	p := newPost(t)
 	anna := p.open("anna", commands.Open{Email: "anna@example.com"})
 	p.key("key", events.KeyIssued{Account: anna, Scopes: []string{"read:account", "write:account"}})
 	p.must2(p.send("POST", "/api/v2/me/actions/change-email", "key", strings.NewReader(`{"newEmail":"asked@example.com"}`)))
 	var code string
-	letters, _ := p.delivered(anna)
-	for _, letter := range letters {
-		code = regexp.MustCompile(`\b[0-9]{6}\b`).FindString(letter)
+	mails, _ := p.delivered(anna)
+	for _, mail := range mails {
+		code = regexp.MustCompile(`\b[0-9]{6}\b`).FindString(mail)
 	}
 	for _, e := range p.since(0) {
 		if strings.Contains(string(e.Data), code) {

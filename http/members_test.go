@@ -15,13 +15,13 @@ import (
 	"konto/events"
 )
 
-// form is a route whose body DESIGN.md has a table of.
+// form is a route whose body has a table in DESIGN.md.
 type form struct {
-	route   string // as the table's heading has it
+	route   string // as in the table's heading
 	key     string
 	members []member
-	// valid is a body that the route takes and that changes nothing where the
-	// route updates. The member that a test is about is put into it.
+	// valid is a body that the route accepts, and that changes nothing if the route
+	// updates. A test adds the member that it is about.
 	valid string
 }
 
@@ -43,7 +43,7 @@ var forms = []form{
 	{"POST /v1/account/confirm-email", "key", confirmEmailBody, `{"code":"000000"}`},
 }
 
-// columns are the tables'. A nil value leaves the member out.
+// columns lists the columns of the tables. A nil value omits the member.
 var columns = []struct {
 	name  string
 	value any
@@ -51,7 +51,7 @@ var columns = []struct {
 	{"absent", nil}, {"null", jsontext.Value("null")}, {`""`, ""}, {"`__UNSET__`", "__UNSET__"}, {"wrong type", 7},
 }
 
-// everyField is an account in which each field that can be cleared has a value.
+// everyField is an account with a value in each field that can be cleared.
 const everyField = `{
 	"firstName": "Anna", "lastName": "Ek", "companyName": "Ek AB", "alias": "anna", "countryCode": "SE", "phoneNumber": "+46734567890",
 	"languageCode": "sv", "currencyCode": "SEK", "timeZone": "Europe/Stockholm", "accountType": "private", "vatNumber": "SE559999999901",
@@ -62,11 +62,11 @@ const everyField = `{
 		"mobileNumber": "1", "phoneNumber": "2", "citizenshipCountryCode": "SE", "dropbox": "4", "companyName": "Ek AB",
 		"companyReference": "5", "companyDepartment": "6", "companyCrn": "7", "companyVatNumber": "8", "careOf": "Bo"}}`
 
-// TestDesignTellsWhatEachMemberDoes reads the tables of DESIGN.md, and tries
-// each of their cells as a request.
-func TestDesignTellsWhatEachMemberDoes(t *testing.T) {
+// TestDesignSaysWhatEachMemberDoes reads the tables of DESIGN.md and sends a request
+// for each of their cells.
+func TestDesignSaysWhatEachMemberDoes(t *testing.T) {
 	tables := memberTables(t)
-	h := newHouse(t)
+	h := newHarness(t)
 	h.key("client", events.KeyIssued{Client: "adeprimo", Scopes: []string{"/external/account/w"}})
 	for n, f := range forms {
 		rows := tables[f.route]
@@ -76,7 +76,7 @@ func TestDesignTellsWhatEachMemberDoes(t *testing.T) {
 			h.key("key", events.KeyIssued{Account: account, Scopes: []string{"read:account", "write:account"}})
 			eachMember(f.members, "", func(pointer string, m *member) {
 				row := strings.ReplaceAll(pointer[1:], "/", ".")
-				if m.foreign && rows[row] == nil {
+				if m.readOnly && rows[row] == nil {
 					row = otherMembers
 				}
 				if rows[row] == nil {
@@ -92,8 +92,8 @@ func TestDesignTellsWhatEachMemberDoes(t *testing.T) {
 	}
 }
 
-// TestEveryBodyHasATable holds the forms against the routes.
-func TestEveryBodyHasATable(t *testing.T) {
+// TestEveryBodyHasATableInDesign compares the forms with the routes.
+func TestEveryBodyHasATableInDesign(t *testing.T) {
 	known := map[string]bool{"POST /oauth/token": true} // a form of RFC 6749, not JSON
 	for _, f := range forms {
 		known[f.route] = true
@@ -112,9 +112,9 @@ func eachMember(members []member, at string, visit func(pointer string, m *membe
 	}
 }
 
-// try sends a form's valid body with one member of it set to value, or left
-// out, and tells in a table's words what came of it.
-func (h *house) try(f *form, name, pointer string, value any) string {
+// try sends a form's valid body with one member set to value, or omitted. It returns
+// the effect in the words of the tables.
+func (h *harness) try(f *form, name, pointer string, value any) string {
 	h.t.Helper()
 	text := strings.NewReplacer("ID", h.words[name+".payway"], "NAME", fmt.Sprint(name, h.head())).Replace(f.valid)
 	body := parse[map[string]any](h.t, text)
@@ -140,7 +140,7 @@ func (h *house) try(f *form, name, pointer string, value any) string {
 	return "keeps"
 }
 
-// set puts a value at a path, or takes away what is there.
+// set puts a value at a path, or deletes the present one.
 func set(body map[string]any, path []string, value any) {
 	for ; len(path) > 1; path = path[1:] {
 		inner, ok := body[path[0]].(map[string]any)
@@ -157,8 +157,8 @@ func set(body map[string]any, path []string, value any) {
 	body[path[0]] = value
 }
 
-// refusal is the code of a wrong member: HostUp's own, Payway's message when it
-// is a code, else the answer's.
+// refusal returns the code of a wrong member: HostUp's own, Payway's message if it is
+// a code, or else the code of the answer.
 func refusal(t testing.TB, status int, answer, pointer string) string {
 	t.Helper()
 	var e struct {
@@ -187,7 +187,7 @@ func refusal(t testing.TB, status int, answer, pointer string) string {
 	return "`" + e.Code + "`"
 }
 
-// otherMembers is the row of members that are known and never taken.
+// otherMembers is the row of members that are known and never accepted.
 const otherMembers = "all other known members"
 
 var (
@@ -195,7 +195,7 @@ var (
 	tableName    = regexp.MustCompile("`([^`]+)`")
 )
 
-// memberTables reads DESIGN.md: by route and member, the cells of a row.
+// memberTables reads the tables of DESIGN.md: by route and member, the cells of a row.
 func memberTables(t *testing.T) map[string]map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile("DESIGN.md")

@@ -9,22 +9,22 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// takesJSON tells whether a caller with this Accept takes answers in JSON. One
-// who says nothing takes anything (RFC 9110, section 12.5.1).
-func takesJSON(accept []string) bool {
+// acceptsJSON reports whether this Accept allows answers in JSON. Without the
+// header everything is allowed (RFC 9110, section 12.5.1).
+func acceptsJSON(accept []string) bool {
 	q, named := weight(accept, mediaJSON, "application/*", "*/*")
 	return q > 0 || !named && blank(accept)
 }
 
-// takesGzip tells whether a caller with this Accept-Encoding takes gzip.
-func takesGzip(acceptEncoding []string) bool {
+// acceptsGzip reports whether this Accept-Encoding allows gzip.
+func acceptsGzip(acceptEncoding []string) bool {
 	q, _ := weight(acceptEncoding, "gzip", "*")
 	return q > 0
 }
 
-// weight is the quality value that a header of preferences gives to a choice
-// (RFC 9110, section 12.4.2). The choice goes by several names, of which the
-// first that the header has decides; named is false when it has none.
+// weight returns the quality value of a choice in a header of preferences (RFC 9110,
+// section 12.4.2). The choice has several names, and the first one that the header
+// contains decides. named is false if the header contains none of them.
 func weight(values []string, names ...string) (q float64, named bool) {
 	for _, name := range names {
 		for _, value := range values {
@@ -39,7 +39,8 @@ func weight(values []string, names ...string) (q float64, named bool) {
 	return 0, false
 }
 
-// quality is the q of a choice's parameters: 1 when it is not given or no number.
+// quality returns the q of a choice's parameters. It is 1 if q is missing or not a
+// number.
 func quality(params string) float64 {
 	for param := range strings.SplitSeq(params, ";") {
 		name, value, _ := strings.Cut(strings.Trim(param, " \t"), "=")
@@ -50,12 +51,13 @@ func quality(params string) float64 {
 	return 1
 }
 
+// blank reports whether the header has no values.
 func blank(values []string) bool {
 	return strings.Trim(strings.Join(values, ""), " \t,") == ""
 }
 
-// minGzip is the length, in bytes, below which an answer is about one packet
-// anyway.
+// minGzip is the length, in bytes, from which an answer is compressed. A shorter
+// one fits into about one packet anyway.
 const minGzip = 1 << 10
 
 var gzipWriters = sync.Pool{New: func() any {
@@ -68,7 +70,7 @@ func gzipped(data []byte) []byte {
 	out.Grow(len(data) / 2)
 	w := gzipWriters.Get().(*gzip.Writer)
 	w.Reset(&out)
-	_, _ = w.Write(data) // a Buffer takes all
+	_, _ = w.Write(data) // never fails for a bytes.Buffer
 	_ = w.Close()
 	gzipWriters.Put(w)
 	return out.Bytes()

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTakesJSON(t *testing.T) {
+func TestAcceptsJSON(t *testing.T) {
 	for _, test := range []struct {
 		accept []string
 		want   bool
@@ -28,23 +28,23 @@ func TestTakesJSON(t *testing.T) {
 		{[]string{"application/problem+json"}, false},
 		{[]string{"json"}, false},
 	} {
-		if got := takesJSON(test.accept); got != test.want {
+		if got := acceptsJSON(test.accept); got != test.want {
 			t.Errorf("%q: %t", test.accept, got)
 		}
 	}
 }
 
-func TestTakesGzip(t *testing.T) {
+func TestAcceptsGzip(t *testing.T) {
 	for value, want := range map[string]bool{
 		"": false, "gzip": true, "br, GZIP;q=0.1": true, "*": true, "identity": false, "gzip;q=0, *": false, "*;q=0": false,
 	} {
-		if got := takesGzip([]string{value}); got != want {
+		if got := acceptsGzip([]string{value}); got != want {
 			t.Errorf("%q: %t", value, got)
 		}
 	}
 }
 
-func TestGzippedIsReadBack(t *testing.T) {
+func TestGzippedAnswerCanBeUnpacked(t *testing.T) {
 	for size := range []int{0, 1, minGzip, maxBody} {
 		data := bytes.Repeat([]byte("å"), size)
 		if got := gunzipped(t, gzipped(data)); !bytes.Equal(got, data) {
@@ -53,7 +53,7 @@ func TestGzippedIsReadBack(t *testing.T) {
 	}
 }
 
-func TestACallersRequestIDIsNotTaken(t *testing.T) {
+func TestRequestIDOfTheCallerIsIgnored(t *testing.T) {
 	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/account", nil)
 	r.Header.Set("X-Request-Id", "req_01hxa3b4c5d6e7f8g9h0j1k2m3")
 	New(Config{}).ServeHTTP(w, r)

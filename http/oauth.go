@@ -3,29 +3,32 @@ package http
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 	"konto/projections"
 )
 
-// TokenPurpose is what Config.TokenKey is derived for.
+// TokenPurpose is the purpose for which Config.TokenKey is derived.
 const TokenPurpose = "oauth access tokens"
 
-// errGrantType is for a grant other than client credentials.
+// errGrantType says that the grant is not client credentials.
 var errGrantType = errors.New("grant type is not client_credentials")
 
-// oauth is the token endpoint's contract: RFC 6749, whose section 5.2 has the errors.
+// oauth is the token endpoint's contract: RFC 6749. Its section 5.2 lists the errors.
 var oauth = contract{name: "oauth", basic: true, media: mediaJSON, errors: oauthErrors, render: renderOAuth}
 
 var oauthErrors = errorTable{
 	{errContentType, http.StatusBadRequest, "invalid_request", "The content type must be application/x-www-form-urlencoded."},
-	{errContentCoding, http.StatusUnsupportedMediaType, "invalid_request", "The request body must come without a Content-Encoding."},
+	{errContentEncoding, http.StatusUnsupportedMediaType, "invalid_request", "The request body must come without a Content-Encoding."},
 	{errMalformed, http.StatusBadRequest, "invalid_request", "A parameter is missing, repeated or not readable, or two ways of authentication are used."},
 	{errNoCredential, http.StatusUnauthorized, "invalid_client", "The client must authenticate."},
 	{projections.ErrUnauthenticated, http.StatusUnauthorized, "invalid_client", "The client is unknown or revoked, or its secret is another."},
@@ -50,7 +53,7 @@ func renderOAuth(_ *exchange, row errorRow, _ error) any {
 	return oauthError{row.code, row.text}
 }
 
-// oauthToken is the answer of RFC 6749, section 5.1.
+// oauthToken is the answer in RFC 6749, section 5.1.
 type oauthToken struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
@@ -58,16 +61,17 @@ type oauthToken struct {
 	Scope       string `json:"scope"`
 }
 
-// postToken is POST /oauth/token, the grant of client credentials. The client's
-// id is its credential's, its secret the token that was shown when it was issued.
+// postToken is POST /oauth/token with the grant of client credentials. The client's
+// id is the id of its credential. Its secret is the token that was printed when the
+// credential was issued.
 func (x *exchange) postToken() error {
 	if x.tokens == nil {
 		return errNoRoute
 	}
-	x.w.Header().Set("Pragma", "no-cache") // asked for beside no-store by section 5.1
+	x.w.Header().Set("Pragma", "no-cache") // section 5.1 requires it besides no-store
 	form, err := x.formBody()
 	if err != nil {
-		return x.counted(err)
+		return x.chargeRateLimit(err)
 	}
 	if err := x.authenticateClient(form); err != nil {
 		return err
@@ -79,20 +83,19 @@ func (x *exchange) postToken() error {
 	default:
 		return errGrantType
 	}
-	scopes, err := grantedScopes(x.who.Scopes, form.Get("scope"))
+	scopes, err := grantedScopes(x.caller.Scopes, form.Get("scope"))
 	if err != nil {
 		return err
 	}
-	token, err := x.tokens.issue(x.who.ID, scopes, x.at)
+	token, err := x.tokens.issue(x.caller.ID, scopes, x.at)
 	if err != nil {
 		return err
 	}
 	return x.answer(http.StatusOK, mediaJSON, oauthToken{token, "Bearer", int(x.tokens.ttl.Seconds()), strings.Join(scopes, " ")})
 }
 
-// formBody reads the request's parameters, each of which may be there once. One
-// without a value counts as left out. Unknown ones are ignored. All of that is
-// said in section 3.2.
+// formBody reads the request's parameters. A parameter may not be repeated. One
+// without a value counts as left out, and unknown ones are ignored (section 3.2).
 func (x *exchange) formBody() (url.Values, error) {
 	if !isMedia(x.r.Header["Content-Type"], "application/x-www-form-urlencoded") {
 		return nil, errContentType
@@ -116,25 +119,25 @@ func (x *exchange) formBody() (url.Values, error) {
 	return form, nil
 }
 
-// authenticateClient finds out which client calls, and counts the request.
+// authenticateClient sets x.caller and charges the request to a rate limit.
 func (x *exchange) authenticateClient(form url.Values) error {
 	id, secret, err := x.clientCredentials(form)
 	if err == nil {
-		x.who, err = x.Access.Authenticate(x.r.Context(), secret, x.at)
+		x.caller, err = x.Access.Authenticate(x.r.Context(), secret, x.at)
 	}
 	if err == nil {
-		if given, malformed := ulid.ParseStrict(id); malformed != nil || given != x.who.ID {
+		if given, malformed := ulid.ParseStrict(id); malformed != nil || given != x.caller.ID {
 			err = projections.ErrUnauthenticated
 		}
 	}
-	if err == nil && x.who.Kind != events.KindClient {
+	if err == nil && x.caller.Kind != events.KindClient {
 		err = errForbidden
 	}
-	return x.counted(err)
+	return x.chargeRateLimit(err)
 }
 
-// clientCredentials returns the id and the secret that the client sends in
-// the Authorization header or in the body, but not in both (section 2.3).
+// clientCredentials returns the client's id and secret. They are in the
+// Authorization header or in the body, but not in both (section 2.3).
 func (x *exchange) clientCredentials(form url.Values) (id, secret string, err error) {
 	headers := x.r.Header["Authorization"]
 	if len(headers) == 0 {
@@ -155,8 +158,8 @@ func (x *exchange) clientCredentials(form url.Values) (id, secret string, err er
 	return id, secret, nil
 }
 
-// basicCredentials reads an Authorization header of scheme Basic. Unlike HTTP's
-// own, OAuth's id and secret are form-encoded in it (section 2.3.1).
+// basicCredentials parses an Authorization header of the scheme Basic. Unlike in
+// HTTP's own scheme, OAuth's id and secret are form-encoded (section 2.3.1).
 func basicCredentials(header string) (id, secret string, err error) {
 	scheme, encoded, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Basic") {
@@ -176,8 +179,8 @@ func basicCredentials(header string) (id, secret string, err error) {
 	return id, secret, nil
 }
 
-// grantedScopes are those asked for, in order and each once; all that the client
-// has when it asks for none.
+// grantedScopes returns the requested scopes, in order and without repetition. If
+// none are requested, it returns all scopes of the client.
 func grantedScopes(has []string, asked string) ([]string, error) {
 	if asked == "" {
 		return has, nil
@@ -196,4 +199,87 @@ func grantedScopes(has []string, asked string) ([]string, error) {
 		}
 	}
 	return granted, nil
+}
+
+const (
+	// tokenParty is the issuer and the audience of access tokens.
+	tokenParty = "konto"
+	// accessTokenType distinguishes access tokens from other JWTs that the same
+	// key may sign one day (RFC 9068, section 2.1).
+	accessTokenType = "at+jwt"
+)
+
+// accessTokens makes and reads the tokens of POST /oauth/token. They are not stored:
+// a node that has the key can read the tokens that another node made.
+type accessTokens struct {
+	key    []byte
+	ttl    time.Duration
+	parser *jwt.Parser
+}
+
+// newAccessTokens returns nil if there is no key, and then there are no access
+// tokens. It panics if the ttl is neither 0 nor between one and two hours.
+func newAccessTokens(key []byte, ttl time.Duration, now func() time.Time) *accessTokens {
+	if key == nil {
+		return nil
+	}
+	if ttl == 0 {
+		ttl = time.Hour
+	}
+	if ttl < time.Hour || ttl > 2*time.Hour {
+		panic(fmt.Sprintf("access tokens live for one to two hours, not %s", ttl))
+	}
+	return &accessTokens{key: key, ttl: ttl, parser: jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+		jwt.WithIssuer(tokenParty), jwt.WithAudience(tokenParty),
+		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(), jwt.WithTimeFunc(now),
+	)}
+}
+
+// issue makes a token for a client (RFC 9068).
+func (t *accessTokens) issue(client ulid.ULID, scopes []string, at time.Time) (string, error) {
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iss": tokenParty, "aud": tokenParty, "sub": client.String(), "client_id": client.String(),
+		"scope": strings.Join(scopes, " "),
+		"iat":   at.Unix(), "exp": at.Add(t.ttl).Unix(), "jti": ulid.Make().String(),
+	})
+	token.Header["typ"] = accessTokenType
+	signed, err := token.SignedString(t.key)
+	if err != nil {
+		return "", fmt.Errorf("sign access token: %w", err)
+	}
+	return signed, nil
+}
+
+// read returns a token's client and scopes, or projections.ErrUnauthenticated.
+func (t *accessTokens) read(token string) (client ulid.ULID, scopes []string, err error) {
+	parsed, err := t.parser.Parse(token, func(*jwt.Token) (any, error) { return t.key, nil })
+	if err != nil || parsed.Header["typ"] != accessTokenType {
+		return client, nil, projections.ErrUnauthenticated
+	}
+	claims := parsed.Claims.(jwt.MapClaims)
+	id, _ := claims["client_id"].(string)
+	if client, err = ulid.ParseStrict(id); err != nil {
+		return client, nil, projections.ErrUnauthenticated
+	}
+	return client, words(claims["scope"]), nil
+}
+
+// tokenClient returns the client that an access token was issued to, with the
+// token's scopes. It looks the credential up each time, so that revoking it ends
+// all its tokens at once.
+func (x *exchange) tokenClient(token string) (events.Credential, error) {
+	id, scopes, err := x.tokens.read(token)
+	if err != nil {
+		return events.Credential{}, err
+	}
+	caller, ok, err := x.Access.Credential(x.r.Context(), id)
+	if err != nil {
+		return events.Credential{}, err
+	}
+	if !ok || caller.Kind != events.KindClient || !caller.Usable(x.at) {
+		return events.Credential{}, projections.ErrUnauthenticated
+	}
+	caller.Scopes = slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(caller.Scopes, s) })
+	return caller, nil
 }

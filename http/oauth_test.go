@@ -17,13 +17,13 @@ import (
 	"konto/projections"
 )
 
-func TestTheTokenEndpointAnswersEachErrorOnce(t *testing.T) {
+func TestTokenEndpointHasOneRowForEachError(t *testing.T) {
 	for i, row := range oauthErrors[:len(oauthErrors)-1] {
 		if found := oauthErrors.find(row.err); found != row {
 			t.Errorf("row %d for %q is never found", i, row.err)
 		}
 	}
-	for _, err := range []error{errContentType, errContentCoding, errMalformed, errTooLarge, errTooSlow, errRateLimited, errNoCredential, errScheme, errForbidden, errScope, errGrantType, errMethod, errNoRoute} {
+	for _, err := range []error{errContentType, errContentEncoding, errMalformed, errTooLarge, errTooSlow, errRateLimited, errNoCredential, errScheme, errForbidden, errScope, errGrantType, errMethod, errNoRoute} {
 		if row := oauthErrors.find(err); row.err == nil || row.status >= 500 {
 			t.Errorf("%q is answered with %+v", err, row)
 		}
@@ -49,8 +49,8 @@ func TestBasicCredentialsAreFormEncoded(t *testing.T) {
 	}
 }
 
-// accessHouse has a client, and what a token of it holds.
-func accessHouse(t *testing.T) (*jwtHouse, jwt.MapClaims) {
+// accessHarness has a client, and the claims of a token for it.
+func accessHarness(t *testing.T) (*jwtHarness, jwt.MapClaims) {
 	h := newJWTHouse(t)
 	h.key("client", events.KeyIssued{Client: "client", Scopes: []string{"/external/account/r"}})
 	h.key("key", events.KeyIssued{Account: h.ids["anna"], Scopes: []string{"read:account"}})
@@ -61,8 +61,8 @@ func accessHouse(t *testing.T) (*jwtHouse, jwt.MapClaims) {
 	}
 }
 
-func TestWhichAccessTokensAreTaken(t *testing.T) {
-	h, good := accessHouse(t)
+func TestWhichAccessTokensAreAccepted(t *testing.T) {
+	h, good := accessHarness(t)
 	type header = map[string]any
 	own, access := h.cfg.TokenKey, header{"typ": accessTokenType}
 	hs := jwt.SigningMethodHS256
@@ -103,8 +103,8 @@ func TestWhichAccessTokensAreTaken(t *testing.T) {
 	}
 }
 
-func TestATokenGrantsNoMoreThanItsClientHas(t *testing.T) {
-	h, claims := accessHouse(t)
+func TestAccessTokenHasOnlyScopesOfItsClient(t *testing.T) {
+	h, claims := accessHarness(t)
 	claims["scope"] = "/external/account/r /external/account/w"
 	token := signed(t, jwt.SigningMethodHS256, h.cfg.TokenKey, map[string]any{"typ": accessTokenType}, claims)
 	h.require(t, token, 200)
@@ -124,8 +124,8 @@ func TestATokenGrantsNoMoreThanItsClientHas(t *testing.T) {
 	}
 }
 
-func TestAnAccessTokenLivesAsLongAsItSays(t *testing.T) {
-	h, _ := accessHouse(t)
+func TestAccessTokenExpiresWhenItSays(t *testing.T) {
+	h, _ := accessHarness(t)
 	tokens := newAccessTokens(h.cfg.TokenKey, 0, h.now)
 	token, err := tokens.issue(h.ids["client"], []string{"/external/account/r"}, h.now())
 	h.must(err)
@@ -135,7 +135,7 @@ func TestAnAccessTokenLivesAsLongAsItSays(t *testing.T) {
 	h.require(t, token, 401)
 }
 
-func TestAccessTokensLiveForOneToTwoHours(t *testing.T) {
+func TestAccessTokensAreValidForOneToTwoHours(t *testing.T) {
 	for ttl, ok := range map[time.Duration]bool{0: true, time.Hour: true, 2 * time.Hour: true, time.Minute: false, 3 * time.Hour: false} {
 		func() {
 			defer func() {
@@ -148,7 +148,7 @@ func TestAccessTokensLiveForOneToTwoHours(t *testing.T) {
 	}
 }
 
-func TestWithoutAKeyThereAreNoAccessTokens(t *testing.T) {
+func TestWithoutAKeyThereIsNoTokenEndpoint(t *testing.T) {
 	h := anna(t)
 	h.cfg.TokenKey = nil
 	w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/oauth/token", strings.NewReader("grant_type=client_credentials"))

@@ -15,9 +15,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// openapi is one of the documents that are served. Its parts are found by
-// where they are: schemas are compiled in place, so that their $refs mean what
-// they mean to a reader of the document.
+// openapi is one of the served documents. Its parts are found by their place, and
+// schemas are compiled in place, so that their $refs mean the same as to a reader.
 type openapi struct {
 	name     string
 	root     map[string]any
@@ -46,7 +45,7 @@ var openapis = sync.OnceValue(func() map[string]*openapi {
 	return all
 })
 
-// openapiOf gives the document that a path belongs to.
+// openapiOf returns the document that a path belongs to.
 func openapiOf(path string) *openapi {
 	for _, o := range openapis() {
 		if _, ok := o.node().get("paths", path); ok {
@@ -67,7 +66,7 @@ type node struct {
 
 func (o *openapi) node() node { return node{openapi: o, value: o.root} }
 
-// get goes down by the names of members, or by places in a list, through references.
+// get returns a part by the names of members or by indexes, and follows references.
 func (n node) get(names ...string) (node, bool) {
 	for _, name := range names {
 		child, ok := n.members()[name]
@@ -90,8 +89,8 @@ func (n node) get(names ...string) (node, bool) {
 	return n, true
 }
 
-// ref is where a node that only refers refers to. A schema stays where it is:
-// beside its $ref it may say more.
+// ref returns the target of a node that is only a reference. A schema is not one,
+// because it may have other members besides its $ref.
 func (n node) ref() ([]string, bool) {
 	target := n.text("$ref")
 	if target == "" || strings.HasPrefix(target, "#/components/schemas/") {
@@ -110,7 +109,7 @@ func (n node) text(name string) string {
 	return value
 }
 
-// validate holds a value to the schema that the node is.
+// validate checks a value against the schema at the node.
 func (n node) validate(value any) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -121,8 +120,8 @@ func (n node) validate(value any) error {
 	return schema.Validate(value)
 }
 
-// validateText is validate for a value that comes as text, in a header or a
-// query: it may be meant as a number.
+// validateText is validate for a text in a header or a query, which may mean a
+// number.
 func (n node) validateText(text string) error {
 	err := n.validate(text)
 	if number, bad := strconv.ParseInt(text, 10, 64); err != nil && bad == nil {
@@ -167,9 +166,9 @@ func TestEveryRouteIsDocumentedAndEveryOperationRouted(t *testing.T) {
 	}
 }
 
-// Every $ref of a document refers to something, and every example is what its
-// schema says.
-func TestTheDocumentsHoldTogether(t *testing.T) {
+// TestReferencesAndExamplesOfOpenAPIDocumentsAreValid checks that every $ref has a
+// target and that every example matches its schema.
+func TestReferencesAndExamplesOfOpenAPIDocumentsAreValid(t *testing.T) {
 	for name, o := range openapis() {
 		seen := 0
 		o.node().walk(func(n node) {
@@ -196,7 +195,7 @@ func TestTheDocumentsHoldTogether(t *testing.T) {
 	}
 }
 
-// examples gives the values that the document shows beside a schema.
+// examples returns the examples of a schema.
 func (n node) examples() (values []any) {
 	if example, ok := n.get("example"); ok {
 		values = append(values, example.value)
@@ -223,8 +222,9 @@ func (n node) walk(visit func(node)) {
 	}
 }
 
-// A tool that reads a document asks by the methods and paths that it finds there.
-func TestTheRouterTakesWhatTheDocumentsName(t *testing.T) {
+// TestRouterAllowsTheDocumentedMethods uses the methods and paths as a tool does that
+// reads a document.
+func TestRouterAllowsTheDocumentedMethods(t *testing.T) {
 	router := New(Config{}).(*chi.Mux)
 	for _, o := range openapis() {
 		o.operations(func(method, path string, _ node) {

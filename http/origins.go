@@ -9,8 +9,8 @@ import (
 	"github.com/rs/cors"
 )
 
-// ParseOrigin reads a web origin as a browser writes it: https://app.example.com.
-// There is no wildcard: an origin that is allowed is also trusted with cookies.
+// ParseOrigin parses a web origin as a browser writes it: https://app.example.com.
+// There are no wildcards, because an allowed origin may also use cookies.
 func ParseOrigin(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") ||
@@ -20,13 +20,13 @@ func ParseOrigin(text string) (string, error) {
 	return text, nil
 }
 
-// origins decides about requests that a browser makes for another site's page.
+// origins decides about requests that a browser sends for a page of another site.
 type origins struct {
 	cors      *cors.Cors // nil: no origin may read answers
 	crossSite *http.CrossOriginProtection
 }
 
-// newOrigins panics when an origin is none of ParseOrigin's.
+// newOrigins panics if an origin does not come from ParseOrigin.
 func newOrigins(allowed []string) origins {
 	o := origins{crossSite: http.NewCrossOriginProtection()}
 	for _, origin := range allowed {
@@ -38,13 +38,13 @@ func newOrigins(allowed []string) origins {
 		}
 	}
 	if len(allowed) == 0 {
-		return o // cors would take an empty list for every origin
+		return o // cors would read an empty list as every origin
 	}
 	o.cors = cors.New(cors.Options{
 		AllowedOrigins: allowed,
 		AllowedMethods: methods,
-		// All that konto reads or answers to, and what tracing libraries send with
-		// traceparent: a browser asks about all of a request's headers at once.
+		// These are all headers that konto reads, and those that tracing libraries send
+		// with traceparent, because a browser asks about all headers of a request at once.
 		AllowedHeaders: []string{
 			"Accept", "Authorization", "Baggage", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
 			"Traceparent", "Tracestate",
@@ -55,12 +55,12 @@ func newOrigins(allowed []string) origins {
 		},
 		AllowCredentials:   true,
 		MaxAge:             600,
-		OptionsPassthrough: true, // server.stray answers OPTIONS
+		OptionsPassthrough: true, // server.notFound answers OPTIONS
 	})
 	return o
 }
 
-// share tells the browser whether the page that asks may read the answer.
+// share tells the browser whether the page may read the answer.
 func (o *origins) share(w http.ResponseWriter, r *http.Request) {
 	if o.cors != nil {
 		o.cors.ServeHTTP(w, r, func(http.ResponseWriter, *http.Request) {})

@@ -18,7 +18,7 @@ func TestParseOrigin(t *testing.T) {
 	}
 }
 
-func TestAnOriginThatIsNoneIsRefusedAtOnce(t *testing.T) {
+func TestInvalidOriginPanics(t *testing.T) {
 	defer func() {
 		if recover() == nil {
 			t.Error("a wildcard is taken")

@@ -9,7 +9,7 @@ import (
 	"konto/events"
 )
 
-func TestACreatedAccountHasItsPassword(t *testing.T) {
+func TestCreatedAccountHasItsPassword(t *testing.T) {
 	h := anna(t)
 	if status, answer := h.send("POST", "/external/api/v1/accounts", "client", strings.NewReader(`{"email":"eva@example.com","password":"rätt häst batteri"}`)); status != 201 {
 		t.Fatalf("%d %s", status, answer)

@@ -12,8 +12,8 @@ import (
 	"konto/projections"
 )
 
-// payway and paywayEarlier are the two versions of Payway's contract. They
-// differ in the members that they take.
+// payway and paywayEarlier are the two versions of Payway's contract. They differ in
+// the members of their bodies.
 var (
 	payway = contract{
 		name: "payway.v1", media: mediaJSON,
@@ -25,8 +25,8 @@ var (
 	}
 )
 
-// The texts of paywayErrors are the contract's own where it has one, "package"
-// in place of "account" included.
+// paywayErrors uses the contract's own texts if it has one, even where it says
+// "package" for "account".
 var paywayErrors = errorTable{
 	{errNoCredential, http.StatusUnauthorized, "unauthorized", "A bearer token is required"},
 	{projections.ErrUnauthenticated, http.StatusUnauthorized, "unauthorized", "The token is unknown, expired or revoked"},
@@ -37,9 +37,9 @@ var paywayErrors = errorTable{
 	{commands.ErrEmailNeedsProof, http.StatusForbidden, "forbidden", "The email address cannot be changed without the current password"},
 	{errScope, http.StatusForbidden, "insufficient_scope", "The token lacks the scope that this endpoint requires"},
 	{errContentType, http.StatusBadRequest, "invalid_content_type_error", "The requests Content-Type header isn't set to application/json"},
-	{errContentCoding, http.StatusUnsupportedMediaType, "unsupported_media_type", "The request body must come without a Content-Encoding"},
+	{errContentEncoding, http.StatusUnsupportedMediaType, "unsupported_media_type", "The request body must come without a Content-Encoding"},
 	{errMalformed, http.StatusBadRequest, "json_parser_error", "The request body could not be parsed as valid json"},
-	{errRejected, http.StatusBadRequest, "invalid_parameter", ""}, // the text is the first wrong field's
+	{errRejected, http.StatusBadRequest, "invalid_parameter", ""}, // the first wrong field gives the text
 	{commands.ErrInvalid, http.StatusBadRequest, "invalid_parameter", ""},
 	{commands.ErrTaken, http.StatusBadRequest, "invalid_parameter", ""},
 	{commands.ErrNotFound, http.StatusNotFound, "not_found", "The package could not be found"},
@@ -63,16 +63,15 @@ var paywayErrors = errorTable{
 	{nil, http.StatusInternalServerError, "internal_server_error", "Something unexpected happened server side"},
 }
 
-// paywayError has null for a field when the error is about none.
+// paywayError is the answer to an error. Its field is null if the error is about none.
 type paywayError struct {
 	Code    string `json:"code"`
 	Field   orNull `json:"field"`
 	Message string `json:"message"`
 }
 
-// paywayFault is how Payway answers a FieldError of some code. Those of a lower
-// rank come first, whatever their order in the request; a message of "" is
-// the FieldError's own.
+// paywayFault says how Payway answers a FieldError. Lower ranks come first, whatever
+// their order in the request. If message is "", the FieldError gives the text.
 type paywayFault struct {
 	rank          int
 	code, message string
@@ -89,6 +88,7 @@ var (
 	paywayOtherFault = paywayFault{2, "invalid_parameter", ""}
 )
 
+// paywayFaultOf returns how a FieldError is answered.
 func paywayFaultOf(f commands.FieldError) paywayFault {
 	if fault, ok := paywayFaults[f.Code]; ok {
 		return fault
@@ -96,9 +96,9 @@ func paywayFaultOf(f commands.FieldError) paywayFault {
 	return paywayOtherFault
 }
 
-// paywayRefuses tells whether something is wrong that no partial update can
-// leave out: the shape of the request, or whose account it is about.
-func paywayRefuses(wrong []commands.FieldError) bool {
+// refusesWholeRequest reports whether something is wrong that a partial update
+// cannot leave out: the shape of the request, or which account it is about.
+func refusesWholeRequest(wrong []commands.FieldError) bool {
 	for _, f := range wrong {
 		if paywayFaultOf(f).rank < paywayOtherFault.rank || f.Field == "/id" || f.Field == "/atomic" {
 			return true

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestALostRaceIsNeverOurFailure: of many updates at one version, through all
-// contracts at once, one wins, and the others are told so in their own shape.
-func TestALostRaceIsNeverOurFailure(t *testing.T) {
+// TestLostRaceIsNeverAServerError sends many updates at one version through all
+// contracts at once. One succeeds, and the others get a 412 in their contract's shape.
+func TestLostRaceIsNeverAServerError(t *testing.T) {
 	const updates = 500
 	h := anna(t)
 	before := h.head()

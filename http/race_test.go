@@ -10,10 +10,11 @@ import (
 	"konto/events"
 )
 
-// TestOneOfManyClaimsOfAnEmailWins: the others get their contract's own answer.
-func TestOneOfManyClaimsOfAnEmailWins(t *testing.T) {
+// TestOneOfManyClaimsOfAnEmailSucceeds checks that the others get their contract's
+// own answer.
+func TestOneOfManyClaimsOfAnEmailSucceeds(t *testing.T) {
 	const claims = 1000
-	h := newHouse(t)
+	h := newHarness(t)
 	h.key("client", events.KeyIssued{Client: "adeprimo", Scopes: []string{"/external/account/w"}})
 	for i := range claims {
 		id := h.open(fmt.Sprint(i), commands.Open{Email: fmt.Sprintf("%d@example.com", i), PaywayID: fmt.Sprintf("%024x", i)})
@@ -43,7 +44,7 @@ func TestOneOfManyClaimsOfAnEmailWins(t *testing.T) {
 	}
 }
 
-func TestOneOfManyUpdatesAtOneVersionWins(t *testing.T) {
+func TestOneOfManyUpdatesAtOneVersionSucceeds(t *testing.T) {
 	h := anna(t)
 	before := h.head()
 	won := together(500, func(i int) bool {
@@ -58,7 +59,7 @@ func TestOneOfManyUpdatesAtOneVersionWins(t *testing.T) {
 	}
 }
 
-// together runs try n times at once and counts how often it was true.
+// together runs try n times at once and returns how often it was true.
 func together(n int, try func(i int) bool) (count int) {
 	var all sync.WaitGroup
 	results := make([]bool, n)

@@ -16,14 +16,14 @@ import (
 	"konto/commands"
 )
 
-// RateLimit is how many requests one credential may make, and one address the
-// requests of which name no valid credential. The zero value is no limit.
+// RateLimit is how many requests one credential may make. It also applies to one
+// address, for requests without a valid credential. The zero value is no limit.
 type RateLimit struct {
-	PerMinute int // 1 to 10,000,000; 0: no limit
-	Burst     int // requests at once after a pause; 0 means PerMinute
+	PerMinute int // 1 to 10,000,000; 0 means no limit
+	Burst     int // how many requests may come at once after a pause; 0 means PerMinute
 }
 
-// ParseRateLimit reads "600/m", or "off" for no limit.
+// ParseRateLimit parses a limit such as "600/m", or "off" for no limit.
 func ParseRateLimit(text string) (RateLimit, error) {
 	if text == "off" {
 		return RateLimit{}, nil
@@ -37,18 +37,18 @@ func ParseRateLimit(text string) (RateLimit, error) {
 }
 
 const (
-	// maxBuckets bounds the memory that buckets take, to about 10 MB a limiter.
-	// The bucket that was unused for longest is forgotten first, and is then full.
+	// maxBuckets limits the memory of a limiter to about 10 MB. The least recently
+	// used bucket is evicted first, and is full when it is made again.
 	maxBuckets = 1 << 16
-	// failurePrice is what a request without a valid credential costs its
-	// address, in requests.
-	failurePrice = 5
+	// failureCost is how many requests a request without a valid credential
+	// counts as, for its address.
+	failureCost = 5
 )
 
-// limiter holds a token bucket for each key. Nil is no limit.
+// limiter holds a token bucket for each key. A nil limiter allows everything.
 type limiter[K comparable] struct {
-	name    string // of the policy
-	policy  string // its RateLimit-Policy
+	name    string // the policy's name
+	policy  string // the header RateLimit-Policy
 	rate    rate.Limit
 	burst   int
 	buckets *lru.Cache[K, *rate.Limiter]
@@ -67,27 +67,28 @@ func newLimiter[K comparable](name string, limit RateLimit) *limiter[K] {
 	return l
 }
 
-// spend takes a price from a key's bucket and tells in h what is left: in the
-// headers that most services send, and in those of
+// spend subtracts a cost from a key's bucket and sets headers that say what
+// remains: those that most services send, and those of
 // draft-ietf-httpapi-ratelimit-headers-11. Its error is errRateLimited.
-func (l *limiter[K]) spend(h http.Header, key K, price int, at time.Time) error {
+func (l *limiter[K]) spend(h http.Header, key K, cost int, at time.Time) error {
 	if l == nil {
 		return nil
 	}
-	price = min(price, l.burst) // a larger one would never be paid
+	cost = min(cost, l.burst) // the bucket never holds more
 	bucket := l.bucket(key)
-	paid := bucket.AllowN(at, price)
+	paid := bucket.AllowN(at, cost)
 	left := max(bucket.TokensAt(at), 0)
-	tellLimit(h, l.name, l.policy, l.burst, int(left), l.seconds(float64(l.burst)-left), at)
+	setLimitHeaders(h, l.name, l.policy, l.burst, int(left), l.seconds(float64(l.burst)-left), at)
 	if !paid {
-		h.Set("Retry-After", strconv.Itoa(max(1, l.seconds(float64(price)-left))))
+		h.Set("Retry-After", strconv.Itoa(max(1, l.seconds(float64(cost)-left))))
 		return errRateLimited
 	}
 	return nil
 }
 
-// tellLimit tells of a limit how much is left, and in how many seconds all of it is.
-func tellLimit(h http.Header, name, policy string, most, left, reset int, at time.Time) {
+// setLimitHeaders says how much of a limit is left, and in how many seconds all of
+// it is available again.
+func setLimitHeaders(h http.Header, name, policy string, most, left, reset int, at time.Time) {
 	remaining := strconv.Itoa(left)
 	h.Set("X-RateLimit-Limit", strconv.Itoa(most))
 	h.Set("X-RateLimit-Remaining", remaining)
@@ -96,14 +97,16 @@ func tellLimit(h http.Header, name, policy string, most, left, reset int, at tim
 	h.Set("RateLimit", `"`+name+`";r=`+remaining+`;t=`+strconv.Itoa(reset))
 }
 
-// tellTooMany tells of the limit that a command met, in place of that on requests.
-func tellTooMany(h http.Header, e *commands.TooMany, at time.Time) {
+// setTooManyHeaders describes the limit that a command reached, in place of the
+// limit on requests.
+func setTooManyHeaders(h http.Header, e *commands.TooMany, at time.Time) {
 	reset := int(math.Ceil(e.RetryAfter.Seconds()))
 	policy := fmt.Sprintf("%q;q=%d;w=%d", e.Limit.Name, e.Limit.Most, int(e.Limit.Span.Seconds()))
-	tellLimit(h, e.Limit.Name, policy, e.Limit.Most, 0, reset, at)
+	setLimitHeaders(h, e.Limit.Name, policy, e.Limit.Most, 0, reset, at)
 	h.Set("Retry-After", strconv.Itoa(reset))
 }
 
+// bucket returns the bucket of a key, and makes it if it is not there.
 func (l *limiter[K]) bucket(key K) *rate.Limiter {
 	if b, ok := l.buckets.Get(key); ok {
 		return b
@@ -115,13 +118,13 @@ func (l *limiter[K]) bucket(key K) *rate.Limiter {
 	return b
 }
 
-// seconds is how long some tokens take to come back, rounded up but for the
-// error of floating-point arithmetic.
+// seconds is how long the bucket takes to get some tokens back, rounded up. It
+// ignores the rounding error of floating-point arithmetic.
 func (l *limiter[K]) seconds(tokens float64) int {
 	return int(math.Ceil(tokens/float64(l.rate) - 1e-6))
 }
 
-// limits are those of a server.
+// limits holds the rate limits of a server.
 type limits struct {
 	credentials *limiter[ulid.ULID]
 	addresses   *limiter[netip.Addr]
@@ -131,23 +134,23 @@ func newLimits(limit RateLimit) limits {
 	return limits{newLimiter[ulid.ULID]("credential", limit), newLimiter[netip.Addr]("address", limit)}
 }
 
-// spend counts a request of a credential.
+// spend charges the request to the caller's credential.
 func (x *exchange) spend() error {
-	return x.limits.credentials.spend(x.w.Header(), x.who.ID, 1, x.at)
+	return x.limits.credentials.spend(x.w.Header(), x.caller.ID, 1, x.at)
 }
 
-// spendAddress counts a request that names no valid credential.
-func (x *exchange) spendAddress(price int) error {
-	return x.limits.addresses.spend(x.w.Header(), clientAddress(x.r), price, x.at)
+// chargeAddress charges a request without a valid credential to its address.
+func (x *exchange) chargeAddress(cost int) error {
+	return x.limits.addresses.spend(x.w.Header(), clientAddress(x.r), cost, x.at)
 }
 
-// clientAddress is the address that the connection comes from; of IPv6 its
-// network, because a caller has all of a /64. Forwarded and its like are not
-// believed: any caller can write them.
+// clientAddress returns the address that the connection comes from. For IPv6 it is
+// the /64 network, because a caller owns all of it. Forwarded and similar headers
+// are ignored, because any caller can write them.
 func clientAddress(r *http.Request) netip.Addr {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.Addr{} // a socket without addresses: all its callers are one
+		return netip.Addr{} // a socket without addresses: all its callers count as one
 	}
 	address := from.Addr().Unmap().WithZone("")
 	if address.Is6() {

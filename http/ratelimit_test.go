@@ -24,11 +24,11 @@ func TestParseRateLimit(t *testing.T) {
 	}
 }
 
-func TestABucketRefillsAtItsRateUpToItsBurst(t *testing.T) {
+func TestBucketRefillsAtItsRateUpToItsBurst(t *testing.T) {
 	l := newLimiter[string]("credential", RateLimit{PerMinute: 120, Burst: 3})
 	at := timeOfTest
 	for i, test := range []struct {
-		after      time.Duration // since the one before
+		after      time.Duration // since the previous request
 		price      int
 		ok         bool
 		remaining  string
@@ -75,8 +75,9 @@ func TestCallersAreCountedByTheirNetwork(t *testing.T) {
 	}
 }
 
-// Strangers of many addresses cannot make the limiter grow without bound.
-func TestBucketsAreBounded(t *testing.T) {
+// TestNumberOfBucketsIsLimited uses many addresses, which must not make the limiter
+// grow without limit.
+func TestNumberOfBucketsIsLimited(t *testing.T) {
 	l := newLimiter[int]("address", RateLimit{PerMinute: 1})
 	for i := range maxBuckets + 10 {
 		if err := l.spend(http.Header{}, i, 1, timeOfTest); err != nil {
@@ -88,8 +89,9 @@ func TestBucketsAreBounded(t *testing.T) {
 	}
 }
 
-// TestCallersAtOnceGetWhatThereIs: none slips by while a bucket is made.
-func TestCallersAtOnceGetWhatThereIs(t *testing.T) {
+// TestConcurrentCallersShareTheBucket checks that no caller gets a bucket of its own
+// while the bucket is made.
+func TestConcurrentCallersShareTheBucket(t *testing.T) {
 	const keys = 5_000
 	l := newLimiter[int]("credential", RateLimit{PerMinute: 60, Burst: 1})
 	var served atomic.Int64

@@ -17,8 +17,9 @@ import (
 	"konto/events"
 )
 
-// Scripts in testdata are the contracts' tests and read as their documentation.
-// A script runs from top to bottom in a house of its own:
+// TestScripts runs the scripts in testdata. They are the contracts' tests, and can
+// be read as their documentation.
+// A script runs from top to bottom, with a harness of its own:
 //
 //	# a comment
 //	account NAME {commands.Open}          an account; ${NAME.id} and ${NAME.payway} are its ids
@@ -26,8 +27,8 @@ import (
 //	key NAME ACCOUNT SCOPE ...            an API key; ${NAME} is its token
 //	client NAME SCOPE ...                 a client's token; ${NAME.credential} is its id, ${NAME.basic} both for HTTP Basic
 //	session NAME MEMBER=VALUE ...         a session of account=, admin=, parent=, label=, type=, scopes= (by comma), roles=
-//	revoke NAME                           ends a credential
-//	erase NAME                            ends an account
+//	revoke NAME                           revokes a credential
+//	erase NAME                            erases an account
 //	code NAME ACCOUNT                     ${NAME} is the code mailed for its pending change of address
 //	serve OPTION=VALUE ...                serves with rate-limit=, origin=, body-timeout=, email-change-policy=,
 //	                                      session-email-change= from now on
@@ -42,9 +43,9 @@ import (
 //	= NAME MEMBER                         ${NAME} is from now on what that member of the answer holds
 //	+ TYPE DATA                           an event that the request stored, in order; "*" is any string
 //
-// Every request is held to the OpenAPI documents, to what is common to all
-// answers, and to having stored exactly the events that its + lines name: none,
-// if there are no such lines.
+// Every request is checked against the OpenAPI documents and against the headers
+// that all answers have. It must store exactly the events that its + lines name, or
+// none if it has no such lines.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -57,7 +58,7 @@ func TestScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			s := &script{house: newHouse(t), t: t, shown: shown}
+			s := &script{harness: newHarness(t), t: t, shown: shown}
 			s.run(string(text))
 		})
 	}
@@ -65,7 +66,7 @@ func TestScripts(t *testing.T) {
 }
 
 type script struct {
-	*house
+	*harness
 	clock    clock
 	closed   bool // the log is
 	t        *testing.T
@@ -166,7 +167,7 @@ func (s *script) sessionSpec(text string) (spec events.SessionOpened) {
 	return spec
 }
 
-// play makes the request that the lines so far describe and checks its answer.
+// play sends the request of the lines so far and checks its answer.
 func (s *script) play() {
 	request, expected, parts, stored, kept := s.request, s.expected, s.parts, s.stored, s.kept
 	s.request, s.expected, s.parts, s.stored, s.kept = nil, nil, nil, nil, nil
@@ -193,7 +194,7 @@ func (s *script) play() {
 	})
 }
 
-// keep remembers members of an answer for the requests that follow.
+// keep stores members of an answer for later requests.
 func (s *script) keep(t *testing.T, body string, kept []string) {
 	if len(kept) == 0 {
 		return
@@ -224,7 +225,7 @@ func (s *script) send(t *testing.T, lines []string) (*http.Response, string) {
 	}
 	for _, line := range head[1:] {
 		name, value, _ := strings.Cut(line, ": ")
-		if name == "Content-Length" { // longer than the body: the rest never comes
+		if name == "Content-Length" { // longer than the body, whose rest never comes
 			stall(t, r, value)
 			continue
 		}
@@ -298,7 +299,7 @@ func (s *script) requireStored(t *testing.T, before uint64, want []string, reque
 	for _, e := range s.since(before) {
 		got = append(got, e.Type+" "+string(e.Data))
 		if e.Metadata.RequestID != requestID {
-			t.Errorf("event remembers request %q, not %q", e.Metadata.RequestID, requestID)
+			t.Errorf("event records request %q, not %q", e.Metadata.RequestID, requestID)
 		}
 	}
 	if a, b := strings.Join(got, "\n"), s.fill(strings.Join(want, "\n")); !like(b, a) {
@@ -314,7 +315,7 @@ func like(pattern, text string) bool {
 
 var word = regexp.MustCompile(`\$\{[a-z0-9.-]+\}`)
 
-// fill puts in what the ${...} of a text stand for.
+// fill replaces each ${...} of a text by its value.
 func (s *script) fill(text string) string {
 	return word.ReplaceAllStringFunc(text, func(name string) string {
 		value, ok := s.words[name[2:len(name)-1]]

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// serve puts the house behind another server: with rate-limit=, origin= (may be
+// serve puts the harness behind another server: with rate-limit=, origin= (may be
 // repeated) and body-timeout=, the time that a body may take.
 func (s *script) serve(spec string) {
-	cfg, p := s.cfg, usual
+	cfg, p := s.cfg, defaultTimeouts
 	for _, field := range strings.Fields(spec) {
 		name, value, _ := strings.Cut(field, "=")
 		var err error
@@ -44,7 +44,7 @@ func (s *script) serve(spec string) {
 	s.t.Cleanup(s.server.Close)
 }
 
-// clock is a server's time. Until it is set it is the present.
+// clock is a server's time. Until it is set it is the real time.
 type clock struct{ stopped atomic.Pointer[time.Time] }
 
 func (c *clock) now() time.Time {
@@ -54,8 +54,8 @@ func (c *clock) now() time.Time {
 	return time.Now()
 }
 
-// setClock sets the server's time, or moves it on by "+" and a duration. The
-// house must be served by a line of the script.
+// setClock sets the server's time, or advances it by "+" and a duration. A serve line
+// of the script must come before.
 func (s *script) setClock(text string) {
 	to, err := time.Parse(time.RFC3339, text)
 	if strings.HasPrefix(text, "+") {
@@ -67,7 +67,7 @@ func (s *script) setClock(text string) {
 	s.clock.stopped.Store(&to)
 }
 
-// stall makes the rest of a body of the given length never come.
+// stall announces a body of the given length, of which the rest never comes.
 func stall(t *testing.T, r *http.Request, length string) {
 	n, err := strconv.ParseInt(length, 10, 64)
 	if err != nil {
@@ -82,7 +82,7 @@ func stall(t *testing.T, r *http.Request, length string) {
 	}{io.MultiReader(r.Body, rest), rest}
 }
 
-// gunzipped unpacks what gzipped packed.
+// gunzipped decompresses the result of gzipped.
 func gunzipped(t *testing.T, packed []byte) []byte {
 	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {

@@ -18,36 +18,37 @@ type Config struct {
 	Accounts *commands.Accounts     // required
 	Reader   *projections.Reader    // required
 	Access   *projections.ReadModel // required
-	// Health reports the followers; nil reports none.
+	// Health reports the followers. nil means none.
 	Health func() []projections.Status
-	// Components reports the parts that follow NATS; nil reports none.
+	// Components reports the parts that depend on NATS. nil means none.
 	Components func() []projections.Component
-	// EmailChangePolicy is the generic contract's; "" means EmailDirect.
+	// EmailChangePolicy applies to the generic contract. "" means EmailDirect.
 	EmailChangePolicy EmailChangePolicy
-	// SessionEmailChange lets a session of the account's holder change the email
+	// SessionEmailChange allows a session of the account's user to change the email
 	// address through the generic contract, without the current password.
 	SessionEmailChange bool
-	// ElevatedRole is the role with which an administrator who impersonates an
-	// account may update it through the generic contract and use HostUp's actions;
+	// ElevatedRole is the role that an administrator who impersonates an account
+	// needs for updates through the generic contract and for HostUp's actions.
 	// "" means account-admin.
 	ElevatedRole string
-	// RateLimit is each credential's. The zero value is none.
+	// RateLimit applies to each credential. The zero value is no limit.
 	RateLimit RateLimit
-	// AllowedOrigins are the web origins, as ParseOrigin gives them, whose pages
+	// AllowedOrigins are the web origins, as ParseOrigin returns them, whose pages
 	// may read answers and use a session's cookie. None by default.
 	AllowedOrigins []string
 	// TokenKey signs the access tokens of POST /oauth/token: 32 bytes that the
-	// keyring derives for TokenPurpose. Without it there is no such endpoint.
+	// keyring derives for TokenPurpose. Without it that endpoint does not exist.
 	TokenKey []byte
-	// TokenTTL is how long an access token lives, from one to two hours; 0 means one.
+	// TokenTTL is how long an access token is valid: one to two hours. 0 means one.
 	TokenTTL time.Duration
-	// JWTIssuer and JWTAudience, set both or neither, name an outside issuer
-	// whose JWTs count as clients' tokens, and what it calls konto.
+	// JWTIssuer and JWTAudience name an outside issuer, whose JWTs are accepted as
+	// clients' tokens, and konto's name there. Set both or neither.
 	JWTIssuer, JWTAudience string
-	// JWKSURL is where the issuer publishes its keys; "": its OpenID metadata tells.
+	// JWKSURL is where the issuer publishes its keys. "" means where its OpenID
+	// metadata says.
 	JWKSURL string
-	// KeySet is served as /.well-known/jwks.json: the public keys that third
-	// parties check konto's security event tokens with (RFC 7517). nil: nothing is.
+	// KeySet is served at /.well-known/jwks.json: the public keys with which third
+	// parties verify konto's security event tokens (RFC 7517). nil means no such path.
 	KeySet []byte
 	Now    func() time.Time // nil means time.Now
 	Log    *slog.Logger     // nil means slog.Default()
@@ -58,12 +59,12 @@ type server struct {
 	router  *chi.Mux
 	limits  limits
 	origins origins
-	tokens  *accessTokens  // nil: none are issued
+	tokens  *accessTokens  // nil: there is no POST /oauth/token
 	outside *outsideIssuer // nil: there is none
 }
 
-// endpoint answers an exchange, or returns why it cannot: an error that the
-// contract's table turns into the answer.
+// endpoint answers an exchange, or returns an error, which the contract's table
+// turns into the answer.
 type endpoint func(x *exchange) error
 
 type route struct {
@@ -73,8 +74,8 @@ type route struct {
 	endpoint     endpoint
 }
 
-// New makes the handler of all contracts. It panics when an allowed origin is
-// none of ParseOrigin's, or a field about tokens is not as it says.
+// New makes the handler of all contracts. It panics if an allowed origin does not
+// come from ParseOrigin, or if a field about tokens breaks its own rule.
 func New(cfg Config) http.Handler {
 	if cfg.Components == nil {
 		cfg.Components = func() []projections.Component { return nil }
@@ -106,14 +107,15 @@ func New(cfg Config) http.Handler {
 	for path, d := range documents() {
 		s.handle(http.MethodGet, path, s.serve(&generic, d.answer))
 	}
-	s.router.NotFound(s.stray)
-	s.router.MethodNotAllowed(s.stray)
+	s.router.NotFound(s.notFound)
+	s.router.MethodNotAllowed(s.notFound)
 	return s.router
 }
 
+// handle adds a route, and with GET also HEAD.
 func (s *server) handle(method, path string, h http.HandlerFunc) {
 	s.router.Method(method, path, h)
-	if method == http.MethodGet { // net/http leaves the body out
+	if method == http.MethodGet { // net/http omits the body
 		s.router.Method(http.MethodHead, path, h)
 	}
 }
@@ -135,7 +137,7 @@ func routes() []route {
 }
 
 // serve makes an http.Handler of an endpoint. It is the only layer between the
-// router and an endpoint: a chain of middleware costs time on every request.
+// router and an endpoint, because a chain of middleware costs time on every request.
 func (s *server) serve(c *contract, e endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := s.begin(w, r, c)
@@ -146,10 +148,11 @@ func (s *server) serve(c *contract, e endpoint) http.HandlerFunc {
 	}
 }
 
-// stray answers what no route takes, in the shape of the contract that the
-// path belongs to: 204 to OPTIONS and 405 to another method, both with Allow,
-// when the path takes any, else 404. OPTIONS also tells what PATCH takes.
-func (s *server) stray(w http.ResponseWriter, r *http.Request) {
+// notFound answers requests without a route, in the shape of the contract that the
+// path belongs to. If the path has other methods, OPTIONS is a 204 and any other
+// method a 405, both with Allow. Otherwise the answer is a 404. OPTIONS also lists
+// the media types of PATCH.
+func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
 	s.serve(contractOf(r.URL.Path), func(x *exchange) error {
 		allowed := s.allowed(r.URL.Path)
 		if len(allowed) == 0 {
@@ -167,10 +170,10 @@ func (s *server) stray(w http.ResponseWriter, r *http.Request) {
 	})(w, r)
 }
 
-// methods are those that routes may have. stray stands in for OPTIONS.
+// methods lists the methods that a route may have. notFound answers OPTIONS.
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPatch, http.MethodPost, http.MethodPut}
 
-// allowed lists what a path takes; nothing when there is no such path.
+// allowed lists the methods of a path. It is empty if there is no such path.
 func (s *server) allowed(path string) []string {
 	allowed := slices.DeleteFunc(slices.Clone(methods), func(method string) bool {
 		return method != http.MethodOptions && !s.router.Match(chi.NewRouteContext(), method, path)
@@ -181,8 +184,8 @@ func (s *server) allowed(path string) []string {
 	return allowed
 }
 
-// contractOf gives the contract under whose prefix a path lies, the generic
-// one when it lies under none.
+// contractOf returns the contract whose prefix the path has, or else the generic
+// contract.
 func contractOf(path string) *contract {
 	switch {
 	case strings.HasPrefix(path, "/api/v2/"):

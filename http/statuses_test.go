@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// named are the statuses that the contracts' documents name, beside those of
-// their tables of errors.
+// named lists the statuses that the contracts name, besides those of their error
+// tables.
 var named = map[string][]int{
 	"hostup":    {200, 400, 401, 403, 404, 429, 500},
 	"payway.v1": {200, 201, 207, 400, 403, 404, 500},
@@ -19,14 +19,14 @@ var named = map[string][]int{
 	"generic":   {200, 400, 401, 403, 409},
 }
 
-// TestScriptsShowEveryStatusOfEveryContract reads the scripts for what the
-// contracts name and what their tables of errors can answer.
+// TestScriptsShowEveryStatusOfEveryContract compares the statuses in the scripts with
+// those that the contracts name and that their error tables can answer.
 func TestScriptsShowEveryStatusOfEveryContract(t *testing.T) {
 	elsewhere := map[int]string{
-		http.StatusRequestEntityTooLarge: "TestBodiesToTheLimit: such a body is no reading",
-		http.StatusServiceUnavailable:    "needs an outside issuer that is away",
+		http.StatusRequestEntityTooLarge: "TestBodiesAboveTheLimitAreRefused shows it, without a long script",
+		http.StatusServiceUnavailable:    "needs an outside issuer that is unreachable",
 	}
-	// Payway has no conflict but with other nodes that keep changing the account.
+	// In Payway a conflict only comes from other nodes that keep changing the account.
 	busy := map[string]int{"payway.v1": http.StatusConflict, "payway.v0": http.StatusConflict}
 	shown := shownStatuses(t)
 	for name, c := range contracts() {
@@ -45,7 +45,7 @@ func TestScriptsShowEveryStatusOfEveryContract(t *testing.T) {
 	}
 }
 
-// shownStatuses are the statuses that scripts expect, by contract.
+// shownStatuses returns the statuses that scripts expect, by contract.
 func shownStatuses(t *testing.T) map[string]map[int]bool {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {

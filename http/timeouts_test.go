@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// served connects to a server with the usual patience. It is for bubbles, where
-// time passes when all wait; the connection has no buffers.
+// served connects to a server with defaultTimeouts. It is for synctest bubbles, where
+// time advances when all goroutines wait. The connection has no buffers.
 func served(t *testing.T, h http.HandlerFunc) (caller net.Conn) {
 	caller, other := net.Pipe()
 	listener := &pipe{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
@@ -54,27 +54,27 @@ func (p *pipe) Addr() net.Addr { return &net.UnixAddr{} }
 
 var fullBody = "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + strings.Repeat("x", maxBody)
 
-// drip writes text to the server in pieces, one every pause of the bubble's clock.
+// drip writes text to the server in pieces, with a pause between them.
 func drip(caller net.Conn, text string, piece int, pause time.Duration) {
 	next := time.NewTicker(pause)
 	defer next.Stop()
 	for len(text) > 0 {
 		n := min(piece, len(text))
 		if _, err := io.WriteString(caller, text[:n]); err != nil {
-			return // cut, which the test sees elsewhere
+			return // disconnected, which the test checks elsewhere
 		}
 		text = text[n:]
 		<-next.C
 	}
 }
 
-// untilCut tells how long the server keeps the connection open.
-func untilCut(caller net.Conn, since time.Time) time.Duration {
+// untilDisconnected returns how long the server keeps the connection open.
+func untilDisconnected(caller net.Conn, since time.Time) time.Duration {
 	_, _ = io.Copy(io.Discard, caller)
 	return time.Since(since)
 }
 
-func TestASlowButHonestSenderFinishes(t *testing.T) {
+func TestSlowSenderAboveTheLowestRateFinishes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got, start := make(chan error, 1), time.Now()
 		caller := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -91,7 +91,7 @@ func TestASlowButHonestSenderFinishes(t *testing.T) {
 	})
 }
 
-func TestASenderBelowTheLeastRateIsCut(t *testing.T) {
+func TestSenderBelowTheLowestRateIsDisconnected(t *testing.T) {
 	for name, pause := range map[string]time.Duration{"a drip": 4 * time.Second, "a stall": time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestASenderBelowTheLeastRateIsCut(t *testing.T) {
 				})
 				var sender sync.WaitGroup
 				sender.Go(func() { drip(caller, fullBody, 1000, pause) })
-				cut := untilCut(caller, time.Now())
+				cut := untilDisconnected(caller, time.Now())
 				if err := <-got; !errors.Is(err, os.ErrDeadlineExceeded) || cut > 20*time.Second {
 					t.Errorf("%v, cut after %s", err, cut)
 				}
@@ -112,30 +112,30 @@ func TestASenderBelowTheLeastRateIsCut(t *testing.T) {
 	}
 }
 
-func TestAStalledSenderWhoseBodyIsNotReadIsCut(t *testing.T) {
+func TestStalledSenderIsDisconnectedIfTheBodyIsNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		caller := served(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
 		fmt.Fprint(caller, fullBody[:len(fullBody)-maxBody+1])
-		if cut := untilCut(caller, time.Now()); cut > usual.body+time.Second {
+		if cut := untilDisconnected(caller, time.Now()); cut > defaultTimeouts.body+time.Second {
 			t.Errorf("cut after %s", cut)
 		}
 	})
 }
 
-func TestStalledHeadersAndIdleConnectionsAreCut(t *testing.T) {
+func TestStalledHeadersAndIdleConnectionsAreDisconnected(t *testing.T) {
 	for name, test := range map[string]struct {
 		sent string
 		want time.Duration
 	}{
-		"nothing sent":      {"", usual.header},
-		"headers stall":     {"GET / HTTP/1.1\r\nHost", usual.header},
-		"no second request": {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", usual.idle},
+		"nothing sent":      {"", defaultTimeouts.header},
+		"headers stall":     {"GET / HTTP/1.1\r\nHost", defaultTimeouts.header},
+		"no second request": {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", defaultTimeouts.idle},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				caller, start := served(t, func(http.ResponseWriter, *http.Request) {}), time.Now()
 				fmt.Fprint(caller, test.sent)
-				if cut := untilCut(caller, start); cut != test.want {
+				if cut := untilDisconnected(caller, start); cut != test.want {
 					t.Errorf("cut after %s, want %s", cut, test.want)
 				}
 			})
@@ -143,7 +143,7 @@ func TestStalledHeadersAndIdleConnectionsAreCut(t *testing.T) {
 	}
 }
 
-func TestALongHandlerIsNotCancelledByTheBodysDeadline(t *testing.T) {
+func TestDeadlineOfTheBodyDoesNotCancelALongHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		caller := served(t, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadAll(r.Body)
@@ -161,7 +161,7 @@ func TestALongHandlerIsNotCancelledByTheBodysDeadline(t *testing.T) {
 	})
 }
 
-func TestACallerWhoDoesNotReadTheAnswerIsCut(t *testing.T) {
+func TestCallerWhoDoesNotReadTheAnswerIsDisconnected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed, start := make(chan error, 1), time.Now()
 		caller := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -169,13 +169,13 @@ func TestACallerWhoDoesNotReadTheAnswerIsCut(t *testing.T) {
 			failed <- err
 		})
 		fmt.Fprint(caller, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != usual.answer {
+		if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != defaultTimeouts.answer {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}
 	})
 }
 
-func TestHeadersToTheLimit(t *testing.T) {
+func TestHeadersAboveTheLimitAreRefused(t *testing.T) {
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	server.Start()
@@ -197,11 +197,12 @@ func TestHeadersToTheLimit(t *testing.T) {
 	}
 }
 
-// The caller stops half-way through the body, on a real connection.
-func TestATooSlowBodyIsAnsweredByItsContractAndStoresNothing(t *testing.T) {
+// TestSlowBodyIsAnsweredByItsContractAndStoresNothing stops in the middle of the
+// body, on a real connection.
+func TestSlowBodyIsAnsweredByItsContractAndStoresNothing(t *testing.T) {
 	h := anna(t)
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = newServer(New(h.cfg), patience{header: time.Minute, body: 50 * time.Millisecond, rate: 1 << 20, answer: time.Minute, idle: time.Minute})
+	server.Config = newServer(New(h.cfg), timeouts{header: time.Minute, body: 50 * time.Millisecond, rate: 1 << 20, answer: time.Minute, idle: time.Minute})
 	server.Start()
 	defer server.Close()
 	for path, test := range map[string]struct{ method, key, want string }{

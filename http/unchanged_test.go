@@ -13,8 +13,8 @@ import (
 	"konto/eventstore"
 )
 
-// oddAccount holds values that no contract takes today. An earlier build took
-// them, or another contract does.
+// oddAccount holds values that no contract accepts today. An earlier build or another
+// contract accepted them.
 const oddAccount = `{"email": "a b@example.com", "paywayId": "50f3ac249f6aef294d000007", "profile": {
 	"firstName": "\u200b", "lastName": "Ek \u3164", "companyName": "\u2800", "alias": "\u00ad", "accountOrigin": "\u2060", "accountType": "TYPE",
 	"birthDate": "2999-01-01", "phoneNumber": "+4670000", "countryCode": "AN", "languageCode": "en-GB", "currencyCode": "DEM",
@@ -25,8 +25,8 @@ const oddAccount = `{"email": "a b@example.com", "paywayId": "50f3ac249f6aef294d
 		"mobileNumber": "\u200b", "phoneNumber": "\u200b", "citizenshipCountryCode": "AN", "dropbox": "\u200b", "companyName": "\u200b",
 		"companyReference": "\u200b", "companyDepartment": "\u200b", "companyCrn": "\u200b", "companyVatNumber": "\u200b", "careOf": "\u200b"}}}`
 
-// openOdd opens an account as an earlier build did: nothing is checked.
-func (h *house) openOdd(name, accountType string) ulid.ULID {
+// openOdd opens an account without any checks, as an earlier build did.
+func (h *harness) openOdd(name, accountType string) ulid.ULID {
 	h.t.Helper()
 	id := ulid.Make()
 	opened := parse[events.AccountOpened](h.t, strings.ReplaceAll(oddAccount, "TYPE", accountType))
@@ -39,11 +39,11 @@ func (h *house) openOdd(name, accountType string) ulid.ULID {
 	return id
 }
 
-// TestUnchangedValuesAreNotJudged sends back what each contract shows of an
-// account, member by member and all at once.
-func TestUnchangedValuesAreNotJudged(t *testing.T) {
+// TestUnchangedValuesAreNotValidated sends the values back that each contract shows,
+// member by member and all at once.
+func TestUnchangedValuesAreNotValidated(t *testing.T) {
 	for _, accountType := range []string{events.TypePrivate, events.TypeOrganisation} {
-		h := newHouse(t)
+		h := newHarness(t)
 		id := h.openOdd("anna", accountType)
 		h.key("client", events.KeyIssued{Client: "adeprimo", Scopes: []string{"/external/account/r", "/external/account/w"}})
 		h.key("key", events.KeyIssued{Account: id, Scopes: []string{"read:account", "write:account"}})
@@ -85,11 +85,11 @@ func TestUnchangedValuesAreNotJudged(t *testing.T) {
 	}
 }
 
-// sendable is what an update may have of a shown value, nil for nothing.
+// sendable returns the part of a shown value that an update may have, or nil.
 func sendable(m *member, shown any) any {
 	object, ok := shown.(map[string]any)
-	if m.foreign || !ok {
-		if m.foreign || m.flag != nil {
+	if m.readOnly || !ok {
+		if m.readOnly || m.flag != nil {
 			return nil
 		}
 		return shown
@@ -103,7 +103,7 @@ func sendable(m *member, shown any) any {
 	return sent
 }
 
-func (h *house) changesNothing(method, path, key string, body map[string]any) {
+func (h *harness) changesNothing(method, path, key string, body map[string]any) {
 	h.t.Helper()
 	data, err := json.Marshal(body)
 	h.must(err)
@@ -114,10 +114,10 @@ func (h *house) changesNothing(method, path, key string, body map[string]any) {
 	}
 }
 
-// TestNumbersAreFoundInTheNotationOfTheirTime asks for two people, born a hundred years
-// apart, by the ten digits that they share.
-func TestNumbersAreFoundInTheNotationOfTheirTime(t *testing.T) {
-	h := newHouse(t)
+// TestSocialSecurityNumbersAreFoundInEveryNotation looks for two people who were born
+// a hundred years apart, by the ten digits that they share.
+func TestSocialSecurityNumbersAreFoundInEveryNotation(t *testing.T) {
+	h := newHarness(t)
 	accounts := commands.NewAccounts(commands.Config{Store: h.store})
 	born := map[string]ulid.ULID{"192612151234": ulid.Make(), "261215-1234": ulid.Make()}
 	for stored, id := range born {
@@ -126,7 +126,7 @@ func TestNumbersAreFoundInTheNotationOfTheirTime(t *testing.T) {
 		h.must(err)
 	}
 	for year, stored := range map[int]string{2026: "192612151234", 2027: "261215-1234"} {
-		by, number, err := selected("social_security_number=261215-1234")
+		by, number, err := parseSelector("social_security_number=261215-1234")
 		h.must(err)
 		id, err := by.find(t.Context(), accounts, number, time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC))
 		if err != nil || id != born[stored] {
@@ -135,9 +135,9 @@ func TestNumbersAreFoundInTheNotationOfTheirTime(t *testing.T) {
 	}
 }
 
-// TestOneChangedValueIsJudged holds that what is unchanged hides nothing else.
-func TestOneChangedValueIsJudged(t *testing.T) {
-	h := newHouse(t)
+// TestChangedValueIsValidated checks that unchanged values hide no wrong one.
+func TestChangedValueIsValidated(t *testing.T) {
+	h := newHarness(t)
 	id := h.openOdd("anna", events.TypePrivate)
 	h.key("client", events.KeyIssued{Client: "adeprimo", Scopes: []string{"/external/account/w"}})
 	h.key("key", events.KeyIssued{Account: id, Scopes: []string{"read:account", "write:account"}})

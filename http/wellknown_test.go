@@ -2,11 +2,11 @@ package http
 
 import "testing"
 
-func TestPublicKeysAreForEverybody(t *testing.T) {
+func TestPublicKeysNeedNoCredential(t *testing.T) {
 	const set, path = `{"keys":[]}`, "/.well-known/jwks.json"
 	h := New(Config{KeySet: []byte(set)})
 	answer := ask(h, "GET", path)
-	if answer.StatusCode != 200 || text(t, answer.Body) != set || answer.Header.Get("Content-Type") != "application/json" ||
+	if answer.StatusCode != 200 || readAll(t, answer.Body) != set || answer.Header.Get("Content-Type") != "application/json" ||
 		answer.Header.Get("Cache-Control") != "public, max-age=3600" {
 		t.Errorf("%d %s", answer.StatusCode, answer.Header)
 	}

@@ -93,7 +93,7 @@ func TestFactsOverAnOutsideServer(t *testing.T) {
 	}
 }
 
-// What README shows, as it stands there.
+// TestReadmesFactsAreRecorded runs the commands and the Go code of the guide to facts.
 func TestReadmesFactsAreRecorded(t *testing.T) {
 	const usual = "nats://127.0.0.1:4222"
 	folder := t.TempDir()
@@ -103,7 +103,7 @@ func TestReadmesFactsAreRecorded(t *testing.T) {
 	args := append(strings.Fields(issue)[1:], "--data", folder)
 	code := readmeBlock(t, "Facts from other systems", "go")
 	if !strings.Contains(code, usual) {
-		t.Fatalf("README does not connect to %s", usual)
+		t.Fatalf("the guide does not connect to %s", usual)
 	}
 	program := `package main
 
@@ -131,7 +131,7 @@ func main() {
 	next := recorded(t, folder, nats)
 	token := mustJSON(t, args...)["token"].(string)
 	if out, err := exec.Command("go", "run", source, token).CombinedOutput(); err != nil {
-		t.Fatalf("README's Go code: %v\n%s", err, out)
+		t.Fatalf("the guide's Go code: %v\n%s", err, out)
 	}
 	if got := next(); got != `{"activeDomains":3}` { // no order was pending
 		t.Errorf("recorded %s", got)

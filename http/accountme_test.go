@@ -25,15 +25,15 @@ func TestEmailChangeState(t *testing.T) {
 		"another is pending after a confirmed one": {events.PendingEmail{NewEmail: "eva@example.com", ExpiresAt: soon, Verified: true},
 			`{"status":"pending","pendingEmail":"eva@example.com","expiresAt":"2026-04-27T13:34:56.000Z"}`},
 	} {
-		o := object{data: []byte("{")}
-		writeEmailChange(&o, &test.change, timeOfTest)
-		if got := string(o.data); got != `{"emailChangeState":`+test.want {
+		w := jsonWriter{data: []byte("{")}
+		writeEmailChange(&w, &test.change, timeOfTest)
+		if got := string(w.data); got != `{"emailChangeState":`+test.want {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
 }
 
-func TestTheRequiredIdentifierIsNamedByItsType(t *testing.T) {
+func TestReasonForARequiredIdentifierNamesItsType(t *testing.T) {
 	const person = "A personal identity number is required because your account has active .se or .nu domains."
 	const company = "An organisation number is required because your account has active .se or .nu domains."
 	for _, test := range []struct{ accountType, identifier, want string }{
@@ -51,7 +51,7 @@ func TestTheRequiredIdentifierIsNamedByItsType(t *testing.T) {
 	}
 }
 
-func TestTheGenericNameIsTheCompanysOrThePersons(t *testing.T) {
+func TestGenericNameIsTheCompanysOrThePersons(t *testing.T) {
 	for _, test := range []struct{ accountType, company, first, last, want string }{
 		{events.TypeOrganisation, "Ek AB", "Eva", "Ek", "Ek AB"},
 		{events.TypeOrganisation, "", "Eva", "Ek", "Eva Ek"},

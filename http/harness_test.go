@@ -26,8 +26,8 @@ import (
 	"konto/projections"
 )
 
-// house is a konto in a folder of its own, behind a real HTTP server.
-type house struct {
+// harness is a konto in a folder of its own, behind a real HTTP server.
+type harness struct {
 	t           testing.TB
 	dir         string
 	store       *eventstore.Store
@@ -42,16 +42,16 @@ type house struct {
 	ids         map[string]ulid.ULID
 }
 
-func newHouse(t testing.TB) *house {
+func newHarness(t testing.TB) *harness {
 	t.Helper()
-	return houseIn(t, t.TempDir())
+	return openHarness(t, t.TempDir())
 }
 
-// houseIn opens what the folder holds, as a start of konto does.
-func houseIn(t testing.TB, dir string) *house {
+// openHarness opens the folder's files, as a start of konto does.
+func openHarness(t testing.TB, dir string) *harness {
 	t.Helper()
-	h := &house{t: t, dir: dir, words: map[string]string{}, ids: map[string]ulid.ULID{}, log: &lockedBuffer{}}
-	master := sha256.Sum256([]byte("a house for tests"))
+	h := &harness{t: t, dir: dir, words: map[string]string{}, ids: map[string]ulid.ULID{}, log: &lockedBuffer{}}
+	master := sha256.Sum256([]byte("a konto for tests"))
 	keys, err := keyring.Open(t.Context(), filepath.Join(dir, "keys.db"), master[:])
 	h.must(err)
 	t.Cleanup(func() { keys.Close() })
@@ -80,7 +80,7 @@ func houseIn(t testing.TB, dir string) *house {
 }
 
 // run follows the log until the test ends.
-func (h *house) run() {
+func (h *harness) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.follower.Run(ctx) }()
@@ -92,7 +92,7 @@ func (h *house) run() {
 	})
 }
 
-func (h *house) must(err error) {
+func (h *harness) must(err error) {
 	h.t.Helper()
 	if err != nil {
 		h.t.Fatal(err)
@@ -100,13 +100,13 @@ func (h *house) must(err error) {
 }
 
 // closeLog makes every further append fail.
-func (h *house) closeLog() {
+func (h *harness) closeLog() {
 	h.t.Helper()
 	h.must(h.events.Close())
 }
 
-// open opens an account under a name for scripts.
-func (h *house) open(name string, o commands.Open) ulid.ULID {
+// open opens an account, which scripts know by a name.
+func (h *harness) open(name string, o commands.Open) ulid.ULID {
 	h.t.Helper()
 	id := ulid.Make()
 	if o.PaywayID == "" {
@@ -121,8 +121,8 @@ func (h *house) open(name string, o commands.Open) ulid.ULID {
 	return id
 }
 
-// erase ends an account's stream as an erasure does.
-func (h *house) erase(name string) {
+// erase appends AccountErased, as an erasure does.
+func (h *harness) erase(name string) {
 	h.t.Helper()
 	stream := events.AccountStream(h.ids[name])
 	head, err := h.store.StreamHead(h.t.Context(), stream)
@@ -133,19 +133,19 @@ func (h *house) erase(name string) {
 	h.must(err)
 }
 
-func (h *house) key(name string, spec events.KeyIssued) {
+func (h *harness) key(name string, spec events.KeyIssued) {
 	h.t.Helper()
 	issued, err := h.credentials.IssueKey(h.t.Context(), events.Metadata{}, spec)
 	h.issued(name, issued, err)
 }
 
-func (h *house) session(name string, spec events.SessionOpened) {
+func (h *harness) session(name string, spec events.SessionOpened) {
 	h.t.Helper()
 	issued, err := h.credentials.OpenSession(h.t.Context(), events.Metadata{}, spec)
 	h.issued(name, issued, err)
 }
 
-func (h *house) issued(name string, issued commands.Issued, err error) {
+func (h *harness) issued(name string, issued commands.Issued, err error) {
 	h.t.Helper()
 	h.must(err)
 	h.must(h.follower.WaitFor(h.t.Context(), issued.Position))
@@ -154,8 +154,8 @@ func (h *house) issued(name string, issued commands.Issued, err error) {
 	h.words[name+".basic"] = base64.StdEncoding.EncodeToString([]byte(issued.ID.String() + ":" + issued.Token))
 }
 
-// head is the log's last position.
-func (h *house) head() uint64 {
+// head returns the log's last position.
+func (h *harness) head() uint64 {
 	h.t.Helper()
 	head, err := h.store.Head(h.t.Context())
 	h.must(err)
@@ -163,7 +163,7 @@ func (h *house) head() uint64 {
 }
 
 // since lists the events after a position.
-func (h *house) since(position uint64) []events.Event {
+func (h *harness) since(position uint64) []events.Event {
 	h.t.Helper()
 	evs, err := h.store.ReadAll(h.t.Context(), position, 100)
 	h.must(err)

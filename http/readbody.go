@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// maxBody bounds a request's body, in bytes.
+// maxBody is the largest body of a request, in bytes.
 const maxBody = 64 << 10
 
-// jsonBody reads the request's body, whose content type must be JSON in UTF-8, or
-// a merge patch when the method is PATCH.
+// jsonBody reads the request's body. Its content type must be JSON in UTF-8. PATCH
+// also allows a merge patch.
 func (x *exchange) jsonBody() ([]byte, error) {
 	contentType, patch := x.r.Header["Content-Type"], x.r.Method == http.MethodPatch
 	if isMedia(contentType, mediaJSON) || patch && isMedia(contentType, mediaMergePatch) {
@@ -25,18 +25,19 @@ func (x *exchange) jsonBody() ([]byte, error) {
 	return nil, errContentType
 }
 
-// maxAtOnce bounds the room that is made for a body before it comes, in bytes:
-// who only announces bodies must not cost much. It holds nearly every body.
-const maxAtOnce = 4 << 10
+// maxPrealloc is the largest buffer that is allocated before a body arrives, in
+// bytes. Nearly every body fits. A caller who only announces large bodies must not
+// cost much memory.
+const maxPrealloc = 4 << 10
 
-// readBody reads up to maxBody of a body that has no content coding.
+// readBody reads a body of at most maxBody without a content encoding.
 func (x *exchange) readBody() ([]byte, error) {
-	if isCoded(x.r.Header["Content-Encoding"]) {
+	if isEncoded(x.r.Header["Content-Encoding"]) {
 		x.w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 15.5.16
-		return nil, errContentCoding
+		return nil, errContentEncoding
 	}
 	if x.r.ContentLength > maxBody {
-		x.w.Header().Set("Connection", "close") // else net/http waits for the body before it answers
+		x.w.Header().Set("Connection", "close") // otherwise net/http waits for the body before it answers
 		return nil, errTooLarge
 	}
 	data, err := x.bodyBytes()
@@ -46,15 +47,16 @@ func (x *exchange) readBody() ([]byte, error) {
 		return nil, errTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, errTooSlow
-	case err != nil: // the caller broke off, or broke HTTP
+	case err != nil: // the caller disconnected, or broke HTTP
 		return nil, errMalformed
 	}
 	x.body = data
 	return data, nil
 }
 
+// bodyBytes reads the body's bytes.
 func (x *exchange) bodyBytes() ([]byte, error) {
-	if n := x.r.ContentLength; 0 <= n && n <= maxAtOnce {
+	if n := x.r.ContentLength; 0 <= n && n <= maxPrealloc {
 		data := make([]byte, n)
 		_, err := io.ReadFull(x.r.Body, data)
 		return data, err
@@ -62,9 +64,9 @@ func (x *exchange) bodyBytes() ([]byte, error) {
 	return io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
 }
 
-// isCoded tells whether the header names a content coding. Identity is none
-// (RFC 9110, section 12.5.3).
-func isCoded(contentEncoding []string) bool {
+// isEncoded reports whether the header names a content encoding. Identity does not
+// count (RFC 9110, section 12.5.3).
+func isEncoded(contentEncoding []string) bool {
 	for _, value := range contentEncoding {
 		for coding := range strings.SplitSeq(value, ",") {
 			if coding = strings.Trim(coding, " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
@@ -75,8 +77,8 @@ func isCoded(contentEncoding []string) bool {
 	return false
 }
 
-// isMedia tells whether the header names the media type, in UTF-8. Parameters
-// other than the charset do not count. Many clients write the charset as utf8.
+// isMedia reports whether the header names the media type, in UTF-8. It ignores
+// parameters other than the charset. Many clients write utf8 for utf-8.
 func isMedia(contentType []string, wanted string) bool {
 	if len(contentType) != 1 {
 		return false
