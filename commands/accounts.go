@@ -2,7 +2,9 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -39,11 +41,10 @@ type Snapshots interface {
 // Accounts handles commands: load, fold, decide, append. Many goroutines may
 // use it at once, and several of them (one per node) may share one log.
 type Accounts struct {
-	store *eventstore.Store
-	now   Clock
-	ids   *idSource
-	lanes lanes
-	cache *lru.Cache[ulid.ULID, *events.Account] // shared: nobody changes what is in it
+	store  *eventstore.Store
+	now    Clock
+	queues queues
+	cache  *lru.Cache[ulid.ULID, *events.Account] // shared: nobody changes what is in it
 
 	snapshots Snapshots // nil: there are none
 
@@ -70,51 +71,9 @@ func NewAccounts(cfg Config) *Accounts {
 		cfg.EmailCodeLife = defaultEmailCodeLife
 	}
 	return &Accounts{
-		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(), taken: newCounter[ulid.ULID](emailRequests),
+		store: cfg.Store, now: cfg.Now, cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(), taken: newCounter[ulid.ULID](emailRequests),
 		codes: events.NewEmailCodes(cfg.Store.Derive), emailCodeLife: cfg.EmailCodeLife,
 	}
-}
-
-// Do runs a command on one account and returns once what it did is durable.
-//
-// Errors: *Invalid, ErrNotFound, ErrAdministratorEmail, *VersionMismatch, *Taken,
-// ErrBusy and those that a command names tell that nothing was stored, unless the
-// command says otherwise, and so does ctx's own error, returned
-// as it is when ctx ends while the command waits for others. Any other, such as
-// eventstore.ErrOutcomeUnknown, leaves open whether the command was stored: the
-// caller reads to find out.
-func (h *Accounts) Do(ctx context.Context, id ulid.ULID, meta events.Metadata, c Command) (Outcome, error) {
-	return h.DoOnce(ctx, id, meta, Once{}, c)
-}
-
-// DoOnce is Do for a request that may be sent again: then it returns what the
-// request came to the first time, whether or not the first caller learned of it.
-// Of requests at the same time one is carried out, and the others wait for it.
-// The answer may be another account's than id's, when the command opens one
-// and it was opened under another id. One more error is ErrReused.
-func (h *Accounts) DoOnce(ctx context.Context, id ulid.ULID, meta events.Metadata, once Once, c Command) (Outcome, error) {
-	c, err := h.prepare(ctx, id, &meta, c)
-	if err != nil {
-		return Outcome{}, err
-	}
-	mine := newCall(meta, c)
-	mine.once = once
-	h.lanes.join(id, mine)
-	select {
-	case <-mine.answered:
-	case <-mine.leads:
-	case <-ctx.Done():
-	}
-	// A command that was taken runs to its verdict whatever becomes of its
-	// caller: others' commands were decided on top of it.
-	if ctx.Err() != nil && h.lanes.leave(id, mine) {
-		return Outcome{}, ctx.Err()
-	}
-	if mine.mustLead() {
-		h.lead(ctx, id)
-	}
-	<-mine.answered
-	return mine.outcome, mine.err
 }
 
 // Load returns the account's present state, ErrNotFound if it does not exist.
@@ -131,6 +90,16 @@ func (h *Accounts) Load(ctx context.Context, id ulid.ULID) (events.Account, erro
 		return events.Account{}, ErrNotFound
 	}
 	return *state, nil
+}
+
+// known is Load, but returns the zero state for an account that does not exist: decide
+// refuses that, in the contract's order.
+func (h *Accounts) known(ctx context.Context, id ulid.ULID) (events.Account, error) {
+	state, err := h.Load(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return events.Account{}, nil
+	}
+	return state, err
 }
 
 // Find returns the account that holds a claim, or ErrNotFound. For an address there is FindEmail.
@@ -171,4 +140,37 @@ func (h *Accounts) FindEmail(ctx context.Context, email string) (ulid.ULID, erro
 		return ulid.ULID{}, &shared
 	}
 	return ulid.ULID{}, ErrNotFound
+}
+
+// claimChanges is the difference between the claims of two states of an account. Released
+// claims come first. The log accepts either order.
+func claimChanges(before, after *events.Account) []eventstore.ClaimChange {
+	held, wanted := before.Claims(), after.Claims()
+	var changes []eventstore.ClaimChange
+	for _, c := range held {
+		if !slices.Contains(wanted, c) {
+			changes = append(changes, eventstore.ClaimChange{Claim: c, Release: true})
+		}
+	}
+	for _, c := range wanted {
+		if !slices.Contains(held, c) {
+			changes = append(changes, eventstore.ClaimChange{Claim: c})
+		}
+	}
+	return changes
+}
+
+// claimField is the JSON pointer of the field that a kind of claim is on.
+func claimField(kind string) string {
+	switch kind {
+	case events.ClaimEmail:
+		return fieldEmail
+	case events.ClaimSocialSecurityNumber:
+		return fieldSocialSecurityNumber
+	case events.ClaimPaywayID:
+		return fieldPaywayID
+	case events.ClaimCustomerNumber:
+		return fieldCustomerNumber
+	}
+	return "/" + kind
 }

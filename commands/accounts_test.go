@@ -99,6 +99,9 @@ func (n *node) history(t testing.TB, id ulid.ULID) []events.Event {
 	return evs
 }
 
+// decide decides c without preparing it.
+func decide(state events.Account, c Command) (decision, error) { return c.decide(state) }
+
 func alias(value string) *Update {
 	return &Update{Profile: events.ProfileUpdated{Alias: events.Set(value)}}
 }

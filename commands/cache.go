@@ -89,5 +89,5 @@ func (h *Accounts) remember(state *events.Account) {
 	h.cache.Add(state.ID, state)
 }
 
-// forget drops a state of which only the log can tell whether it still holds.
-func (h *Accounts) forget(id ulid.ULID) { h.cache.Remove(id) }
+// evict removes a state that may not be the log's any more.
+func (h *Accounts) evict(id ulid.ULID) { h.cache.Remove(id) }

@@ -24,11 +24,9 @@ type ChangePassword struct {
 	hash   string // of the new password; "" if it is weak
 }
 
-func (ChangePassword) command() {}
-
 // prepare does the costly work, each step only when those before went well: a
 // caller who does not know the current password must not make konto judge a new one.
-func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
 	p.at = h.now()
 	state, err := h.known(ctx, by.account)
 	if err != nil {
@@ -47,7 +45,7 @@ func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by guesser) (_
 	return p, err
 }
 
-func decideChangePassword(state events.Account, p ChangePassword) (decision, error) {
+func (p ChangePassword) decide(state events.Account) (decision, error) {
 	var c checker
 	if err := p.proof.check(&c, state); err != nil {
 		return decision{}, err

@@ -85,7 +85,7 @@ func TestStrengthIsJudgedOnlyWhenTheProofHolds(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	prepared := func(current string) ChangePassword {
-		c, err := ChangePassword{CurrentPassword: current, NewPassword: "password1"}.prepare(t.Context(), n.Accounts, guesser{account: id})
+		c, err := ChangePassword{CurrentPassword: current, NewPassword: "password1"}.prepare(t.Context(), n.Accounts, caller{account: id})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestAStateThatReachesTheVersionAfterPrepareIsBusy(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	early := ChangePassword{CurrentPassword: goodPassword, NewPassword: betterPassword, If: Condition{Match: &Versions{List: []uint64{3}}}}
-	c, err := early.prepare(t.Context(), n.Accounts, guesser{account: id})
+	c, err := early.prepare(t.Context(), n.Accounts, caller{account: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestProofHoldsForOneHash(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	before, _ := n.Load(t.Context(), id)
-	stale, err := ChangePassword{CurrentPassword: goodPassword, NewPassword: "stale giraffe on a tram"}.prepare(t.Context(), n.Accounts, guesser{account: id})
+	stale, err := ChangePassword{CurrentPassword: goodPassword, NewPassword: "stale giraffe on a tram"}.prepare(t.Context(), n.Accounts, caller{account: id})
 	if err != nil {
 		t.Fatal(err)
 	}

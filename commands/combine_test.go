@@ -67,8 +67,8 @@ func testWaitingCommandsShareAnAppend(t *testing.T) {
 				t.Errorf("command %d came to %+v, but event %+v", i, o, evs[i])
 			}
 		}
-		if len(n.lanes.waiting) != 0 {
-			t.Error("the lane is still open")
+		if len(n.queues.of) != 0 {
+			t.Error("the queue is not deleted")
 		}
 	}
 }
@@ -210,35 +210,58 @@ func TestEndedCallerIsNotServed(t *testing.T) {
 	n.do(t, id, alias("b")) // the lane is free
 }
 
-func TestLeadershipPassesOn(t *testing.T) {
-	var l lanes
+func TestLeadershipPassesOn(t *testing.T) { synctest.Test(t, testLeadershipPassesOn) }
+
+func testLeadershipPassesOn(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	for range 50 { // which of its signals a caller sees first is random
+		hold := make(chan struct{})
+		n.log.set(func(ctx context.Context, b eventstore.Batch, log eventstore.Log) (uint64, error) {
+			<-hold
+			return log.Append(ctx, b)
+		})
+		second, secondGone := context.WithCancel(t.Context())
+		errs := make([]error, 3)
+		for i, ctx := range []context.Context{t.Context(), second, t.Context()} {
+			go func() { _, errs[i] = n.Do(ctx, id, events.Metadata{}, alias(fmt.Sprint(i))) }()
+			synctest.Wait()
+		}
+		// The second caller goes at the moment at which it would lead.
+		close(hold)
+		secondGone()
+		synctest.Wait()
+		if errs[0] != nil || errs[2] != nil || errs[1] != nil && !errors.Is(errs[1], context.Canceled) {
+			t.Fatalf("got %v", errs)
+		}
+		if len(n.queues.of) != 0 {
+			t.Fatal("the queue is not deleted")
+		}
+	}
+}
+
+func TestTheLeadersCallIsPartOfItsBatch(t *testing.T) {
+	var qs queues
 	id := ulid.Make()
-	a, b, c := newCall(events.Metadata{}, nil), newCall(events.Metadata{}, nil), newCall(events.Metadata{}, nil)
-	l.join(id, a)
-	if batch := l.take(id); !a.mustLead() || len(batch) != 1 || batch[0] != a {
-		t.Fatal("the first call does not lead")
+	var calls []*call
+	var q *queue
+	for range maxBatch + 2 {
+		calls = append(calls, &call{})
+		q = qs.join(id, calls[len(calls)-1])
 	}
-	if l.leave(id, a) {
-		t.Error("a call left that was taken")
-	}
-	l.join(id, b)
-	l.join(id, c)
-	if b.mustLead() || c.mustLead() {
-		t.Error("two lead")
-	}
-	l.pass(id)
-	if !b.mustLead() || c.mustLead() {
-		t.Error("the one that waited longest does not lead")
-	}
-	// b's caller goes at the moment at which it would lead.
-	if !l.leave(id, b) || !c.mustLead() {
-		t.Error("nobody leads")
-	}
-	if batch := l.take(id); len(batch) != 1 || batch[0] != c {
+	if batch := qs.take(q, calls[maxBatch]); len(batch) != maxBatch+1 || batch[maxBatch] != calls[maxBatch] {
 		t.Errorf("took %d calls", len(batch))
 	}
-	l.pass(id)
-	if len(l.waiting) != 0 {
-		t.Error("the lane is still open")
+	if batch := qs.take(q, calls[0]); batch != nil {
+		t.Errorf("took %d calls for a leader whose call was taken", len(batch))
+	}
+	if qs.withdraw(q, calls[0]) || !qs.withdraw(q, calls[maxBatch+1]) || qs.withdraw(q, calls[maxBatch+1]) {
+		t.Error("a call can be withdrawn once, until a leader takes it")
+	}
+	for range calls {
+		qs.leave(id, q)
+	}
+	if len(qs.of) != 0 {
+		t.Error("the queue is not deleted")
 	}
 }

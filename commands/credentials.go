@@ -57,7 +57,7 @@ func (c *Credentials) OpenSession(ctx context.Context, meta events.Metadata, spe
 		}
 	}
 	if !spec.Parent.IsZero() {
-		grant, err := c.ids.next(c.now())
+		grant, err := newID(c.now())
 		if err != nil {
 			return Issued{}, err
 		}
@@ -73,7 +73,7 @@ func (c *Credentials) OpenSession(ctx context.Context, meta events.Metadata, spe
 // error. ErrNotFound: there is no such credential.
 func (c *Credentials) Revoke(ctx context.Context, meta events.Metadata, id ulid.ULID) (position uint64, err error) {
 	stream := events.CredentialStream(id)
-	return retried(func() (uint64, error) {
+	return retryConflicts(func() (uint64, error) {
 		last, err := c.lastEvent(ctx, stream)
 		switch {
 		case err != nil:
@@ -89,7 +89,7 @@ func (c *Credentials) Revoke(ctx context.Context, meta events.Metadata, id ulid.
 
 // issue makes a credential with a new secret.
 func (c *Credentials) issue(ctx context.Context, meta events.Metadata, payload func(secretHash []byte) events.Payload) (Issued, error) {
-	id, err := c.ids.next(c.now())
+	id, err := newID(c.now())
 	if err != nil {
 		return Issued{}, err
 	}

@@ -70,10 +70,6 @@ type CancelEmailChange struct {
 	at time.Time
 }
 
-func (RequestEmailChange) command() {}
-func (ConfirmEmailChange) command() {}
-func (CancelEmailChange) command()  {}
-
 // MayChangeEmail tells why the account's owner may not change its address at
 // present: ErrPendingOrder, or nil.
 func MayChangeEmail(a *events.Account) error {
@@ -138,7 +134,7 @@ func (h *Accounts) newTicket(ctx context.Context, id ulid.ULID, email string) (t
 	t.taken = len(holders) > 0 && !slices.Contains(holders, events.AccountStream(id))
 	now := h.now()
 	t.at, t.refused = now, h.taken.count(id, now, t.taken)
-	if t.request, err = h.ids.next(now); err != nil {
+	if t.request, err = newID(now); err != nil {
 		return t, err
 	}
 	t.codeHash = h.codes.Hash(t.request, h.codes.Code(t.request))
@@ -146,7 +142,7 @@ func (h *Accounts) newTicket(ctx context.Context, id ulid.ULID, email string) (t
 	return t, nil
 }
 
-func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
 	state, err := h.known(ctx, by.account)
 	if err != nil {
 		return nil, err
@@ -158,17 +154,17 @@ func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by guesser
 	return r, err
 }
 
-func (c ConfirmEmailChange) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
+func (c ConfirmEmailChange) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
 	c.at, c.codes = h.now(), h.codes
 	return c, nil
 }
 
-func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
+func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
 	c.at = h.now()
 	return c, nil
 }
 
-func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decision, error) {
+func (r RequestEmailChange) decide(state events.Account) (decision, error) {
 	var c checker
 	if r.NewEmail == "" || r.NewEmail != state.Email {
 		c.required("/newEmail", &r.NewEmail, emailAddress)
@@ -199,7 +195,7 @@ func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decis
 	return decision{payloads: []events.Payload{r.ticket.requested(r.NewEmail)}}, nil
 }
 
-func decideConfirmEmailChange(state events.Account, c ConfirmEmailChange) (decision, error) {
+func (c ConfirmEmailChange) decide(state events.Account) (decision, error) {
 	if err := mayChangeEmailAt(state, c.If); err != nil {
 		return decision{}, err
 	}
@@ -225,7 +221,7 @@ func decideConfirmEmailChange(state events.Account, c ConfirmEmailChange) (decis
 	return d, nil
 }
 
-func decideCancelEmailChange(state events.Account, c CancelEmailChange) (decision, error) {
+func (c CancelEmailChange) decide(state events.Account) (decision, error) {
 	if err := existsAt(state, c.If); err != nil {
 		return decision{}, err
 	}

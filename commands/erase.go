@@ -1,6 +1,10 @@
 package commands
 
-import "konto/events"
+import (
+	"context"
+
+	"konto/events"
+)
 
 // Erase ends an account: its claims are released for others to take, and what
 // was remembered of requests to it is dropped. The key that seals its events is
@@ -15,9 +19,9 @@ import "konto/events"
 // To send it again is harmless, so it needs no Once, and none is remembered.
 type Erase struct{}
 
-func (Erase) command() {}
+func (e Erase) prepare(context.Context, *Accounts, caller) (Command, error) { return e, nil }
 
-func decideErase(state events.Account) (decision, error) {
+func (Erase) decide(state events.Account) (decision, error) {
 	switch {
 	case state.Version == 0:
 		return decision{}, ErrNotFound

@@ -1,9 +1,18 @@
 package commands
 
-import "konto/events"
+import (
+	"context"
 
-// decideFacts records what other systems know, as far as it is news.
-func decideFacts(state events.Account, r RecordFacts) (decision, error) {
+	"konto/events"
+)
+
+// RecordFacts records what other systems know of the account.
+type RecordFacts struct{ Facts events.FactsRecorded }
+
+func (r RecordFacts) prepare(context.Context, *Accounts, caller) (Command, error) { return r, nil }
+
+// decide records what other systems know, as far as it is news.
+func (r RecordFacts) decide(state events.Account) (decision, error) {
 	f := unknownOf(r.Facts, state.Facts) // what is known already is not judged again
 	var c checker
 	c.facts("", &f)

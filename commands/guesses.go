@@ -84,23 +84,17 @@ func (c *counter[K]) give(key K) {
 	}
 }
 
-// guesser is a credential that acts for an account.
-type guesser struct {
-	account    ulid.ULID
-	credential string
-}
-
 // guesses counts wrong passwords.
 type guesses struct {
-	credentials *counter[guesser]
+	credentials *counter[caller]
 	accounts    *counter[ulid.ULID]
 }
 
 func newGuesses() *guesses {
-	return &guesses{newCounter[guesser](credentialGuesses), newCounter[ulid.ULID](accountGuesses)}
+	return &guesses{newCounter[caller](credentialGuesses), newCounter[ulid.ULID](accountGuesses)}
 }
 
-func (g *guesses) take(by guesser, now time.Time) error {
+func (g *guesses) take(by caller, now time.Time) error {
 	if err := g.credentials.take(by, now); err != nil {
 		return err
 	}
@@ -111,13 +105,13 @@ func (g *guesses) take(by guesser, now time.Time) error {
 	return err
 }
 
-func (g *guesses) give(by guesser) {
+func (g *guesses) give(by caller) {
 	g.credentials.give(by)
 	g.accounts.give(by.account)
 }
 
 // prove holds a password against an account's hash, unless too many were wrong.
-func (h *Accounts) prove(ctx context.Context, by guesser, password, hash string) (proof, error) {
+func (h *Accounts) prove(ctx context.Context, by caller, password, hash string) (proof, error) {
 	if hash == "" || password == "" {
 		return prove(ctx, password, hash)
 	}

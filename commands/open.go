@@ -11,6 +11,21 @@ import (
 	"konto/events"
 )
 
+// Open makes an account. If its stream exists already, the answer is *VersionMismatch.
+type Open struct {
+	Email         string
+	PaywayID      string // 24 hex digits; NewPaywayID's when not imported
+	Administrator bool
+	Profile       events.ProfileUpdated // values as the caller sent them
+	PasswordHash  string                // argon2id in PHC string format, "" for none
+	Facts         events.FactsRecorded  // what other systems know of it already
+	// FormatsDecided is Update's.
+	FormatsDecided bool
+	If             Condition
+
+	now time.Time
+}
+
 var paywayID = regexp.MustCompile(`^[0-9a-f]{24}$`)
 
 // NewPaywayID makes an id such as Payway's for an account that is not imported.
@@ -45,19 +60,19 @@ func (o Open) WithDefaults() Open {
 // before, such as hashing a password.
 func (o Open) Check(now time.Time) error {
 	o.now = now
-	_, err := decideOpen(events.Account{}, o)
+	_, err := o.decide(events.Account{})
 	return err
 }
 
 // prepare tells the command what time it is.
-func (o Open) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
+func (o Open) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
 	o.now = h.now()
 	return o, nil
 }
 
-// decideOpen opens an account unless its stream exists already: then the
+// decide opens an account unless its stream exists already: then the
 // answer is *VersionMismatch, also when the account was erased since.
-func decideOpen(state events.Account, o Open) (decision, error) {
+func (o Open) decide(state events.Account) (decision, error) {
 	c := checker{now: o.now}
 	c.required("/email", &o.Email, emailAddress)
 	c.required("/paywayId", &o.PaywayID, paywayIDForm)

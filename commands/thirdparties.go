@@ -60,7 +60,7 @@ func (t *ThirdParties) Add(ctx context.Context, meta events.Metadata, spec AddTh
 	if len(wrong) > 0 {
 		return AddedThirdParty{}, &Invalid{Fields: wrong}
 	}
-	id, err := t.ids.next(t.now())
+	id, err := newID(t.now())
 	if err != nil {
 		return AddedThirdParty{}, err
 	}

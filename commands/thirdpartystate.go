@@ -33,7 +33,7 @@ func enter(state *events.ThirdParty, to string, p events.Payload) (events.Payloa
 // change appends what is ruled on the third party's present state, and returns
 // the position of its last event.
 func (t *ThirdParties) change(ctx context.Context, meta events.Metadata, id ulid.ULID, rules ruling) (uint64, error) {
-	return retried(func() (uint64, error) {
+	return retryConflicts(func() (uint64, error) {
 		state, err := t.load(ctx, id)
 		if err != nil {
 			return 0, err

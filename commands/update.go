@@ -3,14 +3,55 @@ package commands
 import (
 	"context"
 	"slices"
+	"strings"
+	"time"
 
 	"konto/events"
 )
 
-// decideUpdate checks in the order that the contracts demand: what is wrong
+// Update changes profile fields and the email address, all in one append. An
+// address in it, the present one too, ends a pending change of address, unless
+// it asks for the address that is pending with VerifyEmail.
+// Values are as the caller sent them: decide checks and normalises them, because
+// some rules need the account (the country that a phone number is read in).
+type Update struct {
+	Profile events.ProfileUpdated
+	Email   events.Change[string]
+	// Name is the generic contract's one name: an organisation's company name,
+	// a person's first and last name, parted at the last space.
+	Name events.Change[string]
+	// Rejected is what the contract already found wrong; decide adds to it, so
+	// that the caller learns of every wrong field at once. What it says of a value
+	// that is in the update does not count if the account has that value already.
+	Rejected []FieldError
+	// AddressNeeds names the members of the address, by pointer, without which
+	// none of it changes: when one of them is wrong, a partial update leaves all out.
+	AddressNeeds []string
+	// Partial stores the accepted fields even if others are rejected
+	// (Payway's atomic=false).
+	Partial bool
+	// FormatsDecided: the contract's own formats have decided what is valid
+	// (Payway). Swedish numbers are then held against the calendar alone, and a
+	// phone number that cannot be normalised is kept as given.
+	FormatsDecided bool
+	// AdministratorEmail allows changing an administrator's address.
+	AdministratorEmail bool
+	// VerifyEmail turns a new address into a request, as RequestEmailChange
+	// does: the address stays until the code mailed to the new one is confirmed.
+	VerifyEmail bool
+	// EmailNeedsProof refuses a new address with ErrEmailNeedsProof: the caller
+	// would have to give the current password, for which there is RequestEmailChange.
+	EmailNeedsProof bool
+	If              Condition
+
+	now    time.Time
+	ticket ticket // with VerifyEmail
+}
+
+// decide checks in the order that the contracts demand: what is wrong
 // with the request, whether the account exists, whether the caller may, whether
 // it is at the caller's version. Then it reduces the update to what really changes.
-func decideUpdate(state events.Account, u Update) (decision, error) {
+func (u Update) decide(state events.Account) (decision, error) {
 	wrong := u.check(&state)
 	if len(wrong) > 0 && !u.Partial {
 		return decision{}, &Invalid{Fields: wrong}
@@ -67,7 +108,7 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 
 // prepare tells the update what time it is, and makes the ticket that a new address with
 // VerifyEmail needs. Most updates need neither, and are not copied.
-func (u *Update) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+func (u *Update) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
 	p := &u.Profile
 	dated := p.BirthDate.Made || p.SocialSecurityNumber.Made || p.CompanyRegistrationNumber.Made || p.RegistrationIdentifier.Made
 	if !dated && !u.Email.Made {
@@ -155,10 +196,59 @@ func (u Update) rejecting(field string) (rest *Update, ok bool) {
 	return &u, true
 }
 
+// leaveOut removes a field from a partial update, because its value is taken. It returns
+// false if the call is no such update.
+func (c *call) leaveOut(field string) bool {
+	u, ok := c.command.(*Update)
+	if !ok || !u.Partial {
+		return false
+	}
+	rest, ok := u.rejecting(field)
+	if ok {
+		c.command = rest
+	}
+	return ok
+}
+
 // changed is the value that a field has after the change.
 func changed(change events.Change[string], present string) string {
 	if change.Made {
 		return change.To
 	}
 	return present
+}
+
+// Name is the generic contract's one name of an account: an organisation's is
+// its company name, a person's is the first and the last name. The other kind
+// of name stands in when its own is missing.
+func Name(p *events.Profile) string {
+	if p.AccountType == events.TypeOrganisation && p.CompanyName != "" {
+		return p.CompanyName
+	}
+	if name := PersonName(p); name != "" {
+		return name
+	}
+	return p.CompanyName
+}
+
+// PersonName is the first and the last name, as far as they are set.
+func PersonName(p *events.Profile) string {
+	if p.FirstName == "" || p.LastName == "" {
+		return p.FirstName + p.LastName
+	}
+	return p.FirstName + " " + p.LastName
+}
+
+// setName turns that name into the fields that every contract shares. A
+// person's last word is the last name; a single word is a first name.
+func setName(u *events.ProfileUpdated, name, accountType string) {
+	if accountType == events.TypeOrganisation {
+		u.CompanyName = events.Set(name)
+		return
+	}
+	first, last := name, ""
+	if at := strings.LastIndexByte(name, ' '); at >= 0 && !IsBlank(name[:at]) && !IsBlank(name[at:]) {
+		first, last = strings.TrimSpace(name[:at]), name[at+1:]
+	}
+	u.FirstName, u.LastName = events.Set(first), events.Set(last)
 }
