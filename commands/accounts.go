@@ -14,48 +14,47 @@ import (
 	"konto/eventstore"
 )
 
-// defaultCachedAccounts is about 30 MB of states.
+// defaultCachedAccounts is the default of Config.CachedAccounts, about 30 MB of states.
 const defaultCachedAccounts = 20_000
 
-// Config configures the handler of account commands.
+// Config configures Accounts.
 type Config struct {
 	Store *eventstore.Store // required
-	// Snapshots are where the fold of an account that is not cached begins; nil: at
-	// its first event.
+	// Snapshots are where the fold of an account that is not cached begins. If nil, it
+	// begins at the first event.
 	Snapshots Snapshots
-	// CachedAccounts bounds how many folded states are kept; 0 or less means 20,000.
+	// CachedAccounts is how many folded states are cached. 0 or less means 20,000.
 	CachedAccounts int
-	// EmailCodeLife is how long the code of a change of address can be used; 0
-	// means 30 minutes.
+	// EmailCodeLife is how long the code of an email change is valid. 0 means 30 minutes.
 	EmailCodeLife time.Duration
 	Now           Clock
 }
 
-// Snapshots keeps folded states of the log, such as projections.ReadModel. They may be
-// behind the log, and never of another.
+// Snapshots has folded states of accounts, as projections.ReadModel does. They may be behind
+// the log, but they are never of another log.
 type Snapshots interface {
-	// Account returns a state of one account; ok is false when there is none.
+	// Account returns a state of one account. ok is false if there is none.
 	Account(ctx context.Context, id ulid.ULID) (state events.Account, ok bool, err error)
 }
 
-// Accounts handles commands: load, fold, decide, append. Many goroutines may
-// use it at once, and several of them (one per node) may share one log.
+// Accounts runs commands on accounts: load, decide, append (commit.go). It is safe for
+// concurrent use, and several nodes with one Accounts each may share a log.
 type Accounts struct {
 	store  *eventstore.Store
 	now    Clock
 	queues queues
-	cache  *lru.Cache[ulid.ULID, *events.Account] // shared: nobody changes what is in it
+	cache  *lru.Cache[ulid.ULID, *events.Account] // the states are shared, so nobody changes them
 
-	snapshots Snapshots // nil: there are none
+	snapshots Snapshots // nil if there are none
 
-	guesses *guesses
-	taken   *counter[ulid.ULID] // requests for addresses that others have
+	guesses       *guesses
+	takenRequests *counter[ulid.ULID] // requests for email addresses that others have
 
 	codes         events.EmailCodes
 	emailCodeLife time.Duration
 }
 
-// NewAccounts makes the handler.
+// NewAccounts returns an Accounts.
 func NewAccounts(cfg Config) *Accounts {
 	if cfg.CachedAccounts <= 0 {
 		cfg.CachedAccounts = defaultCachedAccounts
@@ -71,12 +70,12 @@ func NewAccounts(cfg Config) *Accounts {
 		cfg.EmailCodeLife = defaultEmailCodeLife
 	}
 	return &Accounts{
-		store: cfg.Store, now: cfg.Now, cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(), taken: newCounter[ulid.ULID](emailRequests),
+		store: cfg.Store, now: cfg.Now, cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(), takenRequests: newCounter[ulid.ULID](emailRequestLimit),
 		codes: events.NewEmailCodes(cfg.Store.Derive), emailCodeLife: cfg.EmailCodeLife,
 	}
 }
 
-// Load returns the account's present state, ErrNotFound if it does not exist.
+// Load returns the account's present state, or ErrNotFound if it does not exist.
 func (h *Accounts) Load(ctx context.Context, id ulid.ULID) (events.Account, error) {
 	state, fresh, err := h.recall(ctx, id)
 	if err == nil && !fresh {
@@ -102,7 +101,7 @@ func (h *Accounts) known(ctx context.Context, id ulid.ULID) (events.Account, err
 	return state, err
 }
 
-// Find returns the account that holds a claim, or ErrNotFound. For an address there is FindEmail.
+// Find returns the account that holds a claim, or ErrNotFound. For email addresses use FindEmail.
 func (h *Accounts) Find(ctx context.Context, c events.Claim) (ulid.ULID, error) {
 	holder, err := h.store.Holder(ctx, c)
 	if err != nil {
@@ -115,9 +114,9 @@ func (h *Accounts) Find(ctx context.Context, c events.Claim) (ulid.ULID, error) 
 	return id, err
 }
 
-// FindEmail returns the account that has an address, in any spelling, or ErrNotFound. Of
-// accounts that have it together, as earlier builds of konto allowed, it returns the one
-// with this very spelling; if there is none, the error is a *Shared, which matches
+// FindEmail returns the account that has an email address, in any spelling, or ErrNotFound.
+// Earlier builds of konto allowed several accounts with one address. Of these it returns the
+// one with exactly this spelling. If there is none, the error is a *Shared, which matches
 // ErrNotFound.
 func (h *Accounts) FindEmail(ctx context.Context, email string) (ulid.ULID, error) {
 	holders, err := h.store.Holders(ctx, events.EmailClaim(email))

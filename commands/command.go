@@ -43,19 +43,18 @@ type caller struct {
 	credential string
 }
 
-// Condition is what the caller demands of the account's version before a
-// command may happen (RFC 9110, sections 13.1.1 and 13.1.2). The zero Condition
-// demands nothing. A command whose condition does not hold is refused with
-// *VersionMismatch, even when it would change nothing.
+// Condition is a condition on the account's version (RFC 9110, sections 13.1.1 and 13.1.2). The
+// zero Condition is always met. If a command's condition is not met, the error is
+// *VersionMismatch, even if the command would change nothing.
 type Condition struct {
-	Match     *Versions // the account must be at one of these; nil: no such demand
-	NoneMatch *Versions // the account must be at none of these; nil: no such demand
+	Match     *Versions // the account must be at one of these; nil for any
+	NoneMatch *Versions // the account must be at none of these; nil for none
 }
 
-// Versions names versions of an account. It never includes version 0, which an
-// account has before it is opened.
+// Versions is a set of versions of an account. It never includes version 0, which an account
+// has before it is opened.
 type Versions struct {
-	Any  bool // every version, whatever List holds
+	Any  bool // all versions; List is ignored
 	List []uint64
 }
 
@@ -63,7 +62,7 @@ func (v *Versions) include(version uint64) bool {
 	return version > 0 && (v.Any || slices.Contains(v.List, version))
 }
 
-// Check returns a *VersionMismatch if the condition does not hold at the version.
+// Check returns a *VersionMismatch if a version does not meet the condition.
 func (c Condition) Check(version uint64) error {
 	if c.Match != nil && !c.Match.include(version) || c.NoneMatch != nil && c.NoneMatch.include(version) {
 		return &VersionMismatch{Actual: version}
@@ -71,16 +70,16 @@ func (c Condition) Check(version uint64) error {
 	return nil
 }
 
-// Outcome is what became of a command.
+// Outcome is the result of a command.
 type Outcome struct {
-	Account  *events.Account // after the command, if that did not fail; not to be changed, it is the cache's too
+	Account  *events.Account // after the command; read only, because the cache shares it
 	Changed  bool            // whether any event was appended
 	Rejected []FieldError    // with Update.Partial: the fields that were not stored
-	// Replayed tells that the request was carried out before, and that all this is
-	// what it came to then. Changed is false: this time nothing happened.
+	// Replayed means that the request was carried out before, and that this is the outcome
+	// of that time. Changed is false.
 	Replayed bool
-	At       time.Time // Once.At of the time when it was carried out
+	At       time.Time // Once.At of the request that was carried out
 }
 
-// Clock tells the time; nil means time.Now.
+// Clock returns the time. nil means time.Now.
 type Clock func() time.Time

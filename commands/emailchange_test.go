@@ -121,7 +121,7 @@ func TestTriesAreBoundedOverRequests(t *testing.T) {
 		}
 		clock = clock.Add(time.Minute)
 	}
-	if guesses != emailCodes.Most {
+	if guesses != emailCodeLimit.Most {
 		t.Errorf("%d guesses were judged", guesses)
 	}
 	if refused == nil || refused.RetryAfter != 56*time.Minute {
@@ -140,7 +140,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := n.open(t, name)
-			for i := range emailRequests.Most {
+			for i := range emailRequestLimit.Most {
 				n.do(t, id, command(fmt.Sprintf("%s-%d@example.se", name, i)))
 			}
 			if _, err := n.Do(t.Context(), id, events.Metadata{}, command("more@example.se")); !errors.Is(err, ErrTooMany) {
@@ -264,7 +264,7 @@ var askers = map[string]func(email string) Command{
 // free ones. Afterwards both get the same answer.
 func TestTakenAndFreeAddressesAreNotToldApartWithoutEnd(t *testing.T) {
 	for name, ask := range askers {
-		for _, free := range []int{0, 4, emailRequests.Most} {
+		for _, free := range []int{0, 4, emailRequestLimit.Most} {
 			t.Run(fmt.Sprintf("%s, %d free", name, free), func(t *testing.T) {
 				n := newNode(t)
 				clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
@@ -287,12 +287,12 @@ func TestTakenAndFreeAddressesAreNotToldApartWithoutEnd(t *testing.T) {
 						told++
 					}
 				}
-				if told != emailRequests.Most-free {
+				if told != emailRequestLimit.Most-free {
 					t.Errorf("told of a taken address %d times", told)
 				}
 				for _, address := range []string{"bo@example.se", "BO@example.se", "more@example.se"} {
 					var refused *TooMany
-					if err := do(address); !errors.As(err, &refused) || refused.Limit != emailRequests {
+					if err := do(address); !errors.As(err, &refused) || refused.Limit != emailRequestLimit {
 						t.Fatalf("%s afterwards: %v", address, err)
 					} else {
 						later := n.now().Add(refused.RetryAfter)
@@ -325,7 +325,7 @@ func TestTakenAddressIsToldOnlyAfterTheRightPassword(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if told := n.taken.count(id, n.now(), false).times; told != 0 {
+	if told := n.takenRequests.count(id, n.now(), false).times; told != 0 {
 		t.Errorf("%d requests were counted", told)
 	}
 	if _, err := n.Do(t.Context(), id, events.Metadata{}, RequestEmailChange{NewEmail: "bo@example.se", CurrentPassword: goodPassword}); !errors.Is(err, ErrTaken) {
@@ -405,7 +405,7 @@ func TestAddressThatNeedsProofIsNotUpdated(t *testing.T) {
 		update := func(email string) (Outcome, error) {
 			return n.Do(t.Context(), id, events.Metadata{}, &Update{Email: events.Set(email), VerifyEmail: verify, EmailNeedsProof: true})
 		}
-		for range 2 * emailRequests.Most {
+		for range 2 * emailRequestLimit.Most {
 			for _, address := range []string{"new@example.se", "bo@example.se", "Anna@example.se"} {
 				if _, err := update(address); !errors.Is(err, ErrEmailNeedsProof) {
 					t.Fatalf("verify %v, %s: %v", verify, address, err)

@@ -59,11 +59,11 @@ func TestReadingsOfLookAlikes(t *testing.T) {
 func TestLookAlikesAreLeftOutOfTextsWithManyReadings(t *testing.T) {
 	alike := match.Matcher{ID: matching.L33TMatcherName}
 	for text, left := range map[string]bool{"P@$$w0rd123": false, "4@8({[<3691!|170$5+%2": true} {
-		if unreadable(text)(alike) != left {
+		if filterLookAlikes(text)(alike) != left {
 			t.Errorf("%s: left out: %v", text, !left)
 		}
 	}
-	if unreadable("4@8({[<3691!|170$5+%2")(match.Matcher{ID: "Passwords"}) {
+	if filterLookAlikes("4@8({[<3691!|170$5+%2")(match.Matcher{ID: "Passwords"}) {
 		t.Error("another matcher is left out")
 	}
 }

@@ -101,9 +101,9 @@ func TestWrongPasswordsOfAnAccountAreBoundedInAll(t *testing.T) {
 func TestCountersKeepABoundedNumberOfKeys(t *testing.T) {
 	c := newCounter[int](credentialGuesses)
 	for i := range 2 * maxCounted {
-		_ = c.take(i, time.Unix(0, 0))
+		_ = c.add(i, time.Unix(0, 0))
 	}
-	if n := c.recent.Len(); n != maxCounted {
+	if n := c.counts.Len(); n != maxCounted {
 		t.Errorf("%d are kept", n)
 	}
 }
