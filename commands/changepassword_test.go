@@ -40,7 +40,7 @@ func TestChangePassword(t *testing.T) {
 	}
 }
 
-func TestPasswordsThatAreRefused(t *testing.T) {
+func TestWeakAndWrongPasswordsAreRefused(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	for name, tt := range map[string]struct {
@@ -81,7 +81,7 @@ func TestPasswordsThatAreRefused(t *testing.T) {
 
 // Judging strength takes long, so nobody makes konto do it without the current
 // password or after too many wrong ones.
-func TestStrengthIsJudgedOnlyWhenTheProofHolds(t *testing.T) {
+func TestStrengthIsJudgedOnlyForTheRightPassword(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	prepared := func(current string) ChangePassword {
@@ -104,7 +104,7 @@ func TestStrengthIsJudgedOnlyWhenTheProofHolds(t *testing.T) {
 	}
 }
 
-func TestAStateThatReachesTheVersionAfterPrepareIsBusy(t *testing.T) {
+func TestVersionReachedAfterPrepareIsBusy(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	early := ChangePassword{CurrentPassword: goodPassword, NewPassword: betterPassword, If: Condition{Match: &Versions{List: []uint64{3}}}}
@@ -119,7 +119,7 @@ func TestAStateThatReachesTheVersionAfterPrepareIsBusy(t *testing.T) {
 }
 
 // What was verified is worth nothing once the password is another one.
-func TestProofHoldsForOneHash(t *testing.T) {
+func TestProofIsValidForOneHash(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	before, _ := n.Load(t.Context(), id)
@@ -156,7 +156,7 @@ func TestOfManyPasswordChangesAtOnceOneWins(t *testing.T) {
 	}
 }
 
-func TestHashesThatAreNotVerified(t *testing.T) {
+func TestCostlyAndMalformedHashesAreNotVerified(t *testing.T) {
 	const salted = "$c2FsdHNhbHRzYWx0c2FsdA$"
 	key := salted + strings.Repeat("A", 43)
 	for name, hash := range map[string]string{

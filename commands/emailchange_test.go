@@ -66,7 +66,7 @@ func TestFiveWrongCodesEndARequestAlsoAtOnce(t *testing.T) {
 }
 
 // The event of a refusal is the account's last one until the next.
-func TestWhatFollowsAWrongCodeIsAtItsPosition(t *testing.T) {
+func TestCommandsAfterAWrongCodeHaveTheRightPosition(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
@@ -78,7 +78,7 @@ func TestWhatFollowsAWrongCodeIsAtItsPosition(t *testing.T) {
 	}
 }
 
-// A refusal that is stored must not keep others of its batch from their verdict.
+// A refusal that is stored must not keep others of its batch from their outcome.
 func TestWrongCodeAmongOtherCommands(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
@@ -103,7 +103,7 @@ func TestWrongCodeAmongOtherCommands(t *testing.T) {
 
 // Asking again gives no new tries: who has the credential but not the mailbox
 // gets ten guesses an hour, however they are spread over requests.
-func TestTriesAreBoundedOverRequests(t *testing.T) {
+func TestCodeTriesAreBoundedOverRequests(t *testing.T) {
 	n := newNode(t)
 	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
 	n.now = func() time.Time { return clock }
@@ -131,7 +131,7 @@ func TestTriesAreBoundedOverRequests(t *testing.T) {
 	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
 }
 
-func TestRequestsAreBounded(t *testing.T) {
+func TestEmailRequestsAreBounded(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	for name, command := range map[string]func(email string) Command{
@@ -174,7 +174,7 @@ func TestCodesExpire(t *testing.T) {
 	}
 }
 
-func TestOnlyTheLastRequestsCodeCounts(t *testing.T) {
+func TestOnlyTheCodeOfTheLastRequestIsValid(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.do(t, id, RequestEmailChange{NewEmail: "one@example.se"})
@@ -188,7 +188,7 @@ func TestOnlyTheLastRequestsCodeCounts(t *testing.T) {
 	}
 }
 
-func TestAddressTakenMeanwhileIsRefusedAtConfirmation(t *testing.T) {
+func TestAddressTakenAfterTheRequestIsRefusedAtConfirmation(t *testing.T) {
 	n := newNode(t)
 	anna := n.open(t, "anna")
 	n.do(t, anna, RequestEmailChange{NewEmail: "bo@example.se"})
@@ -206,7 +206,7 @@ func TestAddressTakenMeanwhileIsRefusedAtConfirmation(t *testing.T) {
 }
 
 // Two accounts may have one address since an older rule. Each may spell its own anew.
-func TestSharedAddressIsNotTakenFromItsHolders(t *testing.T) {
+func TestSharedAddressStaysWithItsHolders(t *testing.T) {
 	n := newNode(t)
 	first, second := n.open(t, "jos\u00e9"), n.open(t, "bo")
 	held := []eventstore.HeldClaim{}
@@ -235,7 +235,7 @@ func TestSharedAddressIsNotTakenFromItsHolders(t *testing.T) {
 	}
 }
 
-func TestPendingOrderKeepsTheAddress(t *testing.T) {
+func TestPendingOrderPreventsEmailChanges(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
@@ -262,7 +262,7 @@ var askers = map[string]func(email string) Command{
 
 // Whether an address is taken is told ten times an hour, together with requests for
 // free ones. Afterwards both get the same answer.
-func TestTakenAndFreeAddressesAreNotToldApartWithoutEnd(t *testing.T) {
+func TestProbingForTakenAddressesIsBounded(t *testing.T) {
 	for name, ask := range askers {
 		for _, free := range []int{0, 4, emailRequestLimit.Most} {
 			t.Run(fmt.Sprintf("%s, %d free", name, free), func(t *testing.T) {
@@ -315,7 +315,7 @@ func TestTakenAndFreeAddressesAreNotToldApartWithoutEnd(t *testing.T) {
 }
 
 // With a wrong password nothing is told, and nothing counts.
-func TestTakenAddressIsToldOnlyAfterTheRightPassword(t *testing.T) {
+func TestTakenIsReturnedOnlyForTheRightPassword(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	n.open(t, "bo")
@@ -335,7 +335,7 @@ func TestTakenAddressIsToldOnlyAfterTheRightPassword(t *testing.T) {
 
 // What says in another way which address or password the account has ends the
 // change of address that is pending: its code, which somebody else may hold, is void.
-func TestPendingChangeOfAddressEnds(t *testing.T) {
+func TestPendingEmailChangeEnds(t *testing.T) {
 	verified := func(email string) *Update { return &Update{VerifyEmail: true, Email: events.Set(email)} }
 	for name, tt := range map[string]struct {
 		c    Command
@@ -376,7 +376,7 @@ func TestPendingChangeOfAddressEnds(t *testing.T) {
 }
 
 // A request that expired has ended already: nothing is recorded for it.
-func TestExpiredChangeOfAddressIsNotEndedAgain(t *testing.T) {
+func TestExpiredEmailChangeIsNotCancelled(t *testing.T) {
 	n := newNode(t)
 	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
 	n.now = func() time.Time { return clock }
@@ -397,7 +397,7 @@ func TestExpiredChangeOfAddressIsNotEndedAgain(t *testing.T) {
 
 // A caller that would have to give the password may send the account's address
 // back, or the pending one, but change neither.
-func TestAddressThatNeedsProofIsNotUpdated(t *testing.T) {
+func TestAddressThatNeedsThePasswordIsNotUpdated(t *testing.T) {
 	for _, verify := range []bool{false, true} {
 		n := newNode(t)
 		id := n.open(t, "anna")

@@ -11,7 +11,7 @@ import (
 	"konto/events"
 )
 
-func TestPasswordsAreNotGuessedWithoutEnd(t *testing.T) {
+func TestWrongPasswordsAreBounded(t *testing.T) {
 	n := newNode(t)
 	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
 	n.now = func() time.Time { return clock }
