@@ -67,7 +67,12 @@ func Encode(p Payload) (name string, data []byte, err error) {
 	if name = typeOf(p); name == "" {
 		return "", nil, fmt.Errorf("encode %T: %w", p, ErrUnknownType)
 	}
-	if data, err = json.Marshal(p); err != nil {
+	if update, ok := p.(ProfileUpdated); ok {
+		data, err = update.encode()
+	} else {
+		data, err = json.Marshal(p)
+	}
+	if err != nil {
 		return "", nil, fmt.Errorf("encode %s: %w", name, err)
 	}
 	return name, data, nil

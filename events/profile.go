@@ -1,6 +1,8 @@
 package events
 
 import (
+	"strings"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -125,6 +127,47 @@ func (u ProfileUpdated) apply(p *Profile) {
 	u.RegistrationIdentifier.apply(&p.RegistrationIdentifier)
 }
 
+// encode returns the bytes that json.Marshal would return, because the library looks at each of the
+// 41 members by reflection. With the library an update takes 4 us longer (BenchmarkUpdate of http:
+// 15 and 17 us became 19 and 22, HostUp and Payway).
+func (u *ProfileUpdated) encode() (data []byte, err error) {
+	if u.RegistrationIdentifier.Made { // rare
+		return json.Marshal(u)
+	}
+	data = append(make([]byte, 0, 128), '{')
+	inAddress := false
+	for i, f := range u.texts(new(Profile)) {
+		if !f.change.Made {
+			continue
+		}
+		if i >= addressTexts && !inAddress {
+			inAddress = true
+			data = append(appendName(data, "address"), '{')
+		}
+		data = appendName(data, f.pointer[strings.LastIndexByte(f.pointer, '/')+1:])
+		if f.change.To == "" {
+			data = append(data, "null"...)
+		} else if data, err = jsontext.AppendQuote(data, f.change.To); err != nil {
+			return nil, err
+		}
+	}
+	if inAddress {
+		data = append(data, '}')
+	}
+	return append(data, '}'), nil
+}
+
+// appendName appends a member's name to an object. The names need no escapes.
+func appendName(data []byte, name string) []byte {
+	if data[len(data)-1] != '{' {
+		data = append(data, ',')
+	}
+	return append(append(append(data, '"'), name...), '"', ':')
+}
+
+// addressTexts is the index of the address's first text in texts.
+const addressTexts = 17
+
 // textChange is the change of a text and the field that it changes.
 type textChange struct {
 	pointer string // in JSON
@@ -132,9 +175,9 @@ type textChange struct {
 	field   *string
 }
 
-// texts pairs the change of each text with its field. A test
-// compares it with the structs, so that no member is missing. It returns an array instead of
-// calling a function for each text, so that neither struct is copied to the heap: 3 KB an update.
+// texts pairs the change of each text with its field; those of the address begin at addressTexts.
+// A test compares it with the structs, so that no member is missing. It returns an array instead
+// of calling a function for each text, so that neither struct is copied to the heap: 3 KB an update.
 func (u *ProfileUpdated) texts(p *Profile) [39]textChange {
 	v, a := &u.Address, &p.Address
 	return [...]textChange{

@@ -147,6 +147,28 @@ func TestReducedRemovesUnchangedFields(t *testing.T) {
 	}
 }
 
+// The bytes are a public format, and the library decodes them.
+func TestUpdateIsEncodedAsByTheLibrary(t *testing.T) {
+	every, _ := everyChange(t)
+	updates := []events.ProfileUpdated{
+		{}, every, clearAll(every),
+		{LastName: events.Set("\u2028 \"Å\\\n\x01</a>&😀")},
+		{RegistrationIdentifier: events.Clear[events.RegistrationIdentifier]()},
+		{FirstName: events.Clear[string](), Address: events.AddressUpdated{City: events.Set("Luleå"), State: events.Clear[string]()}},
+		{Address: events.AddressUpdated{CompanyVATNumber: events.Set("SE1")}},
+	}
+	for _, u := range updates {
+		want, err := json.Marshal(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, got, err := events.Encode(u)
+		if err != nil || name != events.TypeProfileUpdated || string(got) != string(want) {
+			t.Errorf("%s %s %v, want %s", name, got, err, want)
+		}
+	}
+}
+
 func TestTextThatIsNotUTF8IsNotEncoded(t *testing.T) {
 	const bad = "a\xffb"
 	for name, encode := range map[string]func() ([]byte, error){
