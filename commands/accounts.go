@@ -2,7 +2,9 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -12,49 +14,47 @@ import (
 	"konto/eventstore"
 )
 
-// defaultCachedAccounts is about 30 MB of states.
+// defaultCachedAccounts is the default of Config.CachedAccounts, about 30 MB of states.
 const defaultCachedAccounts = 20_000
 
-// Config configures the handler of account commands.
+// Config configures Accounts.
 type Config struct {
 	Store *eventstore.Store // required
-	// Snapshots are where the fold of an account that is not cached begins; nil: at
-	// its first event.
+	// Snapshots are where the fold of an account that is not cached begins. If nil, it
+	// begins at the first event.
 	Snapshots Snapshots
-	// CachedAccounts bounds how many folded states are kept; 0 or less means 20,000.
+	// CachedAccounts is how many folded states are cached. 0 or less means 20,000.
 	CachedAccounts int
-	// EmailCodeLife is how long the code of a change of address can be used; 0
-	// means 30 minutes.
+	// EmailCodeLife is how long the code of an email change is valid. 0 means 30 minutes.
 	EmailCodeLife time.Duration
 	Now           Clock
 }
 
-// Snapshots keeps folded states of the log, such as projections.ReadModel. They may be
-// behind the log, and never of another.
+// Snapshots has folded states of accounts, as projections.ReadModel does. They may be behind
+// the log, but they are never of another log.
 type Snapshots interface {
-	// Account returns a state of one account; ok is false when there is none.
+	// Account returns a state of one account. ok is false if there is none.
 	Account(ctx context.Context, id ulid.ULID) (state events.Account, ok bool, err error)
 }
 
-// Accounts handles commands: load, fold, decide, append. Many goroutines may
-// use it at once, and several of them (one per node) may share one log.
+// Accounts runs commands on accounts: load, decide, append (commit.go). It is safe for
+// concurrent use, and several nodes with one Accounts each may share a log.
 type Accounts struct {
-	store *eventstore.Store
-	now   Clock
-	ids   *idSource
-	lanes lanes
-	cache *lru.Cache[ulid.ULID, *events.Account] // shared: nobody changes what is in it
+	store  *eventstore.Store
+	now    Clock
+	queues queues
+	cache  *lru.Cache[ulid.ULID, *events.Account] // the states are shared, so nobody changes them
 
-	snapshots Snapshots // nil: there are none
+	snapshots Snapshots // nil if there are none
 
-	guesses *guesses
-	taken   *counter[ulid.ULID] // requests for addresses that others have
+	guesses       *guesses
+	takenRequests *counter[ulid.ULID] // requests for email addresses that others have
 
 	codes         events.EmailCodes
 	emailCodeLife time.Duration
 }
 
-// NewAccounts makes the handler.
+// NewAccounts returns an Accounts.
 func NewAccounts(cfg Config) *Accounts {
 	if cfg.CachedAccounts <= 0 {
 		cfg.CachedAccounts = defaultCachedAccounts
@@ -70,54 +70,12 @@ func NewAccounts(cfg Config) *Accounts {
 		cfg.EmailCodeLife = defaultEmailCodeLife
 	}
 	return &Accounts{
-		store: cfg.Store, now: cfg.Now, ids: newIDSource(), cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(), taken: newCounter[ulid.ULID](emailRequests),
+		store: cfg.Store, now: cfg.Now, cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(), takenRequests: newCounter[ulid.ULID](emailRequestLimit),
 		codes: events.NewEmailCodes(cfg.Store.Derive), emailCodeLife: cfg.EmailCodeLife,
 	}
 }
 
-// Do runs a command on one account and returns once what it did is durable.
-//
-// Errors: *Invalid, ErrNotFound, ErrAdministratorEmail, *VersionMismatch, *Taken,
-// ErrBusy and those that a command names tell that nothing was stored, unless the
-// command says otherwise, and so does ctx's own error, returned
-// as it is when ctx ends while the command waits for others. Any other, such as
-// eventstore.ErrOutcomeUnknown, leaves open whether the command was stored: the
-// caller reads to find out.
-func (h *Accounts) Do(ctx context.Context, id ulid.ULID, meta events.Metadata, c Command) (Outcome, error) {
-	return h.DoOnce(ctx, id, meta, Once{}, c)
-}
-
-// DoOnce is Do for a request that may be sent again: then it returns what the
-// request came to the first time, whether or not the first caller learned of it.
-// Of requests at the same time one is carried out, and the others wait for it.
-// The answer may be another account's than id's, when the command opens one
-// and it was opened under another id. One more error is ErrReused.
-func (h *Accounts) DoOnce(ctx context.Context, id ulid.ULID, meta events.Metadata, once Once, c Command) (Outcome, error) {
-	c, err := h.prepare(ctx, id, &meta, c)
-	if err != nil {
-		return Outcome{}, err
-	}
-	mine := newCall(meta, c)
-	mine.once = once
-	h.lanes.join(id, mine)
-	select {
-	case <-mine.answered:
-	case <-mine.leads:
-	case <-ctx.Done():
-	}
-	// A command that was taken runs to its verdict whatever becomes of its
-	// caller: others' commands were decided on top of it.
-	if ctx.Err() != nil && h.lanes.leave(id, mine) {
-		return Outcome{}, ctx.Err()
-	}
-	if mine.mustLead() {
-		h.lead(ctx, id)
-	}
-	<-mine.answered
-	return mine.outcome, mine.err
-}
-
-// Load returns the account's present state, ErrNotFound if it does not exist.
+// Load returns the account's present state, or ErrNotFound if it does not exist.
 func (h *Accounts) Load(ctx context.Context, id ulid.ULID) (events.Account, error) {
 	state, fresh, err := h.recall(ctx, id)
 	if err == nil && !fresh {
@@ -133,7 +91,17 @@ func (h *Accounts) Load(ctx context.Context, id ulid.ULID) (events.Account, erro
 	return *state, nil
 }
 
-// Find returns the account that holds a claim, or ErrNotFound. For an address there is FindEmail.
+// known is Load, but returns the zero state for an account that does not exist: decide
+// refuses that, in the contract's order.
+func (h *Accounts) known(ctx context.Context, id ulid.ULID) (events.Account, error) {
+	state, err := h.Load(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return events.Account{}, nil
+	}
+	return state, err
+}
+
+// Find returns the account that holds a claim, or ErrNotFound. For email addresses use FindEmail.
 func (h *Accounts) Find(ctx context.Context, c events.Claim) (ulid.ULID, error) {
 	holder, err := h.store.Holder(ctx, c)
 	if err != nil {
@@ -146,9 +114,9 @@ func (h *Accounts) Find(ctx context.Context, c events.Claim) (ulid.ULID, error) 
 	return id, err
 }
 
-// FindEmail returns the account that has an address, in any spelling, or ErrNotFound. Of
-// accounts that have it together, as earlier builds of konto allowed, it returns the one
-// with this very spelling; if there is none, the error is a *Shared, which matches
+// FindEmail returns the account that has an email address, in any spelling, or ErrNotFound.
+// Earlier builds of konto allowed several accounts with one address. Of these it returns the
+// one with exactly this spelling. If there is none, the error is a *Shared, which matches
 // ErrNotFound.
 func (h *Accounts) FindEmail(ctx context.Context, email string) (ulid.ULID, error) {
 	holders, err := h.store.Holders(ctx, events.EmailClaim(email))
@@ -171,4 +139,37 @@ func (h *Accounts) FindEmail(ctx context.Context, email string) (ulid.ULID, erro
 		return ulid.ULID{}, &shared
 	}
 	return ulid.ULID{}, ErrNotFound
+}
+
+// claimChanges is the difference between the claims of two states of an account. Released
+// claims come first. The log accepts either order.
+func claimChanges(before, after *events.Account) []eventstore.ClaimChange {
+	held, wanted := before.Claims(), after.Claims()
+	var changes []eventstore.ClaimChange
+	for _, c := range held {
+		if !slices.Contains(wanted, c) {
+			changes = append(changes, eventstore.ClaimChange{Claim: c, Release: true})
+		}
+	}
+	for _, c := range wanted {
+		if !slices.Contains(held, c) {
+			changes = append(changes, eventstore.ClaimChange{Claim: c})
+		}
+	}
+	return changes
+}
+
+// claimField is the JSON pointer of the field that a kind of claim is on.
+func claimField(kind string) string {
+	switch kind {
+	case events.ClaimEmail:
+		return fieldEmail
+	case events.ClaimSocialSecurityNumber:
+		return fieldSocialSecurityNumber
+	case events.ClaimPaywayID:
+		return fieldPaywayID
+	case events.ClaimCustomerNumber:
+		return fieldCustomerNumber
+	}
+	return "/" + kind
 }

@@ -99,6 +99,9 @@ func (n *node) history(t testing.TB, id ulid.ULID) []events.Event {
 	return evs
 }
 
+// decide decides c without preparing it.
+func decide(state events.Account, c Command) (decision, error) { return c.decide(state) }
+
 func alias(value string) *Update {
 	return &Update{Profile: events.ProfileUpdated{Alias: events.Set(value)}}
 }
@@ -191,7 +194,7 @@ func TestClaimsFollowTheState(t *testing.T) {
 	n.open(t, "anna") // free again
 }
 
-func TestTakenNamesTheField(t *testing.T) {
+func TestTakenErrorHasTheField(t *testing.T) {
 	n := newNode(t)
 	anna, bo := n.open(t, "anna"), n.open(t, "bo")
 	state, _ := n.Load(t.Context(), anna)
@@ -221,7 +224,7 @@ func TestTakenNamesTheField(t *testing.T) {
 	}
 }
 
-func TestPartialUpdateLeavesOutWhatIsTaken(t *testing.T) {
+func TestPartialUpdateLeavesOutTakenValues(t *testing.T) {
 	n := newNode(t)
 	anna, bo := n.open(t, "anna"), n.open(t, "bo")
 	update := &Update{Partial: true, FormatsDecided: true, Email: events.Set("anna@example.se"),
@@ -282,7 +285,7 @@ func TestTimeNeverRunsBackwards(t *testing.T) {
 	}
 }
 
-func TestCacheIsBoundedAndReloads(t *testing.T) {
+func TestCacheIsBounded(t *testing.T) {
 	n := newNode(t)
 	n.Accounts = NewAccounts(Config{Store: n.store, CachedAccounts: 2})
 	var ids []ulid.ULID
@@ -325,7 +328,7 @@ func TestLongHistoriesAreFoldedInPages(t *testing.T) {
 }
 
 // Outcomes share the states of the cache, so none of these is ever changed.
-func TestAnOutcomeIsNotChangedByWhatFollows(t *testing.T) {
+func TestOutcomesAreNotChangedByLaterCommands(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	first := n.do(t, id, alias("a"))
@@ -340,7 +343,7 @@ func TestAnOutcomeIsNotChangedByWhatFollows(t *testing.T) {
 
 // States are shared, so they are finished before anybody is answered: the race
 // detector sees a write that comes later.
-func TestAnsweredStatesAreFinished(t *testing.T) {
+func TestStatesAreCompleteWhenTheyAreAnswered(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	for _, err := range all(200, func(i int) error {

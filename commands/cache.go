@@ -10,9 +10,9 @@ import (
 	"konto/events"
 )
 
-// recall returns the account's cached state, which may be behind the log, or
-// else folds it: then it is fresh. The zero state is that of an unknown account.
-// No state is changed once it is made: others may hold it.
+// recall returns the account's cached state, which may be behind the log. If none is cached,
+// it folds the log, and the state is fresh. An unknown account has the zero state. States are
+// never changed after they are made, because others may hold them.
 func (h *Accounts) recall(ctx context.Context, id ulid.ULID) (state *events.Account, fresh bool, err error) {
 	if state, ok := h.cache.Get(id); ok {
 		return state, false, nil
@@ -21,9 +21,9 @@ func (h *Accounts) recall(ctx context.Context, id ulid.ULID) (state *events.Acco
 	return state, true, err
 }
 
-// snapshot is a state at a version or an earlier one, to begin a fold with. Any
-// trouble with it is no reason to fail, since the log has all of it; of an erased
-// account only the log is asked.
+// snapshot returns a state of at most that version, to begin a fold with. A snapshot that
+// cannot be read is no error, because the log has all events. A snapshot of an erased account
+// is not used.
 func (h *Accounts) snapshot(ctx context.Context, id ulid.ULID, version uint64) *events.Account {
 	if h.snapshots != nil {
 		if state, ok, err := h.snapshots.Account(ctx, id); err == nil && ok && !state.Erased && state.Version <= version {
@@ -33,7 +33,7 @@ func (h *Accounts) snapshot(ctx context.Context, id ulid.ULID, version uint64) *
 	return &events.Account{}
 }
 
-// refresh brings a state up to the log's.
+// refresh folds the events that a state lacks.
 func (h *Accounts) refresh(ctx context.Context, id ulid.ULID, state *events.Account) (*events.Account, error) {
 	head, err := h.store.StreamHead(ctx, events.AccountStream(id))
 	if err != nil {
@@ -45,7 +45,7 @@ func (h *Accounts) refresh(ctx context.Context, id ulid.ULID, state *events.Acco
 	return h.fold(ctx, id, state)
 }
 
-// fold gives the state that the events which follow a state lead to.
+// fold applies all events that follow a state.
 func (h *Accounts) fold(ctx context.Context, id ulid.ULID, state *events.Account) (*events.Account, error) {
 	return h.foldTo(ctx, id, state, math.MaxUint64)
 }
@@ -59,9 +59,9 @@ func (h *Accounts) foldTo(ctx context.Context, id ulid.ULID, from *events.Accoun
 	return &state, nil
 }
 
-// remember caches a state unless a later one is there. Two goroutines may still
-// leave the older one, which costs a look at the log and nothing else.
-// Unknown accounts are not remembered: asking for them must not evict others.
+// remember caches a state unless a later one is cached. If two goroutines cache at the same
+// time, the older state can remain, which costs one comparison with the log. Unknown accounts
+// are not cached, so that requests for them do not evict others.
 func (h *Accounts) remember(state *events.Account) {
 	if state.Version == 0 {
 		return
@@ -72,5 +72,5 @@ func (h *Accounts) remember(state *events.Account) {
 	h.cache.Add(state.ID, state)
 }
 
-// forget drops a state of which only the log can tell whether it still holds.
-func (h *Accounts) forget(id ulid.ULID) { h.cache.Remove(id) }
+// evict removes a state that may not be the log's any more.
+func (h *Accounts) evict(id ulid.ULID) { h.cache.Remove(id) }

@@ -9,26 +9,24 @@ import (
 	"konto/events"
 )
 
-// ChangePassword sets a new password, ends the account's sessions, all but one,
-// and withdraws a pending change of address. API keys stay.
+// ChangePassword sets a new password, ends all sessions of the account except one, and
+// cancels a pending email change. API keys stay valid.
 type ChangePassword struct {
 	CurrentPassword string // must be the account's, if it has one
 	NewPassword     string
-	Session         ulid.ULID // that goes on: the caller's own; zero for none
+	Session         ulid.ULID // that stays valid: the caller's own; zero for none
 	If              Condition
 
 	at     time.Time
 	proof  proof
-	wrong  *fault // with the new password, by the rule for all passwords
-	judged bool   // whether the new password was judged and hashed
+	wrong  *fault // what the rule for all passwords says of the new one
+	judged bool   // the new password's strength was judged
 	hash   string // of the new password; "" if it is weak
 }
 
-func (ChangePassword) command() {}
-
-// prepare does the costly work, each step only when those before went well: a
-// caller who does not know the current password must not make konto judge a new one.
-func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+// prepare does the costly work. Each step runs only if the steps before succeeded: a caller
+// who does not know the current password cannot make konto judge and hash a new one.
+func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
 	p.at = h.now()
 	state, err := h.known(ctx, by.account)
 	if err != nil {
@@ -47,7 +45,7 @@ func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by guesser) (_
 	return p, err
 }
 
-func decideChangePassword(state events.Account, p ChangePassword) (decision, error) {
+func (p ChangePassword) decide(state events.Account) (decision, error) {
 	var c checker
 	if err := p.proof.check(&c, state); err != nil {
 		return decision{}, err
@@ -56,7 +54,7 @@ func decideChangePassword(state events.Account, p ChangePassword) (decision, err
 	switch {
 	case p.NewPassword == "":
 		wrong = &fault{CodeMustBeSet, "A new password is required."}
-	case wrong != nil && wrong.code == CodeInvalidValue: // HostUp's word for a short one
+	case wrong != nil && wrong.code == CodeInvalidValue: // HostUp's code for a short one
 		wrong = &fault{CodeWeakPassword, wrong.detail}
 	case wrong == nil && p.judged && p.hash == "":
 		wrong = &fault{CodeWeakPassword, "The password is too easy to guess."}
@@ -70,9 +68,54 @@ func decideChangePassword(state events.Account, p ChangePassword) (decision, err
 	if err := existsAt(state, p.If); err != nil {
 		return decision{}, err
 	}
-	if !p.judged { // the account came to the caller's version only after prepare
+	if !p.judged { // the account reached the caller's version after prepare
 		return decision{}, ErrBusy
 	}
 	changed := events.PasswordChanged{Hash: p.hash, Session: p.Session}
-	return decision{payloads: append(withdrawn(&state, p.at), changed)}, nil
+	return decision{payloads: append(cancelPending(&state, p.at), changed)}, nil
+}
+
+// proof is what prepare found about the current password. It is valid for one hash.
+type proof struct {
+	hash  string // that the password was compared with; "" if the account has none
+	holds bool   // the password is right, or none is needed
+	given bool
+	// refused is the *TooMany because of which the password was not compared. decide
+	// returns it, so that a repeated request finds its receipt first.
+	refused error
+}
+
+// prove compares a password with an account's hash, unless too many passwords were wrong.
+func (h *Accounts) prove(ctx context.Context, by caller, password, hash string) (proof, error) {
+	p := proof{hash: hash, holds: hash == "", given: password != ""}
+	if p.holds || !p.given {
+		return p, nil
+	}
+	// Each comparison is counted before it is made, so that many at once cannot pass the
+	// limit. A right password is subtracted again.
+	if p.refused = h.guesses.add(by, h.now()); p.refused != nil {
+		return p, nil
+	}
+	var err error
+	if p.holds, err = verifyPassword(ctx, password, hash); err != nil || p.holds {
+		h.guesses.subtract(by)
+	}
+	return p, err
+}
+
+// check rejects a wrong password. If the account has another hash by now, nothing was proved,
+// so the error is ErrBusy and the caller tries again.
+func (p proof) check(c *checker, state events.Account) error {
+	switch {
+	case p.hash != state.PasswordHash:
+		return ErrBusy
+	case p.refused != nil:
+		return p.refused
+	case p.holds:
+	case !p.given:
+		c.reject("/currentPassword", &fault{CodeMustBeSet, "The current password is required."})
+	default:
+		c.reject("/currentPassword", &fault{CodeIncorrect, "The current password is another one."})
+	}
+	return nil
 }

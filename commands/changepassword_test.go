@@ -40,7 +40,7 @@ func TestChangePassword(t *testing.T) {
 	}
 }
 
-func TestPasswordsThatAreRefused(t *testing.T) {
+func TestWeakAndWrongPasswordsAreRefused(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	for name, tt := range map[string]struct {
@@ -81,11 +81,11 @@ func TestPasswordsThatAreRefused(t *testing.T) {
 
 // Judging strength takes long, so nobody makes konto do it without the current
 // password or after too many wrong ones.
-func TestStrengthIsJudgedOnlyWhenTheProofHolds(t *testing.T) {
+func TestStrengthIsJudgedOnlyForTheRightPassword(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	prepared := func(current string) ChangePassword {
-		c, err := ChangePassword{CurrentPassword: current, NewPassword: "password1"}.prepare(t.Context(), n.Accounts, guesser{account: id})
+		c, err := ChangePassword{CurrentPassword: current, NewPassword: "password1"}.prepare(t.Context(), n.Accounts, caller{account: id})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,11 +104,11 @@ func TestStrengthIsJudgedOnlyWhenTheProofHolds(t *testing.T) {
 	}
 }
 
-func TestAStateThatReachesTheVersionAfterPrepareIsBusy(t *testing.T) {
+func TestVersionReachedAfterPrepareIsBusy(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	early := ChangePassword{CurrentPassword: goodPassword, NewPassword: betterPassword, If: Condition{Match: &Versions{List: []uint64{3}}}}
-	c, err := early.prepare(t.Context(), n.Accounts, guesser{account: id})
+	c, err := early.prepare(t.Context(), n.Accounts, caller{account: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,11 +119,11 @@ func TestAStateThatReachesTheVersionAfterPrepareIsBusy(t *testing.T) {
 }
 
 // What was verified is worth nothing once the password is another one.
-func TestProofHoldsForOneHash(t *testing.T) {
+func TestProofIsValidForOneHash(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	before, _ := n.Load(t.Context(), id)
-	stale, err := ChangePassword{CurrentPassword: goodPassword, NewPassword: "stale giraffe on a tram"}.prepare(t.Context(), n.Accounts, guesser{account: id})
+	stale, err := ChangePassword{CurrentPassword: goodPassword, NewPassword: "stale giraffe on a tram"}.prepare(t.Context(), n.Accounts, caller{account: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestOfManyPasswordChangesAtOnceOneWins(t *testing.T) {
 	}
 }
 
-func TestHashesThatAreNotVerified(t *testing.T) {
+func TestCostlyAndMalformedHashesAreNotVerified(t *testing.T) {
 	const salted = "$c2FsdHNhbHRzYWx0c2FsdA$"
 	key := salted + strings.Repeat("A", 43)
 	for name, hash := range map[string]string{

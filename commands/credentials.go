@@ -16,20 +16,20 @@ import (
 // Credentials issues and revokes keys and sessions.
 type Credentials struct{ streamWriter }
 
-// NewCredentials makes the handler; now may be nil.
+// NewCredentials returns a Credentials. now may be nil.
 func NewCredentials(store *eventstore.Store, now Clock) *Credentials {
 	return &Credentials{newStreamWriter(store, now)}
 }
 
-// Issued is a new credential. The token is shown this once and never kept.
+// Issued is a new credential. The token is returned only here, and it is not stored.
 type Issued struct {
 	ID       ulid.ULID
 	Token    string
-	Position uint64 // where the log has it
+	Position uint64 // of its event in the log
 }
 
-// IssueKey stores a new key. The spec's SecretHash is set here. Errors: *Invalid,
-// or ErrNotFound when the spec names an account that does not exist.
+// IssueKey stores a new key. It sets the spec's SecretHash. Errors: *Invalid, or ErrNotFound if
+// the spec's account does not exist.
 func (c *Credentials) IssueKey(ctx context.Context, meta events.Metadata, spec events.KeyIssued) (Issued, error) {
 	if wrong := checkKey(spec); len(wrong) > 0 {
 		return Issued{}, &Invalid{Fields: wrong}
@@ -43,10 +43,10 @@ func (c *Credentials) IssueKey(ctx context.Context, meta events.Metadata, spec e
 	})
 }
 
-// OpenSession stores a new session. The spec's SecretHash is set here, and its
-// Grant when a Parent delegates. Without an AuthType it is admin when the spec
-// names an administrator, else session; without Scopes it has all of them.
-// Errors: *Invalid, or ErrNotFound when an account or a parent does not exist.
+// OpenSession stores a new session. It sets the spec's SecretHash, and its Grant if the spec has
+// a Parent. The default AuthType is admin if the spec has an administrator, else session. The
+// default Scopes are all. Errors: *Invalid, or ErrNotFound if the account or the parent does
+// not exist.
 func (c *Credentials) OpenSession(ctx context.Context, meta events.Metadata, spec events.SessionOpened) (Issued, error) {
 	spec = withDefaults(spec)
 	if wrong := checkSession(spec, c.now()); len(wrong) > 0 {
@@ -58,7 +58,7 @@ func (c *Credentials) OpenSession(ctx context.Context, meta events.Metadata, spe
 		}
 	}
 	if !spec.Parent.IsZero() {
-		grant, err := c.ids.next(c.now())
+		grant, err := newID(c.now())
 		if err != nil {
 			return Issued{}, err
 		}
@@ -70,11 +70,11 @@ func (c *Credentials) OpenSession(ctx context.Context, meta events.Metadata, spe
 	})
 }
 
-// Revoke ends a credential and returns its last position; revoking twice is no
+// Revoke ends a credential and returns the position of its last event. Revoking twice is no
 // error. ErrNotFound: there is no such credential.
 func (c *Credentials) Revoke(ctx context.Context, meta events.Metadata, id ulid.ULID) (position uint64, err error) {
 	stream := events.CredentialStream(id)
-	return retried(func() (uint64, error) {
+	return retryConflicts(func() (uint64, error) {
 		last, err := c.lastEvent(ctx, stream)
 		switch {
 		case err != nil:
@@ -90,7 +90,7 @@ func (c *Credentials) Revoke(ctx context.Context, meta events.Metadata, id ulid.
 
 // issue makes a credential with a new secret.
 func (c *Credentials) issue(ctx context.Context, meta events.Metadata, payload func(secretHash []byte) events.Payload) (Issued, error) {
-	id, err := c.ids.next(c.now())
+	id, err := newID(c.now())
 	if err != nil {
 		return Issued{}, err
 	}
@@ -103,8 +103,8 @@ func (c *Credentials) issue(ctx context.Context, meta events.Metadata, payload f
 	return Issued{ID: id, Token: events.Token(id, secret), Position: position}, nil
 }
 
-// mustExist refuses an account that was never opened, or was erased. The zero
-// id names none.
+// mustExist returns ErrNotFound for an account that was never opened or was erased. The zero id
+// stands for no account, so it is accepted.
 func (c *Credentials) mustExist(ctx context.Context, account ulid.ULID) error {
 	if account.IsZero() {
 		return nil
@@ -119,7 +119,7 @@ func (c *Credentials) mustExist(ctx context.Context, account ulid.ULID) error {
 	return nil
 }
 
-// lastEvent returns a stream's last event, the zero Event when it has none.
+// lastEvent returns a stream's last event, or the zero Event if it has none.
 func (c *Credentials) lastEvent(ctx context.Context, stream events.Stream) (events.Event, error) {
 	head, err := c.store.StreamHead(ctx, stream)
 	if err != nil || head.Version == 0 {

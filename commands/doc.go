@@ -1,30 +1,32 @@
-// Package commands is the write side of konto: the rules about what may happen
-// to an account, and the handler that makes it happen once.
+// Package commands is the write side of konto. It has the rules for accounts,
+// credentials and third parties, and it appends the events that follow from a
+// command to the log.
 //
-// The path of a command:
+// A command on an account (Accounts.Do) takes this path. commit.go has the steps
+// and says what a crash does at each:
 //
-//	Accounts.Do     queues it in its account's lane          accounts.go, lane.go
-//	  prepare       what takes long or is not pure           prepare.go
-//	  lead          takes the lane's waiting commands        commit.go
-//	  recall        the account's state: cached, or folded  cache.go
-//	                from a snapshot on
-//	  decide        the rules, pure: state and command in,   decide.go, open.go,
-//	                payloads or an error out                 update.go, facts.go,
-//	                                                         emailchange.go, changepassword.go,
-//	                                                         erase.go
-//	  replays       what was carried out before              once.go
-//	  round         events with ids and times, and claims    round.go
-//	  Store.Append  all of it in one durable append
-//	  settle        to each caller the verdict of its own    round.go
+//	prepare   read the clock, verify a password, make an id
+//	queue     wait for the other commands on the account
+//	load      the account's state, cached or folded from a snapshot   cache.go
+//	decide    the rules, pure: from state and command to events       open.go,
+//	          or an error                                             update.go,
+//	                                                                  facts.go,
+//	                                                                  emailchange.go,
+//	                                                                  changepassword.go,
+//	                                                                  erase.go
+//	receipt   the outcome, for a request with an idempotency key      once.go
+//	append    events, claims and receipts in one transaction
+//	answer    to each caller its own outcome
 //
-// The rules for single values are in files named for what they check: text.go,
-// name.go, email.go, phone.go, identifier.go, swedish.go, locale.go, date.go and
-// vat.go; profile.go says which field follows which, and check.go collects what
-// is wrong.
+// Rules for single values: check.go has the rule for each field and for all text,
+// formats.go and swedish.go have the rules for email addresses, phone numbers and
+// other formats. Passwords: password.go (hashes), strength.go (how easy to guess),
+// changepassword.go (the proof of the current one) and limits.go (how many may be
+// wrong).
 //
-// Credentials (credentials.go, scope.go) and third parties (thirdparties.go,
-// thirdpartystate.go, thirdpartycheck.go, webhookurl.go) change too seldom to
-// need lanes: each change reads its stream, decides and appends (streamwriter.go).
+// Credentials (credentials.go) and third parties (thirdparties.go,
+// thirdpartystate.go) change too seldom to need a queue: each change reads its
+// stream, decides and appends (streamwriter.go).
 //
-// Why it is built this way is in DESIGN.md.
+// DESIGN.md explains the decisions.
 package commands

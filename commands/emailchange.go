@@ -14,47 +14,46 @@ import (
 )
 
 const (
-	// defaultEmailCodeLife is how long a code can be used.
+	// defaultEmailCodeLife is how long a code is valid.
 	defaultEmailCodeLife = 30 * time.Minute
-	// maxCodeTries is how many wrong codes end a request.
+	// maxCodeTries is how many wrong codes cancel a request.
 	maxCodeTries = 5
 )
 
-// How many requests, each of which mails somebody or tells that an address is
-// taken, and how many wrong codes an account has. Together with the number of
-// codes (events.EmailCodes) they bound what guessing can gain.
+// The limits of an account on requests, each of which sends a mail or says that an address is
+// taken, and on wrong codes. Together with the number of codes (events.EmailCodes) they bound
+// what guessing can gain.
 var (
-	emailRequests = Limit{"email-requests", 10, events.EmailTriesFor}
-	emailCodes    = Limit{"email-codes", 10, events.EmailTriesFor}
+	emailRequestLimit = Limit{"email-requests", 10, events.EmailTriesFor}
+	emailCodeLimit    = Limit{"email-codes", 10, events.EmailTriesFor}
 )
 
-// mayTryCode refuses an account whose owner guessed too often.
+// mayTryCode returns *TooMany if too many wrong codes were tried for the account.
 func mayTryCode(state *events.Account, at time.Time) error {
-	if recent := state.EmailChange.Recent.At(at); recent.Failed >= emailCodes.Most {
-		return &TooMany{Limit: emailCodes, RetryAfter: recent.Since.Add(emailCodes.Span).Sub(at)}
+	if tries := state.EmailChange.Recent.At(at); tries.Failed >= emailCodeLimit.Most {
+		return &TooMany{Limit: emailCodeLimit, RetryAfter: tries.Since.Add(emailCodeLimit.Span).Sub(at)}
 	}
 	return nil
 }
 
-// RequestEmailChange asks for another address, which takes effect once the code
-// that is mailed there is confirmed. It replaces a request that is pending; the
-// present address only withdraws that request.
-// Errors beside those of Do: ErrPendingOrder; *TooMany; *Taken when another
-// account has the address, which is told only after the right password, where
-// the account has one.
+// RequestEmailChange requests another email address. The address changes when the code that is
+// mailed there is confirmed. A pending request is replaced; if NewEmail is the present address,
+// it is only cancelled.
+// Errors in addition to those of Do: ErrPendingOrder; *TooMany; *Taken if another account has
+// the address. If the account has a password, *Taken is returned only for the right one.
 type RequestEmailChange struct {
 	NewEmail        string
 	CurrentPassword string // must be the account's, if it has one
 	If              Condition
 
-	proof  proof
-	ticket ticket
+	proof   proof
+	request emailRequest
 }
 
-// ConfirmEmailChange makes the pending address the account's. A wrong code is
-// recorded, and the last try's also cancels the request: then the error is
-// *Invalid although events were stored. Errors beside those of Do:
-// ErrPendingOrder, ErrNoEmailChange, *TooMany.
+// ConfirmEmailChange makes the pending address the account's. A wrong code is stored as an
+// event, and the last allowed one also cancels the request: the error is *Invalid although
+// events were stored. Errors in addition to those of Do: ErrPendingOrder, ErrNoEmailChange,
+// *TooMany.
 type ConfirmEmailChange struct {
 	Code string
 	If   Condition
@@ -63,19 +62,15 @@ type ConfirmEmailChange struct {
 	codes events.EmailCodes
 }
 
-// CancelEmailChange withdraws the pending request. Without one nothing changes.
+// CancelEmailChange cancels the pending request. Without one nothing changes.
 type CancelEmailChange struct {
 	If Condition
 
 	at time.Time
 }
 
-func (RequestEmailChange) command() {}
-func (ConfirmEmailChange) command() {}
-func (CancelEmailChange) command()  {}
-
-// MayChangeEmail tells why the account's owner may not change its address at
-// present: ErrPendingOrder, or nil.
+// MayChangeEmail returns why the account's owner cannot change its email address at present:
+// ErrPendingOrder, or nil.
 func MayChangeEmail(a *events.Account) error {
 	if a.Facts.PendingOrder != "" {
 		return ErrPendingOrder
@@ -83,32 +78,31 @@ func MayChangeEmail(a *events.Account) error {
 	return nil
 }
 
-// ticket is what a request holds beside the address, made before it is decided.
-type ticket struct {
+// emailRequest is what prepare makes and finds for a request for another address.
+type emailRequest struct {
 	at       time.Time
 	request  ulid.ULID
 	codeHash []byte
 	expires  time.Time
-	taken    bool    // by another account; the claim decides again when the code is confirmed
-	refused  counted // earlier requests for addresses that were taken
+	taken    bool    // another account has the address; the claim decides again when the code is confirmed
+	refused  counted // earlier requests for taken addresses
 }
 
-// check tells why an account cannot ask for the ticket's address: *TooMany, or
-// *Taken with the field. The limit is judged first, and requests for free and
-// taken addresses both count, so that nobody learns without end which
-// addresses others have.
-func (t *ticket) check(state *events.Account, field string) error {
-	recent := state.EmailChange.Recent.At(t.at)
-	if recent.Requests+t.refused.times >= emailRequests.Most {
-		until, later := recent.Since, t.refused.times
+// check returns why an account cannot request the address: *TooMany, or *Taken with the field.
+// The limit comes first, and requests for free and for taken addresses both count, so that a
+// caller can learn of a bounded number of addresses whether others have them.
+func (t *emailRequest) check(state *events.Account, field string) error {
+	tries := state.EmailChange.Recent.At(t.at)
+	if tries.Requests+t.refused.times >= emailRequestLimit.Most {
+		until, later := tries.Since, t.refused.times
 		if t.refused.since.Before(until) {
-			until, later = t.refused.since, recent.Requests
+			until, later = t.refused.since, tries.Requests
 		}
-		// Once the older count is forgotten, the other one may still be too many.
-		if later >= emailRequests.Most {
-			until = latest(recent.Since, t.refused.since)
+		// When the older count ends, the other one can still be too high.
+		if later >= emailRequestLimit.Most {
+			until = latest(tries.Since, t.refused.since)
 		}
-		return &TooMany{Limit: emailRequests, RetryAfter: until.Add(emailRequests.Span).Sub(t.at)}
+		return &TooMany{Limit: emailRequestLimit, RetryAfter: until.Add(emailRequestLimit.Span).Sub(t.at)}
 	}
 	if err := mayTryCode(state, t.at); err != nil {
 		return err
@@ -126,19 +120,19 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-func (t ticket) requested(email string) events.EmailChangeRequested {
+func (t emailRequest) requested(email string) events.EmailChangeRequested {
 	return events.EmailChangeRequested{NewEmail: email, Request: t.request, CodeHash: t.codeHash, ExpiresAt: t.expires}
 }
 
-func (h *Accounts) newTicket(ctx context.Context, id ulid.ULID, email string) (t ticket, err error) {
+func (h *Accounts) newEmailRequest(ctx context.Context, id ulid.ULID, email string) (t emailRequest, err error) {
 	holders, err := h.store.Holders(ctx, events.EmailClaim(strings.TrimSpace(email)))
 	if err != nil {
 		return t, fmt.Errorf("look up the holders of an address: %w", err)
 	}
 	t.taken = len(holders) > 0 && !slices.Contains(holders, events.AccountStream(id))
 	now := h.now()
-	t.at, t.refused = now, h.taken.count(id, now, t.taken)
-	if t.request, err = h.ids.next(now); err != nil {
+	t.at, t.refused = now, h.takenRequests.count(id, now, t.taken)
+	if t.request, err = newID(now); err != nil {
 		return t, err
 	}
 	t.codeHash = h.codes.Hash(t.request, h.codes.Code(t.request))
@@ -146,7 +140,7 @@ func (h *Accounts) newTicket(ctx context.Context, id ulid.ULID, email string) (t
 	return t, nil
 }
 
-func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
 	state, err := h.known(ctx, by.account)
 	if err != nil {
 		return nil, err
@@ -154,21 +148,21 @@ func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by guesser
 	if r.proof, err = h.prove(ctx, by, r.CurrentPassword, state.PasswordHash); err != nil || !r.proof.holds {
 		return r, err
 	}
-	r.ticket, err = h.newTicket(ctx, by.account, r.NewEmail)
+	r.request, err = h.newEmailRequest(ctx, by.account, r.NewEmail)
 	return r, err
 }
 
-func (c ConfirmEmailChange) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
+func (c ConfirmEmailChange) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
 	c.at, c.codes = h.now(), h.codes
 	return c, nil
 }
 
-func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
+func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
 	c.at = h.now()
 	return c, nil
 }
 
-func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decision, error) {
+func (r RequestEmailChange) decide(state events.Account) (decision, error) {
 	var c checker
 	if r.NewEmail == "" || r.NewEmail != state.Email {
 		c.required("/newEmail", &r.NewEmail, emailAddress)
@@ -177,8 +171,8 @@ func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decis
 		return decision{}, err
 	}
 	back := r.NewEmail == state.Email && state.Exists()
-	withdrawal := withdrawn(&state, r.ticket.at)
-	if back && withdrawal == nil {
+	cancelled := cancelPending(&state, r.request.at)
+	if back && cancelled == nil {
 		c.reject("/newEmail", &fault{CodeInvalidValue, "The address is the account's already."})
 	}
 	if len(c.wrong) > 0 {
@@ -188,18 +182,18 @@ func decideRequestEmailChange(state events.Account, r RequestEmailChange) (decis
 		if err := existsAt(state, r.If); err != nil {
 			return decision{}, err
 		}
-		return decision{payloads: withdrawal}, nil
+		return decision{payloads: cancelled}, nil
 	}
 	if err := mayChangeEmailAt(state, r.If); err != nil {
 		return decision{}, err
 	}
-	if err := r.ticket.check(&state, "/newEmail"); err != nil {
+	if err := r.request.check(&state, "/newEmail"); err != nil {
 		return decision{}, err
 	}
-	return decision{payloads: []events.Payload{r.ticket.requested(r.NewEmail)}}, nil
+	return decision{payloads: []events.Payload{r.request.requested(r.NewEmail)}}, nil
 }
 
-func decideConfirmEmailChange(state events.Account, c ConfirmEmailChange) (decision, error) {
+func (c ConfirmEmailChange) decide(state events.Account) (decision, error) {
 	if err := mayChangeEmailAt(state, c.If); err != nil {
 		return decision{}, err
 	}
@@ -225,17 +219,17 @@ func decideConfirmEmailChange(state events.Account, c ConfirmEmailChange) (decis
 	return d, nil
 }
 
-func decideCancelEmailChange(state events.Account, c CancelEmailChange) (decision, error) {
+func (c CancelEmailChange) decide(state events.Account) (decision, error) {
 	if err := existsAt(state, c.If); err != nil {
 		return decision{}, err
 	}
-	return decision{payloads: withdrawn(&state, c.at)}, nil
+	return decision{payloads: cancelPending(&state, c.at)}, nil
 }
 
-// withdrawn ends the change of address that is pending, if there is one. What
-// changes the address or the password in another way says so in its own append,
-// so that the code is void from there on and consumers hear of it.
-func withdrawn(state *events.Account, at time.Time) []events.Payload {
+// cancelPending cancels the pending email change, if there is one. A command that changes the
+// address or the password in another way appends this event too, so that the code is invalid
+// from then on and consumers know.
+func cancelPending(state *events.Account, at time.Time) []events.Payload {
 	if !state.EmailChange.Pending(at) {
 		return nil
 	}
@@ -252,8 +246,8 @@ func mayChangeEmailAt(state events.Account, condition Condition) error {
 	return existsAt(state, condition)
 }
 
-// existsAt refuses an account that is unknown or whose version does not meet the
-// condition.
+// existsAt returns ErrNotFound if the account does not exist, or *VersionMismatch if its version
+// does not meet the condition.
 func existsAt(state events.Account, condition Condition) error {
 	if !state.Exists() {
 		return ErrNotFound

@@ -66,7 +66,7 @@ func TestFiveWrongCodesEndARequestAlsoAtOnce(t *testing.T) {
 }
 
 // The event of a refusal is the account's last one until the next.
-func TestWhatFollowsAWrongCodeIsAtItsPosition(t *testing.T) {
+func TestCommandsAfterAWrongCodeHaveTheRightPosition(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
@@ -78,7 +78,7 @@ func TestWhatFollowsAWrongCodeIsAtItsPosition(t *testing.T) {
 	}
 }
 
-// A refusal that is stored must not keep others of its batch from their verdict.
+// A refusal that is stored must not keep others of its batch from their outcome.
 func TestWrongCodeAmongOtherCommands(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
@@ -103,7 +103,7 @@ func TestWrongCodeAmongOtherCommands(t *testing.T) {
 
 // Asking again gives no new tries: who has the credential but not the mailbox
 // gets ten guesses an hour, however they are spread over requests.
-func TestTriesAreBoundedOverRequests(t *testing.T) {
+func TestCodeTriesAreBoundedOverRequests(t *testing.T) {
 	n := newNode(t)
 	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
 	n.now = func() time.Time { return clock }
@@ -121,7 +121,7 @@ func TestTriesAreBoundedOverRequests(t *testing.T) {
 		}
 		clock = clock.Add(time.Minute)
 	}
-	if guesses != emailCodes.Most {
+	if guesses != emailCodeLimit.Most {
 		t.Errorf("%d guesses were judged", guesses)
 	}
 	if refused == nil || refused.RetryAfter != 56*time.Minute {
@@ -131,7 +131,7 @@ func TestTriesAreBoundedOverRequests(t *testing.T) {
 	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
 }
 
-func TestRequestsAreBounded(t *testing.T) {
+func TestEmailRequestsAreBounded(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	for name, command := range map[string]func(email string) Command{
@@ -140,7 +140,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := n.open(t, name)
-			for i := range emailRequests.Most {
+			for i := range emailRequestLimit.Most {
 				n.do(t, id, command(fmt.Sprintf("%s-%d@example.se", name, i)))
 			}
 			if _, err := n.Do(t.Context(), id, events.Metadata{}, command("more@example.se")); !errors.Is(err, ErrTooMany) {
@@ -174,7 +174,7 @@ func TestCodesExpire(t *testing.T) {
 	}
 }
 
-func TestOnlyTheLastRequestsCodeCounts(t *testing.T) {
+func TestOnlyTheCodeOfTheLastRequestIsValid(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.do(t, id, RequestEmailChange{NewEmail: "one@example.se"})
@@ -188,7 +188,7 @@ func TestOnlyTheLastRequestsCodeCounts(t *testing.T) {
 	}
 }
 
-func TestAddressTakenMeanwhileIsRefusedAtConfirmation(t *testing.T) {
+func TestAddressTakenAfterTheRequestIsRefusedAtConfirmation(t *testing.T) {
 	n := newNode(t)
 	anna := n.open(t, "anna")
 	n.do(t, anna, RequestEmailChange{NewEmail: "bo@example.se"})
@@ -206,7 +206,7 @@ func TestAddressTakenMeanwhileIsRefusedAtConfirmation(t *testing.T) {
 }
 
 // Two accounts may have one address since an older rule. Each may spell its own anew.
-func TestSharedAddressIsNotTakenFromItsHolders(t *testing.T) {
+func TestSharedAddressStaysWithItsHolders(t *testing.T) {
 	n := newNode(t)
 	first, second := n.open(t, "jos\u00e9"), n.open(t, "bo")
 	held := []eventstore.HeldClaim{}
@@ -235,7 +235,7 @@ func TestSharedAddressIsNotTakenFromItsHolders(t *testing.T) {
 	}
 }
 
-func TestPendingOrderKeepsTheAddress(t *testing.T) {
+func TestPendingOrderPreventsEmailChanges(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
@@ -262,9 +262,9 @@ var askers = map[string]func(email string) Command{
 
 // Whether an address is taken is told ten times an hour, together with requests for
 // free ones. Afterwards both get the same answer.
-func TestTakenAndFreeAddressesAreNotToldApartWithoutEnd(t *testing.T) {
+func TestProbingForTakenAddressesIsBounded(t *testing.T) {
 	for name, ask := range askers {
-		for _, free := range []int{0, 4, emailRequests.Most} {
+		for _, free := range []int{0, 4, emailRequestLimit.Most} {
 			t.Run(fmt.Sprintf("%s, %d free", name, free), func(t *testing.T) {
 				n := newNode(t)
 				clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
@@ -287,12 +287,12 @@ func TestTakenAndFreeAddressesAreNotToldApartWithoutEnd(t *testing.T) {
 						told++
 					}
 				}
-				if told != emailRequests.Most-free {
+				if told != emailRequestLimit.Most-free {
 					t.Errorf("told of a taken address %d times", told)
 				}
 				for _, address := range []string{"bo@example.se", "BO@example.se", "more@example.se"} {
 					var refused *TooMany
-					if err := do(address); !errors.As(err, &refused) || refused.Limit != emailRequests {
+					if err := do(address); !errors.As(err, &refused) || refused.Limit != emailRequestLimit {
 						t.Fatalf("%s afterwards: %v", address, err)
 					} else {
 						later := n.now().Add(refused.RetryAfter)
@@ -315,7 +315,7 @@ func TestTakenAndFreeAddressesAreNotToldApartWithoutEnd(t *testing.T) {
 }
 
 // With a wrong password nothing is told, and nothing counts.
-func TestTakenAddressIsToldOnlyAfterTheRightPassword(t *testing.T) {
+func TestTakenIsReturnedOnlyForTheRightPassword(t *testing.T) {
 	n := newNode(t)
 	id := n.withPassword(t)
 	n.open(t, "bo")
@@ -325,7 +325,7 @@ func TestTakenAddressIsToldOnlyAfterTheRightPassword(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if told := n.taken.count(id, n.now(), false).times; told != 0 {
+	if told := n.takenRequests.count(id, n.now(), false).times; told != 0 {
 		t.Errorf("%d requests were counted", told)
 	}
 	if _, err := n.Do(t.Context(), id, events.Metadata{}, RequestEmailChange{NewEmail: "bo@example.se", CurrentPassword: goodPassword}); !errors.Is(err, ErrTaken) {
@@ -335,7 +335,7 @@ func TestTakenAddressIsToldOnlyAfterTheRightPassword(t *testing.T) {
 
 // What says in another way which address or password the account has ends the
 // change of address that is pending: its code, which somebody else may hold, is void.
-func TestPendingChangeOfAddressEnds(t *testing.T) {
+func TestPendingEmailChangeEnds(t *testing.T) {
 	verified := func(email string) *Update { return &Update{VerifyEmail: true, Email: events.Set(email)} }
 	for name, tt := range map[string]struct {
 		c    Command
@@ -376,7 +376,7 @@ func TestPendingChangeOfAddressEnds(t *testing.T) {
 }
 
 // A request that expired has ended already: nothing is recorded for it.
-func TestExpiredChangeOfAddressIsNotEndedAgain(t *testing.T) {
+func TestExpiredEmailChangeIsNotCancelled(t *testing.T) {
 	n := newNode(t)
 	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
 	n.now = func() time.Time { return clock }
@@ -397,7 +397,7 @@ func TestExpiredChangeOfAddressIsNotEndedAgain(t *testing.T) {
 
 // A caller that would have to give the password may send the account's address
 // back, or the pending one, but change neither.
-func TestAddressThatNeedsProofIsNotUpdated(t *testing.T) {
+func TestAddressThatNeedsThePasswordIsNotUpdated(t *testing.T) {
 	for _, verify := range []bool{false, true} {
 		n := newNode(t)
 		id := n.open(t, "anna")
@@ -405,7 +405,7 @@ func TestAddressThatNeedsProofIsNotUpdated(t *testing.T) {
 		update := func(email string) (Outcome, error) {
 			return n.Do(t.Context(), id, events.Metadata{}, &Update{Email: events.Set(email), VerifyEmail: verify, EmailNeedsProof: true})
 		}
-		for range 2 * emailRequests.Most {
+		for range 2 * emailRequestLimit.Most {
 			for _, address := range []string{"new@example.se", "bo@example.se", "Anna@example.se"} {
 				if _, err := update(address); !errors.Is(err, ErrEmailNeedsProof) {
 					t.Fatalf("verify %v, %s: %v", verify, address, err)

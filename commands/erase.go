@@ -1,23 +1,26 @@
 package commands
 
-import "konto/events"
+import (
+	"context"
 
-// Erase ends an account: its claims are released for others to take, and what
-// was remembered of requests to it is dropped. The key that seals its events is
-// not this command's: whoever has the keyring destroys it once followers know
-// of the erasure.
+	"konto/events"
+)
+
+// Erase ends an account. Its claims are released, and the receipts of its requests are
+// deleted. Erase does not destroy the key that encrypts the account's events: that happens
+// when the followers have seen the erasure.
 //
-// An account that was erased already is no error, and nothing is appended. One
-// whose key was destroyed although the log does not say that it was erased, as
-// after an older log was restored, is erased as any other; nobody knows its
-// claims any more (eventstore.Store.Release). ErrNotFound: it was never opened.
+// If the account is erased already, nothing is appended and there is no error. If only its
+// key was destroyed and the log has no erasure, as after an older log was restored, the
+// erasure is appended; nobody knows the claims of such an account any more
+// (eventstore.Store.Release). ErrNotFound: it was never opened.
 //
-// To send it again is harmless, so it needs no Once, and none is remembered.
+// Repeating Erase is harmless, so it needs no idempotency key, and no receipt is kept.
 type Erase struct{}
 
-func (Erase) command() {}
+func (e Erase) prepare(context.Context, *Accounts, caller) (Command, error) { return e, nil }
 
-func decideErase(state events.Account) (decision, error) {
+func (Erase) decide(state events.Account) (decision, error) {
 	switch {
 	case state.Version == 0:
 		return decision{}, ErrNotFound

@@ -41,7 +41,7 @@ func destroy(t *testing.T, keys *keyring.Keyring, id ulid.ULID) {
 	}
 }
 
-func TestErasedAccountGivesUpItsClaims(t *testing.T) {
+func TestErasureReleasesClaims(t *testing.T) {
 	n := newNode(t)
 	id := ulid.Make()
 	open := Open{Email: "anna@example.se", PaywayID: NewPaywayID(), Profile: events.ProfileUpdated{
@@ -77,7 +77,7 @@ func TestErasingTwiceChangesNothing(t *testing.T) {
 }
 
 // What was remembered of requests would tell of the account for a day.
-func TestErasureDropsWhatWasRememberedOfRequests(t *testing.T) {
+func TestErasureDeletesReceipts(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.doOnce(t, id, once("r", 1), alias("a"))
@@ -91,7 +91,7 @@ func TestErasureDropsWhatWasRememberedOfRequests(t *testing.T) {
 }
 
 // Commands that wait together with the erasure are decided around it, in one append.
-func TestErasureAmongOtherCommands(t *testing.T) {
+func TestErasureInABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		id := n.open(t, "anna")
@@ -128,7 +128,7 @@ func TestAccountWhoseKeyIsDestroyedIsNotFound(t *testing.T) {
 }
 
 // An older log lacks the event that says so. It is appended, once.
-func TestErasureIsToldToALogFromBefore(t *testing.T) {
+func TestErasureIsAppendedToARestoredLog(t *testing.T) {
 	n, keys := forgetful(t)
 	id := n.open(t, "anna")
 	destroy(t, keys, id)

@@ -9,12 +9,12 @@ import (
 )
 
 var (
-	// ErrNotFound tells that the account, the credential or the third party was
-	// never there, or was erased or removed.
+	// ErrNotFound means that the account, the credential or the third party never
+	// existed, or was erased or removed.
 	ErrNotFound = errors.New("not found")
 
-	// ErrAdministratorEmail tells that an administrator's email address cannot
-	// be changed through this contract (Payway: 403).
+	// ErrAdministratorEmail means that an administrator's email address cannot be changed
+	// through this contract (Payway: 403). Nothing was stored.
 	ErrAdministratorEmail = errors.New("an administrator's email address cannot be changed")
 
 	// ErrTooMany is matched by *TooMany.
@@ -26,34 +26,34 @@ var (
 	// ErrInvalid is matched by *Invalid.
 	ErrInvalid = errors.New("invalid command")
 
-	// ErrBusy tells that others kept changing the account, or whatever the command
-	// is about, while it was decided, again and again. Nothing was stored; the
-	// caller may try again.
+	// ErrBusy means that others changed the account (or what else the command is about)
+	// each time the command was decided. Nothing was stored. The caller may try again.
 	ErrBusy = errors.New("being changed by others")
 
-	// ErrPendingOrder tells that the address cannot be changed while an order is pending.
+	// ErrPendingOrder means that the email address cannot be changed while an order is
+	// pending. Nothing was stored.
 	ErrPendingOrder = errors.New("an order is pending")
 
-	// ErrNoEmailChange tells that no change of address waits for a code: none
-	// was asked for, or it was cancelled, confirmed or has expired.
+	// ErrNoEmailChange means that no email change waits for a code: none was requested, or
+	// it was cancelled or confirmed, or it expired. Nothing was stored.
 	ErrNoEmailChange = errors.New("no change of address is pending")
 
-	// ErrEmailNeedsProof tells that the caller cannot change the account's address
-	// in this way, without the current password. Nothing was stored.
+	// ErrEmailNeedsProof means that this caller cannot change the account's email address
+	// without the current password. Nothing was stored.
 	ErrEmailNeedsProof = errors.New("a new address needs the current password")
 
-	// ErrReused tells that the request's name was another request's (Once), within
-	// the last day. Nothing was stored; the caller takes another name.
+	// ErrReused means that another request had the same idempotency key (Once) within the
+	// last day. Nothing was stored. The caller uses another key.
 	ErrReused = errors.New("request has the name of another")
 
 	// ErrTaken is matched by *Taken.
 	ErrTaken = errors.New("already in use by another account")
 )
 
-// TooMany tells that something was tried too often: codes, email changes, the
-// current password. Nothing was stored.
+// TooMany means that something was tried too often: codes, email changes or current
+// passwords. Nothing was stored.
 type TooMany struct {
-	Limit      Limit // that is used up
+	Limit      Limit // the limit that is used up
 	RetryAfter time.Duration
 }
 
@@ -62,8 +62,8 @@ func (e *TooMany) Error() string { return fmt.Sprintf("tried too often, again in
 // Is matches ErrTooMany.
 func (e *TooMany) Is(target error) bool { return target == ErrTooMany }
 
-// VersionMismatch tells that the account's version does not meet the command's
-// Condition. Nothing was stored; the caller reads again and decides.
+// VersionMismatch means that the account's version does not meet the command's Condition.
+// Nothing was stored. The caller reads the account again.
 type VersionMismatch struct{ Actual uint64 }
 
 func (e *VersionMismatch) Error() string { return fmt.Sprintf("account is at version %d", e.Actual) }
@@ -71,7 +71,7 @@ func (e *VersionMismatch) Error() string { return fmt.Sprintf("account is at ver
 // Is matches ErrVersion.
 func (e *VersionMismatch) Is(target error) bool { return target == ErrVersion }
 
-// Taken tells that another account holds a value that must be unique. Nothing was stored.
+// Taken means that another account has a value that must be unique. Nothing was stored.
 type Taken struct{ Field string } // JSON pointer of the field, such as /email
 
 func (e *Taken) Error() string { return e.Field + " is already in use by another account" }
@@ -79,8 +79,8 @@ func (e *Taken) Error() string { return e.Field + " is already in use by another
 // Is matches ErrTaken.
 func (e *Taken) Is(target error) bool { return target == ErrTaken }
 
-// Shared tells that several accounts have the address that was looked for, each in
-// another spelling than that. It names them, and nothing else tells which is meant.
+// Shared means that several accounts have the email address that was looked up, each in
+// another spelling. It lists them, because the address does not say which one is meant.
 type Shared struct{ Accounts []ulid.ULID }
 
 func (e *Shared) Error() string {
@@ -90,8 +90,8 @@ func (e *Shared) Error() string {
 // Is matches ErrNotFound: no single account was found.
 func (e *Shared) Is(target error) bool { return target == ErrNotFound }
 
-// Invalid lists everything that is wrong with a command, in the order of the
-// caller's fields. Nothing was stored.
+// Invalid lists everything that is wrong with a command, in the order of the caller's fields.
+// Nothing was stored, except by ConfirmEmailChange.
 type Invalid struct{ Fields []FieldError }
 
 func (e *Invalid) Error() string {
@@ -106,9 +106,9 @@ func (e *Invalid) Is(target error) bool { return target == ErrInvalid }
 
 // FieldError says what is wrong with one field.
 type FieldError struct {
-	Field  string `json:"field"`  // JSON pointer into what the command is about, such as /address/street
+	Field  string `json:"field"`  // JSON pointer into the command's values, such as /address/street
 	Code   string `json:"code"`   // one of the Code constants
-	Detail string `json:"detail"` // a sentence for the developer who called; never echoes the value
+	Detail string `json:"detail"` // a sentence for the caller's developer; never contains the value
 }
 
 // The codes of field errors.

@@ -1,10 +1,19 @@
 package commands
 
-import "konto/events"
+import (
+	"context"
 
-// decideFacts records what other systems know, as far as it is news.
-func decideFacts(state events.Account, r RecordFacts) (decision, error) {
-	f := unknownOf(r.Facts, state.Facts) // what is known already is not judged again
+	"konto/events"
+)
+
+// RecordFacts records what other systems know of the account.
+type RecordFacts struct{ Facts events.FactsRecorded }
+
+func (r RecordFacts) prepare(context.Context, *Accounts, caller) (Command, error) { return r, nil }
+
+// decide records the facts that the account does not have yet.
+func (r RecordFacts) decide(state events.Account) (decision, error) {
+	f := unknownOf(r.Facts, state.Facts) // what is known already is not checked again
 	var c checker
 	c.facts("", &f)
 	if len(c.wrong) > 0 {
@@ -19,7 +28,7 @@ func decideFacts(state events.Account, r RecordFacts) (decision, error) {
 	return decision{payloads: []events.Payload{f}}, nil
 }
 
-// facts checks what is below a place in the caller's fields.
+// facts checks facts. below is the JSON pointer of the object that has them.
 func (c *checker) facts(below string, f *events.FactsRecorded) {
 	c.count(below+"/activeDomains", f.ActiveDomains)
 	c.count(below+"/seNuDomains", f.SeNuDomains)
@@ -27,11 +36,11 @@ func (c *checker) facts(below string, f *events.FactsRecorded) {
 	c.field(below+"/bankidName", &f.BankIDName, nil)
 }
 
-// unknownOf is f without what is known already.
+// unknownOf is f without the facts that are known already.
 func unknownOf(f events.FactsRecorded, known events.Facts) events.FactsRecorded {
-	f.ActiveDomains = news(f.ActiveDomains, known.ActiveDomains)
-	f.SeNuDomains = news(f.SeNuDomains, known.SeNuDomains)
-	f.Verified = news(f.Verified, known.Verified)
+	f.ActiveDomains = unlessKnown(f.ActiveDomains, known.ActiveDomains)
+	f.SeNuDomains = unlessKnown(f.SeNuDomains, known.SeNuDomains)
+	f.Verified = unlessKnown(f.Verified, known.Verified)
 	if f.PendingOrder.To == known.PendingOrder {
 		f.PendingOrder = events.Change[string]{}
 	}
@@ -41,15 +50,15 @@ func unknownOf(f events.FactsRecorded, known events.Facts) events.FactsRecorded 
 	return f
 }
 
-// count is the rule for a number of things.
+// count checks a number of things.
 func (c *checker) count(field string, n *int) {
 	if n != nil && *n < 0 {
 		c.reject(field, &fault{CodeInvalidValue, "The number cannot be negative."})
 	}
 }
 
-// news forgets a fact that is known already.
-func news[T comparable](fact *T, known T) *T {
+// unlessKnown is nil for a fact that is known already.
+func unlessKnown[T comparable](fact *T, known T) *T {
 	if fact != nil && *fact == known {
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 	"konto/events"
 )
 
-func TestFactsReduceToNews(t *testing.T) {
+func TestFactsReduceToNewOnes(t *testing.T) {
 	state := anna()
 	state.Facts = events.Facts{ActiveDomains: 2, SeNuDomains: 1, PendingOrder: "o-1", Verified: true, BankIDName: "Anna"}
 	tests := []struct {
@@ -34,7 +34,7 @@ func TestFactsReduceToNews(t *testing.T) {
 	}
 }
 
-func TestFactsRefuse(t *testing.T) {
+func TestWrongFactsAreRefused(t *testing.T) {
 	wrong := RecordFacts{events.FactsRecorded{ActiveDomains: new(-1), SeNuDomains: new(-2), PendingOrder: events.Set("\n"), BankIDName: events.Set("a\x00")}}
 	_, err := decide(events.Account{}, wrong)
 	var invalid *Invalid
@@ -46,7 +46,7 @@ func TestFactsRefuse(t *testing.T) {
 	}
 }
 
-func TestKnownFactsAreNotJudged(t *testing.T) {
+func TestKnownFactsAreNotChecked(t *testing.T) {
 	state := anna()
 	state.Facts = events.Facts{PendingOrder: "\u200b", BankIDName: "\u3164"}
 	known := events.FactsRecorded{PendingOrder: events.Set("\u200b"), BankIDName: events.Set("\u3164")}

@@ -41,7 +41,7 @@ func requireReplay(t testing.TB, got, first Outcome) {
 	}
 }
 
-func TestARequestIsCarriedOutOnce(t *testing.T) {
+func TestRequestIsCarriedOutOnce(t *testing.T) {
 	taken := email("taken@example.se")
 	taken.Partial, taken.Profile.Alias = true, events.Set("a")
 	at1 := alias("a")
@@ -77,7 +77,7 @@ func TestARequestIsCarriedOutOnce(t *testing.T) {
 	}
 }
 
-func TestANameIsOneRequests(t *testing.T) {
+func TestKeyBelongsToOneRequest(t *testing.T) {
 	n := newNode(t)
 	id, bo := n.open(t, "anna"), n.open(t, "bo")
 	n.doOnce(t, id, once("r", 1), alias("a"))
@@ -91,7 +91,7 @@ func TestANameIsOneRequests(t *testing.T) {
 	}
 }
 
-func TestARefusalIsJudgedAnew(t *testing.T) {
+func TestRefusedRequestIsDecidedAgain(t *testing.T) {
 	n := newNode(t)
 	bo, id := n.open(t, "bo"), n.open(t, "anna")
 	wanted := email("bo@example.se")
@@ -105,7 +105,7 @@ func TestARefusalIsJudgedAnew(t *testing.T) {
 }
 
 // A client whose answers get lost must not use up its tries with one wrong code.
-func TestARefusalThatIsStoredIsStoredOnce(t *testing.T) {
+func TestStoredRefusalIsStoredOnce(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
@@ -132,7 +132,7 @@ func TestARefusalThatIsStoredIsStoredOnce(t *testing.T) {
 }
 
 // The same before the first one is answered: one batch may hold all of them.
-func TestARefusalThatIsStoredIsStoredOnceAlsoAtOnce(t *testing.T) {
+func TestConcurrentStoredRefusalsAreStoredOnce(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	n.do(t, id, RequestEmailChange{NewEmail: "new@example.se"})
@@ -149,7 +149,7 @@ func TestARefusalThatIsStoredIsStoredOnceAlsoAtOnce(t *testing.T) {
 	}
 }
 
-func TestAddressesThatNoLetterCanReachAreRefused(t *testing.T) {
+func TestAddressesThatMailCannotReachAreRefused(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	for _, address := range []string{`a"b@c.se`, "a,b@c.se", "a<b@c.se", "a:b@c.se", ".a@b.se"} {
@@ -211,7 +211,7 @@ func testRepeatsWithinABatch(t *testing.T) {
 }
 
 // Another node is faster with the same request, between the look-up and the append.
-func TestARaceForOneRequest(t *testing.T) {
+func TestConcurrentRequestsRunOnce(t *testing.T) {
 	at1 := alias("a")
 	at1.If.Match = &Versions{List: []uint64{1}}
 	for name, command := range map[string]Command{
@@ -236,7 +236,7 @@ func TestARaceForOneRequest(t *testing.T) {
 }
 
 // Every request to open an account brings an id of its own.
-func TestAnAccountIsOpenedOnce(t *testing.T) {
+func TestAccountIsOpenedOnce(t *testing.T) {
 	n := newNode(t)
 	const requests = 64
 	outs := make([]Outcome, requests)
@@ -261,7 +261,7 @@ func TestAnAccountIsOpenedOnce(t *testing.T) {
 	}
 }
 
-func TestAnUnknownOutcomeIsFoundOut(t *testing.T) {
+func TestRepetitionAfterAnUnknownOutcome(t *testing.T) {
 	for _, stored := range []bool{true, false} {
 		n := newNode(t)
 		id := n.open(t, "anna")
@@ -284,7 +284,7 @@ func TestAnUnknownOutcomeIsFoundOut(t *testing.T) {
 	}
 }
 
-func TestARequestIsForgottenAfterADay(t *testing.T) {
+func TestReceiptsExpireAfterADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		id := n.open(t, "anna")
@@ -313,7 +313,7 @@ func (k forgetting) Cipher(ctx context.Context, stream events.Stream) (cipher.AE
 	return k.Keys.Cipher(ctx, stream)
 }
 
-func TestARequestIsForgottenWithItsAccount(t *testing.T) {
+func TestReceiptsAreErasedWithTheirAccount(t *testing.T) {
 	n := newNode(t)
 	keys, err := keyring.Open(t.Context(), filepath.Join(t.TempDir(), "keys.db"), bytes.Repeat([]byte{1}, 32))
 	if err != nil {

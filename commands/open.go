@@ -4,25 +4,37 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"regexp"
-	"strings"
 	"time"
 
 	"konto/events"
 )
 
-var paywayID = regexp.MustCompile(`^[0-9a-f]{24}$`)
+// Open opens an account. If its stream exists, even that of an erased account, the error is
+// *VersionMismatch.
+type Open struct {
+	Email         string
+	PaywayID      string // 24 hex digits; that of NewPaywayID unless it is imported
+	Administrator bool
+	Profile       events.ProfileUpdated // values as the caller sent them
+	PasswordHash  string                // argon2id in PHC string format, "" for none
+	Facts         events.FactsRecorded  // what other systems know of it
+	// FormatsDecided is as in Update.
+	FormatsDecided bool
+	If             Condition
 
-// NewPaywayID makes an id such as Payway's for an account that is not imported.
+	now time.Time
+}
+
+// NewPaywayID makes an id in Payway's form, for an account that is not imported.
 func NewPaywayID() string {
 	var id [12]byte
 	rand.Read(id[:]) // never fails: crypto/rand ends the program instead
 	return hex.EncodeToString(id[:])
 }
 
-// WithDefaults fills in what every account has that its opener does not say,
-// through whatever contract or command: it is private, Swedish and pays in SEK.
-// Imports leave it out, because they keep what is missing missing.
+// WithDefaults sets what every new account has, through every contract and command, unless
+// o sets it: it is private, Swedish and pays in SEK. Imports do not call it, because what an
+// import lacks stays unset.
 func (o Open) WithDefaults() Open {
 	for _, field := range []struct {
 		change *events.Change[string]
@@ -40,24 +52,23 @@ func (o Open) WithDefaults() Open {
 	return o
 }
 
-// Check returns the *Invalid or *VersionMismatch that Do would at that time for an account
-// that does not exist yet, if any. It is for callers who have something costly to do
-// before, such as hashing a password.
+// Check returns the *Invalid or *VersionMismatch that Do would return at that time for an
+// account that does not exist yet, or nil. It is for callers that do something costly
+// before Do, such as hashing a password.
 func (o Open) Check(now time.Time) error {
 	o.now = now
-	_, err := decideOpen(events.Account{}, o)
+	_, err := o.decide(events.Account{})
 	return err
 }
 
-// prepare tells the command what time it is.
-func (o Open) prepare(_ context.Context, h *Accounts, _ guesser) (Command, error) {
+// prepare sets the time of the command.
+func (o Open) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
 	o.now = h.now()
 	return o, nil
 }
 
-// decideOpen opens an account unless its stream exists already: then the
-// answer is *VersionMismatch, also when the account was erased since.
-func decideOpen(state events.Account, o Open) (decision, error) {
+// decide opens the account unless its stream exists.
+func (o Open) decide(state events.Account) (decision, error) {
 	c := checker{now: o.now}
 	c.required("/email", &o.Email, emailAddress)
 	c.required("/paywayId", &o.PaywayID, paywayIDForm)
@@ -86,13 +97,4 @@ func decideOpen(state events.Account, o Open) (decision, error) {
 		d.payloads = append(d.payloads, facts)
 	}
 	return d, nil
-}
-
-// paywayIDForm is the rule for Payway's account id: 24 hex digits.
-func paywayIDForm(value string) (string, *fault) {
-	value = strings.ToLower(value)
-	if !paywayID.MatchString(value) {
-		return "", &fault{CodeInvalidFormat, "The id must be 24 hexadecimal digits."}
-	}
-	return value, nil
 }

@@ -12,7 +12,7 @@ import (
 
 const someHash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U"
 
-func TestOpenNormalises(t *testing.T) {
+func TestOpenNormalizes(t *testing.T) {
 	d, err := decide(events.Account{}, Open{
 		Email: " Anna@example.se ", PaywayID: "50F3AC249F6AEF294D000007", Administrator: true, PasswordHash: someHash,
 		Profile: events.ProfileUpdated{FirstName: events.Set("Anna"), LastName: events.Clear[string](), CountryCode: events.Set("fi"), PhoneNumber: events.Set("0401234567")},
@@ -29,7 +29,7 @@ func TestOpenNormalises(t *testing.T) {
 
 // A hash that cannot be verified would lock the account's owner out, and one that
 // is too costly would stop the machine.
-func TestOpenTakesOnlyHashesThatCanBeVerified(t *testing.T) {
+func TestOpenAcceptsOnlyHashesThatCanBeVerified(t *testing.T) {
 	for name, hash := range map[string]string{
 		"another algorithm": "$2b$12$abcdefghijklmnopqrstuv",
 		"cut off":           someHash[:len(someHash)-36],
@@ -44,7 +44,7 @@ func TestOpenTakesOnlyHashesThatCanBeVerified(t *testing.T) {
 	}
 }
 
-func TestOpenRecordsTheFactsThatAreKnown(t *testing.T) {
+func TestOpenRecordsFacts(t *testing.T) {
 	domains, none, no := 2, 0, false
 	d, err := decide(events.Account{}, Open{Email: "a@b.se", PaywayID: NewPaywayID(), Facts: events.FactsRecorded{
 		ActiveDomains: &domains, SeNuDomains: &none, Verified: &no, BankIDName: events.Set(" Anna "),
@@ -84,7 +84,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesAStreamThatExists(t *testing.T) {
+func TestOpenRefusesAnExistingStream(t *testing.T) {
 	for _, state := range []events.Account{anna(), {Version: 3, Erased: true}} {
 		_, err := decide(state, Open{Email: "a@b.se", PaywayID: strings.Repeat("0", 24)})
 		var mismatch *VersionMismatch
@@ -94,7 +94,7 @@ func TestOpenRefusesAStreamThatExists(t *testing.T) {
 	}
 }
 
-func TestDefaultsFillOnlyWhatIsNotSaid(t *testing.T) {
+func TestDefaultsDoNotReplaceGivenValues(t *testing.T) {
 	o := Open{Profile: events.ProfileUpdated{CountryCode: events.Set("FI"), CurrencyCode: events.Clear[string]()}}.WithDefaults()
 	want := events.ProfileUpdated{
 		AccountType: events.Set("private"), CountryCode: events.Set("FI"), LanguageCode: events.Set("sv"), CurrencyCode: events.Clear[string](),
@@ -104,7 +104,7 @@ func TestDefaultsFillOnlyWhatIsNotSaid(t *testing.T) {
 	}
 }
 
-func TestOpenKeepsWhatAContractHasDecided(t *testing.T) {
+func TestOpenKeepsDecidedFormats(t *testing.T) {
 	o := Open{Email: "a@b.se", PaywayID: NewPaywayID(), FormatsDecided: true, Profile: events.ProfileUpdated{PhoneNumber: events.Set(",999999999999")}}
 	if err := o.Check(time.Now()); err != nil {
 		t.Errorf("refused: %v", err)

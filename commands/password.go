@@ -3,9 +3,12 @@ package commands
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
@@ -31,15 +34,15 @@ const (
 
 const passwordPrefix = "$argon2id$"
 
-// hashing holds as many as hash, verify or judge a password at the same time.
-// Each takes a core for some 20 ms, and half of the cores stay free for others.
+// hashing limits how many goroutines hash, verify or judge a password at the same time. Each
+// needs a core for some 20 ms, and half of the cores stay free for other requests.
 var hashing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 
-// CheckPassword brings a new password into the form that is hashed: RFC 8265's
-// OpaqueString, in which ways to write the same password are one. The error is
-// *Invalid, for the field /password, when that has fewer than 6 or more than
-// 1024 characters, or when OpaqueString refuses it: control characters,
-// characters that Unicode has not assigned, text that is not UTF-8.
+// CheckPassword returns a new password in the form that is hashed: RFC 8265's OpaqueString,
+// in which all ways to write the same password are equal. The error is *Invalid, for the
+// field /password, if that form has fewer than 6 or more than 1024 characters, or if
+// OpaqueString refuses the password: control characters, characters that Unicode has not
+// assigned, text that is not UTF-8.
 func CheckPassword(password string) (string, error) {
 	normal, fault := newPassword(password)
 	if fault != nil {
@@ -62,22 +65,21 @@ func newPassword(password string) (string, *fault) {
 	return normal, nil
 }
 
-// HashPassword returns the password's argon2id hash in PHC string format. The
-// error is CheckPassword's, or ctx's own when it ends before the password's
-// turn comes.
+// HashPassword returns the password's argon2id hash in PHC string format. The error is that of
+// CheckPassword, or ctx's own if ctx ends while HashPassword waits for other hashes.
 func HashPassword(ctx context.Context, password string) (string, error) {
 	normal, err := CheckPassword(password)
 	if err != nil {
 		return "", err
 	}
-	if err := takeTurn(ctx); err != nil {
+	if err := acquireHashing(ctx); err != nil {
 		return "", err
 	}
-	defer leaveTurn()
+	defer releaseHashing()
 	return hashPassword(normal), nil
 }
 
-// hashPassword hashes a password in the form of CheckPassword. The caller has a turn.
+// hashPassword hashes a password in the form of CheckPassword. Its caller has acquired hashing.
 func hashPassword(normal string) string {
 	var salt [argonSalt]byte
 	rand.Read(salt[:]) // never fails: crypto/rand ends the program instead
@@ -87,21 +89,21 @@ func hashPassword(normal string) string {
 		argonMemory, argonTime, argonThreads, encode(salt[:]), encode(key))
 }
 
-// hashIfStrong is hashPassword in a turn of its own, "" for a password that is
-// weak. Judging that takes long enough to need the turn too.
+// hashIfStrong acquires hashing and returns the hash of a password, or "" if the password is
+// weak. To judge that takes long, so it is limited too.
 func hashIfStrong(ctx context.Context, normal string, a *events.Account) (string, error) {
-	if err := takeTurn(ctx); err != nil {
+	if err := acquireHashing(ctx); err != nil {
 		return "", err
 	}
-	defer leaveTurn()
+	defer releaseHashing()
 	if isWeak(normal, a) {
 		return "", nil
 	}
 	return hashPassword(normal), nil
 }
 
-// takeTurn waits until one more may hash, no longer than ctx.
-func takeTurn(ctx context.Context) error {
+// acquireHashing waits until one more goroutine may hash, or until ctx ends.
+func acquireHashing(ctx context.Context) error {
 	select {
 	case hashing <- struct{}{}:
 		return nil
@@ -110,4 +112,71 @@ func takeTurn(ctx context.Context) error {
 	}
 }
 
-func leaveTurn() { <-hashing }
+func releaseHashing() { <-hashing }
+
+// errHash means that konto cannot verify an account's stored hash.
+var errHash = errors.New("stored password hash is malformed or too costly")
+
+// The most costly hashes that are verified, so that an imported hash cannot stop the machine.
+// The settings that OWASP and RFC 9106 recommend for servers cost less.
+const (
+	maxArgonMemory = 256 * 1024 // KiB
+	maxArgonTime   = 16
+)
+
+// verifyPassword reports whether a password belongs to an argon2id hash in PHC string format.
+// The hash can be of the form of CheckPassword or of the password as it was written, which
+// earlier builds and other systems hash. It waits for other hashes, or until ctx ends.
+func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
+	h, err := readHash(hash)
+	if err != nil {
+		return false, err
+	}
+	if err := acquireHashing(ctx); err != nil {
+		return false, err
+	}
+	defer releaseHashing()
+	if normal, err := precis.OpaqueString.String(password); err == nil && normal != password && h.isOf(normal) {
+		return true, nil
+	}
+	return h.isOf(password), nil
+}
+
+// isOf reports whether the hash belongs to exactly these bytes.
+func (h *argonHash) isOf(password string) bool {
+	derived := argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, uint32(len(h.key)))
+	return subtle.ConstantTimeCompare(derived, h.key) == 1
+}
+
+// argonHash is a stored hash.
+type argonHash struct {
+	time, memory uint32
+	threads      uint8
+	salt, key    []byte
+}
+
+// readHash parses a hash. The error is errHash if konto cannot verify such a hash.
+func readHash(text string) (h argonHash, err error) {
+	var version, threads int
+	var rest string
+	n, err := fmt.Sscanf(text, passwordPrefix+"v=%d$m=%d,t=%d,p=%d$%s", &version, &h.memory, &h.time, &threads, &rest)
+	if err != nil || n != 5 || version != argon2.Version || threads < 1 || threads > 255 ||
+		h.time < 1 || h.time > maxArgonTime || h.memory > maxArgonMemory {
+		return argonHash{}, errHash
+	}
+	h.threads = uint8(threads)
+	h.salt, h.key, err = saltAndKey(rest)
+	return h, err
+}
+
+// saltAndKey decodes the last two parts of a hash, salt$key.
+func saltAndKey(text string) (salt, key []byte, err error) {
+	encodedSalt, encodedKey, found := strings.Cut(text, "$")
+	salt, saltErr := base64.RawStdEncoding.DecodeString(encodedSalt)
+	key, keyErr := base64.RawStdEncoding.DecodeString(encodedKey)
+	// With a short key, a guess could match by chance.
+	if !found || saltErr != nil || keyErr != nil || len(salt) < 8 || len(key) < 16 {
+		return nil, nil, errHash
+	}
+	return salt, key, nil
+}

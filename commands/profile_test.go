@@ -370,7 +370,7 @@ func TestTimeZonesAreThoseOfGo(t *testing.T) {
 	t.Error("zones.txt is not Go's list, in the order of its bytes")
 }
 
-func TestTextsThatShowNothingAreEmpty(t *testing.T) {
+func TestInvisibleTextsAreEmpty(t *testing.T) {
 	for _, nothing := range []string{
 		" ", "\u00a0", "\u3000", "\u1680", "\u200b", "\u200c", "\u200d", "\u200e", "\u202e", "\u2060", "\u2063", "\u2066", "\ufeff", "\u00ad",
 		"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", "\u180b", "\u180e", "\ufe0f", "\U000e0020\U000e007f", "\U000e0100", "\u0301", "\u20dd",
@@ -388,7 +388,7 @@ func TestTextsThatShowNothingAreEmpty(t *testing.T) {
 	}
 }
 
-func TestNoPartOfANameShowsNothing(t *testing.T) {
+func TestNoPartOfANameIsInvisible(t *testing.T) {
 	for _, tt := range []struct{ name, first, last string }{
 		{"Anna Maria Ek", "Anna Maria", "Ek"},
 		{"Anna", "Anna", ""},

@@ -17,50 +17,50 @@ import (
 // hmacSize is the length of a shared secret in bytes (Standard Webhooks: 24 to 64).
 const hmacSize = 32
 
-// ThirdParties registers third parties and keeps the state of their deliveries.
-// What is done twice appends nothing the second time.
+// ThirdParties registers third parties and records the state of their deliveries. A change that
+// was made already appends nothing.
 type ThirdParties struct {
 	streamWriter
 	mu    sync.Mutex
-	known map[ulid.ULID]events.ThirdParty // may be behind the log
+	known map[ulid.ULID]events.ThirdParty // folded states, which may be behind the log
 }
 
-// NewThirdParties makes the handler; now may be nil.
+// NewThirdParties returns a ThirdParties. now may be nil.
 func NewThirdParties(store *eventstore.Store, now Clock) *ThirdParties {
 	return &ThirdParties{streamWriter: newStreamWriter(store, now), known: map[ulid.ULID]events.ThirdParty{}}
 }
 
-// AddThirdParty is who is to be told of what.
+// AddThirdParty describes a new third party.
 type AddThirdParty struct {
 	Name   string   // 1 to 64 of a-z, 0-9 and -; unique among those that were not removed
 	URL    string   // absolute; see webhookURL
 	Format string   // one of events' Format constants; "" means cloudevents
-	Events []string // types without version that the format can tell of; none means EmailChanged
+	Events []string // types, without versions, that the format supports; none means EmailChanged
 }
 
-// AddedThirdParty is a new third party. The secret is shown this once.
+// AddedThirdParty is a new third party. The secret is returned only here.
 type AddedThirdParty struct {
 	ID        ulid.ULID
-	Secret    string // whsec_..., for the third party to check v1 signatures with
+	Secret    string // whsec_..., with which the third party verifies v1 signatures
 	PublicKey string // whpk_..., the same for v1a
-	Position  uint64 // where the log has it
+	Position  uint64 // of its event in the log
 }
 
-// RotatedSecret is a third party's new secret, shown this once.
+// RotatedSecret is a third party's new secret. It is returned only here.
 type RotatedSecret struct {
 	Secret, PublicKey string
-	PreviousUntil     time.Time // when the last of those before it ends
+	PreviousUntil     time.Time // when the last of the previous secrets ends
 	Position          uint64
 }
 
-// Add registers a third party, which is told of what happens from now on.
-// Errors: *Invalid, or *eventstore.Taken when another one has the name.
+// Add registers a third party. Events from now on are delivered to it. Errors: *Invalid, or
+// *eventstore.Taken if another third party has the name.
 func (t *ThirdParties) Add(ctx context.Context, meta events.Metadata, spec AddThirdParty) (AddedThirdParty, error) {
 	spec, wrong := checkThirdParty(spec)
 	if len(wrong) > 0 {
 		return AddedThirdParty{}, &Invalid{Fields: wrong}
 	}
-	id, err := t.ids.next(t.now())
+	id, err := newID(t.now())
 	if err != nil {
 		return AddedThirdParty{}, err
 	}
@@ -74,33 +74,33 @@ func (t *ThirdParties) Add(ctx context.Context, meta events.Metadata, spec AddTh
 	return AddedThirdParty{ID: id, Secret: secret.Secret(), PublicKey: secret.PublicKey(), Position: position}, nil
 }
 
-// Pause holds deliveries back. Like all that follow it returns the position of
-// the third party's last event, and ErrNotFound when there is no such third party.
+// Pause pauses deliveries. Like the methods below it returns the position of the third party's
+// last event, or ErrNotFound if there is no such third party.
 func (t *ThirdParties) Pause(ctx context.Context, meta events.Metadata, id ulid.ULID) (position uint64, err error) {
 	return t.change(ctx, meta, id, func(state *events.ThirdParty) (events.Payload, error) {
-		return enter(state, events.ThirdPartyHeld, events.ThirdPartyPaused{})
+		return moveTo(state, events.ThirdPartyHeld, events.ThirdPartyPaused{})
 	})
 }
 
-// Resume lets deliveries go on from where they stopped, whoever stopped them.
+// Resume continues deliveries from where they stopped, after Pause and after Disable.
 func (t *ThirdParties) Resume(ctx context.Context, meta events.Metadata, id ulid.ULID) (position uint64, err error) {
 	return t.change(ctx, meta, id, func(state *events.ThirdParty) (events.Payload, error) {
-		return enter(state, events.ThirdPartyActive, events.ThirdPartyResumed{})
+		return moveTo(state, events.ThirdPartyActive, events.ThirdPartyResumed{})
 	})
 }
 
-// Disable stops deliveries in konto's own name, until an operator resumes them.
-// The reason is one of events' Disabled constants, else the error is *Invalid.
+// Disable stops deliveries until an operator resumes them. konto itself calls it. The reason is
+// one of events' Disabled constants, otherwise the error is *Invalid.
 func (t *ThirdParties) Disable(ctx context.Context, meta events.Metadata, id ulid.ULID, reason string) (position uint64, err error) {
 	if reason != events.DisabledGone && reason != events.DisabledExhausted {
 		return 0, invalid("/reason", CodeInvalidValue, "The reason is one of gone and exhausted.")
 	}
 	return t.change(ctx, meta, id, func(state *events.ThirdParty) (events.Payload, error) {
-		return enter(state, events.ThirdPartyFailed, events.ThirdPartyDisabled{Reason: reason})
+		return moveTo(state, events.ThirdPartyFailed, events.ThirdPartyDisabled{Reason: reason})
 	})
 }
 
-// Remove ends a third party and frees its name. To remove one twice is no error.
+// Remove removes a third party and releases its name. Removing one twice is no error.
 func (t *ThirdParties) Remove(ctx context.Context, meta events.Metadata, id ulid.ULID) (position uint64, err error) {
 	return t.change(ctx, meta, id, func(state *events.ThirdParty) (events.Payload, error) {
 		if state.State == events.ThirdPartyGone {
@@ -110,9 +110,9 @@ func (t *ThirdParties) Remove(ctx context.Context, meta events.Metadata, id ulid
 	})
 }
 
-// RotateSecret gives a third party new secrets; those before them sign too for
-// the overlap, 0 to MaxSecretOverlap, but none longer than it would have
-// otherwise. Each call rotates. Another error is *Invalid.
+// RotateSecret makes new secrets for a third party. The previous secrets sign too during the
+// overlap, 0 to MaxSecretOverlap, but none longer than without this rotation. Each call
+// rotates. The additional error is *Invalid.
 func (t *ThirdParties) RotateSecret(ctx context.Context, meta events.Metadata, id ulid.ULID, overlap time.Duration) (RotatedSecret, error) {
 	secret, at := newWebhookSecrets(), t.now().UTC().Truncate(time.Millisecond)
 	rotation := events.ThirdPartySecretRotated{Secret: secret, PreviousUntil: at.Add(overlap)}
@@ -130,26 +130,26 @@ func (t *ThirdParties) RotateSecret(ctx context.Context, meta events.Metadata, i
 	}, nil
 }
 
-// Checkpoint records that all up to a position was settled. It never goes back:
-// an older position appends nothing. One that the log has not reached would lose
-// what is still to come, and is *Invalid.
-func (t *ThirdParties) Checkpoint(ctx context.Context, meta events.Metadata, id ulid.ULID, settled uint64) (position uint64, err error) {
+// Checkpoint records that all deliveries up to a position have ended. It never goes back: an
+// older position appends nothing. A position that the log has not reached is *Invalid, because
+// it would lose events that are not in the log yet.
+func (t *ThirdParties) Checkpoint(ctx context.Context, meta events.Metadata, id ulid.ULID, reached uint64) (position uint64, err error) {
 	head, err := t.store.Head(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("look up the log's end: %w", err)
 	}
-	if settled > head {
+	if reached > head {
 		return 0, invalid("/position", CodeInvalidValue, "The log has not reached the position.")
 	}
 	return t.change(ctx, meta, id, func(state *events.ThirdParty) (events.Payload, error) {
-		if state.Exists() && settled <= state.Checkpoint {
+		if state.Exists() && reached <= state.Checkpoint {
 			return nil, nil
 		}
-		return ifPresent(state, events.ThirdPartyCheckpointed{Position: settled})
+		return ifPresent(state, events.ThirdPartyCheckpointed{Position: reached})
 	})
 }
 
-// newWebhookSecrets makes random ones.
+// newWebhookSecrets makes random secrets.
 func newWebhookSecrets() events.WebhookSecrets {
 	s := events.WebhookSecrets{HMAC: make([]byte, hmacSize), Ed25519Seed: make([]byte, ed25519.SeedSize)}
 	rand.Read(s.HMAC) // never fails: crypto/rand ends the program instead

@@ -1,8 +1,10 @@
 package commands
 
 import (
+	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,20 +13,20 @@ import (
 	"konto/events"
 )
 
-// MaxSecretOverlap bounds for how long a third party's previous secrets sign.
+// MaxSecretOverlap is how long a third party's previous secrets can sign.
 const MaxSecretOverlap = 30 * 24 * time.Hour
 
-// maxSecrets bounds how many secrets of a third party sign at once: each adds
-// two signatures to a header of every delivery.
+// maxSecrets is how many secrets of a third party sign at once. Each adds two signatures to a
+// header of every delivery.
 const maxSecrets = 4
 
-// thirdPartyName is narrow because the name is typed on the command line, and
-// stands in the labels of metrics. It has no capitals, so that no two names look alike.
+// thirdPartyName allows few characters, because the name is typed on the command line and is a
+// label of metrics. It has no capitals, so that no two names look alike.
 var thirdPartyName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
 
-// tellable gives the formats and the types that each can tell of, without
-// versions. What is missing from one has no shape in its specification.
-func tellable() map[string][]string {
+// formatTypes are the event types, without versions, of each delivery format. The format's
+// specification has no message for the other types.
+func formatTypes() map[string][]string {
 	return map[string][]string{
 		events.FormatCloudEvents: events.AccountTypes(),
 		events.FormatPayway:      {"EmailChanged", "ProfileUpdated", "FactsRecorded", "EmailChangeRequested", "AccountErased"},
@@ -33,7 +35,7 @@ func tellable() map[string][]string {
 	}
 }
 
-// checkThirdParty fills in what is left out, and returns what is wrong.
+// checkThirdParty sets defaults and returns what is wrong.
 func checkThirdParty(spec AddThirdParty) (AddThirdParty, []FieldError) {
 	var c checker
 	if !thirdPartyName.MatchString(spec.Name) {
@@ -48,7 +50,7 @@ func checkThirdParty(spec AddThirdParty) (AddThirdParty, []FieldError) {
 	if spec.Format == "" {
 		spec.Format = events.FormatCloudEvents
 	}
-	types, known := tellable()[spec.Format]
+	types, known := formatTypes()[spec.Format]
 	if !known {
 		c.reject("/format", &fault{CodeInvalidValue, "The format is one of cloudevents, payway, payway-ssi and risc."})
 		return spec, c.wrong
@@ -63,7 +65,7 @@ func checkThirdParty(spec AddThirdParty) (AddThirdParty, []FieldError) {
 	return spec, c.wrong
 }
 
-// checkOverlap returns what is wrong with rotating a secret while some sign.
+// checkOverlap returns what is wrong with an overlap, if that many secrets sign already.
 func checkOverlap(overlap time.Duration, signing int) error {
 	switch {
 	case overlap < 0 || overlap > MaxSecretOverlap:
@@ -77,4 +79,39 @@ func checkOverlap(overlap time.Duration, signing int) error {
 // invalid is the error for one wrong field.
 func invalid(field, code, detail string) *Invalid {
 	return &Invalid{Fields: []FieldError{{Field: field, Code: code, Detail: detail}}}
+}
+
+// maxWebhookURL is the longest URL of a third party, in bytes. Few servers accept longer ones.
+const maxWebhookURL = 2048
+
+// webhookURL returns what is wrong with a third party's URL. It must be absolute, https or http,
+// printable ASCII, and without user and fragment. Its host is not checked here: the host is
+// resolved and checked against --third-party-allow when a delivery dials it, and so is whether
+// http is allowed.
+func webhookURL(value string) *fault {
+	switch {
+	case len(value) > maxWebhookURL:
+		return &fault{CodeTooLong, "The URL can have at most 2048 characters."}
+	case strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
+		return &fault{CodeInvalidFormat, "The URL must be printable ASCII; percent-encode anything else, and white space."}
+	case strings.Contains(value, "#"):
+		return &fault{CodeNotAllowed, "The URL cannot have a fragment: it would never be sent."}
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || !validPort(u) {
+		return &fault{CodeInvalidFormat, "The URL must be absolute, with https or http and a host."}
+	}
+	if u.User != nil {
+		return &fault{CodeNotAllowed, "The URL cannot have a user or a password: deliveries are signed instead."}
+	}
+	return nil
+}
+
+// validPort reports whether the port is left out or can be dialled.
+func validPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && port > 0
 }

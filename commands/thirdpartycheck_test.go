@@ -69,7 +69,7 @@ func TestWrongThirdPartiesAreRefused(t *testing.T) {
 	}
 }
 
-func TestEachFormatTakesWhatItCanTellOf(t *testing.T) {
+func TestEachFormatAcceptsItsEventTypes(t *testing.T) {
 	r := register(t)
 	for format, types := range map[string][]string{
 		events.FormatCloudEvents: {"AccountOpened", "ProfileUpdated", "EmailChanged", "EmailChangeRequested", "EmailChangeCancelled",
@@ -84,7 +84,7 @@ func TestEachFormatTakesWhatItCanTellOf(t *testing.T) {
 	}
 }
 
-func TestNameIsAnotherThirdPartysUntilThatOneIsRemoved(t *testing.T) {
+func TestThirdPartyNameIsUniqueUntilRemoval(t *testing.T) {
 	r := register(t)
 	var taken *eventstore.Taken
 	if _, err := r.Add(t.Context(), events.Metadata{}, crm()); !errors.As(err, &taken) || taken.Kind != events.ClaimThirdPartyName {

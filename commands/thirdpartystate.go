@@ -11,11 +11,11 @@ import (
 	"konto/eventstore"
 )
 
-// ruling says what follows a third party's state: an event, nil for none, or an
+// thirdPartyRule decides what a change of a third party comes to: an event, nil for none, or an
 // error. It is pure.
-type ruling func(state *events.ThirdParty) (events.Payload, error)
+type thirdPartyRule func(state *events.ThirdParty) (events.Payload, error)
 
-// ifPresent is the ruling for what needs no more than that there is a third party.
+// ifPresent returns p, or ErrNotFound if there is no such third party.
 func ifPresent(state *events.ThirdParty, p events.Payload) (events.Payload, error) {
 	if !state.Exists() {
 		return nil, ErrNotFound
@@ -23,23 +23,24 @@ func ifPresent(state *events.ThirdParty, p events.Payload) (events.Payload, erro
 	return p, nil
 }
 
-// enter rules that an event brings the third party into a state, unless it is there.
-func enter(state *events.ThirdParty, to string, p events.Payload) (events.Payload, error) {
+// moveTo returns the event p that brings the third party into a state, or nil if it is in that
+// state.
+func moveTo(state *events.ThirdParty, to string, p events.Payload) (events.Payload, error) {
 	if state.State == to {
 		return nil, nil
 	}
 	return ifPresent(state, p)
 }
 
-// change appends what is ruled on the third party's present state, and returns
-// the position of its last event.
-func (t *ThirdParties) change(ctx context.Context, meta events.Metadata, id ulid.ULID, rules ruling) (uint64, error) {
-	return retried(func() (uint64, error) {
+// change appends what decide returns for the third party's present state, and returns the
+// position of its last event.
+func (t *ThirdParties) change(ctx context.Context, meta events.Metadata, id ulid.ULID, decide thirdPartyRule) (uint64, error) {
+	return retryConflicts(func() (uint64, error) {
 		state, err := t.load(ctx, id)
 		if err != nil {
 			return 0, err
 		}
-		p, err := rules(&state)
+		p, err := decide(&state)
 		if err != nil || p == nil {
 			return state.Position, err
 		}
@@ -51,9 +52,9 @@ func (t *ThirdParties) change(ctx context.Context, meta events.Metadata, id ulid
 	})
 }
 
-// load folds a third party. What was folded before is kept, because a stream
-// gets a checkpoint every ten minutes for as long as there is something to
-// deliver: 50,000 a year. Only what followed is read, so nothing here is stale.
+// load folds a third party. It caches the state and reads only the events that follow, because
+// a stream gets a checkpoint every ten minutes while there are deliveries: 50,000 a year. So
+// the state that it returns is never stale.
 func (t *ThirdParties) load(ctx context.Context, id ulid.ULID) (events.ThirdParty, error) {
 	t.mu.Lock()
 	state := t.known[id]
@@ -66,8 +67,7 @@ func (t *ThirdParties) load(ctx context.Context, id ulid.ULID) (events.ThirdPart
 	return state, nil
 }
 
-// keep remembers a folded state. Ids that name nothing and third parties that
-// are gone take up no room.
+// keep caches a state. Unknown ids and removed third parties are not cached.
 func (t *ThirdParties) keep(id ulid.ULID, state *events.ThirdParty) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

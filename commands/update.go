@@ -3,14 +3,55 @@ package commands
 import (
 	"context"
 	"slices"
+	"strings"
+	"time"
 
 	"konto/events"
 )
 
-// decideUpdate checks in the order that the contracts demand: what is wrong
-// with the request, whether the account exists, whether the caller may, whether
-// it is at the caller's version. Then it reduces the update to what really changes.
-func decideUpdate(state events.Account, u Update) (decision, error) {
+// Update changes profile fields and the email address, all in one append. An email address in
+// it, even the present one, ends a pending email change, unless it requests the address that
+// is pending with VerifyEmail.
+// Values are as the caller sent them. decide checks and normalizes them, because some rules
+// depend on the account (a phone number is read in the account's country).
+type Update struct {
+	Profile events.ProfileUpdated
+	Email   events.Change[string]
+	// Name is the generic contract's single name: an organisation's company name, or a
+	// person's first and last name, split at the last space.
+	Name events.Change[string]
+	// Rejected is what the contract already found wrong. decide adds to it, so that the
+	// caller learns of every wrong field at once. A finding about a value that is in the
+	// update does not count if the account has that value already.
+	Rejected []FieldError
+	// AddressNeeds are JSON pointers of the address members that a partial update needs:
+	// if one of them is wrong, no member of the address changes.
+	AddressNeeds []string
+	// Partial stores the accepted fields even if others are rejected (Payway's
+	// atomic=false).
+	Partial bool
+	// FormatsDecided means that the contract's own formats have decided what is valid
+	// (Payway). Then only the calendar decides about Swedish numbers, and a phone number
+	// that cannot be normalized is stored as given.
+	FormatsDecided bool
+	// AdministratorEmail allows changing an administrator's address.
+	AdministratorEmail bool
+	// VerifyEmail makes a new address a request, as RequestEmailChange does: the address
+	// changes when the code that is mailed to the new one is confirmed.
+	VerifyEmail bool
+	// EmailNeedsProof refuses a new address with ErrEmailNeedsProof: this caller must give
+	// the current password, with RequestEmailChange.
+	EmailNeedsProof bool
+	If              Condition
+
+	now          time.Time
+	emailRequest emailRequest // with VerifyEmail
+}
+
+// decide checks in the order that the contracts require: the request, whether the account
+// exists, whether the caller may do this, the version. Then it reduces the update to what
+// changes the account.
+func (u Update) decide(state events.Account) (decision, error) {
 	wrong := u.check(&state)
 	if len(wrong) > 0 && !u.Partial {
 		return decision{}, &Invalid{Fields: wrong}
@@ -18,8 +59,8 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 	if !state.Exists() {
 		return decision{}, ErrNotFound
 	}
-	// Compared letter by letter: another spelling of the same address is a change
-	// that third parties must hear of, although its claim stays the same.
+	// Another spelling of the same address is a change that third parties are told of,
+	// although its claim stays the same.
 	newEmail := u.Email.Made && u.Email.To != state.Email
 	refused := state.Administrator && !u.AdministratorEmail
 	if newEmail && refused {
@@ -48,26 +89,26 @@ func decideUpdate(state events.Account, u Update) (decision, error) {
 	switch {
 	case !u.Email.Made || refused:
 	case newEmail && asksAgain:
-		// A form that sends all its fields again must not void the code under way.
+		// A form that sends all its fields again must not invalidate the mailed code.
 	case newEmail && u.VerifyEmail:
-		if err := u.ticket.check(&state, fieldEmail); err != nil {
+		if err := u.emailRequest.check(&state, fieldEmail); err != nil {
 			return decision{}, err
 		}
-		d.payloads = append(d.payloads, u.ticket.requested(u.Email.To))
+		d.payloads = append(d.payloads, u.emailRequest.requested(u.Email.To))
 	case newEmail:
-		d.payloads = append(d.payloads, withdrawn(&state, u.now)...)
+		d.payloads = append(d.payloads, cancelPending(&state, u.now)...)
 		d.payloads = append(d.payloads, events.EmailChanged{
 			PreviousEmail: state.Email, NewEmail: u.Email.To, How: events.EmailDirect,
 		})
-	case !u.EmailNeedsProof: // the present address: the caller wants no other one
-		d.payloads = append(d.payloads, withdrawn(&state, u.now)...)
+	case !u.EmailNeedsProof: // the present address: the caller does not want another one
+		d.payloads = append(d.payloads, cancelPending(&state, u.now)...)
 	}
 	return d, nil
 }
 
-// prepare tells the update what time it is, and makes the ticket that a new address with
-// VerifyEmail needs. Most updates need neither, and are not copied.
-func (u *Update) prepare(ctx context.Context, h *Accounts, by guesser) (_ Command, err error) {
+// prepare sets the time of the update, and makes the email request that a new address with
+// VerifyEmail needs. Most updates need neither and are not copied.
+func (u *Update) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
 	p := &u.Profile
 	dated := p.BirthDate.Made || p.SocialSecurityNumber.Made || p.CompanyRegistrationNumber.Made || p.RegistrationIdentifier.Made
 	if !dated && !u.Email.Made {
@@ -76,18 +117,18 @@ func (u *Update) prepare(ctx context.Context, h *Accounts, by guesser) (_ Comman
 	prepared := *u
 	prepared.now = h.now()
 	if u.Email.Made && u.VerifyEmail && !u.EmailNeedsProof {
-		prepared.ticket, err = h.newTicket(ctx, by.account, u.Email.To)
+		prepared.emailRequest, err = h.newEmailRequest(ctx, by.account, u.Email.To)
 	}
 	return &prepared, err
 }
 
-// check brings the update's values into their stored form and returns
-// everything that is wrong, the contract's own findings first. A change that is
-// wrong is dropped, which leaves the rest to a partial update.
+// check brings the update's values into their stored form and returns everything that is
+// wrong, the contract's own findings first. Wrong changes are removed, so that a partial
+// update has the rest.
 //
-// What the account has already is taken out before anything is judged: a form
-// sends all its fields back, and an old value may break a newer rule, or the
-// rule of another contract than the one that set it.
+// Values that the account has already are removed before anything is checked: a form sends
+// all its fields back, and an old value may break a newer rule, or the rule of another
+// contract than the one that set it.
 func (u *Update) check(state *events.Account) []FieldError {
 	c := checker{now: u.now, wrong: u.dropUnchanged(state)}
 	if u.Email.To == "" || u.Email.To != state.Email {
@@ -104,12 +145,12 @@ func (u *Update) check(state *events.Account) []FieldError {
 	return c.wrong
 }
 
-// dropUnchanged takes the changes out of the update that would leave the account
-// as it is. It returns the contract's findings without those about such values,
-// and takes out the values that the others are about.
+// dropUnchanged removes the changes that would leave the account as it is. It returns the
+// contract's findings without those about such values, and removes the values that the
+// other findings are about.
 //
-// An unchanged address stays in the update: it makes no event, but tells that
-// the caller wants the address as it is.
+// An unchanged email address stays in the update. It makes no event, but it means that the
+// caller wants the address as it is.
 func (u *Update) dropUnchanged(state *events.Account) (wrong []FieldError) {
 	sent := u.Profile
 	u.Profile = u.Profile.Reduced(state.Profile)
@@ -133,8 +174,8 @@ func (u *Update) dropUnchanged(state *events.Account) (wrong []FieldError) {
 	return wrong
 }
 
-// rejecting is the partial update without a field that turned out to be taken.
-// ok is false when the update does not change that field.
+// rejecting is the partial update without a field whose value is taken. ok is false if the
+// update does not change that field.
 func (u Update) rejecting(field string) (rest *Update, ok bool) {
 	var change *events.Change[string]
 	switch field {
@@ -155,10 +196,59 @@ func (u Update) rejecting(field string) (rest *Update, ok bool) {
 	return &u, true
 }
 
-// changed is the value that a field has after the change.
+// leaveOut removes a field from a partial update, because its value is taken. It returns
+// false if the call is no such update.
+func (c *call) leaveOut(field string) bool {
+	u, ok := c.command.(*Update)
+	if !ok || !u.Partial {
+		return false
+	}
+	rest, ok := u.rejecting(field)
+	if ok {
+		c.command = rest
+	}
+	return ok
+}
+
+// changed is the value of a field after the change.
 func changed(change events.Change[string], present string) string {
 	if change.Made {
 		return change.To
 	}
 	return present
+}
+
+// Name is the generic contract's single name of an account: the company name of an
+// organisation, the first and last name of a person. If that name is not set, it is the
+// other one.
+func Name(p *events.Profile) string {
+	if p.AccountType == events.TypeOrganisation && p.CompanyName != "" {
+		return p.CompanyName
+	}
+	if name := PersonName(p); name != "" {
+		return name
+	}
+	return p.CompanyName
+}
+
+// PersonName is the first and last name, as far as they are set.
+func PersonName(p *events.Profile) string {
+	if p.FirstName == "" || p.LastName == "" {
+		return p.FirstName + p.LastName
+	}
+	return p.FirstName + " " + p.LastName
+}
+
+// setName splits a single name into the fields that all contracts share. The last word of a
+// person's name is the last name. A single word is a first name.
+func setName(u *events.ProfileUpdated, name, accountType string) {
+	if accountType == events.TypeOrganisation {
+		u.CompanyName = events.Set(name)
+		return
+	}
+	first, last := name, ""
+	if at := strings.LastIndexByte(name, ' '); at >= 0 && !IsBlank(name[:at]) && !IsBlank(name[at:]) {
+		first, last = strings.TrimSpace(name[:at]), name[at+1:]
+	}
+	u.FirstName, u.LastName = events.Set(first), events.Set(last)
 }

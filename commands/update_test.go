@@ -62,7 +62,7 @@ func TestUpdateReducesToWhatChanges(t *testing.T) {
 	}
 }
 
-func TestNameIsParted(t *testing.T) {
+func TestNameIsSplit(t *testing.T) {
 	tests := []struct{ kind, name, first, last, company string }{
 		{events.TypePrivate, "Anna Maria Svensson", "Anna Maria", "Svensson", ""},
 		{"", "Bo  Ek", "Bo", "Ek", ""},
@@ -111,7 +111,7 @@ func TestUpdateReportsEveryWrongFieldAtOnce(t *testing.T) {
 	}
 }
 
-func TestUpdateChecksInTheContractsOrder(t *testing.T) {
+func TestUpdateChecksInTheOrderOfTheContracts(t *testing.T) {
 	administrator := anna()
 	administrator.Administrator = true
 	erased := events.Account{Version: 4, Erased: true}
@@ -151,7 +151,7 @@ func TestUpdateChecksInTheContractsOrder(t *testing.T) {
 	}
 }
 
-func TestPartialUpdateStoresWhatIsRight(t *testing.T) {
+func TestPartialUpdateStoresRightValues(t *testing.T) {
 	administrator := anna()
 	administrator.Administrator = true
 	update := &Update{
@@ -222,7 +222,7 @@ func TestAddressNeedsItsRequiredMembers(t *testing.T) {
 
 // A command may be decided again after a lost race, so deciding must not
 // change it: neither its values nor the array behind Rejected.
-func TestDecidingLeavesTheCommandAlone(t *testing.T) {
+func TestDecideDoesNotChangeTheCommand(t *testing.T) {
 	backing := append(make([]FieldError, 0, 8), FieldError{"/a", CodeUnknownField, "x"})
 	update := &Update{Partial: true, Rejected: backing, Email: events.Set("no"), Profile: events.ProfileUpdated{PhoneNumber: events.Set("0734567890")}}
 	first, _ := decide(anna(), update)
@@ -304,7 +304,7 @@ func TestEmailAddresses(t *testing.T) {
 }
 
 // An account may have an address of before a rule: a form sends it back, and nothing happens.
-func TestAddressOfTheAccountIsNotJudgedAgain(t *testing.T) {
+func TestPresentAddressIsNotCheckedAgain(t *testing.T) {
 	state := anna()
 	state.Email = "<anna@example.com>"
 	for _, verify := range []bool{false, true} {

@@ -7,8 +7,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// The stored names of events. A name is never reused for other bytes: a
-// payload that changes shape gets the next version and is lifted in Decode.
+// The stored names of events. The bytes of a name never change their meaning: a payload that
+// changes its members gets the next version, and Decode converts the older ones.
 const (
 	TypeAccountOpened            = "AccountOpened.v1"
 	TypeProfileUpdated           = "ProfileUpdated.v1"
@@ -31,8 +31,8 @@ const (
 	TypeThirdPartyRemoved        = "ThirdPartyRemoved.v1"
 )
 
-// AccountTypes names all that can happen to an account, without versions: what
-// is published, and what a third party can ask to be told of.
+// AccountTypes lists the event types of accounts, without versions: those that are published and
+// that a third party can subscribe to.
 func AccountTypes() []string {
 	return []string{
 		"AccountOpened", "ProfileUpdated", "EmailChanged", "EmailChangeRequested", "EmailChangeCancelled",
@@ -40,16 +40,16 @@ func AccountTypes() []string {
 	}
 }
 
-// ErrUnknownType is matched by the error of Encode, Decode and Event.Payload
-// for a payload or a name that this version of konto does not know: an event
-// written by a newer one. The log is intact; run the newer version.
+// ErrUnknownType is matched by the error of Encode, Decode and Event.Payload for a payload or a
+// name that this version of konto does not know, because a newer version wrote the event. The log
+// is intact; run the newer version.
 var ErrUnknownType = errors.New("unknown event type")
 
-// ErrMisfit is matched by the error of Decode and Event.Payload for bytes that
-// are not of the type that they are stored under.
+// ErrMisfit is matched by the error of Decode and Event.Payload for bytes that do not have the
+// members of the type that they are stored as.
 var ErrMisfit = errors.New("payload does not fit its type")
 
-// DecodeError says which event could not be decoded.
+// DecodeError is the error of an event that cannot be decoded.
 type DecodeError struct {
 	Type     string
 	Position uint64
@@ -62,52 +62,14 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// Encode gives a payload's stored name and bytes.
+// Encode returns a payload's stored name and bytes.
 func Encode(p Payload) (name string, data []byte, err error) {
-	switch p := p.(type) {
-	case AccountOpened:
-		name = TypeAccountOpened
-	case ProfileUpdated:
-		name = TypeProfileUpdated
-		data, err = p.encode()
-	case EmailChanged:
-		name = TypeEmailChanged
-	case EmailChangeRequested:
-		name = TypeEmailChangeRequested
-	case EmailChangeCancelled:
-		name = TypeEmailChangeCancelled
-	case EmailChangeAttemptFailed:
-		name = TypeEmailChangeAttemptFailed
-	case PasswordChanged:
-		name = TypePasswordChanged
-	case FactsRecorded:
-		name = TypeFactsRecorded
-	case AccountErased:
-		name = TypeAccountErased
-	case KeyIssued:
-		name = TypeKeyIssued
-	case SessionOpened:
-		name = TypeSessionOpened
-	case CredentialRevoked:
-		name = TypeCredentialRevoked
-	case ThirdPartyAdded:
-		name = TypeThirdPartyAdded
-	case ThirdPartySecretRotated:
-		name = TypeThirdPartySecretRotated
-	case ThirdPartyPaused:
-		name = TypeThirdPartyPaused
-	case ThirdPartyResumed:
-		name = TypeThirdPartyResumed
-	case ThirdPartyDisabled:
-		name = TypeThirdPartyDisabled
-	case ThirdPartyCheckpointed:
-		name = TypeThirdPartyCheckpointed
-	case ThirdPartyRemoved:
-		name = TypeThirdPartyRemoved
-	default:
+	if name = typeOf(p); name == "" {
 		return "", nil, fmt.Errorf("encode %T: %w", p, ErrUnknownType)
 	}
-	if data == nil && err == nil {
+	if update, ok := p.(ProfileUpdated); ok {
+		data, err = update.encode()
+	} else {
 		data, err = json.Marshal(p)
 	}
 	if err != nil {
@@ -116,7 +78,52 @@ func Encode(p Payload) (name string, data []byte, err error) {
 	return name, data, nil
 }
 
-// Decode reads the bytes stored under a name.
+// typeOf returns a payload's stored name, or "" if it has none.
+func typeOf(p Payload) string {
+	switch p.(type) {
+	case AccountOpened:
+		return TypeAccountOpened
+	case ProfileUpdated:
+		return TypeProfileUpdated
+	case EmailChanged:
+		return TypeEmailChanged
+	case EmailChangeRequested:
+		return TypeEmailChangeRequested
+	case EmailChangeCancelled:
+		return TypeEmailChangeCancelled
+	case EmailChangeAttemptFailed:
+		return TypeEmailChangeAttemptFailed
+	case PasswordChanged:
+		return TypePasswordChanged
+	case FactsRecorded:
+		return TypeFactsRecorded
+	case AccountErased:
+		return TypeAccountErased
+	case KeyIssued:
+		return TypeKeyIssued
+	case SessionOpened:
+		return TypeSessionOpened
+	case CredentialRevoked:
+		return TypeCredentialRevoked
+	case ThirdPartyAdded:
+		return TypeThirdPartyAdded
+	case ThirdPartySecretRotated:
+		return TypeThirdPartySecretRotated
+	case ThirdPartyPaused:
+		return TypeThirdPartyPaused
+	case ThirdPartyResumed:
+		return TypeThirdPartyResumed
+	case ThirdPartyDisabled:
+		return TypeThirdPartyDisabled
+	case ThirdPartyCheckpointed:
+		return TypeThirdPartyCheckpointed
+	case ThirdPartyRemoved:
+		return TypeThirdPartyRemoved
+	}
+	return ""
+}
+
+// Decode decodes the bytes that are stored with a name.
 func Decode(name string, data []byte) (Payload, error) {
 	switch name {
 	case TypeAccountOpened:
@@ -161,8 +168,8 @@ func Decode(name string, data []byte) (Payload, error) {
 	return nil, ErrUnknownType
 }
 
-// Sealed tells whether events of this type are stored encrypted. Those that
-// end a stream hold no personal data and stay readable without its key.
+// Sealed reports whether events of this type are stored encrypted. Events that end a stream have
+// no personal data and stay readable without the stream's key.
 func Sealed(name string) bool {
 	switch name {
 	case TypeAccountErased, TypeCredentialRevoked, TypeThirdPartyRemoved:
@@ -171,9 +178,9 @@ func Sealed(name string) bool {
 	return true
 }
 
-// decode is strict: an unknown member means that a newer konto wrote it, and
-// dropping it would change what the event says. Its error tells where the bytes
-// do not fit and never quotes them, because errors are logged.
+// decode is strict: an unknown member means that a newer konto wrote the event, and without that
+// member the event would say something else. Its error says where the bytes do not fit. It never
+// contains the bytes, because errors are logged.
 func decode[P Payload](data []byte) (Payload, error) {
 	var p P
 	err := json.Unmarshal(data, &p, json.RejectUnknownMembers(true))

@@ -230,7 +230,7 @@ func TestPayloadErrorsNameTypeAndPosition(t *testing.T) {
 	}
 }
 
-func TestEncodeRefusesWhatHasNoName(t *testing.T) {
+func TestEncodeRefusesPayloadsWithoutAName(t *testing.T) {
 	if _, _, err := events.Encode(nil); !errors.Is(err, events.ErrUnknownType) {
 		t.Errorf("%v", err)
 	}
@@ -240,7 +240,7 @@ func TestEncodeRefusesWhatHasNoName(t *testing.T) {
 	}
 }
 
-func TestOnlyEndingsAreStoredInClear(t *testing.T) {
+func TestOnlyEventsThatEndAStreamAreNotEncrypted(t *testing.T) {
 	for name := range golden(t) {
 		ends := name == events.TypeAccountErased || name == events.TypeCredentialRevoked || name == events.TypeThirdPartyRemoved
 		if events.Sealed(name) == ends {

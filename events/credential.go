@@ -1,13 +1,17 @@
 package events
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 )
 
-// KeyIssued begins the stream of a bearer token. Exactly one of Account,
-// Client, Consumer and Inbound is set.
+// KeyIssued is the first event of a bearer token's stream. Exactly one of Account, Client, Consumer
+// and Inbound is set.
 type KeyIssued struct {
 	Account    ulid.ULID `json:"account,omitzero"`  // acts as this account (HostUp, generic)
 	Client     string    `json:"client,omitzero"`   // acts as this client, on any account (Payway)
@@ -17,7 +21,7 @@ type KeyIssued struct {
 	SecretHash []byte    `json:"secretHash"` // SHA-256 of the token's 256-bit secret
 }
 
-// SessionOpened begins the stream of a dashboard session (hostup_session).
+// SessionOpened is the first event of a dashboard session's stream (hostup_session).
 type SessionOpened struct {
 	Account    ulid.ULID `json:"account,omitzero"` // zero: an administrator who impersonates nobody
 	AuthType   string    `json:"authType"`         // session, admin, bankid-selection, billing-sso
@@ -31,14 +35,14 @@ type SessionOpened struct {
 	ExpiresAt  time.Time `json:"expiresAt,omitzero"`
 }
 
-// CredentialRevoked ends a credential's stream: a key revoked, a session closed.
+// CredentialRevoked ends a credential's stream: a key was revoked or a session closed.
 type CredentialRevoked struct{}
 
 func (KeyIssued) payload()         {}
 func (SessionOpened) payload()     {}
 func (CredentialRevoked) payload() {}
 
-// Credential is what a credential's events add up to.
+// Credential is the state of a credential, folded from its events.
 type Credential struct {
 	ID         ulid.ULID `json:"id"`
 	Kind       string    `json:"kind"` // KindKey, KindClient, KindConsumer, KindInbound or KindSession
@@ -62,12 +66,12 @@ type Credential struct {
 const (
 	KindKey      = "key"      // an API key of one account
 	KindClient   = "client"   // a token of a client, without an account
-	KindConsumer = "consumer" // a NATS consumer's
-	KindInbound  = "inbound"  // a system's that sends facts over NATS
+	KindConsumer = "consumer" // of a NATS consumer
+	KindInbound  = "inbound"  // of a system that sends facts over NATS
 	KindSession  = "session"  // a dashboard session
 )
 
-// Apply adds the credential's next event, whose payload is p.
+// Apply applies the credential's next event, whose payload is p.
 func (c *Credential) Apply(e Event, p Payload) {
 	switch p := p.(type) {
 	case KeyIssued:
@@ -98,7 +102,67 @@ func (c *Credential) Apply(e Event, p Payload) {
 	c.Version = e.Version
 }
 
-// Usable tells whether the credential may be used at a point in time.
+// Usable reports whether the credential is valid at a point in time.
 func (c *Credential) Usable(at time.Time) bool {
 	return c.Version > 0 && c.Revoked.IsZero() && (c.ExpiresAt.IsZero() || at.Before(c.ExpiresAt))
+}
+
+// ErrMalformedToken is returned by ParseToken for a text that is no token of konto.
+var ErrMalformedToken = errors.New("malformed token")
+
+// SecretSize is the length of a token's secret in bytes. Because the secret is random and long, a
+// plain hash of it is stored.
+const SecretSize = 32
+
+const tokenPrefix = "konto_"
+
+// tokenSize is a token's length: the secret is 52 digits of five bits.
+const tokenSize = len(tokenPrefix) + ulid.EncodedSize + 1 + (SecretSize*8+4)/5
+
+var tokenEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// Token returns the text that a credential's holder sends: konto_, the credential's ULID in lower
+// case, an underscore and the secret.
+func Token(id ulid.ULID, secret [SecretSize]byte) string {
+	return string(appendToken(make([]byte, 0, tokenSize), id, secret))
+}
+
+func appendToken(to []byte, id ulid.ULID, secret [SecretSize]byte) []byte {
+	var name [ulid.EncodedSize]byte
+	_ = id.MarshalTextTo(name[:]) // fails only for another size
+	to = append(to, tokenPrefix...)
+	for _, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		to = append(to, c)
+	}
+	return tokenEncoding.AppendEncode(append(to, '_'), secret[:])
+}
+
+// HashSecret returns the form in which a secret is stored.
+func HashSecret(secret [SecretSize]byte) []byte {
+	h := sha256.Sum256(secret[:])
+	return h[:]
+}
+
+// ParseToken returns the credential's id and the hash of its secret.
+func ParseToken(token string) (id ulid.ULID, secretHash []byte, err error) {
+	rest, ok := strings.CutPrefix(token, tokenPrefix)
+	if !ok || len(token) != tokenSize {
+		return id, nil, ErrMalformedToken
+	}
+	if id, err = ulid.ParseStrict(rest[:ulid.EncodedSize]); err != nil {
+		return id, nil, ErrMalformedToken
+	}
+	var secret [SecretSize]byte
+	if _, err = tokenEncoding.Decode(secret[:], []byte(rest[ulid.EncodedSize+1:])); err != nil {
+		return id, nil, ErrMalformedToken
+	}
+	// A token has one spelling, but the decoders ignore case, line ends and spare bits.
+	var spelled [tokenSize]byte // on the stack, because each request parses a token
+	if string(appendToken(spelled[:0], id, secret)) != token {
+		return id, nil, ErrMalformedToken
+	}
+	return id, HashSecret(secret), nil
 }

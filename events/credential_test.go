@@ -1,7 +1,11 @@
 package events_test
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,7 +67,7 @@ func TestCredentialFold(t *testing.T) {
 	}
 }
 
-func TestUsable(t *testing.T) {
+func TestCredentialIsUsableUntilItEnds(t *testing.T) {
 	expires := opened.Add(time.Hour)
 	tests := map[string]struct {
 		credential events.Credential
@@ -83,4 +87,78 @@ func TestUsable(t *testing.T) {
 			}
 		})
 	}
+}
+
+var (
+	tokenSecret = [events.SecretSize]byte{0xff, 1, 2, 3, 31: 0xfe}
+	goodToken   = events.Token(accountID, tokenSecret)
+)
+
+func TestTokenKeepsItsForm(t *testing.T) {
+	const want = "konto_01hxa3b4c5d6e7f8g9h0j1k2m3_74aqeayaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaad7a"
+	if goodToken != want {
+		t.Errorf("%s", goodToken)
+	}
+}
+
+func TestTokenIsParsed(t *testing.T) {
+	id, hash, err := events.ParseToken(goodToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sha256.Sum256(tokenSecret[:])
+	if id != accountID || !bytes.Equal(hash, want[:]) || !bytes.Equal(hash, events.HashSecret(tokenSecret)) {
+		t.Errorf("%s %x", id, hash)
+	}
+}
+
+func TestMalformedTokensAreRefused(t *testing.T) {
+	last := len(goodToken) - 1
+	tests := map[string]string{
+		"nothing":                      "",
+		"the prefix alone":             "konto_",
+		"another prefix":               "kanto_" + goodToken[6:],
+		"the prefix in upper case":     "KONTO_" + goodToken[6:],
+		"all in upper case":            strings.ToUpper(goodToken),
+		"the id in upper case":         goodToken[:6] + strings.ToUpper(goodToken[6:32]) + goodToken[32:],
+		"one letter short":             goodToken[:last],
+		"one letter long":              goodToken + "a",
+		"a space before":               " " + goodToken,
+		"a line end inside":            goodToken[:last] + "\n",
+		"line ends instead of letters": goodToken[:last-1] + "\r\n",
+		"no underscore":                strings.Replace(goodToken, "3_7", "3-7", 1),
+		"no letter of an id":           strings.Replace(goodToken, "01hxa", "01hxu", 1),
+		"an id beyond 128 bits":        strings.Replace(goodToken, "01hxa", "81hxa", 1),
+		"no letter of a secret":        goodToken[:last] + "1",
+		"bits beyond the secret":       goodToken[:last] + "b",
+		"a secret in upper case":       goodToken[:last] + "A",
+		"padding":                      goodToken[:last] + "=",
+		"no ASCII":                     goodToken[:last-1] + "å",
+	}
+	for name, token := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, hash, err := events.ParseToken(token); !errors.Is(err, events.ErrMalformedToken) || hash != nil {
+				t.Errorf("%q: %x, %v", token, hash, err)
+			}
+		})
+	}
+}
+
+// FuzzParseToken holds that a token has one spelling.
+func FuzzParseToken(f *testing.F) {
+	f.Add(goodToken)
+	f.Add(strings.ToUpper(goodToken))
+	f.Add(goodToken[:len(goodToken)-2] + "\r\n")
+	f.Fuzz(func(t *testing.T, token string) {
+		id, hash, err := events.ParseToken(token)
+		if err != nil {
+			if err != events.ErrMalformedToken || hash != nil {
+				t.Fatalf("%x, %v", hash, err)
+			}
+			return
+		}
+		if len(hash) != sha256.Size || !strings.HasPrefix(token, "konto_"+strings.ToLower(id.String())+"_") || strings.ToLower(token) != token {
+			t.Fatalf("%q was accepted as %s", token, id)
+		}
+	})
 }

@@ -1,23 +1,24 @@
-// Package events is konto's vocabulary: what can happen to an account, a
-// credential or a third party, how it is written down, and what the events of
-// each add up to.
+// Package events defines what can happen to an account, a credential or a third
+// party, how events are stored and published, and how they are folded into a
+// state.
 //
-// It is a leaf: it imports no other room, does no I/O and reads no clock.
+// It imports no other package of konto, does no I/O and reads no clock.
 //
-//   - payloads: account.go, profile.go, credential.go, thirdparty.go
-//   - the envelope around a payload: event.go, stream.go
-//   - names and bytes: codec.go, profileencode.go (stored bytes are a public format, see testdata)
-//   - the fold: state.go. Both the write side and the read models need it, and
-//     two folds would be two truths, so it lives here, below both. Those of credentials
-//     and third parties are beside their payloads, for the same reason.
-//   - which spellings of an email address are one address, for claims: email.go
-//   - what is left of a stream whose key was destroyed: shredded.go
-//   - the published form: cloudevents.go, and what of a payload leaves konto: published.go
-//   - what consumers are promised of it, as JSON Schemas and AsyncAPI: the folder schema
-//   - the text forms of what webhooks are signed with: webhooksecret.go
-//   - the code of a change of address, made alike by who checks it and who mails it: emailcode.go
+//   - event.go: the event around a payload, and the names of streams
+//   - account.go, profile.go, credential.go, thirdparty.go: the payloads of each,
+//     and the fold into its state. The write side and the read models use the same
+//     fold, so it is here, below both.
+//   - codec.go: the stored names and bytes, a public format (testdata has an
+//     example of each)
+//   - claims.go: the unique keys of an account, and which spellings of an email
+//     address are one address
+//   - shredded.go: the state of a stream whose key was destroyed
+//   - published.go: the published form, without secrets
+//   - schema: JSON Schemas and the AsyncAPI document for consumers
+//   - emailcode.go: the code of an email change, computed in the same way where it
+//     is checked and where it is mailed
 //
-// An account's life:
+// An account's states:
 //
 //	            AccountOpened                    AccountErased
 //	(nothing) ────────────────▶ active ─────────────────────────▶ erased
@@ -26,8 +27,8 @@
 //	                                   EmailChangeAttemptFailed, EmailChangeCancelled,
 //	                                   PasswordChanged, FactsRecorded
 //
-// A third party's life. In each state but the last its place in the log is kept;
-// ThirdPartySecretRotated and ThirdPartyCheckpointed change no state.
+// A third party's states. Each state except removed keeps its position in the log.
+// ThirdPartySecretRotated and ThirdPartyCheckpointed do not change the state.
 //
 //	            ThirdPartyAdded           ThirdPartyPaused
 //	(nothing) ──────────────────▶ active ─────────────────▶ paused ◀──┐

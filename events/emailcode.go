@@ -10,37 +10,35 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// emailCodes is how many codes there are: six digits, 20 bits. With the ten
-// tries an hour that commands allows an account, whatever is requested
-// meanwhile, even odds to guess one take some eight years.
+// emailCodes is how many codes there are: six digits, 20 bits. Package commands allows an account
+// ten wrong codes an hour over all requests, so even odds of guessing one take some eight years.
 const emailCodes = 1_000_000
 
-// EmailCodes makes the code that confirms a change of address from the request
-// that asked for it. So the code is neither stored nor published: the write
-// side keeps a hash, and the mailer makes the code again.
+// EmailCodes computes the code that confirms an email change from the id of its request. So the
+// code is neither stored nor published: the write side stores a hash, and the mailer computes the
+// code again.
 type EmailCodes struct{ key []byte }
 
-// NewEmailCodes makes codes with a key that the keyring derives for them alone.
+// NewEmailCodes returns an EmailCodes with a key that derive, the keyring's, makes for this purpose.
 func NewEmailCodes(derive func(purpose string) []byte) EmailCodes {
 	return EmailCodes{derive("email-change-code")}
 }
 
 // Code is the request's code: six digits.
 func (c EmailCodes) Code(request ulid.ULID) string {
-	// The remainder favours some codes by one in 2^44.
+	// The remainder makes some codes more likely, by one in 2^44.
 	return fmt.Sprintf("%06d", binary.BigEndian.Uint64(c.mac("code", request, ""))%emailCodes)
 }
 
-// Hash is what is stored to check an entered code by. It is keyed: a million
-// codes are tried in no time by whoever has a plain hash. White space in the
-// code does not count.
+// Hash returns the hash that is stored to check an entered code. The hash has a key, because
+// whoever has a plain hash can try a million codes at once. White space in the code is ignored.
 func (c EmailCodes) Hash(request ulid.ULID, code string) []byte {
 	return c.mac("hash", request, strings.Join(strings.Fields(code), ""))
 }
 
 func (c EmailCodes) mac(use string, request ulid.ULID, code string) []byte {
 	mac := hmac.New(sha256.New, c.key)
-	mac.Write([]byte(use)) // both uses have four letters and a request 16 bytes: nothing runs together
+	mac.Write([]byte(use)) // unambiguous: both uses have four letters, and a request has 16 bytes
 	mac.Write(request[:])
 	mac.Write([]byte(code))
 	return mac.Sum(nil)

@@ -38,7 +38,7 @@ func TestEmailCodesAreSixDigitsThatFollowFromRequestAndKey(t *testing.T) {
 	}
 }
 
-func TestHashOfACodeIsItsRequestsAndItsKeys(t *testing.T) {
+func TestHashOfACodeDependsOnRequestAndKey(t *testing.T) {
 	codes, request := keyed("a key"), ulid.Make()
 	hash := codes.Hash(request, "012345")
 	if !bytes.Equal(hash, codes.Hash(request, " 012 345\n")) {

@@ -1,12 +1,19 @@
 package events
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/oklog/ulid/v2"
 )
 
-// Event is one recorded fact: a payload in its stored form and what surrounds it.
+// Payload is the data of an event. Its types are the structs of this package that codec.go
+// names, and Shredded. A payload is a value, never a pointer.
+type Payload interface{ payload() }
+
+// Event is something that happened: a payload in its stored form, with its metadata.
 type Event struct {
 	ID       ulid.ULID
 	Stream   Stream
@@ -16,18 +23,17 @@ type Event struct {
 	Type     string    // name and version, such as EmailChanged.v1
 	Metadata Metadata
 	Data     []byte // the payload as clear JSON
-	// Shredded tells that the key of the event's stream was destroyed: what it
-	// said is gone for ever, and Metadata and Data are empty.
+	// Shredded means that the key of the event's stream was destroyed. The event cannot
+	// be read any more, and Metadata and Data are empty.
 	Shredded bool
 }
 
-// Metadata says how an event came about. It is encrypted like the payload, but
-// that of an event which ends a stream stays readable without the stream's key,
-// so it never holds an account's personal data.
+// Metadata says what caused an event. It is encrypted like the payload. The metadata of an
+// event that ends a stream is not encrypted, so metadata never has an account's personal data.
 type Metadata struct {
 	RequestID string `json:"requestId,omitzero"` // req_ and a ULID
 	Actor     Actor  `json:"actor,omitzero"`
-	// Impersonator is the administrator who acted in the account's name.
+	// Impersonator is the administrator who acted for the account.
 	Impersonator string `json:"impersonator,omitzero"`
 	// Grant is the delegated grant that the actor used.
 	Grant    string `json:"grant,omitzero"`
@@ -43,27 +49,10 @@ type Actor struct {
 	ID   string `json:"id,omitzero"`
 }
 
-// Encode gives the bytes that json.Marshal would give, in less than half the time. There
-// is room behind them for a seal, unless there is a lot to say.
-func (m *Metadata) Encode() ([]byte, error) {
-	o := newObject(320)
-	o.set("requestId", m.RequestID)
-	if m.Actor != (Actor{}) {
-		o.begin("actor")
-		o.text("kind", m.Actor.Kind)
-		o.set("id", m.Actor.ID)
-		o.end()
-	}
-	o.set("impersonator", m.Impersonator)
-	o.set("grant", m.Grant)
-	o.set("contract", m.Contract)
-	o.set("trace", m.Trace)
-	o.set("traceState", m.TraceState)
-	return o.close()
-}
+// Encode returns the stored bytes.
+func (m *Metadata) Encode() ([]byte, error) { return json.Marshal(m) }
 
-// New writes a payload down as the event that has the given version in stream.
-// Its position is set by the log.
+// New makes a payload the event with the given version in stream. The log sets its position.
 func New(stream Stream, version uint64, id ulid.ULID, at time.Time, meta Metadata, p Payload) (Event, error) {
 	name, data, err := Encode(p)
 	if err != nil {
@@ -75,8 +64,8 @@ func New(stream Stream, version uint64, id ulid.ULID, at time.Time, meta Metadat
 	}, nil
 }
 
-// Payload decodes the event's data, which of a shredded event gives Shredded. An
-// error names the type and the position.
+// Payload decodes the event's data. The payload of a shredded event is Shredded. The error is
+// a *DecodeError.
 func (e Event) Payload() (Payload, error) {
 	if e.Shredded {
 		return Shredded{}, nil
@@ -86,4 +75,86 @@ func (e Event) Payload() (Payload, error) {
 		return nil, &DecodeError{Type: e.Type, Position: e.Position, Err: err}
 	}
 	return p, nil
+}
+
+// Stream is the name of an ordered sequence of events with one owner: a category, a hyphen and
+// the owner's ULID, as in account-01HXA3B4C5D6E7F8G9H0J1K2M3.
+type Stream string
+
+// The categories of streams.
+const (
+	CategoryAccount    = "account"
+	CategoryCredential = "credential"
+	CategoryThirdParty = "third-party"
+)
+
+// AccountStream is the stream of one account.
+func AccountStream(id ulid.ULID) Stream { return Stream(CategoryAccount + "-" + id.String()) }
+
+// CredentialStream is the stream of one API key, client token, consumer key or session.
+func CredentialStream(id ulid.ULID) Stream { return Stream(CategoryCredential + "-" + id.String()) }
+
+// Split returns the stream's category and its owner's id. A malformed name is an error, and so
+// is an id in lower case, because then one owner would have two streams.
+func (s Stream) Split() (category string, owner ulid.ULID, err error) {
+	at := strings.LastIndexByte(string(s), '-')
+	if at < 1 {
+		return "", ulid.ULID{}, fmt.Errorf("stream %q has no category", s)
+	}
+	id := string(s[at+1:])
+	if owner, err = ulid.ParseStrict(id); err != nil {
+		return "", ulid.ULID{}, fmt.Errorf("stream %q: %w", s, err)
+	}
+	if strings.ToUpper(id) != id {
+		return "", ulid.ULID{}, fmt.Errorf("stream %q has an id in lower case", s)
+	}
+	return string(s[:at]), owner, nil
+}
+
+// Category is the part before the owner's id, or "" if the name is malformed.
+func (s Stream) Category() string {
+	category, _, err := s.Split()
+	if err != nil {
+		return ""
+	}
+	return category
+}
+
+// maxTraceState is the length that W3C Trace Context level 1, section 3.3.1.5 asks to propagate.
+const maxTraceState = 512
+
+// TraceContext returns the values of the headers traceparent and tracestate. A value that is not
+// valid by W3C Trace Context level 1, sections 3.2 and 3.3, is "", because a bad trace is no
+// reason to refuse a request. There is no state without a parent. The state can be in several
+// headers.
+func TraceContext(parents, states []string) (parent, state string) {
+	if len(parents) != 1 || !validParent(parents[0]) {
+		return "", ""
+	}
+	if len(states) == 0 {
+		return parents[0], ""
+	}
+	state = strings.Trim(strings.Join(states, ","), " \t")
+	unprintable := func(r rune) bool { return r < ' ' || r > '~' }
+	if len(state) > maxTraceState || !strings.Contains(state, "=") || strings.ContainsFunc(state, unprintable) {
+		state = ""
+	}
+	return parents[0], state
+}
+
+// validParent reports whether a text is version, trace id, parent id and flags, in lower-case
+// hexadecimal digits, with neither id all zeros.
+func validParent(v string) bool {
+	const noTrace, noParent = "00000000000000000000000000000000", "0000000000000000"
+	if len(v) != 55 || v[:2] == "ff" || v[3:35] == noTrace || v[36:52] == noParent {
+		return false
+	}
+	for i := range len(v) {
+		dash := i == 2 || i == 35 || i == 52
+		digit := '0' <= v[i] && v[i] <= '9' || 'a' <= v[i] && v[i] <= 'f'
+		if dash && v[i] != '-' || !dash && !digit {
+			return false
+		}
+	}
+	return true
 }

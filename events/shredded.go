@@ -2,29 +2,28 @@ package events
 
 import "time"
 
-// Shredded stands for the payload of an event whose stream's key was destroyed.
-// It has no stored form: what is stored is the ciphertext that nobody can read
-// any more. A fold needs no more than that: whatever the event said, its owner
-// was erased, and the fold goes on to the stream's end.
+// Shredded is the payload of an event whose stream's key was destroyed. It has no stored form: the
+// log has the ciphertext, which nobody can read any more. That is enough for a fold: the event's
+// owner was erased, whatever the event was, and the fold goes on to the stream's end.
 type Shredded struct{}
 
 func (Shredded) payload() {}
 
-// Remains is what is left of an account whose key was destroyed: what the log
-// keeps in clear of its events.
+// Remains is what is left of an account whose key was destroyed: what the log stores of its events
+// without encryption.
 func (a *Account) Remains() Account {
 	return Account{ID: a.ID, Erased: true, Shredded: true, Opened: a.Opened, Updated: a.Updated, Version: a.Version, Position: a.Position}
 }
 
-// shred takes in an event that nobody can read.
+// shred applies an event that nobody can read.
 func (a *Account) shred(e Event) {
 	_, a.ID, _ = e.Stream.Split()
 	*a = a.Remains()
 	a.Opened = firstOf(a.Opened, e.Time)
 }
 
-// Remains is what is left of a credential whose key was destroyed. It can never
-// be used again, and it is of no kind.
+// Remains is what is left of a credential whose key was destroyed. It is not usable, and it has no
+// kind.
 func (c *Credential) Remains() Credential {
 	return Credential{ID: c.ID, Issued: c.Issued, Revoked: firstOf(c.Revoked, c.Issued), Version: c.Version}
 }
@@ -45,8 +44,8 @@ func (t *ThirdParty) shred(e Event) {
 	*t = t.Remains()
 }
 
-// firstOf is the time that is known already, or else another: the first event of
-// a stream is the one that began it, readable or not.
+// firstOf is the time that is known already, or else at: the first event of a stream began it,
+// whether it can be read or not.
 func firstOf(known, at time.Time) time.Time {
 	if known.IsZero() {
 		return at

@@ -23,7 +23,7 @@ func shredded(stream events.Stream, version uint64, at time.Time) events.Event {
 	}
 }
 
-func TestShreddedEventHasItsOwnPayloadWhateverItsType(t *testing.T) {
+func TestShreddedEventHasThePayloadShredded(t *testing.T) {
 	e := shredded(events.AccountStream(ulid.Make()), 1, began)
 	for _, name := range []string{events.TypeAccountOpened, "AccountMerged.v9"} {
 		e.Type = name
@@ -48,7 +48,7 @@ func TestShreddedEventIsNotPublished(t *testing.T) {
 
 // A fold over a whole stream that nobody can read and one that went on from a
 // readable state end alike.
-func TestAccountsFoldOverShreddedEventsEndsErased(t *testing.T) {
+func TestAccountFoldOverShreddedEventsIsErased(t *testing.T) {
 	id := ulid.Make()
 	stream := events.AccountStream(id)
 	var cold events.Account
@@ -76,7 +76,7 @@ func TestAccountsFoldOverShreddedEventsEndsErased(t *testing.T) {
 	}
 }
 
-func TestCredentialsFoldOverShreddedEventsIsUnusable(t *testing.T) {
+func TestCredentialFoldOverShreddedEventsIsUnusable(t *testing.T) {
 	id := ulid.Make()
 	stream := events.CredentialStream(id)
 	var cold events.Credential
@@ -96,7 +96,7 @@ func TestCredentialsFoldOverShreddedEventsIsUnusable(t *testing.T) {
 	}
 }
 
-func TestThirdPartysFoldOverShreddedEventsIsGone(t *testing.T) {
+func TestThirdPartyFoldOverShreddedEventsIsRemoved(t *testing.T) {
 	id := ulid.Make()
 	p := events.ThirdParty{ID: id, Name: "crm", URL: "https://example.com", State: events.ThirdPartyActive, Version: 1, Position: 11}
 	p.Apply(shredded(events.ThirdPartyStream(id), 2, later), events.Shredded{})

@@ -2,16 +2,17 @@ package events
 
 import (
 	"crypto/ed25519"
+	"encoding/base64"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 )
 
-// ThirdPartyAdded begins the stream of a third party, which from then on is
-// told of events by webhook. Its payload is encrypted, secrets included, and
-// never published.
+// ThirdPartyAdded is the first event of a third party's stream. From then on, events are delivered
+// to it by webhook. The payload has secrets; it is encrypted and never published.
 type ThirdPartyAdded struct {
 	Name   string         `json:"name"` // unique among those that were not removed
 	URL    string         `json:"url"`
@@ -20,27 +21,26 @@ type ThirdPartyAdded struct {
 	Secret WebhookSecrets `json:"secret"`
 }
 
-// WebhookSecrets is what deliveries are signed with (Standard Webhooks).
+// WebhookSecrets are the secrets that sign deliveries (Standard Webhooks).
 type WebhookSecrets struct {
 	HMAC        []byte `json:"hmac"`        // signs v1; 24 to 64 random bytes, shared with the third party
-	Ed25519Seed []byte `json:"ed25519Seed"` // signs v1a; 32 random bytes, known to konto alone
+	Ed25519Seed []byte `json:"ed25519Seed"` // signs v1a; 32 random bytes that only konto knows
 }
 
-// ThirdPartySecretRotated records new secrets. Deliveries are signed with those
-// before them too, until then at the latest.
+// ThirdPartySecretRotated records new secrets. The previous secrets sign too, until PreviousUntil
+// at the latest.
 type ThirdPartySecretRotated struct {
 	Secret        WebhookSecrets `json:"secret"`
 	PreviousUntil time.Time      `json:"previousUntil"`
 }
 
-// ThirdPartyPaused records that an operator holds deliveries back.
+// ThirdPartyPaused records that an operator paused deliveries.
 type ThirdPartyPaused struct{}
 
-// ThirdPartyResumed records that deliveries go on from where they stopped.
+// ThirdPartyResumed records that deliveries continue from where they stopped.
 type ThirdPartyResumed struct{}
 
-// ThirdPartyDisabled records that konto itself stopped deliveries, until an
-// operator resumes them.
+// ThirdPartyDisabled records that konto itself stopped deliveries until an operator resumes them.
 type ThirdPartyDisabled struct {
 	Reason string `json:"reason"` // one of the Disabled constants
 }
@@ -51,9 +51,9 @@ const (
 	DisabledExhausted = "exhausted" // nothing it was sent succeeded during a whole retry schedule
 )
 
-// ThirdPartyCheckpointed records how far deliveries have come: everything up to
-// the position was settled. It is appended now and then, so that the loss of
-// what is kept beside the log costs repetitions, bounded, and never a delivery.
+// ThirdPartyCheckpointed records how far deliveries have come: all deliveries up to the position
+// have ended. It is appended from time to time, so that the loss of deliveries.db causes a bounded
+// number of repeated deliveries, and no lost one.
 type ThirdPartyCheckpointed struct {
 	Position uint64 `json:"position"`
 }
@@ -85,7 +85,7 @@ const (
 	ThirdPartyGone   = "removed"
 )
 
-// ThirdParty is what a third party's events add up to.
+// ThirdParty is the state of a third party, folded from its events.
 type ThirdParty struct {
 	ID     ulid.ULID      `json:"id"`
 	Name   string         `json:"name"`
@@ -98,24 +98,24 @@ type ThirdParty struct {
 	// Previous are the secrets that sign too, newest first; see Secrets.
 	Previous []RetiredSecrets `json:"previous,omitempty"`
 	Added    time.Time        `json:"added"`
-	// Begin is the position of its first event: it is told of what follows.
+	// Begin is the position of its first event. Only later events are delivered.
 	Begin uint64 `json:"begin"`
-	// Checkpoint is the last position that was recorded in the log as settled.
+	// Checkpoint is the position of the last ThirdPartyCheckpointed.
 	Checkpoint uint64 `json:"checkpoint"`
 	Version    uint64 `json:"version"`
 	Position   uint64 `json:"position"` // of its last event
 
-	// signingKeys are by the seed, nil before KeepSigningKeys. They are never changed.
+	// signingKeys are by the seed; nil before KeepSigningKeys. The map is never changed.
 	signingKeys map[string]func() ed25519.PrivateKey
 }
 
-// RetiredSecrets are secrets that were rotated out and sign a while longer.
+// RetiredSecrets are previous secrets that sign until a point in time.
 type RetiredSecrets struct {
 	WebhookSecrets
 	Until time.Time `json:"until"`
 }
 
-// Apply adds the third party's next event, whose payload is p.
+// Apply applies the third party's next event, whose payload is p.
 func (t *ThirdParty) Apply(e Event, p Payload) {
 	switch p := p.(type) {
 	case ThirdPartyAdded:
@@ -142,11 +142,11 @@ func (t *ThirdParty) Apply(e Event, p Payload) {
 	t.Version, t.Position = e.Version, e.Position
 }
 
-// Exists tells whether the third party was added and not removed.
+// Exists reports whether the third party was added and not removed.
 func (t *ThirdParty) Exists() bool { return t.Version > 0 && t.State != ThirdPartyGone }
 
-// Wants tells whether the third party is told of events of a type. Of an
-// account's erasure everyone is told.
+// Wants reports whether events of a type are delivered to the third party. Erasures are delivered
+// to every third party.
 func (t *ThirdParty) Wants(eventType string) bool {
 	if eventType == TypeAccountErased {
 		return true
@@ -155,7 +155,7 @@ func (t *ThirdParty) Wants(eventType string) bool {
 	return slices.Contains(t.Events, name)
 }
 
-// Secrets lists what a delivery at a point in time is signed with, newest first.
+// Secrets lists the secrets that sign at a point in time, newest first.
 func (t *ThirdParty) Secrets(at time.Time) []WebhookSecrets {
 	all := []WebhookSecrets{t.Secret}
 	for _, previous := range t.Previous {
@@ -166,11 +166,10 @@ func (t *ThirdParty) Secrets(at time.Time) []WebhookSecrets {
 	return all
 }
 
-// retired lists the previous secrets once the present ones are rotated out. Those
-// that were rotated out before go on beside them, each to its own end: who
-// rotates twice, perhaps because the first answer got lost, must not cut off a
-// third party that still has the oldest. None goes on past until, so that a
-// rotation without overlap ends them all.
+// retired lists the previous secrets after a rotation at a point in time. Secrets that were
+// rotated out before sign too, each until its own end: rotating twice, for example because the
+// first answer was lost, must not cut off a third party that still has the oldest. None signs
+// after until, so a rotation without overlap ends them all.
 func (t *ThirdParty) retired(at, until time.Time) []RetiredSecrets {
 	var all []RetiredSecrets // a new slice: copies of t share the old one
 	for _, r := range append([]RetiredSecrets{{t.Secret, until}}, t.Previous...) {
@@ -193,10 +192,58 @@ const ClaimThirdPartyName = "third-party-name"
 // ThirdPartyNameClaim is the claim on a third party's name.
 func ThirdPartyNameClaim(name string) Claim { return Claim{ClaimThirdPartyName, name} }
 
-// Claims lists the keys that the third party holds, which follow from its state.
+// Claims lists the claims that the third party holds. They follow from its state.
 func (t *ThirdParty) Claims() []Claim {
 	if !t.Exists() {
 		return nil
 	}
 	return []Claim{ThirdPartyNameClaim(t.Name)}
+}
+
+// The prefixes of keys in the text forms of Standard Webhooks.
+const (
+	hmacPrefix      = "whsec_"
+	publicKeyPrefix = "whpk_"
+	seedPrefix      = "whsk_"
+)
+
+// Secret returns the shared secret as the third party enters it, whsec_ and base64. Whoever has it
+// can verify and make v1 signatures.
+func (s WebhookSecrets) Secret() string {
+	return hmacPrefix + base64.StdEncoding.EncodeToString(s.HMAC)
+}
+
+// PublicKey returns the key that verifies v1a signatures, whpk_ and base64. It is no secret.
+// PublicKey panics if the seed is not 32 bytes long.
+func (s WebhookSecrets) PublicKey() string {
+	return publicKeyPrefix + base64.StdEncoding.EncodeToString(s.SigningKey().Public().(ed25519.PublicKey))
+}
+
+// PrivateKey returns the key that makes v1a signatures, whsk_ and base64. Only operators who move a
+// third party to another konto see it.
+func (s WebhookSecrets) PrivateKey() string {
+	return seedPrefix + base64.StdEncoding.EncodeToString(s.Ed25519Seed)
+}
+
+// SigningKey returns the key that makes v1a signatures. It panics if the seed is not 32 bytes long.
+func (s WebhookSecrets) SigningKey() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(s.Ed25519Seed)
+}
+
+// KeepSigningKeys makes t and its copies cache the signing key of each of their secrets, because
+// computing the key takes as long as signing. A key is computed when it is first used.
+func (t *ThirdParty) KeepSigningKeys() {
+	t.signingKeys = make(map[string]func() ed25519.PrivateKey)
+	for _, s := range t.Secrets(time.Time{}) { // all: none has ended by then
+		t.signingKeys[string(s.Ed25519Seed)] = sync.OnceValue(s.SigningKey)
+	}
+}
+
+// SigningKey returns the signing key of s: the cached one if KeepSigningKeys found s among the
+// secrets of t, else a new one.
+func (t *ThirdParty) SigningKey(s WebhookSecrets) ed25519.PrivateKey {
+	if key := t.signingKeys[string(s.Ed25519Seed)]; key != nil {
+		return key()
+	}
+	return s.SigningKey()
 }

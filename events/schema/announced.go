@@ -8,8 +8,8 @@ import (
 	"konto/events"
 )
 
-// announced lists every event that is published, in the order in which an
-// account may live through them: an example and what it means.
+// announced lists every event that is published, with an example and its meaning, in the order in
+// which they can happen to an account.
 var announced = []struct {
 	example events.Payload
 	about   string
@@ -24,24 +24,24 @@ var announced = []struct {
 	{events.ProfileUpdated{
 		FirstName: events.Set("Åsa"), Alias: events.Clear[string](),
 		Address: events.AddressUpdated{PostalCode: events.Set("702 10"), City: events.Set("Örebro")},
-	}, "Fields of the account's profile changed. Only those that changed are there; null tells that the field was removed."},
+	}, "Fields of the account's profile changed. Only changed fields are present; null means that the field was removed."},
 	{events.EmailChanged{
 		PreviousEmail: "åsa@example.se", NewEmail: "asa.oberg@example.com", How: events.EmailDirect,
-	}, "The account's email address is another one from now on."},
+	}, "The account has a new email address."},
 	{events.EmailChangeRequested{
 		NewEmail: "asa.oberg@example.com", Request: exampleRequest, ExpiresAt: exampleTime.Add(15 * time.Minute),
-	}, "The user asked for another email address. It is not the account's address before it is confirmed, which EmailChanged tells."},
+	}, "The user requested another email address. It becomes the account's address when it is confirmed; then EmailChanged follows."},
 	{events.EmailChangeAttemptFailed{
 		Request: exampleRequest,
 	}, "A wrong code was tried to confirm a new email address."},
 	{events.EmailChangeCancelled{
 		NewEmail: "asa.oberg@example.com",
-	}, "The request for another email address was withdrawn."},
-	{events.PasswordChanged{}, "The account has another password. Nothing of it is told."},
+	}, "The request for another email address was cancelled."},
+	{events.PasswordChanged{}, "The account has a new password. The event has no data."},
 	{events.FactsRecorded{
 		ActiveDomains: new(3), SeNuDomains: new(2), PendingOrder: events.Clear[string](), Verified: new(true), BankIDName: events.Set("ÅSA ÖBERG"),
-	}, "Another system knows something new about the account. Only what is news is there; null tells that it no longer holds."},
-	{events.AccountErased{}, "The account was erased. It is the account's last event: what is kept of the account elsewhere has to go too."},
+	}, "Another system has new facts about the account. Only new facts are present; null means that a fact no longer holds."},
+	{events.AccountErased{}, "The account was erased. It is the account's last event. Consumers must delete what they store about the account."},
 }
 
 var (
@@ -51,7 +51,7 @@ var (
 	exampleTime    = time.Date(2026, 3, 1, 12, 0, 0, 250_000_000, time.UTC)
 )
 
-// publish gives an example as consumers get it.
+// publish returns an example as consumers get it.
 func publish(example events.Payload) (name string, m events.Message, err error) {
 	e, err := events.New(events.AccountStream(exampleAccount), 7, exampleEvent, exampleTime, events.Metadata{}, example)
 	if err != nil {

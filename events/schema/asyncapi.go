@@ -3,17 +3,19 @@ package schema
 import (
 	_ "embed"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/jsonschema-go/jsonschema"
 
 	"konto/events"
 )
 
-// written is the part of the AsyncAPI document that is the same whatever
-// events there are.
+// written is the part of the AsyncAPI document that does not depend on the events.
 //
 //go:embed asyncapi.json
 var written []byte
@@ -21,10 +23,10 @@ var written []byte
 // object is an object of the document.
 type object map[string]any
 
-// ref refers to a part of the document.
+// ref is a reference to a part of the document.
 func ref(parts ...string) object { return object{"$ref": "#/" + strings.Join(parts, "/")} }
 
-// asyncAPI is the document, as far as events add to it. Its parts keep their order.
+// asyncAPI is the document. Its fields are in the order in which they are encoded.
 type asyncAPI struct {
 	Version     string         `json:"asyncapi"`
 	ID          string         `json:"id"`
@@ -40,9 +42,8 @@ type asyncAPI struct {
 	} `json:"components"`
 }
 
-// AsyncAPI gives the AsyncAPI 3.0 document of everything that konto sends of
-// accounts, and takes. It panics when it cannot be made, which is a mistake made
-// at build time.
+// AsyncAPI returns the AsyncAPI 3.0 document of all messages about accounts that konto sends and
+// receives. It panics if the document cannot be made, which is a mistake in this package.
 var AsyncAPI = sync.OnceValue(func() []byte {
 	var d asyncAPI
 	if err := json.Unmarshal(written, &d, json.RejectUnknownMembers(true)); err != nil {
@@ -57,7 +58,7 @@ var AsyncAPI = sync.OnceValue(func() []byte {
 	return document(&d)
 })
 
-// add adds an event: its channel on NATS, its message there and in a webhook.
+// add adds an event: its channel on NATS, its message there and its webhook message.
 func (d *asyncAPI) add(s Schema) {
 	name, _, _ := strings.Cut(s.Name, ".")
 	summary := "account " + s.Name
@@ -70,7 +71,7 @@ func (d *asyncAPI) add(s Schema) {
 			"properties": object{
 				"ce-type":     object{"const": "konto.account." + s.Name},
 				"traceparent": object{"type": "string", "description": "W3C trace of the request that caused the event, if it had one."},
-				"tracestate":  object{"type": "string", "description": "What belongs to that trace."},
+				"tracestate":  object{"type": "string", "description": "The state of that trace."},
 			},
 		},
 		"payload":  ref("components", "schemas", s.Name),
@@ -100,4 +101,68 @@ func (d *asyncAPI) add(s Schema) {
 		},
 	}
 	d.Channels["webhooks"].(map[string]any)["messages"].(map[string]any)["webhook."+s.Name] = ref("components", "messages", "webhook."+s.Name)
+}
+
+// attributes describes the attributes of a CloudEvent, all of which are required: as headers of a
+// message on NATS (prefix ce-), or as members next to the data of a structured event.
+func attributes(prefix string) object {
+	all := object{
+		"specversion":     object{"const": "1.0"},
+		"id":              object{"pattern": patternULID, "description": "The event's id, a ULID. A repeated message has the same id."},
+		"source":          object{"const": "/konto"},
+		"type":            object{"description": "konto.account., the event's name and its version."},
+		"subject":         object{"pattern": patternULID, "description": "The account's id, a ULID."},
+		"time":            object{"format": "date-time", "description": "When the event happened. UTC."},
+		"datacontenttype": object{"const": "application/json"},
+		"position":        object{"pattern": "^[1-9][0-9]*$", "description": "The event's position in konto's log. Positions increase, with gaps, because not every event is sent."},
+		"accountversion":  object{"pattern": "^[1-9][0-9]*$", "description": "The event's number among the account's events, from 1, without gaps."},
+	}
+	properties, required := object{}, []string{}
+	for name, schema := range all {
+		schema := schema.(object)
+		schema["type"] = "string"
+		properties[prefix+name] = schema
+		required = append(required, prefix+name)
+	}
+	slices.Sort(required)
+	return object{"type": "object", "required": required, "properties": properties}
+}
+
+// webhookHeaders are the headers of Standard Webhooks.
+var webhookHeaders = object{
+	"type":     "object",
+	"required": []string{"webhook-id", "webhook-timestamp", "webhook-signature"},
+	"properties": object{
+		"webhook-id":        object{"type": "string", "pattern": patternULID, "description": "The event's id. A repeated delivery has the same id."},
+		"webhook-timestamp": object{"type": "string", "pattern": "^[0-9]+$", "description": "When this attempt was made, in seconds since 1970."},
+		"webhook-signature": object{"type": "string", "description": "Signatures, separated by spaces: v1,... and v1a,..."},
+		"traceparent":       object{"type": "string", "description": "W3C trace of the request that caused the event, if it had one."},
+		"tracestate":        object{"type": "string", "description": "The state of that trace."},
+	},
+}
+
+// headers are the headers of an example, as an object.
+func headers(m events.Message) object {
+	all := object{}
+	for _, h := range m.Headers {
+		all[h[0]] = h[1]
+	}
+	return all
+}
+
+// inboundFacts describes what other systems send: the facts as they are published, and the account
+// that they are about. Unlike the messages that konto sends, it allows no further members, because
+// konto refuses unknown ones.
+func inboundFacts() *jsonschema.Schema {
+	s := newDescriber().describe(reflect.TypeFor[events.FactsRecorded]())
+	s.Properties["account"] = &jsonschema.Schema{
+		Type: "string", MinLength: new(1), Description: "Any id of the account, or its email address.",
+	}
+	s.PropertyOrder = append([]string{"account"}, s.PropertyOrder...)
+	s.Required, s.MinProperties = []string{"account"}, new(2) // the account and at least one fact
+	for _, name := range []string{"pendingOrder", "bankidName"} {
+		s.Properties[name].Pattern = `\S` // blanks are a mistake
+	}
+	s.AdditionalProperties = &jsonschema.Schema{Not: &jsonschema.Schema{}}
+	return s
 }

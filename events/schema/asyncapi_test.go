@@ -48,7 +48,7 @@ func schemaAt(t *testing.T, names ...string) *jsonschema.Schema {
 	return compile(t, host+"/asyncapi.json#/"+strings.Join(names, "/"), value(t, schema.AsyncAPI()))
 }
 
-func TestWhatIsPublishedIsWhatAsyncAPIDescribes(t *testing.T) {
+func TestPublishedMessagesFitAsyncAPI(t *testing.T) {
 	for file, m := range published(t) {
 		name := typeOf(file)
 		short, _, _ := strings.Cut(name, ".")
@@ -90,7 +90,7 @@ func TestWhatIsPublishedIsWhatAsyncAPIDescribes(t *testing.T) {
 	}
 }
 
-func TestEveryReferenceOfAsyncAPILeadsSomewhere(t *testing.T) {
+func TestAsyncAPIReferencesExist(t *testing.T) {
 	root, refs := value(t, schema.AsyncAPI()), 0
 	var walk func(v any)
 	walk = func(v any) {
@@ -114,7 +114,7 @@ func TestEveryReferenceOfAsyncAPILeadsSomewhere(t *testing.T) {
 	}
 }
 
-func TestExamplesOfAsyncAPIFit(t *testing.T) {
+func TestAsyncAPIExamplesFit(t *testing.T) {
 	for _, s := range schema.All() {
 		for _, example := range part(t, "components", "messages", s.Name, "examples").([]any) {
 			example := example.(map[string]any)

@@ -1,22 +1,22 @@
-// Package schema is what consumers of account events are promised: a JSON
-// Schema of every event version as it is published, and an AsyncAPI document of
-// where and how it reaches them.
+// Package schema describes account events for consumers: a JSON Schema of every
+// event version as it is published, and an AsyncAPI document of the channels on
+// which it is sent.
 //
-// Both are made of the types that are published, so they cannot say anything
-// else: a payload without a row in announced.go, or a member without one in
+// Both are made from the published Go types, so they describe exactly what is
+// published. A payload without a row in announced.go, or a member without a row in
 // members.go, fails a test.
 //
 // # What may change
 //
-// A version of an event keeps its members, their types and their meaning. It may
-// get more members, so schemas leave objects open and consumers have to ignore
-// what they do not know. Anything else gets the event's next version, with a
-// schema of its own: EmailChanged.v2 beside EmailChanged.v1. That includes a new
-// value of a member whose schema lists the values.
+// A version of an event keeps its members, their types and their meaning. It can
+// get more members, so schemas allow further members and consumers must ignore
+// unknown ones. Any other change makes the event's next version, with its own
+// schema: EmailChanged.v2 in addition to EmailChanged.v1. That includes a new value
+// of a member whose schema lists the values.
 //
 // # Dialect
 //
-// Schemas are of draft 2020-12 and keep to keywords that mean the same in draft
-// 07, the only JSON Schema that every AsyncAPI tool reads. For the same reason
-// they stand alone: nothing refers to another schema.
+// Schemas use draft 2020-12, and only keywords that mean the same in draft 07,
+// because that is the only JSON Schema that every AsyncAPI tool supports. For the
+// same reason no schema refers to another one.
 package schema

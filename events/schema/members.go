@@ -2,15 +2,15 @@ package schema
 
 import "github.com/google/jsonschema-go/jsonschema"
 
-// patternULID is how a ULID is written: 26 digits of Crockford's base 32.
+// patternULID is the form of a ULID: 26 digits of Crockford's base 32.
 const patternULID = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 
-// member is what a published type's member means, and what its Go type does not
-// tell of its values.
+// member describes a member of a published type: its meaning, and what its Go type does not say
+// about its values.
 type member struct {
 	about, pattern, format string
 	minimum                *float64
-	values                 []any // all that there are
+	values                 []any // all possible values
 }
 
 // fill completes the member's schema.
@@ -32,9 +32,8 @@ func country(about string) member {
 	return member{about: about + " ISO 3166-1 alpha-2.", pattern: "^[A-Z]{2}$"}
 }
 
-// email describes an address as konto takes them. There is no format: "email"
-// has no å, many validators do not know "idn-email", and both refuse addresses
-// that are in use.
+// email describes an address that konto accepts. It has no format: "email" has no å, many
+// validators do not know "idn-email", and both refuse addresses that are in use.
 func email(about string) member {
 	return member{about: about, pattern: `^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$`}
 }
@@ -42,9 +41,8 @@ func email(about string) member {
 // count describes a number of things.
 func count(about string) member { return member{about: about, minimum: new(0.0)} }
 
-// members describes each member of each published type. A rule stands here only
-// if no account can break it: a phone number, for one, that Payway's own format
-// lets through need not be E.164.
+// members describes each member of each published type. It has a rule only if the rule is true for
+// every account. For example, a phone number that Payway's own format accepts need not be E.164.
 var members = map[string]member{
 	"AccountOpened.email":         email("The account's email address. Unique."),
 	"AccountOpened.paywayId":      {about: "Payway's id of the account. Unique.", pattern: "^[0-9a-f]{24}$"},
@@ -53,25 +51,25 @@ var members = map[string]member{
 
 	"EmailChanged.previousEmail": email("The address until now."),
 	"EmailChanged.newEmail":      email("The address from now on. Unique."),
-	"EmailChanged.how":           oneOf("direct: set by a caller who may set it. verified: confirmed with the code that the user asked for.", "direct", "verified"),
+	"EmailChanged.how":           oneOf("direct: set by a caller that may set it. verified: confirmed with the code that the user asked for.", "direct", "verified"),
 
-	"PublishedEmailChangeRequested.newEmail":  email("The address that is asked for."),
-	"PublishedEmailChangeRequested.request":   text("Names the request."),
+	"PublishedEmailChangeRequested.newEmail":  email("The requested address."),
+	"PublishedEmailChangeRequested.request":   text("The request's id."),
 	"PublishedEmailChangeRequested.expiresAt": text("Until when the request can be confirmed. UTC."),
 
 	"EmailChangeAttemptFailed.request": text("The request that the code was tried for."),
-	"EmailChangeCancelled.newEmail":    email("The address that was asked for."),
+	"EmailChangeCancelled.newEmail":    email("The requested address."),
 
 	"FactsRecorded.activeDomains": count("How many active domains the account has."),
 	"FactsRecorded.seNuDomains":   count("How many of them are under .se and .nu."),
-	"FactsRecorded.pendingOrder":  text("The order that is pending. null: none is."),
+	"FactsRecorded.pendingOrder":  text("The pending order. null: none."),
 	"FactsRecorded.verified":      text("Whether the identity is verified, by BankID or the like."),
-	"FactsRecorded.bankidName":    text("The name that BankID tells. null: none."),
+	"FactsRecorded.bankidName":    text("The name according to BankID. null: none."),
 
 	"ProfileUpdated.firstName":                 text("A person's first name."),
 	"ProfileUpdated.lastName":                  text("A person's last name."),
 	"ProfileUpdated.companyName":               text("An organisation's name."),
-	"ProfileUpdated.alias":                     text("What the user wants to be called."),
+	"ProfileUpdated.alias":                     text("The name by which the user wants to be called."),
 	"ProfileUpdated.accountType":               oneOf("Whose account it is.", "private", "organisation", nil),
 	"ProfileUpdated.accountOrigin":             text("Where the account came from."),
 	"ProfileUpdated.birthDate":                 {about: "YYYY-MM-DD.", format: "date"},
@@ -81,7 +79,7 @@ var members = map[string]member{
 	"ProfileUpdated.currencyCode":              {about: "The account's currency. ISO 4217.", pattern: "^[A-Z]{3}$"},
 	"ProfileUpdated.timeZone":                  text("IANA name, such as Europe/Stockholm."),
 	"ProfileUpdated.vatNumber":                 text("VAT number, with its country's letters in front."),
-	"ProfileUpdated.invoiceReference":          text("What is to stand on invoices."),
+	"ProfileUpdated.invoiceReference":          text("The reference on invoices."),
 	"ProfileUpdated.customerNumber":            text("The subscription system's number. Unique."),
 	"ProfileUpdated.socialSecurityNumber":      text("Payway's number of a person: 850507-3412 or twelve digits. Unique."),
 	"ProfileUpdated.companyRegistrationNumber": text("Payway's number of a company."),
@@ -90,17 +88,17 @@ var members = map[string]member{
 
 	"RegistrationIdentifier.value":       text("In its canonical form. In Sweden 850507-3412, or twelve digits for people born before 1927 or after 2026."),
 	"RegistrationIdentifier.countryCode": country("The country that issued it."),
-	"RegistrationIdentifier.type":        oneOf("Whose it is.", "personal_identifier", "organisation_number"),
+	"RegistrationIdentifier.type":        oneOf("The kind of identifier.", "personal_identifier", "organisation_number"),
 
-	"AddressUpdated.firstName":              text("First name of who lives there."),
-	"AddressUpdated.lastName":               text("Last name of who lives there."),
+	"AddressUpdated.firstName":              text("First name of the person who lives there."),
+	"AddressUpdated.lastName":               text("Last name of the person who lives there."),
 	"AddressUpdated.street":                 text("Street."),
 	"AddressUpdated.streetNumber":           text("Number in the street."),
 	"AddressUpdated.building":               text("Building."),
 	"AddressUpdated.staircase":              text("Staircase."),
 	"AddressUpdated.floor":                  text("Floor."),
 	"AddressUpdated.apartmentNumber":        text("Apartment number."),
-	"AddressUpdated.careOf":                 text("In whose care."),
+	"AddressUpdated.careOf":                 text("Care of."),
 	"AddressUpdated.dropbox":                text("Post office box."),
 	"AddressUpdated.postalCode":             text("Postal code."),
 	"AddressUpdated.city":                   text("City."),
@@ -110,7 +108,7 @@ var members = map[string]member{
 	"AddressUpdated.mobileNumber":           text("Mobile number, free text."),
 	"AddressUpdated.phoneNumber":            text("Phone number, free text."),
 	"AddressUpdated.companyName":            text("Company at the address."),
-	"AddressUpdated.companyReference":       text("Who to ask for in the company."),
+	"AddressUpdated.companyReference":       text("Contact in the company."),
 	"AddressUpdated.companyDepartment":      text("Department of the company."),
 	"AddressUpdated.companyCrn":             text("The company's registration number."),
 	"AddressUpdated.companyVatNumber":       text("The company's VAT number."),

@@ -3,16 +3,19 @@ package schema
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
 
-// Schema is what consumers are promised of one version of an event.
+// Schema describes one version of an event for consumers.
 type Schema struct {
 	Name     string // EmailChanged.v1
 	Document []byte // JSON Schema of the event's data, draft 2020-12
@@ -22,11 +25,11 @@ type Schema struct {
 	schema  *jsonschema.Schema
 }
 
-// Path is where konto serves a schema, and its $id.
+// Path is the path at which konto serves the schema, and its $id.
 func (s Schema) Path() string { return "/schemas/" + s.Name + ".json" }
 
-// All gives the schema of every event that is published. It panics when
-// one cannot be made, which is a mistake made at build time.
+// All returns the schema of every event that is published. It panics if a schema cannot be made,
+// which is a mistake in this package.
 var All = sync.OnceValue(func() []Schema {
 	all := make([]Schema, 0, len(announced))
 	d := newDescriber()
@@ -43,13 +46,13 @@ var All = sync.OnceValue(func() []Schema {
 	}
 	for row := range members {
 		if !d.used[row] {
-			panic("nothing that is published has the member " + row)
+			panic("no published type has the member " + row)
 		}
 	}
 	return all
 })
 
-// served is a schema as it stands for itself, its name first.
+// served is a schema as a document of its own, with its name first.
 type served struct {
 	Dialect string         `json:"$schema"`
 	ID      string         `json:"$id"` // relative to wherever konto is
@@ -58,11 +61,61 @@ type served struct {
 	Rest    jsontext.Value `json:",embed"`
 }
 
-// document writes what is served.
+// document encodes what is served.
 func document(of any) []byte {
 	text, err := json.Marshal(of, json.Deterministic(true), jsontext.WithIndent("  "))
 	if err != nil {
 		panic(fmt.Errorf("write %T: %w", of, err))
 	}
 	return text
+}
+
+// describer makes schemas from Go types and from the table members.
+type describer struct {
+	known map[reflect.Type]*jsonschema.Schema
+	used  map[string]bool // the rows of members that are used
+}
+
+func newDescriber() *describer {
+	d := &describer{used: map[string]bool{}, known: map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[ulid.ULID](): {Type: "string", Pattern: patternULID},
+		reflect.TypeFor[time.Time](): {Type: "string", Format: "date-time"},
+		// A change is null or the new value, which is never empty.
+		reflect.TypeFor[events.Change[string]](): {Types: []string{"string", "null"}, MinLength: new(1)},
+	}}
+	// Inner types come before the types that have them.
+	identifier := d.describe(reflect.TypeFor[events.RegistrationIdentifier]())
+	identifier.Type, identifier.Types = "", []string{"object", "null"}
+	d.known[reflect.TypeFor[events.Change[events.RegistrationIdentifier]]()] = identifier
+	for _, inner := range []reflect.Type{reflect.TypeFor[events.AddressUpdated](), reflect.TypeFor[events.ProfileUpdated]()} {
+		d.known[inner] = d.describe(inner)
+	}
+	return d
+}
+
+// describe makes the schema of a struct. Further members are allowed, because a later konto can
+// add some. It panics at a member without a row in members.
+func (d *describer) describe(t reflect.Type) *jsonschema.Schema {
+	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: d.known})
+	if err != nil {
+		panic(err)
+	}
+	s.AdditionalProperties = nil
+	for name, property := range s.Properties {
+		row := t.Name() + "." + name
+		is, described := members[row]
+		if !described {
+			panic("no description of the member " + row)
+		}
+		d.used[row] = true
+		is.fill(property)
+	}
+	for _, field := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		// ForType allows null for a pointer, but a nil pointer is left out when it is encoded.
+		if property := s.Properties[name]; field.Type.Kind() == reflect.Pointer && len(property.Types) == 2 {
+			property.Type, property.Types = property.Types[1], nil // of null and the type
+		}
+	}
+	return s
 }

@@ -108,7 +108,7 @@ func neverPublished(name string) bool {
 	return false
 }
 
-func TestEveryEventOfAnAccountHasASchema(t *testing.T) {
+func TestEveryAccountEventHasASchema(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../codec.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestEveryEventOfAnAccountHasASchema(t *testing.T) {
 	}
 }
 
-func TestWhatIsPublishedFitsItsSchema(t *testing.T) {
+func TestPublishedEventsFitTheirSchemas(t *testing.T) {
 	all := schemas(t)
 	for file, m := range published(t) {
 		if err := all[typeOf(file)].Validate(value(t, m.Data)); err != nil {
@@ -139,7 +139,7 @@ func TestWhatIsPublishedFitsItsSchema(t *testing.T) {
 
 // A schema is open, so it would let secrets pass. Closed, it must describe
 // everything that leaves konto.
-func TestNothingIsPublishedThatIsNotDescribed(t *testing.T) {
+func TestEveryPublishedMemberIsDescribed(t *testing.T) {
 	closed := map[string]*jsonschema.Schema{}
 	for _, s := range schema.All() {
 		document := value(t, s.Document)
@@ -169,7 +169,7 @@ func shut(part any) {
 	}
 }
 
-func TestWhatIsOtherwiseDoesNotFit(t *testing.T) {
+func TestOtherTypesDoNotFit(t *testing.T) {
 	all, mutants := schemas(t), 0
 	for file, m := range published(t) {
 		promised := all[typeOf(file)]
@@ -213,7 +213,7 @@ func other(v any) any {
 	return true
 }
 
-func TestSchemasHoldWhatTheyPromise(t *testing.T) {
+func TestSchemasRefuseWrongEvents(t *testing.T) {
 	all := schemas(t)
 	const id = "01KJMN8RV0Z5X7Q2W9E4T6Y8AB"
 	for about, test := range map[string]struct {

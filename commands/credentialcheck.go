@@ -9,8 +9,8 @@ import (
 	"konto/events"
 )
 
-// The scopes that each kind of credential may have. Those that connect to NATS
-// have none: they can do one thing only.
+// The scopes that each kind of credential may have. Credentials for NATS have none, because
+// they can do one thing only.
 var (
 	accountScopes = []string{"read:account", "write:account", "read:billing", "read:support"} // HostUp's
 	clientScopes  = []string{"/external/account/r", "/external/account/w"}                    // Payway's
@@ -19,11 +19,11 @@ var (
 // authTypes are HostUp's kinds of dashboard session.
 var authTypes = []string{"session", "admin", "bankid-selection", "billing-sso"}
 
-// natsName is narrow because it becomes part of NATS subjects, accounts and
+// natsName allows few characters, because the name becomes part of NATS subjects, accounts and
 // consumer names. It has no capitals, so that no two names look alike.
 var natsName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// ownPrefix is how the names of konto's own consumers on NATS begin.
+// ownPrefix begins the names of konto's own consumers on NATS.
 const ownPrefix = "konto-"
 
 // maxName is the longest name of a client, an administrator or a grant, in characters.
@@ -54,7 +54,7 @@ func checkKey(k events.KeyIssued) []FieldError {
 	return c.wrong
 }
 
-// natsHolder checks who connects to NATS.
+// natsHolder checks the name and the scopes of a key for NATS.
 func (c *checker) natsHolder(field, name string, scopes []string) {
 	if !natsName.MatchString(name) || strings.HasPrefix(name, ownPrefix) {
 		c.reject(field, &fault{CodeInvalidFormat, "The name can have 64 of a-z, 0-9, _ and -, begins with a letter or digit, and not with konto-."})
@@ -64,7 +64,7 @@ func (c *checker) natsHolder(field, name string, scopes []string) {
 	}
 }
 
-// withDefaults fills in what a session is when its opener does not say.
+// withDefaults sets the defaults that OpenSession documents.
 func withDefaults(s events.SessionOpened) events.SessionOpened {
 	if s.AuthType == "" {
 		s.AuthType = "session"
@@ -108,7 +108,7 @@ func checkSession(s events.SessionOpened, now time.Time) []FieldError {
 	return c.wrong
 }
 
-// scopes checks that each scope is an allowed one.
+// scopes checks that each scope is allowed.
 func (c *checker) scopes(given, allowed []string) {
 	for _, scope := range given {
 		if !slices.Contains(allowed, scope) {
@@ -117,8 +117,8 @@ func (c *checker) scopes(given, allowed []string) {
 	}
 }
 
-// label checks a name that people read: stored as given, so nothing about it
-// may need to be normalised.
+// label checks a name that people read. It is stored as given, so it is refused if text would
+// change it.
 func (c *checker) label(field, name string) {
 	if name == "" {
 		return

@@ -67,17 +67,17 @@ func testWaitingCommandsShareAnAppend(t *testing.T) {
 				t.Errorf("command %d came to %+v, but event %+v", i, o, evs[i])
 			}
 		}
-		if len(n.lanes.waiting) != 0 {
-			t.Error("the lane is still open")
+		if len(n.queues.of) != 0 {
+			t.Error("the queue is not deleted")
 		}
 	}
 }
 
-func TestEachCommandOfABatchHasItsOwnVerdict(t *testing.T) {
-	synctest.Test(t, testEachCommandOfABatchHasItsOwnVerdict)
+func TestEachCommandOfABatchHasItsOwnOutcome(t *testing.T) {
+	synctest.Test(t, testEachCommandOfABatchHasItsOwnOutcome)
 }
 
-func testEachCommandOfABatchHasItsOwnVerdict(t *testing.T) {
+func testEachCommandOfABatchHasItsOwnOutcome(t *testing.T) {
 	n := newNode(t)
 	n.open(t, "taken")
 	id := n.open(t, "anna")
@@ -160,9 +160,9 @@ func TestOneOfManyWithOneVersionWins(t *testing.T) {
 	}
 }
 
-func TestWaitingCallerMayLeave(t *testing.T) { synctest.Test(t, testWaitingCallerMayLeave) }
+func TestWaitingCallerCanLeave(t *testing.T) { synctest.Test(t, testWaitingCallerCanLeave) }
 
-func testWaitingCallerMayLeave(t *testing.T) {
+func testWaitingCallerCanLeave(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	hold := make(chan struct{})
@@ -182,7 +182,7 @@ func testWaitingCallerMayLeave(t *testing.T) {
 	if !errors.Is(errs[1], context.Canceled) {
 		t.Errorf("the waiting caller is still there: %v", errs[1])
 	}
-	// The leader's command is in the log's hands: it ends with a verdict, and so
+	// The leader's command is in the log's hands: it runs to its end, and so
 	// does the one that waits for it.
 	leaderGone()
 	close(hold)
@@ -196,7 +196,7 @@ func testWaitingCallerMayLeave(t *testing.T) {
 	}
 }
 
-func TestEndedCallerIsNotServed(t *testing.T) {
+func TestCommandOfAnEndedContextIsNotRun(t *testing.T) {
 	n := newNode(t)
 	id := n.open(t, "anna")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -207,38 +207,172 @@ func TestEndedCallerIsNotServed(t *testing.T) {
 	if got := len(n.history(t, id)); got != 1 {
 		t.Errorf("%d events", got)
 	}
-	n.do(t, id, alias("b")) // the lane is free
+	n.do(t, id, alias("b")) // the queue is free
 }
 
-func TestLeadershipPassesOn(t *testing.T) {
-	var l lanes
+func TestLeadershipPassesOn(t *testing.T) { synctest.Test(t, testLeadershipPassesOn) }
+
+func testLeadershipPassesOn(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	for range 50 { // which of its signals a caller sees first is random
+		hold := make(chan struct{})
+		n.log.set(func(ctx context.Context, b eventstore.Batch, log eventstore.Log) (uint64, error) {
+			<-hold
+			return log.Append(ctx, b)
+		})
+		second, secondGone := context.WithCancel(t.Context())
+		errs := make([]error, 3)
+		for i, ctx := range []context.Context{t.Context(), second, t.Context()} {
+			go func() { _, errs[i] = n.Do(ctx, id, events.Metadata{}, alias(fmt.Sprint(i))) }()
+			synctest.Wait()
+		}
+		// The second caller goes at the moment at which it would lead.
+		close(hold)
+		secondGone()
+		synctest.Wait()
+		if errs[0] != nil || errs[2] != nil || errs[1] != nil && !errors.Is(errs[1], context.Canceled) {
+			t.Fatalf("got %v", errs)
+		}
+		if len(n.queues.of) != 0 {
+			t.Fatal("the queue is not deleted")
+		}
+	}
+}
+
+func TestTheLeadersCallIsPartOfItsBatch(t *testing.T) {
+	var qs queues
 	id := ulid.Make()
-	a, b, c := newCall(events.Metadata{}, nil), newCall(events.Metadata{}, nil), newCall(events.Metadata{}, nil)
-	l.join(id, a)
-	if batch := l.take(id); !a.mustLead() || len(batch) != 1 || batch[0] != a {
-		t.Fatal("the first call does not lead")
+	var calls []*call
+	var q *queue
+	for range maxBatch + 2 {
+		calls = append(calls, &call{})
+		q = qs.join(id, calls[len(calls)-1])
 	}
-	if l.leave(id, a) {
-		t.Error("a call left that was taken")
-	}
-	l.join(id, b)
-	l.join(id, c)
-	if b.mustLead() || c.mustLead() {
-		t.Error("two lead")
-	}
-	l.pass(id)
-	if !b.mustLead() || c.mustLead() {
-		t.Error("the one that waited longest does not lead")
-	}
-	// b's caller goes at the moment at which it would lead.
-	if !l.leave(id, b) || !c.mustLead() {
-		t.Error("nobody leads")
-	}
-	if batch := l.take(id); len(batch) != 1 || batch[0] != c {
+	if batch := qs.take(q, calls[maxBatch]); len(batch) != maxBatch+1 || batch[maxBatch] != calls[maxBatch] {
 		t.Errorf("took %d calls", len(batch))
 	}
-	l.pass(id)
-	if len(l.waiting) != 0 {
-		t.Error("the lane is still open")
+	if batch := qs.take(q, calls[0]); batch != nil {
+		t.Errorf("took %d calls for a leader whose call was taken", len(batch))
 	}
+	if qs.withdraw(q, calls[0]) || !qs.withdraw(q, calls[maxBatch+1]) || qs.withdraw(q, calls[maxBatch+1]) {
+		t.Error("a call can be withdrawn once, until a leader takes it")
+	}
+	for range calls {
+		qs.leave(id, q)
+	}
+	if len(qs.of) != 0 {
+		t.Error("the queue is not deleted")
+	}
+}
+
+func TestUnknownOutcomeIsAnErrorAndEvictsTheState(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		stored  bool
+		version uint64 // after the next command
+	}{{"stored", true, 3}, {"not stored", false, 2}} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := newNode(t)
+			id := n.open(t, "anna")
+			n.log.set(func(ctx context.Context, b eventstore.Batch, log eventstore.Log) (uint64, error) {
+				if tt.stored {
+					if _, err := log.Append(ctx, b); err != nil {
+						return 0, err
+					}
+				}
+				return 0, eventstore.ErrOutcomeUnknown
+			})
+			if outcome, err := n.Do(t.Context(), id, events.Metadata{}, alias("a")); !errors.Is(err, eventstore.ErrOutcomeUnknown) || outcome.Changed {
+				t.Errorf("acknowledged %+v, %v", outcome, err)
+			}
+			if _, ok := n.cache.Peek(id); ok {
+				t.Error("the state is still cached")
+			}
+			n.log.set(nil)
+			if got := n.do(t, id, alias("b")).Account.Version; got != tt.version {
+				t.Errorf("version %d, want %d", got, tt.version)
+			}
+		})
+	}
+}
+
+func TestUnknownOutcomeIsTheErrorOfTheWholeBatch(t *testing.T) {
+	synctest.Test(t, testUnknownOutcomeIsTheErrorOfTheWholeBatch)
+}
+
+func testUnknownOutcomeIsTheErrorOfTheWholeBatch(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	_, errs, _ := n.queued(t, id, []Command{alias("a"), alias("b"), alias("c")}, func() {
+		n.log.set(func(context.Context, eventstore.Batch, eventstore.Log) (uint64, error) {
+			return 0, eventstore.ErrOutcomeUnknown
+		})
+	})
+	if errs[0] != nil || !errors.Is(errs[1], eventstore.ErrOutcomeUnknown) || !errors.Is(errs[2], eventstore.ErrOutcomeUnknown) {
+		t.Errorf("got %v", errs)
+	}
+}
+
+func TestHangingAppendTimesOut(t *testing.T) { synctest.Test(t, testHangingAppendTimesOut) }
+
+func testHangingAppendTimesOut(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.log.set(func(ctx context.Context, _ eventstore.Batch, _ eventstore.Log) (uint64, error) {
+		<-ctx.Done()
+		return 0, eventstore.ErrOutcomeUnknown
+	})
+	if _, err := n.Do(t.Context(), id, events.Metadata{}, alias("a")); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClosedLogIsAnError(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	n.log.Close()
+	for _, c := range []Command{alias("a"), &Update{}} {
+		if _, err := n.Do(t.Context(), id, events.Metadata{}, c); !errors.Is(err, eventstore.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := n.Load(t.Context(), id); !errors.Is(err, eventstore.ErrClosed) {
+		t.Errorf("Load: %v", err)
+	}
+	if _, err := n.Find(t.Context(), events.EmailClaim("a@b.se")); !errors.Is(err, eventstore.ErrClosed) {
+		t.Errorf("Find: %v", err)
+	}
+}
+
+func TestPanickingLeaderLeavesNobodyWaiting(t *testing.T) {
+	synctest.Test(t, testPanickingLeaderLeavesNobodyWaiting)
+}
+
+func testPanickingLeaderLeavesNobodyWaiting(t *testing.T) {
+	n := newNode(t)
+	id := n.open(t, "anna")
+	hold := make(chan struct{})
+	n.log.set(func(ctx context.Context, b eventstore.Batch, log eventstore.Log) (uint64, error) {
+		<-hold
+		if len(b.Records) == 2 {
+			panic("broken")
+		}
+		return log.Append(ctx, b)
+	})
+	errs, panics := make([]error, 3), make([]any, 3)
+	for i, c := range []Command{alias("a"), alias("b"), alias("c")} {
+		go func() {
+			defer func() { panics[i] = recover() }()
+			_, errs[i] = n.Do(t.Context(), id, events.Metadata{}, c)
+		}()
+		synctest.Wait()
+	}
+	close(hold)
+	synctest.Wait()
+	if errs[0] != nil || panics[1] == nil || !errors.Is(errs[2], errAbandoned) {
+		t.Errorf("errors %v, panics %v", errs, panics)
+	}
+	n.log.set(nil)
+	n.do(t, id, alias("d"))
 }

@@ -46,7 +46,7 @@ var opening = events.AccountOpened{
 	Profile: events.ProfileUpdated{FirstName: events.Set("Åsa"), SocialSecurityNumber: events.Set("198505073412")},
 }
 
-func TestTriesAreCountedOverRequestsForAnHour(t *testing.T) {
+func TestEmailTriesAreCountedForAnHour(t *testing.T) {
 	request, failed := events.EmailChangeRequested{NewEmail: "new@example.se"}, events.EmailChangeAttemptFailed{}
 	a := fold(t, opening, request, failed, request, failed, events.EmailChangeCancelled{},
 		events.EmailChanged{NewEmail: "new@example.se", How: events.EmailVerified}, request)
@@ -60,7 +60,7 @@ func TestTriesAreCountedOverRequestsForAnHour(t *testing.T) {
 	}
 }
 
-func TestFold(t *testing.T) {
+func TestAccountFold(t *testing.T) {
 	expires := opened.Add(time.Hour)
 	asked := ulid.MustParse("01KJMN8RV0Z5X7Q2W9E4T6Y8AB")
 	request := events.EmailChangeRequested{NewEmail: "new@example.se", Request: asked, CodeHash: []byte{1, 2}, ExpiresAt: expires}

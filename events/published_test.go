@@ -16,7 +16,7 @@ import (
 
 // The vectors' encodings are written by hand from CloudEvents' HTTP binding
 // 1.0.2, section 3.1.3.2, whose text its NATS binding repeats.
-func TestHeaderValuesAreEncodedAsCloudEventsSays(t *testing.T) {
+func TestHeaderValuesArePercentEncoded(t *testing.T) {
 	text, err := os.ReadFile("testdata/cloudevents.json")
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func published(t *testing.T, stream events.Stream, p events.Payload) (m events.M
 	return m, ok
 }
 
-func TestPublishedForm(t *testing.T) {
+func TestPublishedMessage(t *testing.T) {
 	m, ok := published(t, events.AccountStream(accountID), events.ProfileUpdated{
 		FirstName: events.Set("Åsa"), LastName: events.Set(`Öberg "Ö" 100 %`), Alias: events.Clear[string](),
 	})
@@ -110,7 +110,7 @@ func TestSecretsAreNotPublished(t *testing.T) {
 	}
 }
 
-func TestOnlyAccountsArePublished(t *testing.T) {
+func TestOnlyAccountEventsArePublished(t *testing.T) {
 	for _, stream := range []events.Stream{
 		events.CredentialStream(accountID),
 		events.Stream(events.CategoryThirdParty + "-" + accountID.String()),
@@ -121,7 +121,7 @@ func TestOnlyAccountsArePublished(t *testing.T) {
 	}
 }
 
-func TestPublishRefusesWhatItCannotName(t *testing.T) {
+func TestPublishRefusesMalformedStreams(t *testing.T) {
 	if _, ok, err := events.Publish(events.Event{Stream: "account-1", Type: events.TypeAccountErased}); ok || err == nil {
 		t.Errorf("a malformed stream: %v, %v", ok, err)
 	}

@@ -64,7 +64,7 @@ func TestDifferentAddressesHaveDifferentClaims(t *testing.T) {
 // Every character there is: none outside ASCII becomes one inside it in a local part, a
 // claim is its own canonical form, and only a capital and its small letter, or canonically
 // equivalent texts, are one.
-func TestEveryCharacterOfALocalPart(t *testing.T) {
+func TestLocalPartsAreFoldedOnceAndNotToASCII(t *testing.T) {
 	for r := rune(0x80); r <= unicode.MaxRune; r++ {
 		if 0xd800 <= r && r < 0xe000 {
 			continue
@@ -87,7 +87,7 @@ func TestEveryCharacterOfALocalPart(t *testing.T) {
 }
 
 // Every character in a domain: what comes out is plain, and comes out of itself.
-func TestEveryCharacterOfADomain(t *testing.T) {
+func TestDomainsAreFoldedOnce(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		if 0xd800 <= r && r < 0xe000 || r == '.' || r == 0x3002 || r == 0xff0e || r == 0xff61 {
 			continue
@@ -115,14 +115,14 @@ func TestALabelIsItsOwnALabel(t *testing.T) {
 	}
 }
 
-func TestPlainAddressNeedsNoMemory(t *testing.T) {
+func TestASCIIAddressIsNotCopied(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { EmailClaim("anna.larsson@example.com") }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 // Claims are stored, and another Go may take other texts for one address.
-func TestTheClaimRuleNamesUnicodesVersion(t *testing.T) {
+func TestClaimRuleHasUnicodesVersion(t *testing.T) {
 	for version, want := range map[string]int{"15.0.0": 150000, "17.1.2": 170102} {
 		if got := unicodeNumber(version); got != want {
 			t.Errorf("Unicode %s is %d, want %d", version, got, want)

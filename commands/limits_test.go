@@ -11,7 +11,7 @@ import (
 	"konto/events"
 )
 
-func TestPasswordsAreNotGuessedWithoutEnd(t *testing.T) {
+func TestWrongPasswordsAreBounded(t *testing.T) {
 	n := newNode(t)
 	clock := time.Date(2026, 4, 27, 12, 0, 0, 0, time.UTC)
 	n.now = func() time.Time { return clock }
@@ -101,9 +101,9 @@ func TestWrongPasswordsOfAnAccountAreBoundedInAll(t *testing.T) {
 func TestCountersKeepABoundedNumberOfKeys(t *testing.T) {
 	c := newCounter[int](credentialGuesses)
 	for i := range 2 * maxCounted {
-		_ = c.take(i, time.Unix(0, 0))
+		_ = c.add(i, time.Unix(0, 0))
 	}
-	if n := c.recent.Len(); n != maxCounted {
+	if n := c.counts.Len(); n != maxCounted {
 		t.Errorf("%d are kept", n)
 	}
 }
