@@ -77,7 +77,7 @@ func readLine(stdin io.Reader, what string) (string, error) {
 	return line, nil
 }
 
-func (c *accountOpen) Run(ctx context.Context, h *house, out *output) error {
+func (c *accountOpen) Run(ctx context.Context, h *opened, out *output) error {
 	open := commands.Open{
 		Email: c.Email, PaywayID: c.PaywayID, Administrator: c.Administrator, PasswordHash: c.PasswordHash,
 		Profile: events.ProfileUpdated{
@@ -95,7 +95,7 @@ func (c *accountOpen) Run(ctx context.Context, h *house, out *output) error {
 }
 
 // open opens an account in the operator's name.
-func (h *house) open(ctx context.Context, open commands.Open) (events.Account, error) {
+func (h *opened) open(ctx context.Context, open commands.Open) (events.Account, error) {
 	id, err := newID()
 	if err != nil {
 		return events.Account{}, err
@@ -152,7 +152,7 @@ func (c *accountFacts) Validate() error {
 	return nil
 }
 
-func (c *accountFacts) Run(ctx context.Context, h *house, out *output) error {
+func (c *accountFacts) Run(ctx context.Context, h *opened, out *output) error {
 	id, err := h.account(ctx, c.Ref)
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ type importReport struct {
 }
 
 // Run prints importReports, for people too: run puts them into words.
-func (c *accountImport) Run(ctx context.Context, h *house, out *output) error {
+func (c *accountImport) Run(ctx context.Context, h *opened, out *output) error {
 	i := importing{house: h, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
 	err := i.all(ctx, c.Lines)
 	if printed := i.print(importReport{Imported: &i.imported, Rejected: i.rejected}); err == nil {
@@ -84,7 +84,7 @@ func (c *accountImport) Run(ctx context.Context, h *house, out *output) error {
 
 // importing is an import under way.
 type importing struct {
-	house              *house
+	house              *opened
 	out                *output
 	total              uint64
 	imported, rejected int
@@ -165,7 +165,7 @@ func (i *importing) print(r importReport) error {
 }
 
 // importOne opens an account. Its error tells nothing of the line.
-func (h *house) importOne(ctx context.Context, open commands.Open) ([]commands.FieldError, error) {
+func (h *opened) importOne(ctx context.Context, open commands.Open) ([]commands.FieldError, error) {
 	_, err := h.open(ctx, open)
 	var invalid *commands.Invalid
 	var taken *commands.Taken

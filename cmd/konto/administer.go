@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -44,7 +45,69 @@ func administer(ctx context.Context, l *line, out *output, stderr io.Writer) err
 	if h.begun {
 		tellBegun(stderr, h.folder)
 	}
-	return errors.Join(h.do(ctx, l.command.(command), out), h.Close())
+	return errors.Join((&opened{house: h}).do(ctx, l.command.(command), out), h.Close())
+}
+
+// opened is an open data folder, and the server that runs on it.
+type opened struct {
+	*house
+	server *runningServer // nil where no server runs
+}
+
+// command is an administrative command.
+type command interface {
+	// Run does the command in a folder whose follower runs. It may be called in
+	// another process than the one whose command line was parsed, so it uses
+	// nothing but its exported members and its parameters.
+	Run(ctx context.Context, h *opened, out *output) error
+}
+
+// inputReader is a command that takes something from standard input before it runs.
+type inputReader interface{ readInput(stdin io.Reader) error }
+
+// endless is a command that runs until it is interrupted.
+type endless interface{ endless() }
+
+// examiner is a command that must see a folder as it is: no file is made anew
+// because it does not fit the log, and nothing follows the log beside it.
+type examiner interface{ examines() }
+
+// do runs one command in a folder on which no server runs. A command that runs until
+// it is interrupted lets others in meanwhile.
+func (h *opened) do(ctx context.Context, c command, out *output) error {
+	err := h.follow(ctx, func(ctx context.Context) error {
+		if _, ok := c.(endless); !ok {
+			return c.Run(ctx, h, out)
+		}
+		door, err := openControl(h.folder, finderOf(h))
+		if err != nil {
+			return err
+		}
+		defer door.close()
+		ctx, cancel := context.WithCancel(ctx)
+		var beside sync.WaitGroup
+		beside.Go(func() { door.Run(ctx) })
+		defer beside.Wait()
+		defer cancel()
+		return c.Run(ctx, h, out)
+	})
+	return errors.Join(err, out.flush())
+}
+
+// finderOf returns what finds the commands that are asked for over the control socket
+// of an open folder.
+func finderOf(h *opened) finder {
+	return func(path string, input []byte) (task, error) {
+		c := commandAt(path)
+		if c == nil {
+			return task{}, fmt.Errorf("the server is another version of konto and does not know %q", path)
+		}
+		if err := json.Unmarshal(input, c, json.RejectUnknownMembers(true)); err != nil {
+			return task{}, fmt.Errorf("the server is another version of konto: %w", err)
+		}
+		_, runsOn := c.(endless)
+		return task{run: func(ctx context.Context, out *output) error { return c.Run(ctx, h, out) }, endless: runsOn}, nil
+	}
 }
 
 // beginner is a command that may be the first in a new konto. The others would find

@@ -37,7 +37,7 @@ type backedUp struct {
 	Verified bool   `json:"verified"`
 }
 
-func (c *backupCommand) Run(ctx context.Context, h *house, out *output) error {
+func (c *backupCommand) Run(ctx context.Context, h *opened, out *output) error {
 	// One at a time: a second one to the same FILE would take the first's copy away.
 	if !h.backingUp.TryLock() {
 		return errors.New("another backup is being made; wait until it is done")

@@ -31,7 +31,7 @@ func copyTo(t testing.TB, from, to string, names ...string) {
 }
 
 // opened opens a folder that nobody holds, with its read model caught up.
-func opened(t testing.TB, folder string) *house {
+func openFolder(t testing.TB, folder string) *house {
 	t.Helper()
 	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
 	if err != nil {
@@ -113,7 +113,7 @@ func TestBackupMadeUnderFullLoadRestoresToTheLogAtItsPosition(t *testing.T) {
 		t.Errorf("backup: %v\nrestore: %v", made, got)
 	}
 
-	was, is := opened(t, live), opened(t, elsewhere)
+	was, is := openFolder(t, live), openFolder(t, elsewhere)
 	if head, err := is.store.Head(t.Context()); err != nil || head != position {
 		t.Fatalf("the restored log ends at %d, not %d: %v", head, position, err)
 	}
@@ -217,9 +217,9 @@ func TestBackupsThatFailLeaveNothing(t *testing.T) {
 // enough to open the folder and not for a copy of its log.
 func TestBackupOnAFullDisk(t *testing.T) {
 	folder, to := furnished(t), t.TempDir()
-	h := opened(t, folder)
+	h := openFolder(t, folder)
 	for i := range 250 {
-		if _, err := h.open(t.Context(), commands.Open{Email: fmt.Sprintf("a%d@example.com", i)}.WithDefaults()); err != nil {
+		if _, err := (&opened{house: h}).open(t.Context(), commands.Open{Email: fmt.Sprintf("a%d@example.com", i)}.WithDefaults()); err != nil {
 			t.Fatal(err)
 		}
 	}

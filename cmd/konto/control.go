@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,20 +14,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
-
-// command is an administrative command.
-type command interface {
-	// Run does the command in a house whose follower runs. It may be called in
-	// another process than the one whose command line was parsed, so it uses
-	// nothing but its exported members and its parameters.
-	Run(ctx context.Context, h *house, out *output) error
-}
-
-// inputReader is a command that takes something from standard input before it runs.
-type inputReader interface{ readInput(stdin io.Reader) error }
-
-// endless is a command that runs until it is interrupted.
-type endless interface{ endless() }
 
 // request asks the holder of a data folder to run a command. The answer's body
 // is what the command prints, in frames, its trailer how the command ended.
@@ -47,18 +32,30 @@ const (
 
 var errServerStopped = errors.New("the server stopped")
 
-// control is the door for administration while a house is held.
+// task is a command that was asked for.
+type task struct {
+	run     func(ctx context.Context, out *output) error
+	endless bool // it runs until it is interrupted
+}
+
+// control is the server's end of the control socket.
 type control struct {
-	house    *house
+	folder   string
+	find     finder
 	listener net.Listener
 }
 
-func openControl(h *house) (*control, error) {
-	listener, err := listenSocket(h.folder)
+// finder returns the task for the path of a command, such as "account open", and its
+// members as JSON.
+type finder func(command string, input []byte) (task, error)
+
+// openControl makes the control socket of a folder whose lock the caller holds.
+func openControl(folder string, find finder) (*control, error) {
+	listener, err := listenSocket(folder)
 	if err != nil {
 		return nil, err
 	}
-	return &control{house: h, listener: listener}, nil
+	return &control{folder: folder, find: find, listener: listener}, nil
 }
 
 // Run lets commands in until ctx ends, and then waits, bounded, for those that
@@ -83,7 +80,7 @@ func (c *control) close() {
 	c.listener.Close()
 }
 
-func (c *control) unlink() { os.Remove(filepath.Join(c.house.folder, socketName)) }
+func (c *control) unlink() { os.Remove(filepath.Join(c.folder, socketName)) }
 
 // serve answers one request; the endless commands end when door does.
 func (c *control) serve(door context.Context, w http.ResponseWriter, r *http.Request) {
@@ -102,23 +99,20 @@ func (c *control) do(door context.Context, w http.ResponseWriter, r *http.Reques
 	if err := json.UnmarshalRead(r.Body, &asked, json.RejectUnknownMembers(true)); err != nil {
 		return fmt.Errorf("the server does not understand this version of konto: %w", err)
 	}
-	cmd := commandAt(asked.Command)
-	if cmd == nil {
-		return fmt.Errorf("the server is another version of konto and does not know %q", asked.Command)
-	}
-	if err := json.Unmarshal(asked.Input, cmd, json.RejectUnknownMembers(true)); err != nil {
-		return fmt.Errorf("the server is another version of konto: %w", err)
+	found, err := c.find(asked.Command, asked.Input)
+	if err != nil {
+		return err
 	}
 	to := frames{w, http.NewResponseController(w)}
 	out := newMeteredOutput(to, asked.JSON, to)
 	ctx := r.Context() // ends when the client goes away
-	if _, ok := cmd.(endless); ok {
+	if found.endless {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(door, cancel)()
 	}
-	err := cmd.Run(ctx, c.house, out)
+	err = found.run(ctx, out)
 	if err == nil && ctx.Err() != nil && door.Err() != nil {
 		err = errServerStopped
 	}

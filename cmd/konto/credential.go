@@ -44,7 +44,7 @@ func idOrNone(id ulid.ULID) string {
 	return id.String()
 }
 
-func (h *house) listCredentials(ctx context.Context, out *output, wanted func(events.Credential) bool) error {
+func (h *opened) listCredentials(ctx context.Context, out *output, wanted func(events.Credential) bool) error {
 	if err := h.caughtUp(ctx); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (h *house) listCredentials(ctx context.Context, out *output, wanted func(ev
 
 // revoke ends a credential of the wanted kind and returns when nobody can use
 // it any more. To revoke one twice is no error.
-func (h *house) revoke(ctx context.Context, idOrToken, noun string, wanted func(events.Credential) bool) (events.Credential, error) {
+func (h *opened) revoke(ctx context.Context, idOrToken, noun string, wanted func(events.Credential) bool) (events.Credential, error) {
 	id, err := ulid.ParseStrict(idOrToken)
 	if err != nil {
 		id, _, err = events.ParseToken(idOrToken)
@@ -105,7 +105,7 @@ func (h *house) revoke(ctx context.Context, idOrToken, noun string, wanted func(
 }
 
 // credential folds the log, which is never behind.
-func (h *house) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
+func (h *opened) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
 	page, err := h.store.ReadStream(ctx, events.CredentialStream(id), 0, pageSize)
 	if err != nil {
 		return c, err

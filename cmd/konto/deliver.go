@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -35,26 +34,21 @@ func (o *deliverOptions) Validate() error {
 	return nil
 }
 
-// loopback is where the demo's visitor runs an endpoint.
-var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-
 // deliver makes what tells third parties, and lets commands use it.
 func (s *server) deliver() (err error) {
 	h := s.house
 	o := s.config.senderOptions
 	if o.PublicURL == "" {
-		o.PublicURL = s.url()
+		o.PublicURL = s.URL()
 	}
-	sender, err := h.newSender(o)
-	if err != nil {
+	if s.sender, err = makeSender(h, o); err != nil {
 		return err
 	}
 	s.deliveries, err = deliveries.New(deliveries.Config{
-		Store: h.store, Records: h.log, DB: h.ledger, Parties: h.model, Registry: registry{h}, Sender: sender,
+		Store: h.store, Records: h.log, DB: h.ledger, Parties: h.model, Registry: registry{h}, Sender: s.sender,
 		Schedule: s.config.ThirdPartyRetry, Concurrency: s.config.ThirdPartyConcurrency,
 		Metrics: s.metrics.Registerer(), Log: s.log,
 	})
-	h.sender, h.deliveries = sender, s.deliveries
 	return err
 }
 

@@ -58,7 +58,7 @@ type attempt struct {
 	Answer     string    `json:"answer,omitzero"`
 }
 
-func (c *thirdPartyDeliveries) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *output) error {
 	filter := deliveries.Filter{Outcome: c.Status, Limit: c.Limit}
 	if c.Ref != "" {
 		party, err := h.thirdParty(ctx, c.Ref)
@@ -101,7 +101,7 @@ func (c *thirdPartyDeliveries) Run(ctx context.Context, h *house, out *output) e
 }
 
 // thirdPartyNames gives the names of those that were not removed.
-func (h *house) thirdPartyNames(ctx context.Context) (map[ulid.ULID]string, error) {
+func (h *opened) thirdPartyNames(ctx context.Context) (map[ulid.ULID]string, error) {
 	if err := h.caughtUp(ctx); err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func newOwners(t testing.TB, folder string, n int) []*owner {
 	client := issue(events.KeyIssued{Client: "load", Scopes: []string{"/external/account/w"}})
 	var all []*owner
 	for i := range n {
-		a, err := h.open(t.Context(), commands.Open{Email: fmt.Sprintf("o%d@example.com", i)}.WithDefaults())
+		a, err := (&opened{house: h}).open(t.Context(), commands.Open{Email: fmt.Sprintf("o%d@example.com", i)}.WithDefaults())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -35,12 +34,12 @@ func (c *accountErase) Validate() error {
 	return nil
 }
 
-func (c *accountErase) Run(ctx context.Context, h *house, out *output) error {
+func (c *accountErase) Run(ctx context.Context, h *opened, out *output) error {
 	id, err := h.account(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	done, err := h.erase(ctx, id)
+	done, err := h.erase(ctx, id, h.server.messages())
 	if err != nil {
 		return h.notFound(err, c.Ref)
 	}
@@ -49,26 +48,4 @@ func (c *accountErase) Run(ctx context.Context, h *house, out *output) error {
 		Erased time.Time `json:"erased"`
 		Proof  string    `json:"proof"`
 	}{id, done.At, done.Proof})
-}
-
-// erase erases an account, in a house whose follower runs. Error:
-// commands.ErrNotFound. After another error it is to be called again; the next
-// start does so too.
-func (h *house) erase(ctx context.Context, id ulid.ULID) (erased, error) {
-	h.erasing.Lock()
-	defer h.erasing.Unlock()
-	meta, err := operator()
-	if err != nil {
-		return erased{}, err
-	}
-	e := &erasure{house: h, account: id, meta: meta, caughtUp: h.caughtUp}
-	if err := e.mustBeKnown(ctx); err != nil {
-		return erased{}, err
-	}
-	// Begun, it does not end with who asked: what is half done helps nobody.
-	if err := e.run(context.WithoutCancel(ctx)); err != nil {
-		return erased{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
-	}
-	done, _ := h.erasures.of(id)
-	return done, nil
 }

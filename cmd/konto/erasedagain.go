@@ -22,8 +22,8 @@ import (
 //
 // One that cannot be finished now, such as while the read model has nowhere to be
 // written, keeps nobody from starting konto: but the account's key is destroyed
-// in any case, or there is an error.
-func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp func(context.Context) error) error {
+// in any case, or there is an error. inbound is the server's, nil where none runs.
+func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp func(context.Context) error, inbound inboundMessages) error {
 	if log == nil {
 		log = slog.Default()
 	}
@@ -52,7 +52,7 @@ func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp fu
 		if done {
 			continue
 		}
-		e := &erasure{house: h, account: id, meta: itself(), again: true, caughtUp: caughtUp}
+		e := &erasure{house: h, account: id, meta: itself(), again: true, caughtUp: caughtUp, inbound: inbound}
 		if err := e.runAgain(ctx); err != nil {
 			h.store.Forget(e.stream()) // whose clear events nobody is given once the key is gone
 			if err := h.keys.Destroy(ctx, e.stream()); err != nil {

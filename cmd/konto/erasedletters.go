@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -16,8 +15,12 @@ import (
 	"konto/events"
 )
 
-// lettersRetry is how long a server waits before it looks for NATS again.
-const lettersRetry = 10 * time.Second
+// inboundMessages are what other systems sent over NATS: facts that wait, and dead letters.
+type inboundMessages interface {
+	// Forget deletes those that named says it of. After an error some of them may still
+	// be there; to repeat it is harmless.
+	Forget(ctx context.Context, named func(text []byte) bool) error
+}
 
 // remember keeps what the account is called, until no letter names it any more:
 // NATS may be away when its key is destroyed, and afterwards nobody could tell.
@@ -38,12 +41,12 @@ func (e *erasure) remember(ctx context.Context) error {
 // letters removes the dead letters that name the account, and the facts that wait:
 // it comes after the account's end, since when none is recorded any more. Without a
 // server, that is for the next one to do.
-func (e *erasure) letters(ctx context.Context) error { return e.house.forgetLetters(ctx) }
+func (e *erasure) letters(ctx context.Context) error { return e.house.forgetLetters(ctx, e.inbound) }
 
 // forgetLetters removes what others sent of all accounts whose names are kept. The
 // caller holds erasing. After an error it is to be called again.
-func (h *house) forgetLetters(ctx context.Context) error {
-	if h.inbound == nil {
+func (h *house) forgetLetters(ctx context.Context, inbound inboundMessages) error {
+	if inbound == nil {
 		return nil
 	}
 	called, err := h.ledger.Names(ctx)
@@ -54,7 +57,7 @@ func (h *house) forgetLetters(ctx context.Context) error {
 	for _, its := range called {
 		names = append(names, its...)
 	}
-	err = h.inbound.Forget(ctx, func(text []byte) bool {
+	err = inbound.Forget(ctx, func(text []byte) bool {
 		meant := unescaped(text)
 		return slices.ContainsFunc(names, func(name string) bool { return isNamed(meant, name) })
 	})
@@ -67,6 +70,14 @@ func (h *house) forgetLetters(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// finishLetters does what erasures left to do while NATS was away or no server ran.
+// After an error it is to be called again.
+func (h *house) finishLetters(ctx context.Context, inbound inboundMessages) error {
+	h.erasing.Lock()
+	defer h.erasing.Unlock()
+	return h.forgetLetters(ctx, inbound)
 }
 
 // isNamed tells whether a text has a name: an id, or an address in any spelling. An address
@@ -120,27 +131,6 @@ func beginsWithDomain(text, domain string) bool {
 func canonical(email string) string { return events.EmailClaim(email).Value }
 
 func isOfAName(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
-
-// forgetLetters does what erasures left to do while NATS was away or no server ran,
-// as soon as it can be done.
-func (s *server) forgetLetters(ctx context.Context) {
-	for told := false; ; told = true {
-		s.house.erasing.Lock()
-		err := s.house.forgetLetters(ctx)
-		s.house.erasing.Unlock()
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		if !told {
-			s.log.Warn("what others sent of erased accounts is still there; konto goes on trying", "error", err)
-		}
-		select {
-		case <-time.After(lettersRetry):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 var accountID = regexp.MustCompile(`[0-7][0-9a-hjkmnp-tv-z]{25}`)
 

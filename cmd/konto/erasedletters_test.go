@@ -117,8 +117,7 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 			if err != nil {
 				g.t.Fatal(err)
 			}
-			h.inbound = nats.NewInbound(conn, nil, nil)
-			e := &erasure{house: h, account: g.id, meta: itself(), caughtUp: h.catchUpAlone}
+			e := &erasure{house: h, account: g.id, meta: itself(), caughtUp: h.catchUpAlone, inbound: nats.NewInbound(conn, nil, nil)}
 			if err := e.run(g.t.Context()); err == nil {
 				g.t.Error("it says that all is done")
 			}

@@ -41,10 +41,33 @@ type erasure struct {
 	meta     events.Metadata
 	again    bool                        // whatever the ledger says: another log or keyring was put back
 	caughtUp func(context.Context) error // waits for the read model
+	inbound  inboundMessages             // the server's; nil where none runs
 
 	credentials []ulid.ULID
 	event       ulid.ULID // AccountErased, zero when the log does not know the account
 	position    uint64
+}
+
+// erase erases an account, in a house whose follower runs. Error:
+// commands.ErrNotFound. After another error it is to be called again; the next
+// start does so too. inbound is the server's, nil where none runs.
+func (h *house) erase(ctx context.Context, id ulid.ULID, inbound inboundMessages) (erased, error) {
+	h.erasing.Lock()
+	defer h.erasing.Unlock()
+	meta, err := operator()
+	if err != nil {
+		return erased{}, err
+	}
+	e := &erasure{house: h, account: id, meta: meta, caughtUp: h.caughtUp, inbound: inbound}
+	if err := e.mustBeKnown(ctx); err != nil {
+		return erased{}, err
+	}
+	// Begun, it does not end with who asked: what is half done helps nobody.
+	if err := e.run(context.WithoutCancel(ctx)); err != nil {
+		return erased{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
+	}
+	done, _ := h.erasures.of(id)
+	return done, nil
 }
 
 func (e *erasure) stream() events.Stream { return events.AccountStream(e.account) }

@@ -32,7 +32,7 @@ func (c *eventsList) Help() string {
     konto events list --account anna@example.com --type EmailChanged --json`
 }
 
-func (c *eventsList) Run(ctx context.Context, h *house, out *output) error {
+func (c *eventsList) Run(ctx context.Context, h *opened, out *output) error {
 	wanted, err := c.filter(ctx, h)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (c *eventsList) Run(ctx context.Context, h *house, out *output) error {
 
 // listEvents prints what is in the log now after a position, and returns the
 // position of the last event that it has seen.
-func listEvents(ctx context.Context, h *house, out *output, after uint64, wanted func(events.Event) bool) (uint64, error) {
+func listEvents(ctx context.Context, h *opened, out *output, after uint64, wanted func(events.Event) bool) (uint64, error) {
 	for {
 		page, err := h.store.ReadAll(ctx, after, pageSize)
 		for _, e := range page {
@@ -61,7 +61,7 @@ func listEvents(ctx context.Context, h *house, out *output, after uint64, wanted
 	}
 }
 
-func (c *eventsWanted) filter(ctx context.Context, h *house) (func(events.Event) bool, error) {
+func (c *eventsWanted) filter(ctx context.Context, h *opened) (func(events.Event) bool, error) {
 	var stream events.Stream
 	if c.Account != "" {
 		id, err := h.account(ctx, c.Account)
@@ -96,7 +96,7 @@ Examples:
 
 func (c *eventsTail) endless() {}
 
-func (c *eventsTail) Run(ctx context.Context, h *house, out *output) error {
+func (c *eventsTail) Run(ctx context.Context, h *opened, out *output) error {
 	wanted, err := c.filter(ctx, h)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (c *eventsTail) Run(ctx context.Context, h *house, out *output) error {
 }
 
 // begin is the position after which the tail begins.
-func (c *eventsTail) begin(ctx context.Context, h *house) (uint64, error) {
+func (c *eventsTail) begin(ctx context.Context, h *opened) (uint64, error) {
 	if c.After != nil {
 		return *c.After, nil
 	}

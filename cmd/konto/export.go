@@ -43,7 +43,7 @@ type exported struct {
 
 const clearWarning = "in clear: it holds personal data, password hashes and third parties' secrets; delete it when it was imported"
 
-func (c *exportCommand) Run(ctx context.Context, h *house, out *output) error {
+func (c *exportCommand) Run(ctx context.Context, h *opened, out *output) error {
 	if c.File == "-" {
 		_, err := h.export(ctx, out.to, c.Encrypted, out)
 		return err

@@ -26,7 +26,7 @@ func (interrupting) clear() {}
 // TestInterruptedExportLeavesNothing interrupts it where it begins to write, and
 // where all is written that is to be checked yet.
 func TestInterruptedExportLeavesNothing(t *testing.T) {
-	h, to := opened(t, furnished(t)), t.TempDir()
+	h, to := openFolder(t, furnished(t)), t.TempDir()
 	for name, when := range map[string]func(progress) bool{
 		"at its begin": func(p progress) bool { return p.Done == 0 },
 		"at its end":   func(p progress) bool { return p.Done == p.Total },
@@ -36,7 +36,7 @@ func TestInterruptedExportLeavesNothing(t *testing.T) {
 			var said bytes.Buffer
 			out := newMeteredOutput(&said, false, interrupting{when, cancel})
 			export := &exportCommand{File: filepath.Join(to, "x.ndjson")}
-			if err := export.Run(ctx, h, out); !errors.Is(err, context.Canceled) {
+			if err := export.Run(ctx, &opened{house: h}, out); !errors.Is(err, context.Canceled) {
 				t.Errorf("%v", err)
 			}
 			onlyFile(t, to)

@@ -29,7 +29,7 @@ Examples:
     konto account history anna@example.com --at 2026-01-31 --json`
 }
 
-func (c *accountHistory) Run(ctx context.Context, h *house, out *output) error {
+func (c *accountHistory) Run(ctx context.Context, h *opened, out *output) error {
 	var a events.Account
 	for e, err := range h.history(ctx, c.Ref, c.At) {
 		if err != nil {
@@ -54,7 +54,7 @@ func (c *accountHistory) Run(ctx context.Context, h *house, out *output) error {
 
 // history gives the events of one account up to a moment. An account that was
 // never opened is an error, and so is a version that it never had.
-func (h *house) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
+func (h *opened) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
 		id, err := h.account(ctx, ref)
 		if err == nil {
@@ -85,7 +85,7 @@ func (h *house) history(ctx context.Context, ref string, until moment) iter.Seq2
 }
 
 // checkVersion returns an error for a version that an account has not reached.
-func (h *house) checkVersion(ctx context.Context, ref string, id ulid.ULID, version uint64) error {
+func (h *opened) checkVersion(ctx context.Context, ref string, id ulid.ULID, version uint64) error {
 	head, err := h.store.StreamHead(ctx, events.AccountStream(id))
 	if err == nil && head.Version > 0 && version > head.Version {
 		err = fmt.Errorf("account %s is at version %d, there is no version %d", ref, head.Version, version)

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -19,8 +17,6 @@ import (
 	"konto/eventstore/sqlite"
 	"konto/projections"
 	"konto/projections/deliveries"
-	"konto/projections/nats"
-	"konto/projections/webhook"
 )
 
 // house is an opened data folder, which no other process has opened.
@@ -39,22 +35,9 @@ type house struct {
 	credentials *commands.Credentials
 
 	thirdParties *commands.ThirdParties
-	// broker is the server's embedded NATS server; nil where none runs.
-	broker *nats.Server
-	// deliveries and sender are the server's; nil where none runs.
-	deliveries *deliveries.Deliveries
-	sender     *webhook.Sender
-	// unnamed tells that a server runs and does not know the URL of konto.
-	unnamed bool
-	// followers tells how those of a server are doing; nil where none runs.
-	followers func() []projections.Status
-	// inbound is where facts of other systems arrive; nil where no server runs.
-	inbound *nats.Inbound
-	// conn is the server's connection to NATS; nil where no server runs.
-	conn     *nats.Conn
-	erasures *erasures
-	erasing  sync.Mutex        // held while an account is erased
-	past     *projections.Past // the sender's
+	erasures     *erasures
+	erasing      sync.Mutex        // held while an account is erased
+	past         *projections.Past // the sender's
 	// backingUp is held while a backup or an export is made, and while the master
 	// key is exchanged; it guards master.
 	backingUp sync.Mutex
@@ -153,7 +136,7 @@ func (h *house) openFiles(ctx context.Context, cfg houseConfig) (err error) {
 	if h.erasures, err = openErasures(h.folder); err != nil {
 		return err
 	}
-	return h.applyErasures(ctx, cfg.log, h.catchUpAlone)
+	return h.applyErasures(ctx, cfg.log, h.catchUpAlone, nil)
 }
 
 // renewClaims makes the claims of a log anew if a konto with another rule made them, and
@@ -193,29 +176,19 @@ func (h *house) Close() error {
 	return errors.Join(append(errs, h.lock.Close())...)
 }
 
-// do runs one command in a house that nothing else follows. A command that
-// runs until it is interrupted lets others in meanwhile.
-func (h *house) do(ctx context.Context, c command, out *output) error {
+// follow calls do while the read model follows the log, which it does not in a folder
+// that is examined.
+func (h *house) follow(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var beside errgroup.Group
+	var beside sync.WaitGroup
 	if h.follower != nil {
-		beside.Go(func() error { return h.follower.Run(ctx) })
+		// What ends it, do met if it mattered, and said more of it.
+		beside.Go(func() { h.follower.Run(ctx) })
 	}
-	if _, ok := c.(endless); ok {
-		door, err := openControl(h)
-		if err != nil {
-			cancel()
-			return errors.Join(err, beside.Wait())
-		}
-		defer door.close()
-		beside.Go(func() error { return door.Run(ctx) })
-	}
-	err := c.Run(ctx, h, out)
+	err := do(ctx)
 	cancel()
-	// The command's own error says more than that of what ran beside it, which
-	// the command would have met if it had mattered.
 	beside.Wait()
-	return errors.Join(err, out.flush())
+	return err
 }
 
 // reader answers with accounts that are never older than what was acknowledged.

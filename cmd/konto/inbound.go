@@ -17,14 +17,36 @@ import (
 
 // takeIn makes the reactor that records the facts of other systems.
 func (s *server) takeIn() *component {
-	from := s.house.inbound.Subscriber()
+	from := s.facts.Subscriber()
 	return &component{name: "inbound", from: from, reactor: inbound.New(inbound.Config{
 		Subscriber:  from,
 		Recorder:    recorder{s.house},
-		DeadLetters: s.house.inbound,
+		DeadLetters: s.facts,
 		Metrics:     s.metrics.Registerer(),
 		Log:         s.log,
 	})}
+}
+
+// lettersRetry is how long a server waits before it looks for NATS again.
+const lettersRetry = 10 * time.Second
+
+// forgetLetters does what erasures left to do while NATS was away or no server ran,
+// as soon as it can be done.
+func (s *server) forgetLetters(ctx context.Context) {
+	for told := false; ; told = true {
+		err := s.house.finishLetters(ctx, s.facts)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if !told {
+			s.log.Warn("what others sent of erased accounts is still there; konto goes on trying", "error", err)
+		}
+		select {
+		case <-time.After(lettersRetry):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // recorder records inbound facts in a house's log.
@@ -111,11 +133,11 @@ type deadLetterShown struct {
 	Length    int       `json:"length"`         // of the body as it was sent; of a long one the beginning is kept
 }
 
-func (c *inboundDeadLetters) Run(ctx context.Context, h *house, out *output) error {
-	if h.inbound == nil {
+func (c *inboundDeadLetters) Run(ctx context.Context, h *opened, out *output) error {
+	if h.server == nil {
 		return errNotServed
 	}
-	letters, err := h.inbound.DeadLetters(ctx, c.Limit)
+	letters, err := h.server.facts.DeadLetters(ctx, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -145,11 +167,11 @@ Example:
     konto inbound retry 17`
 }
 
-func (c *inboundRetry) Run(ctx context.Context, h *house, out *output) error {
-	if h.inbound == nil {
+func (c *inboundRetry) Run(ctx context.Context, h *opened, out *output) error {
+	if h.server == nil {
 		return errNotServed
 	}
-	err := h.inbound.Retry(ctx, c.Sequence)
+	err := h.server.facts.Retry(ctx, c.Sequence)
 	if errors.Is(err, nats.ErrNoDeadLetter) {
 		return fmt.Errorf("there is no dead letter %d", c.Sequence)
 	}

@@ -35,7 +35,7 @@ type told struct {
 }
 
 // standing compares what a third party took with what happened to an account.
-func (h *house) standing(ctx context.Context, p events.ThirdParty, ref string) (standing, error) {
+func (h *opened) standing(ctx context.Context, p events.ThirdParty, ref string) (standing, error) {
 	id, err := h.account(ctx, ref)
 	if err != nil {
 		return standing{}, err
@@ -78,7 +78,7 @@ func (h *house) standing(ctx context.Context, p events.ThirdParty, ref string) (
 }
 
 // reading is how far a third party's reading of the log has come.
-func (h *house) reading(ctx context.Context, p events.ThirdParty) (uint64, error) {
+func (h *opened) reading(ctx context.Context, p events.ThirdParty) (uint64, error) {
 	position, known, err := h.ledger.Position(ctx, p.ID)
 	if err == nil && !known {
 		position = p.Checkpoint
@@ -88,7 +88,7 @@ func (h *house) reading(ctx context.Context, p events.ThirdParty) (uint64, error
 
 // lastWanted finds the account's last event that a third party wants, and the
 // one at a position. Records tell: the account's key may be gone.
-func (h *house) lastWanted(ctx context.Context, p events.ThirdParty, account ulid.ULID, position uint64) (last, at *told, err error) {
+func (h *opened) lastWanted(ctx context.Context, p events.ThirdParty, account ulid.ULID, position uint64) (last, at *told, err error) {
 	for version := uint64(0); ; {
 		page, err := h.log.ReadStream(ctx, events.AccountStream(account), version, pageSize)
 		if err != nil {

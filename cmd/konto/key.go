@@ -48,7 +48,7 @@ func (c *keyIssue) Validate() error {
 	return nil
 }
 
-func (c *keyIssue) Run(ctx context.Context, h *house, out *output) error {
+func (c *keyIssue) Run(ctx context.Context, h *opened, out *output) error {
 	spec := events.KeyIssued{Client: c.Client, Consumer: c.Consumer, Inbound: c.Inbound, Scopes: c.Scopes}
 	if c.Account != "" {
 		a, err := h.present(ctx, c.Account)
@@ -74,7 +74,7 @@ func (c *keyIssue) Run(ctx context.Context, h *house, out *output) error {
 }
 
 // issueKey returns when the key can be used.
-func (h *house) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.ULID, token string, err error) {
+func (h *opened) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.ULID, token string, err error) {
 	meta, err := operator()
 	if err != nil {
 		return id, "", err
@@ -90,12 +90,10 @@ func (h *house) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.UL
 	if err := h.reached(ctx, issued.Position); err != nil {
 		return id, "", err
 	}
-	if spec.Consumer != "" && h.broker != nil && !slices.Contains(known, spec.Consumer) {
-		if err := h.broker.Reserve(spec.Consumer); err != nil {
-			return id, "", err
-		}
+	if spec.Consumer != "" && !slices.Contains(known, spec.Consumer) {
+		err = h.server.reserve(spec.Consumer)
 	}
-	return issued.ID, issued.Token, nil
+	return issued.ID, issued.Token, err
 }
 
 type keyList struct{}
@@ -107,7 +105,7 @@ func (c *keyList) Help() string {
     konto key list --json`
 }
 
-func (c *keyList) Run(ctx context.Context, h *house, out *output) error {
+func (c *keyList) Run(ctx context.Context, h *opened, out *output) error {
 	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind != events.KindSession })
 }
 
@@ -131,13 +129,11 @@ func (c *keyRevoke) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *keyRevoke) Run(ctx context.Context, h *house, out *output) error {
+func (c *keyRevoke) Run(ctx context.Context, h *opened, out *output) error {
 	key, err := h.revoke(ctx, c.ID, "key", func(c events.Credential) bool { return c.Kind != events.KindSession })
 	if err != nil {
 		return err
 	}
-	if h.broker != nil {
-		h.broker.Disconnect(key.ID.String())
-	}
+	h.server.disconnect(key)
 	return printRevoked(out, key)
 }

@@ -58,7 +58,7 @@ type keysBackedUp struct {
 	Deleted  []string `json:"deleted"` // older copies
 }
 
-func (c *keysBackup) Run(ctx context.Context, h *house, out *output) error {
+func (c *keysBackup) Run(ctx context.Context, h *opened, out *output) error {
 	if !h.backingUp.TryLock() {
 		return errors.New("another backup is being made; wait until it is done")
 	}

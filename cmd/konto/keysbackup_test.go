@@ -10,7 +10,7 @@ import (
 
 func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	folder, dir := furnished(t), t.TempDir()
-	h := opened(t, folder)
+	h := openFolder(t, folder)
 	id, err := h.shortID(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 // account. What the ledger does not know, as after its file was lost, counts as
 // taken when it had its turn. What the third party is not told of passes: that
 // it is not is for others to say.
-func (h *house) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
+func (h *opened) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
 	found, err := h.log.ReadAll(ctx, position-1, 1)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (h *house) checkNewest(ctx context.Context, party events.ThirdParty, positi
 
 // newestRead is the position of the last event of an account that a third party
 // wants and its reading has passed, 0 for none.
-func (h *house) newestRead(ctx context.Context, party events.ThirdParty, account ulid.ULID) (newest uint64, err error) {
+func (h *opened) newestRead(ctx context.Context, party events.ThirdParty, account ulid.ULID) (newest uint64, err error) {
 	reading, err := h.reading(ctx, party)
 	if err != nil {
 		return 0, err

@@ -27,7 +27,7 @@ func TestKeyOfOneOfTheNewestStreamsIsMissing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := furnished(t)
-			h := opened(t, folder)
+			h := openFolder(t, folder)
 			open := func(at time.Time, i int) ulid.ULID {
 				t.Helper()
 				id := ulid.MustNew(ulid.Timestamp(at), ulid.DefaultEntropy())

@@ -32,7 +32,7 @@ Examples:
     konto third-party redeliver crm 01HXA3B4C5D6E7F8G9H0J1K2M3 --older`
 }
 
-func (c *thirdPartyRedeliver) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *output) error {
 	party, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
@@ -48,10 +48,10 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *house, out *output) er
 	if err != nil {
 		return err
 	}
-	if err := c.checkIssuer(h, party); err != nil {
+	if err := c.checkIssuer(h.server, party); err != nil {
 		return err
 	}
-	sent, err := h.deliveriesOr(c.senderOptions)
+	sent, err := h.server.deliveriesOr(h.house, c.senderOptions)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *house, out *output) er
 
 // positionOf finds an event by its id: in the delivery log, else in the log,
 // which is read from its beginning.
-func (h *house) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
+func (h *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
 	attempts, err := h.ledger.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
 	if err != nil {
 		return 0, err
@@ -115,15 +115,15 @@ Examples:
     konto third-party test crm --third-party-allow 127.0.0.0/8`
 }
 
-func (c *thirdPartyTest) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyTest) Run(ctx context.Context, h *opened, out *output) error {
 	party, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	if err := c.checkIssuer(h, party); err != nil {
+	if err := c.checkIssuer(h.server, party); err != nil {
 		return err
 	}
-	sender, err := h.senderOr(c.senderOptions)
+	sender, err := h.server.senderOr(h.house, c.senderOptions)
 	if err != nil {
 		return err
 	}

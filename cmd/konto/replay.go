@@ -32,7 +32,7 @@ func (c *replayThirdParty) Validate() error {
 	return nil
 }
 
-func (c *replayThirdParty) Run(ctx context.Context, h *house, out *output) error {
+func (c *replayThirdParty) Run(ctx context.Context, h *opened, out *output) error {
 	party, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
@@ -45,8 +45,8 @@ func (c *replayThirdParty) Run(ctx context.Context, h *house, out *output) error
 		return errNotThere(party.Name, reading, c.From)
 	}
 	rewind := h.ledger.Rewind
-	if h.deliveries != nil {
-		rewind = h.deliveries.Rewind
+	if h.server != nil {
+		rewind = h.server.deliveries.Rewind
 	}
 	err = rewind(ctx, party.ID, c.From-1)
 	if errors.Is(err, deliveries.ErrNotReached) {

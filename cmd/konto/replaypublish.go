@@ -79,8 +79,8 @@ func (r replayRate) limiter() *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(r), max(1, int(r/100)))
 }
 
-func (c *replayPublish) Run(ctx context.Context, h *house, out *output) error {
-	if h.conn == nil {
+func (c *replayPublish) Run(ctx context.Context, h *opened, out *output) error {
+	if h.server == nil {
 		return errNoNATS
 	}
 	head, err := h.store.Head(ctx)
@@ -95,7 +95,7 @@ func (c *replayPublish) Run(ctx context.Context, h *house, out *output) error {
 	}
 	r := replaying{replayPublish: *c, house: h, out: out, limit: c.Rate.limiter()}
 	name, _, _ := strings.Cut(c.Type, ".")
-	cfg := nats.ReplayConfig{Conn: h.conn, Prefix: c.SubjectPrefix, Type: name}
+	cfg := nats.ReplayConfig{Conn: h.server.conn, Prefix: c.SubjectPrefix, Type: name}
 	if c.Account != "" {
 		id, err := h.account(ctx, c.Account)
 		if err != nil {
@@ -121,7 +121,7 @@ func (c *replayPublish) Run(ctx context.Context, h *house, out *output) error {
 // replaying is a replay under way.
 type replaying struct {
 	replayPublish
-	house               *house
+	house               *opened
 	out                 *output
 	to                  *nats.Replay
 	limit               *rate.Limiter

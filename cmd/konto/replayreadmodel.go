@@ -27,7 +27,7 @@ Examples:
     konto replay read-model --json`
 }
 
-func (c *replayReadModel) Run(ctx context.Context, h *house, out *output) error {
+func (c *replayReadModel) Run(ctx context.Context, h *opened, out *output) error {
 	// One that only lags, as after its file was deleted, is given the time. One in
 	// trouble is what this command is for.
 	if err := h.caughtUp(ctx); ctx.Err() != nil {

@@ -159,7 +159,8 @@ func comeBack(ctx context.Context, l *line, out *output, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.do(ctx, comingBack{log}, out), h.Close())
+	err = h.follow(ctx, func(ctx context.Context) error { return comingBack{log}.Run(ctx, h, out) })
+	return errors.Join(err, out.flush(), h.Close())
 }
 
 // comingBack waits, as a command, for the read model, which tells of accounts that
@@ -177,5 +178,5 @@ func (c comingBack) Run(ctx context.Context, h *house, out *output) error {
 			return err
 		}
 	}
-	return h.applyErasures(ctx, c.log, h.caughtUp)
+	return h.applyErasures(ctx, c.log, h.caughtUp, nil)
 }

@@ -48,7 +48,7 @@ const olderCopies = "copies of keys.db from before open with the old master key 
 // whatToSet is for operators whose master key konto cannot replace.
 const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start"
 
-func (c *keysRotate) Run(ctx context.Context, h *house, out *output) error {
+func (c *keysRotate) Run(ctx context.Context, h *opened, out *output) error {
 	// A copy of the keys is tried with the master key of its time.
 	h.backingUp.Lock()
 	defer h.backingUp.Unlock()

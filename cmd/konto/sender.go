@@ -39,8 +39,8 @@ func (o *senderOptions) Validate() error {
 
 // checkIssuer refuses security event tokens of another issuer than the server's,
 // which without a server nothing but its flag tells.
-func (o *senderOptions) checkIssuer(h *house, party events.ThirdParty) error {
-	if h.sender == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
+func (o *senderOptions) checkIssuer(r *runningServer, party events.ThirdParty) error {
+	if r == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
 		return errors.New("a security event token names its issuer: give the server's --public-url, or let a running server send it")
 	}
 	return nil
@@ -57,7 +57,7 @@ func (s *server) checkIssuer(ctx context.Context) error {
 	if s.config.PublicURL != "" || !ok || !at.IP.IsUnspecified() {
 		return nil
 	}
-	s.house.unnamed = true
+	s.noURL = true
 	// An error is told by health, and in the log: the read model cannot be written.
 	_ = s.house.catchUpAlone(ctx)
 	parties, err := s.house.model.ThirdParties(ctx)
@@ -72,8 +72,8 @@ func (s *server) checkIssuer(ctx context.Context) error {
 	return nil
 }
 
-// newSender makes the sender of requests to third parties.
-func (h *house) newSender(o senderOptions) (*webhook.Sender, error) {
+// makeSender makes the sender of requests to third parties.
+func makeSender(h *house, o senderOptions) (*webhook.Sender, error) {
 	return webhook.NewSender(webhook.Config{
 		Accounts: h.past,
 		Notices:  h.ledger,
@@ -85,20 +85,20 @@ func (h *house) newSender(o senderOptions) (*webhook.Sender, error) {
 }
 
 // senderOr is the server's sender, or without a server a new one.
-func (h *house) senderOr(o senderOptions) (*webhook.Sender, error) {
-	if h.sender != nil {
-		return h.sender, nil
+func (r *runningServer) senderOr(h *house, o senderOptions) (*webhook.Sender, error) {
+	if r != nil {
+		return r.sender, nil
 	}
-	return h.newSender(o)
+	return makeSender(h, o)
 }
 
 // deliveriesOr is what the server runs, or without a server what can redeliver
 // and never runs.
-func (h *house) deliveriesOr(o senderOptions) (*deliveries.Deliveries, error) {
-	if h.deliveries != nil {
-		return h.deliveries, nil
+func (r *runningServer) deliveriesOr(h *house, o senderOptions) (*deliveries.Deliveries, error) {
+	if r != nil {
+		return r.deliveries, nil
 	}
-	sender, err := h.newSender(o)
+	sender, err := makeSender(h, o)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 // when requests are being answered; its error ends the server too.
 func (s *server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
-	failed := make(chan error, len(s.followers())) // one for each: none waits for a reader
+	failed := make(chan error, len(s.all())) // one for each: none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
 	doors, ctx := errgroup.WithContext(ctx)
@@ -46,7 +46,7 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 	doors.Go(func() error {
 		s.catchUp(ctx)
 		// Once more: a read model that was made anew knew of none before.
-		if err := s.house.applyErasures(ctx, s.log, s.house.caughtUp); err != nil {
+		if err := s.house.applyErasures(ctx, s.log, s.house.caughtUp, s.facts); err != nil {
 			return err
 		}
 		return s.answer(ctx, doors, ready)
@@ -64,7 +64,7 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var followers errgroup.Group
-	for _, f := range s.followers() {
+	for _, f := range s.all() {
 		followers.Go(func() error {
 			if f.Run(ctx) == nil {
 				return nil
@@ -95,13 +95,13 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 	}
 }
 
-func (s *server) followers() []*projections.Follower {
+func (s *server) all() []*projections.Follower {
 	return []*projections.Follower{s.house.follower, s.publisher, s.deliveries.Follower()}
 }
 
-func (s *server) health() []projections.Status {
+func (s *server) statuses() []projections.Status {
 	var all []projections.Status
-	for _, f := range s.followers() {
+	for _, f := range s.all() {
 		all = append(all, f.Status())
 	}
 	return all
@@ -170,7 +170,7 @@ func (s *server) answer(ctx context.Context, doors *errgroup.Group, ready func(c
 	cfg.Accounts, cfg.Reader, cfg.Access = s.house.accounts, s.house.reader(), s.house.model
 	cfg.TokenKey = s.house.keys.Derive(kontohttp.TokenPurpose)
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.house.keys.Derive))
-	cfg.Health, cfg.Components, cfg.Log = s.health, s.components, s.log
+	cfg.Health, cfg.Components, cfg.Log = s.statuses, s.components, s.log
 	web := kontohttp.NewServer(kontohttp.New(cfg))
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	doors.Go(func() error { return ready(ctx) })

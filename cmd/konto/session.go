@@ -62,7 +62,7 @@ func (c *sessionOpen) Validate() error {
 	return nil
 }
 
-func (c *sessionOpen) Run(ctx context.Context, h *house, out *output) error {
+func (c *sessionOpen) Run(ctx context.Context, h *opened, out *output) error {
 	spec, err := c.spec(ctx, h)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (c *sessionOpen) Run(ctx context.Context, h *house, out *output) error {
 	}{id, cookie})
 }
 
-func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened, error) {
+func (c *sessionOpen) spec(ctx context.Context, h *opened) (events.SessionOpened, error) {
 	spec := events.SessionOpened{
 		AuthType: c.AuthType, Scopes: c.Scopes, Admin: c.Admin, Roles: c.Roles, Label: c.Label,
 	}
@@ -103,7 +103,7 @@ func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened,
 }
 
 // openSession returns when the session can be used.
-func (h *house) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
+func (h *opened) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
 	meta, err := operator()
 	if err != nil {
 		return "", "", err
@@ -124,7 +124,7 @@ func (c *sessionList) Help() string {
     konto session list --json`
 }
 
-func (c *sessionList) Run(ctx context.Context, h *house, out *output) error {
+func (c *sessionList) Run(ctx context.Context, h *opened, out *output) error {
 	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
 }
 
@@ -146,7 +146,7 @@ func (c *sessionClose) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *sessionClose) Run(ctx context.Context, h *house, out *output) error {
+func (c *sessionClose) Run(ctx context.Context, h *opened, out *output) error {
 	session, err := h.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (c *accountShow) Help() string {
     konto account show client_01hxa3b4c5d6e7f8g9h0j1k2m3 --at 2026-01-31T12:00:00Z`
 }
 
-func (c *accountShow) Run(ctx context.Context, h *house, out *output) error {
+func (c *accountShow) Run(ctx context.Context, h *opened, out *output) error {
 	if c.At == (moment{}) {
 		a, err := h.present(ctx, c.Ref)
 		if err != nil {
@@ -118,7 +118,7 @@ func (c *accountList) Help() string {
     konto account list --json | jq -r .email`
 }
 
-func (c *accountList) Run(ctx context.Context, h *house, out *output) error {
+func (c *accountList) Run(ctx context.Context, h *opened, out *output) error {
 	if err := h.caughtUp(ctx); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (s *server) drain() {
 		s.log.Warn("cannot tell how far the log goes", "error", err)
 		return
 	}
-	for _, f := range s.followers() {
+	for _, f := range s.all() {
 		if err := f.WaitUnlessRetrying(ctx, head); err != nil {
 			s.log.Warn("follower is behind and goes on after the next start",
 				"follower", f.Status().Name, "position", f.Status().Position, "head", head, "error", err)
@@ -54,9 +54,6 @@ func (s *server) drain() {
 
 // close frees what openServer took; what was never opened is nil.
 func (s *server) close() {
-	s.house.broker, s.house.deliveries, s.house.sender = nil, nil, nil
-	s.house.unnamed = false
-	s.house.inbound, s.house.conn, s.house.followers = nil, nil, nil
 	if s.conn != nil {
 		s.conn.Close()
 	}

@@ -83,8 +83,8 @@ func (c *thirdPartyAdd) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *thirdPartyAdd) Run(ctx context.Context, h *house, out *output) error {
-	if c.Format == events.FormatRISC && h.unnamed {
+func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *output) error {
+	if c.Format == events.FormatRISC && h.server.hasNoURL() {
 		return errNoIssuer
 	}
 	meta, err := operator()
@@ -121,7 +121,7 @@ Examples:
     konto third-party list --json | jq -r .name`
 }
 
-func (c *thirdPartyList) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyList) Run(ctx context.Context, h *opened, out *output) error {
 	if err := h.caughtUp(ctx); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ Examples:
     konto third-party show crm --account anna@example.com --json | jq .account.inSync`
 }
 
-func (c *thirdPartyShow) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyShow) Run(ctx context.Context, h *opened, out *output) error {
 	p, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (c *thirdPartyShow) Run(ctx context.Context, h *house, out *output) error {
 }
 
 // thirdParty finds the third party that a person means, by its name or its id.
-func (h *house) thirdParty(ctx context.Context, ref string) (events.ThirdParty, error) {
+func (h *opened) thirdParty(ctx context.Context, ref string) (events.ThirdParty, error) {
 	if err := h.caughtUp(ctx); err != nil {
 		return events.ThirdParty{}, err
 	}

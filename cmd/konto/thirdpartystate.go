@@ -24,7 +24,7 @@ Example:
     konto third-party pause crm`
 }
 
-func (c *thirdPartyPause) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyPause) Run(ctx context.Context, h *opened, out *output) error {
 	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, h.thirdParties.Pause)
 }
 
@@ -40,7 +40,7 @@ Example:
     konto third-party resume crm`
 }
 
-func (c *thirdPartyResume) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyResume) Run(ctx context.Context, h *opened, out *output) error {
 	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, h.thirdParties.Resume)
 }
 
@@ -59,12 +59,12 @@ Example:
     konto third-party remove crm --yes`
 }
 
-func (c *thirdPartyRemove) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyRemove) Run(ctx context.Context, h *opened, out *output) error {
 	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, h.thirdParties.Remove)
 }
 
 // setThirdParty brings a third party to a state, and tells so.
-func (h *house) setThirdParty(ctx context.Context, out *output, ref, state string, change thirdPartyChange) error {
+func (h *opened) setThirdParty(ctx context.Context, out *output, ref, state string, change thirdPartyChange) error {
 	p, err := h.changeThirdParty(ctx, ref, change)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ Examples:
     konto third-party rotate-secret crm --overlap 0`
 }
 
-func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *opened, out *output) error {
 	var rotated commands.RotatedSecret
 	p, err := h.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
 		rotated, err = h.thirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
@@ -115,7 +115,7 @@ type thirdPartyChange func(context.Context, events.Metadata, ulid.ULID) (uint64,
 
 // changeThirdParty returns the third party as it was, once the read model has
 // the change and deliveries go by it.
-func (h *house) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
+func (h *opened) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
 	p, err := h.thirdParty(ctx, ref)
 	if err != nil {
 		return p, err
@@ -131,8 +131,8 @@ func (h *house) changeThirdParty(ctx context.Context, ref string, change thirdPa
 	if err != nil {
 		return p, err
 	}
-	if err := h.reached(ctx, position); err != nil || h.deliveries == nil {
+	if err := h.reached(ctx, position); err != nil || h.server == nil {
 		return p, err
 	}
-	return p, h.deliveries.WaitFor(ctx, position)
+	return p, h.server.deliveries.WaitFor(ctx, position)
 }

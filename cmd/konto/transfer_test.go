@@ -61,7 +61,7 @@ func TestLogGoesThroughAnExportUnchanged(t *testing.T) {
 			if got := shows(t, to); got != want {
 				t.Errorf("the folders differ:\n%s\n%s", want, got)
 			}
-			was, is := opened(t, folder), opened(t, to)
+			was, is := openFolder(t, folder), openFolder(t, to)
 			head := mustHead(t, was)
 			if !reflect.DeepEqual(folds(t, was, head), folds(t, is, head)) {
 				t.Error("the accounts differ")

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"konto/events"
+	"konto/projections"
+	"konto/projections/deliveries"
+	"konto/projections/metrics"
+	"konto/projections/nats"
+	"konto/projections/webhook"
+)
+
+// serverOptions are the flags of a server.
+type serverOptions struct {
+	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
+	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. The variable may hold user:password@ or a token; here they are refused."`
+
+	outsideOptions
+	webOptions
+	mailOptions
+	senderOptions
+	deliverOptions
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (c *serverOptions) Validate() error {
+	return cmp.Or(c.outsideOptions.validate(c.NATSURL), c.webOptions.Validate(), c.mailOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
+}
+
+// server is everything that runs while konto serves. It does not own its house.
+type server struct {
+	runningServer
+	house     *house
+	config    serverOptions
+	log       *slog.Logger
+	http      net.Listener
+	control   *control
+	publisher *projections.Follower
+	published *nats.Publisher // what publisher feeds
+	codes     *component
+
+	inbound     *component
+	metrics     *metrics.Metrics
+	metricsDoor net.Listener // nil when they are off
+}
+
+// runningServer is what a command can use of the server in whose process it runs. It is nil
+// where no server runs, and its methods say what they then do.
+type runningServer struct {
+	broker     *nats.Server  // nil when an outside one is used
+	conn       *nats.Conn    // to NATS
+	facts      *nats.Inbound // where facts of other systems arrive
+	deliveries *deliveries.Deliveries
+	sender     *webhook.Sender
+	noURL      bool // the server does not know its own URL
+	health     func() []projections.Status
+}
+
+// followers returns what tells how the server's followers are doing, nil where none runs.
+func (r *runningServer) followers() func() []projections.Status {
+	if r == nil {
+		return nil
+	}
+	return r.health
+}
+
+// messages are those of other systems, nil where they cannot be reached.
+func (r *runningServer) messages() inboundMessages {
+	if r == nil {
+		return nil
+	}
+	return r.facts
+}
+
+// hasNoURL tells whether the server does not know its own URL; without one nothing
+// needs it.
+func (r *runningServer) hasNoURL() bool { return r != nil && r.noURL }
+
+// reserve makes room in NATS for a new consumer, which the start of a server does too.
+func (r *runningServer) reserve(consumer string) error {
+	if r == nil || r.broker == nil {
+		return nil
+	}
+	return r.broker.Reserve(consumer)
+}
+
+// disconnect closes the connections to NATS that were made with a key.
+func (r *runningServer) disconnect(key events.Credential) {
+	if r != nil && r.broker != nil {
+		r.broker.Disconnect(key.ID.String())
+	}
+}
+
+// streamTime is many times what it takes to make the stream.
+const streamTime = 5 * time.Second
+
+// openServer binds every address, so that one that is taken is found out
+// before anything runs.
+//
+// commands returns what runs the commands that are asked for over the control socket.
+func openServer(ctx context.Context, h *house, cfg serverOptions, commands func(*runningServer) finder, log *slog.Logger) (_ *server, err error) {
+	s := &server{house: h, config: cfg, log: log}
+	s.health = s.statuses
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		return nil, fmt.Errorf("cannot answer HTTP on %s: %w", cfg.HTTP, bare(err))
+	}
+	if err := s.checkIssuer(ctx); err != nil {
+		return nil, err
+	}
+	if s.control, err = openControl(h.folder, commands(&s.runningServer)); err != nil {
+		return nil, err
+	}
+	if err := s.connect(); err != nil {
+		return nil, err
+	}
+	s.facts = nats.NewInbound(s.conn, h.isForgotten, log)
+	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.conn, Store: h.store, Cursors: h.model, Log: log})
+	if s.broker != nil {
+		// A consumer or sender that comes as soon as konto is ready finds the
+		// streams. What fails here fails again in who uses them, and is reported there.
+		bounded, cancel := context.WithTimeout(ctx, streamTime)
+		defer cancel()
+		publisher.Position(bounded)
+		s.facts.Open(bounded)
+	}
+	s.published = publisher
+	s.publisher = projections.NewFollower(projections.FollowerConfig{
+		Name: "publisher", Store: h.store, Projection: publisher, Log: log,
+	})
+	if s.codes, err = s.mailer(cfg.mailOptions); err != nil {
+		return nil, err
+	}
+	s.metrics = metrics.New(metrics.Config{Head: h.store.Head, Health: s.statuses})
+	s.inbound = s.takeIn()
+	if err := s.openMetrics(); err != nil {
+		return nil, err
+	}
+	return s, s.deliver()
+}
+
+// bare takes the operation and the address out of a network error.
+func bare(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// connect starts the embedded NATS server, unless an outside one is to be
+// used, and connects to it.
+func (s *server) connect() (err error) {
+	if s.config.NATSURL != "" {
+		s.conn, err = nats.Dial(s.config.outsideOptions.configure(s.config.NATSURL, s.log))
+		return err
+	}
+	s.broker, err = nats.StartServer(nats.ServerConfig{
+		Dir:          filepath.Join(s.house.folder, "jetstream"),
+		Listen:       s.config.NATSListen,
+		Key:          s.house.keys.Derive("jetstream"),
+		Authenticate: s.holder(events.KindConsumer),
+		Consumers:    s.consumers,
+
+		AuthenticateSender: s.holder(events.KindInbound),
+
+		Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.conn, err = s.broker.Dial()
+	return err
+}
+
+// holder names those who hold a key of a kind.
+func (s *server) holder(kind string) func(token string) (nats.Holder, bool) {
+	return func(token string) (nats.Holder, bool) {
+		c, err := s.house.model.Authenticate(context.Background(), token, time.Now())
+		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
+			s.log.Error("cannot authenticate a NATS client", "error", err)
+		}
+		return nats.Holder{Name: c.Name, Key: c.ID.String()}, err == nil && c.Kind == kind
+	}
+}
+
+func (s *server) consumers() []string {
+	names, err := s.house.model.ConsumerNames(context.Background())
+	if err != nil {
+		s.log.Error("cannot list the NATS consumers", "error", err)
+	}
+	return names
+}
+
+// Running is what commands can use of the server.
+func (s *server) Running() *runningServer { return &s.runningServer }
+
+// URL is where HTTP is answered.
+func (s *server) URL() string { return "http://" + s.http.Addr().String() }
+
+// NATSURL is where consumers connect.
+func (s *server) NATSURL() string {
+	switch {
+	case s.broker == nil:
+		return "outside" // its URL may hold a password
+	case s.broker.URL() == "":
+		return "off"
+	}
+	return s.broker.URL()
+}
