@@ -12,21 +12,6 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-type backupCommand struct {
-	File string `arg:"" name:"file" type:"path" help:"File to make; one that exists is not overwritten."`
-}
-
-func (c *backupCommand) Help() string {
-	return `Copies the log while it is in use, restores the copy beside FILE, checks all of it there, and only then calls it
-good. FILE holds no keys: what is in it can be read with keys.db and the master key alone, which konto keys backup
-copies. Keep the two apart.
-
-Examples:
-
-    konto backup /backup/konto-$(date +%F).db
-    konto backup /backup/now.db --json`
-}
-
 // backedUp is what konto tells of a backup, and of one that was restored.
 type backedUp struct {
 	File     string `json:"file"`
@@ -37,26 +22,33 @@ type backedUp struct {
 	Verified bool   `json:"verified"`
 }
 
-func (c *backupCommand) Run(ctx context.Context, h *opened, out *output) error {
-	// One at a time: a second one to the same FILE would take the first's copy away.
+// errCopying refuses a second copy while one is made.
+var errCopying = errors.New("another backup is being made; wait until it is done")
+
+// Progress is told how far a copy has come: done of total events.
+type Progress func(done, total uint64)
+
+// Backup copies the log to a file, which it makes, and tries the copy.
+func Backup(ctx context.Context, h *house, file string, tell Progress) (backedUp, error) {
+	// One at a time: a second one to the same file would take the first's copy away.
 	if !h.backingUp.TryLock() {
-		return errors.New("another backup is being made; wait until it is done")
+		return backedUp{}, errCopying
 	}
 	defer h.backingUp.Unlock()
 	var b backedUp
-	err := makeFile(c.File, func(partial string) (err error) {
-		b, err = h.backUp(ctx, partial, out)
+	err := makeFile(file, func(partial string) (err error) {
+		b, err = backUp(ctx, h, partial, tell)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("no backup was made: %w", err)
+		return b, fmt.Errorf("no backup was made: %w", err)
 	}
-	b.File = c.File
-	return out.object(b)
+	b.File = file
+	return b, nil
 }
 
 // backUp copies the log and tries the copy.
-func (h *house) backUp(ctx context.Context, to string, out *output) (backedUp, error) {
+func backUp(ctx context.Context, h *house, to string, tell Progress) (backedUp, error) {
 	acknowledged, err := h.store.Head(ctx)
 	if err != nil {
 		return backedUp{}, err
@@ -64,7 +56,7 @@ func (h *house) backUp(ctx context.Context, to string, out *output) (backedUp, e
 	if err := h.log.Copy(ctx, to); err != nil {
 		return backedUp{}, err
 	}
-	found, err := tryBackup(ctx, to, out)
+	found, err := tryBackup(ctx, to, tell)
 	if err != nil {
 		return backedUp{}, err
 	}
@@ -83,16 +75,13 @@ func (h *house) backUp(ctx context.Context, to string, out *output) (backedUp, e
 
 // tryBackup restores a backup to a folder beside it, and checks what comes of it.
 // The backup itself is only read: SQLite would change even a good one.
-func tryBackup(ctx context.Context, backup string, out *output) (found sqlite.Extent, err error) {
+func tryBackup(ctx context.Context, backup string, tell Progress) (found sqlite.Extent, err error) {
 	err = sqlitefile.Try(ctx, backup, func(restored string) (err error) {
-		found, err = sqlite.Inspect(ctx, restored, out.events)
+		found, err = sqlite.Inspect(ctx, restored, tell)
 		return err
 	})
 	return found, err
 }
-
-// events is progress with events.
-func (o *output) events(done, total uint64) { o.progress(done, total, "events") }
 
 func described(file string, e sqlite.Extent) (backedUp, error) {
 	info, err := os.Stat(file)

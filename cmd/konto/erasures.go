@@ -22,6 +22,9 @@ import (
 	"konto/projections/webhook"
 )
 
+// erasuresName is the ledger's file in the data folder.
+const erasuresName = "erasures.ndjson"
+
 // erasures is the ledger of erasures, erasures.ndjson beside keys.db. It is what
 // a restored log or keyring is held against: whoever is in it is erased at every
 // start, whatever the other files say. It holds no personal data and is kept for ever.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,88 +16,8 @@ import (
 	"konto/eventstore/transfer"
 )
 
-type importCommand struct {
-	File string `arg:"" name:"file" type:"path" help:"What konto export made. - is standard input."`
-
-	stdin io.Reader
-}
-
-func (c *importCommand) Help() string {
-	return `Makes a log of an export, in a folder that has none. All of it is imported, or nothing.
-
-One in clear gets new keys: the folder must be empty, but for master.key and erasures.ndjson. Positions, versions, ids and
-times stay, and so do API keys, passwords and sessions. What konto signs with keys of its own gets others: access
-tokens, pending codes for email changes and signatures of proofs from before the move are no longer good. An encrypted one is the
-same log again and needs its keys.db, with its master key, in the folder.
-
-Examples:
-
-    konto import /move/konto.ndjson --data /var/lib/konto
-    konto export - --data old | konto import - --data new`
-}
-
-func (c *importCommand) readInput(stdin io.Reader) error {
-	c.stdin = stdin
-	return nil
-}
-
-// imported is what konto tells of an import.
-type imported struct {
-	File      string `json:"file"`
-	Events    uint64 `json:"events"`
-	Encrypted bool   `json:"encrypted"`
-	Verified  bool   `json:"verified"`
-}
-
-func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
-	m := newMeter(stderr)
-	defer m.clear()
-	out := newMeteredOutput(stdout, l.json, m)
-	done := imported{File: c.File}
-	begun := !holdsKonto(l.folder())
-	if begun && l.data == "" {
-		return fmt.Errorf("nothing was imported: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
-	}
-	err := c.read(func(r *transfer.Reader) error {
-		done.Encrypted, done.Events = r.Header().Encrypted, r.Header().Head
-		if err := makeFolder(l.folder()); err != nil {
-			return err
-		}
-		return alone(l, func(folder string) error { return importInto(ctx, folder, r, out) })
-	})
-	if err != nil {
-		from := c.File
-		if from == "-" {
-			from = "standard input"
-		}
-		return fmt.Errorf("nothing was imported from %s: %w", from, err)
-	}
-	if begun {
-		tellBegun(stderr, l.folder())
-	}
-	if err := comeBack(ctx, l, out, stderr); err != nil {
-		return fmt.Errorf("the log is in its place, but: %w", err)
-	}
-	done.Verified = true
-	return errors.Join(out.object(done), out.flush())
-}
-
-// read opens the file.
-func (c *importCommand) read(do func(r *transfer.Reader) error) error {
-	from, err := openInput(c.File, c.stdin)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	r, err := transfer.NewReader(from)
-	if err != nil {
-		return err
-	}
-	return do(r)
-}
-
-// importInto makes the log of a locked folder, beside it at first.
-func importInto(ctx context.Context, folder string, from *transfer.Reader, out *output) error {
+// Import makes the log of a locked folder of an export, beside it at first.
+func Import(ctx context.Context, folder string, from *transfer.Reader, tell Progress) error {
 	if err := checkPlace(folder, from.Header().Encrypted); err != nil {
 		return err
 	}
@@ -107,7 +26,7 @@ func importInto(ctx context.Context, folder string, from *transfer.Reader, out *
 	if err != nil {
 		return err
 	}
-	if err := stageImport(ctx, folder, staged, from, out); err != nil {
+	if err := stageImport(ctx, folder, staged, from, tell); err != nil {
 		if madeMaster {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(folder, "master.key")))
 		}
@@ -149,7 +68,7 @@ func checkPlace(folder string, encrypted bool) error {
 }
 
 // stageImport fills the staged log, checks it, and closes it.
-func stageImport(ctx context.Context, folder, staged string, from *transfer.Reader, out *output) (err error) {
+func stageImport(ctx context.Context, folder, staged string, from *transfer.Reader, tell Progress) (err error) {
 	place := staged // where keys.db is
 	if from.Header().Encrypted {
 		place = folder
@@ -164,11 +83,11 @@ func stageImport(ctx context.Context, folder, staged string, from *transfer.Read
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
 	path := filepath.Join(staged, "log.db")
-	end, err := fillLog(ctx, path, keys, from, out)
+	end, err := fillLog(ctx, path, keys, from, tell)
 	if err != nil {
 		return err
 	}
-	found, err := sqlite.Inspect(ctx, path, out.events)
+	found, err := sqlite.Inspect(ctx, path, tell)
 	if err != nil {
 		return err
 	}
@@ -178,7 +97,7 @@ func stageImport(ctx context.Context, folder, staged string, from *transfer.Read
 	return nil
 }
 
-func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *transfer.Reader, out *output) (end transfer.End, err error) {
+func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *transfer.Reader, tell Progress) (end transfer.End, err error) {
 	log, err := sqlite.Open(ctx, path)
 	if err != nil {
 		return end, err
@@ -197,14 +116,6 @@ func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *tran
 		return end, err
 	}
 	return transfer.Import(ctx, from, transfer.Target{
-		Log: log, Store: eventstore.NewStore(log, keys), Keys: keys, Tell: out.events,
+		Log: log, Store: eventstore.NewStore(log, keys), Keys: keys, Tell: tell,
 	})
-}
-
-// openInput opens what a command reads: a file, or with - its standard input.
-func openInput(file string, stdin io.Reader) (io.ReadCloser, error) {
-	if file == "-" {
-		return io.NopCloser(stdin), nil
-	}
-	return os.Open(file)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,4 +160,24 @@ func move(from, to, name string) error {
 		return nil
 	}
 	return os.Rename(filepath.Join(from, name), filepath.Join(to, name))
+}
+
+// alone calls do while a data folder is locked, and what was interrupted in it finished.
+func alone(folder, holder string, do func() error) error {
+	if missing(folder) {
+		return fmt.Errorf("there is no folder %s", folder)
+	}
+	lock, err := lockFolder(folder, holder)
+	var held *folderLocked
+	if errors.As(err, &held) {
+		return fmt.Errorf("%w, which must be stopped first", held)
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := settleIncoming(folder); err != nil {
+		return err
+	}
+	return do()
 }

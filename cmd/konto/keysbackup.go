@@ -14,39 +14,11 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-type keysBackup struct {
-	Dir     string   `arg:"" name:"dir" type:"path" help:"Folder to put the copy into; it must exist."`
-	KeepFor lifetime `name:"keep-for" default:"720h" placeholder:"DURATION" help:"Delete konto's older copies there that were made longer ago, 720h unless given."`
-}
-
-func (c *keysBackup) Help() string {
-	return `Copies keys.db as DIR/keys-<log>-<time>.db while it is in use, opens the copy with the master key, and then deletes copies
-of this log's keys that are older than --keep-for, never the last. The ledger of erasures is copied along.
-
-An account that was erased can still be read by who has an older copy of keys.db and a backup of the log: it
-is forgotten everywhere when the last copy from before its erasure is deleted. Keep these copies apart from those of
-konto backup, and the master key apart from both.
-
-Examples:
-
-    konto keys backup /safe/konto-keys
-    konto keys backup /safe/konto-keys --keep-for 168h`
-}
-
-// Validate is called by kong.
-func (c *keysBackup) Validate() error {
-	if c.KeepFor == 0 {
-		return errors.New("--keep-for must be above 0")
-	}
-	return nil
-}
-
 // The names of copies: prefix, shortID, -, time, suffix. Both of one backup have the
 // same time.
 const (
 	keysPrefix, keysSuffix     = "keys-", ".db"
 	erasedPrefix, erasedSuffix = "erasures-", ".ndjson"
-	erasuresName               = "erasures.ndjson"
 )
 
 // keysBackedUp is what konto tells of a copy of keys.db.
@@ -58,52 +30,55 @@ type keysBackedUp struct {
 	Deleted  []string `json:"deleted"` // older copies
 }
 
-func (c *keysBackup) Run(ctx context.Context, h *opened, out *output) error {
+// BackupKeys makes a copy of keys.db and of the ledger of erasures in a folder, and deletes
+// older copies there.
+func BackupKeys(ctx context.Context, h *house, to string, keepFor time.Duration) (keysBackedUp, error) {
 	if !h.backingUp.TryLock() {
-		return errors.New("another backup is being made; wait until it is done")
+		return keysBackedUp{}, errCopying
 	}
 	defer h.backingUp.Unlock()
-	id, err := h.shortID(ctx)
+	id, err := shortID(ctx, h)
 	if err != nil {
-		return err
+		return keysBackedUp{}, err
 	}
 	now := time.Now()
 	stamp := id + "-" + now.UTC().Format(stampLayout)
-	done := keysBackedUp{File: filepath.Join(c.Dir, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
+	done := keysBackedUp{File: filepath.Join(to, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
 	err = makeFile(done.File, func(partial string) error { return h.master.Backup(ctx, h.keys, partial) })
 	if err != nil {
-		return fmt.Errorf("no backup of the keys was made: %w", err)
+		return done, fmt.Errorf("no backup of the keys was made: %w", err)
 	}
 	info, err := os.Stat(done.File)
 	if err != nil {
-		return err
+		return done, err
 	}
 	done.Bytes = info.Size()
 	// After the keys: it says of all that were destroyed in the copy.
 	if ledger := filepath.Join(h.folder, erasuresName); !missing(ledger) {
-		done.Erasures = filepath.Join(c.Dir, erasedPrefix+stamp+erasedSuffix)
+		done.Erasures = filepath.Join(to, erasedPrefix+stamp+erasedSuffix)
 		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, ledger, partial) }); err != nil {
 			// Without it, the keys would bring back who was erased since an older copy of it.
-			err = errors.Join(err, os.Remove(done.File), syncFolder(c.Dir))
-			return fmt.Errorf("no backup of the keys was made: their ledger of erasures: %w", err)
+			err = errors.Join(err, os.Remove(done.File), syncFolder(to))
+			return done, fmt.Errorf("no backup of the keys was made: their ledger of erasures: %w", err)
 		}
 	}
-	if done.Deleted, err = c.forget(now, id, done); err != nil {
-		return fmt.Errorf("the keys are in %s, but older copies are still there: %w", done.File, err)
+	if done.Deleted, err = deleteOld(now, id, done, keepFor); err != nil {
+		return done, fmt.Errorf("the keys are in %s, but older copies are still there: %w", done.File, err)
 	}
-	return out.object(done)
+	return done, nil
 }
 
 // shortID tells the copies of this log's keys from those of another's in the same folder.
-func (h *house) shortID(ctx context.Context) (string, error) {
+func shortID(ctx context.Context, h *house) (string, error) {
 	id, err := h.log.ID(ctx)
 	return hex.EncodeToString(id[:min(len(id), 4)]), err
 }
 
-// forget deletes copies of a log's keys that were made too long ago, by their names,
+// deleteOld deletes copies of a log's keys that were made too long ago, by their names,
 // but for the one that was made just now.
-func (c *keysBackup) forget(now time.Time, id string, made keysBackedUp) (deleted []string, err error) {
-	entries, err := os.ReadDir(c.Dir)
+func deleteOld(now time.Time, id string, made keysBackedUp, keepFor time.Duration) (deleted []string, err error) {
+	dir := filepath.Dir(made.File)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +87,8 @@ func (c *keysBackup) forget(now time.Time, id string, made keysBackedUp) (delete
 		// What was cut off holds keys as well, and so does the folder it was tried in.
 		name, tried := strings.CutPrefix(entry.Name(), sqlitefile.TriedPrefix)
 		at, ours := madeAt(strings.TrimSuffix(name, partialSuffix), id)
-		path := filepath.Join(c.Dir, entry.Name())
-		if !ours || now.Sub(at) <= time.Duration(c.KeepFor) || path == made.File || path == made.Erasures {
+		path := filepath.Join(dir, entry.Name())
+		if !ours || now.Sub(at) <= keepFor || path == made.File || path == made.Erasures {
 			continue
 		}
 		remove := os.Remove
@@ -126,7 +101,7 @@ func (c *keysBackup) forget(now time.Time, id string, made keysBackedUp) (delete
 		deleted = append(deleted, path)
 	}
 	slices.Sort(deleted)
-	return deleted, syncFolder(c.Dir)
+	return deleted, syncFolder(dir)
 }
 
 // madeAt reads the time in the name of a copy of a log's keys.

@@ -11,7 +11,7 @@ import (
 func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	folder, dir := furnished(t), t.TempDir()
 	h := openFolder(t, folder)
-	id, err := h.shortID(t.Context())
+	id, err := shortID(t.Context(), h)
 	if err != nil {
 		t.Fatal(err)
 	}

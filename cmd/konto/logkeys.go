@@ -110,3 +110,18 @@ func (h *house) checkNewestKeys(ctx context.Context) error {
 	}
 	return nil
 }
+
+// checkKey looks at the events that begin streams.
+func checkKey(ctx context.Context, keys *keyring.Keyring, r eventstore.Record) error {
+	if r.Version != 1 || !events.Sealed(r.Type) {
+		return nil
+	}
+	_, err := keys.Cipher(ctx, r.Stream)
+	switch {
+	case errors.Is(err, eventstore.ErrDestroyed):
+		return nil
+	case errors.Is(err, eventstore.ErrNoKey):
+		return fmt.Errorf("the keys are older than the log's position %d: %w", r.Position, err)
+	}
+	return err
+}

@@ -60,6 +60,9 @@ func (o *output) progress(done, total uint64, unit string) {
 	o.meter.show(p)
 }
 
+// events is progress with events.
+func (o *output) events(done, total uint64) { o.progress(done, total, "events") }
+
 // object prints one value. For people it is a line for each member: its path
 // and its value.
 func (o *output) object(v any) error {

@@ -9,8 +9,6 @@ import (
 	"sort"
 	"strings"
 
-	"konto/events"
-	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
@@ -46,9 +44,9 @@ func stageFile(ctx context.Context, file, to string, check func() error) error {
 }
 
 // stageLog takes a backup of the log in.
-func stageLog(ctx context.Context, file, to string, out *output) (found sqlite.Extent, err error) {
+func stageLog(ctx context.Context, file, to string, tell Progress) (found sqlite.Extent, err error) {
 	err = stageFile(ctx, file, to, func() (err error) {
-		found, err = sqlite.Inspect(ctx, to, out.events)
+		found, err = sqlite.Inspect(ctx, to, tell)
 		return err
 	})
 	return found, err
@@ -91,21 +89,6 @@ func checkKeys(ctx context.Context, master keyring.Master, path string, log *sql
 			after = r.Position
 		}
 	}
-}
-
-// checkKey looks at the events that begin streams.
-func checkKey(ctx context.Context, keys *keyring.Keyring, r eventstore.Record) error {
-	if r.Version != 1 || !events.Sealed(r.Type) {
-		return nil
-	}
-	_, err := keys.Cipher(ctx, r.Stream)
-	switch {
-	case errors.Is(err, eventstore.ErrDestroyed):
-		return nil
-	case errors.Is(err, eventstore.ErrNoKey):
-		return fmt.Errorf("the keys are older than the log's position %d: %w", r.Position, err)
-	}
-	return err
 }
 
 // ahead tells how many events the log of a folder has that a backup of it does not
