@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/url"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -126,14 +121,6 @@ func tellBegun(stderr io.Writer, folder string) {
 	fmt.Fprintf(stderr, "konto: a new konto was begun in %s\n", absolute(folder))
 }
 
-// absolute is a folder as it is told to people who may be in another one.
-func absolute(folder string) string {
-	if path, err := filepath.Abs(folder); err == nil {
-		return path
-	}
-	return folder
-}
-
 // enter opens a house. While another process has it, ask is called to find out
 // whether that one answers on its control socket; if so, enter ends with no
 // house and ask's error. Who holds the folder and does not answer is about to
@@ -182,52 +169,5 @@ func ask(ctx context.Context, l *line, out *output) (answered bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	body, err := json.Marshal(request{Command: l.path, Input: input, JSON: l.json})
-	if err != nil {
-		return true, err
-	}
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, l.folder()) },
-	}}
-	defer client.CloseIdleConnections()
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://konto/", bytes.NewReader(body))
-	if err != nil {
-		return true, err
-	}
-	answer, err := client.Do(post)
-	var unreached *net.OpError
-	if errors.As(err, &unreached) && unreached.Op == "dial" {
-		return false, unreached
-	}
-	if err != nil {
-		return true, errOutcome(ctx, err)
-	}
-	defer answer.Body.Close()
-	if err := receive(answer.Body, out); err != nil {
-		return true, errOutcome(ctx, err)
-	}
-	return true, outcome(answer.Trailer.Get(outcomeTrailer))
-}
-
-// outcome reads the trailer that tells how the command ended.
-func outcome(trailer string) error {
-	switch trailer {
-	case outcomeOK:
-		return nil
-	case "":
-		return errors.New("the server did not tell how the command ended")
-	}
-	told, err := url.PathUnescape(trailer)
-	if err != nil {
-		return fmt.Errorf("the server's answer is malformed: %w", err)
-	}
-	return errors.New(told)
-}
-
-// errOutcome explains a connection that broke.
-func errOutcome(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("the server went away before it told how the command ended: %w", err)
+	return askHolder(ctx, l.folder(), request{Command: l.path, Input: input, JSON: l.json}, out)
 }

@@ -23,8 +23,8 @@ func TestBackupsAndRestoredLogsAreSynced(t *testing.T) {
 			}
 		}
 	}
-	syncedBy([]string{"backup", file}, file+partialSuffix, safe)
-	syncedBy([]string{"export", filepath.Join(safe, "e")}, filepath.Join(safe, "e")+partialSuffix, safe)
+	syncedBy([]string{"backup", file}, file+".partial", safe)
+	syncedBy([]string{"export", filepath.Join(safe, "e")}, filepath.Join(safe, "e")+".partial", safe)
 	staged := filepath.Join(folder, incomingPartial)
 	syncedBy([]string{"restore", file}, filepath.Join(staged, "log.db"), staged, folder)
 	copied := mustJSON(t, "keys", "backup", safe, "--data", folder)["file"].(string)

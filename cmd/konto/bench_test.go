@@ -40,15 +40,6 @@ func benched(t *testing.T, args ...string) map[string]any {
 	return object(t, string(told))
 }
 
-// empty checks that nothing was left behind, not even the data folder that was named.
-func empty(t *testing.T, folder string) {
-	t.Helper()
-	left, err := os.ReadDir(folder)
-	if err != nil || len(left) > 0 {
-		t.Errorf("%v remains, %v", left, err)
-	}
-}
-
 // figures checks that all members of an object are there and above 0.
 func figures(t *testing.T, what string, v any, names ...string) {
 	t.Helper()

@@ -10,7 +10,6 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
-	"konto/events"
 	kontohttp "konto/http"
 	"konto/projections/deliveries"
 )
@@ -64,9 +63,6 @@ func (r registry) Disable(ctx context.Context, id ulid.ULID, reason string) (uin
 func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64) (uint64, error) {
 	return r.house.thirdParties.Checkpoint(ctx, itself(), id, position)
 }
-
-// itself is the metadata of what konto does of its own accord.
-func itself() events.Metadata { return events.Metadata{Actor: events.Actor{Kind: "konto"}} }
 
 // openMetrics binds the address of the page for Prometheus, if there is to be one.
 func (s *server) openMetrics() (err error) {

@@ -54,7 +54,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		return unlessStopped(ctx, err)
 	}
 	return unlessStopped(ctx, s.Run(ctx, func(ctx context.Context) error {
-		scene, err := (&opened{h, s.Running()}).furnish(ctx)
+		scene, err := (&opened{h, &s.runningServer}).furnish(ctx)
 		if err != nil {
 			return err
 		}

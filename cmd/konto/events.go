@@ -11,9 +11,6 @@ import (
 	"konto/events"
 )
 
-// pageSize is how many events or rows are read at once.
-const pageSize = 500
-
 // eventsWanted is which events are shown.
 type eventsWanted struct {
 	Account string `name:"account" placeholder:"REF" help:"Only events of this account: any of its ids, or its email address."`

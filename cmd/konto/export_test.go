@@ -49,7 +49,7 @@ func TestExportTakesAwayWhatAKilledOneLeft(t *testing.T) {
 	folder, to := furnished(t), t.TempDir()
 	file := filepath.Join(to, "x.ndjson")
 	leave := func() {
-		if err := os.WriteFile(file+partialSuffix, []byte("secret"), 0o600); err != nil {
+		if err := os.WriteFile(file+".partial", []byte("secret"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

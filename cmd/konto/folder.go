@@ -95,6 +95,14 @@ func errOthersMayWrite(what, path string, info fs.FileInfo) error {
 	return fmt.Errorf("%s can be written to by other users (mode %04o); put that right: chmod go-w %s", what, info.Mode().Perm(), forShell(path))
 }
 
+// absolute is a folder as it is told to people who may be in another one.
+func absolute(folder string) string {
+	if path, err := filepath.Abs(folder); err == nil {
+		return path
+	}
+	return folder
+}
+
 // actAsOwner makes root's process one of the user who owns the data folder, or the
 // folder that the data folder will be made in. All that it makes there is that user's
 // then, and konto can open it when it runs as that user. It returns the name of

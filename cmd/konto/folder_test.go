@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,8 +51,8 @@ func ownedBy(t *testing.T, uid int, folder, after string) {
 			return err
 		}
 		info, err := entry.Info()
-		if err == nil && ownerOf(info) != uid {
-			t.Errorf("after konto %s, %s belongs to user %d", after, path, ownerOf(info))
+		if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != uid {
+			t.Errorf("after konto %s, %s belongs to user %d", after, path, int(info.Sys().(*syscall.Stat_t).Uid))
 		}
 		return err
 	})
@@ -144,7 +146,7 @@ func TestPlaceThatTheOwnerCannotWriteToNamesTheOwner(t *testing.T) {
 	}
 	place := t.TempDir() // root's
 	r := asUser(t, 0, "", "backup", filepath.Join(place, "log.db"), "--data", folder)
-	refused(t, exitFailed, r, "permission denied", "konto acts as user "+userName(serviceUser))
+	refused(t, exitFailed, r, "permission denied", "konto acts as user "+nameOf(t, serviceUser))
 	empty(t, place)
 }
 
@@ -167,7 +169,7 @@ func TestFolderOfAnotherUserIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := asUser(t, serviceUser, "", "account", "list", "--data", folder)
-	refused(t, exitFailed, r, "belongs to user root", "chown -R "+userName(serviceUser)+" "+folder)
+	refused(t, exitFailed, r, "belongs to user root", "chown -R "+nameOf(t, serviceUser)+" "+folder)
 }
 
 func TestFolderThatOthersMayWriteToIsRefused(t *testing.T) {
@@ -250,4 +252,14 @@ func TestEveryFileInTheDataFolderIsItsOwnersAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// nameOf is how a user is called here.
+func nameOf(t *testing.T, id int) string {
+	t.Helper()
+	known, err := user.LookupId(strconv.Itoa(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return known.Username
 }

@@ -43,6 +43,12 @@ type house struct {
 	backingUp sync.Mutex
 }
 
+// pageSize is how many events or rows are read at once.
+const pageSize = 500
+
+// mailFolder is where codes are without an SMTP server, in the data folder.
+const mailFolder = "mail"
+
 // houseConfig configures openHouse.
 type houseConfig struct {
 	folder string

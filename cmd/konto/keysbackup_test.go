@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,10 +12,11 @@ import (
 func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	folder, dir := furnished(t), t.TempDir()
 	h := openFolder(t, folder)
-	id, err := shortID(t.Context(), h)
+	logID, err := h.log.ID(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	id := hex.EncodeToString(logID[:4])
 	h.Close()
 	stamp := func(days int) string {
 		return time.Now().Add(-time.Duration(days) * 24 * time.Hour).UTC().Format(stampLayout)
@@ -25,7 +27,7 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 		"keys-notes.db", "keys.db", "keys-" + id + "-20200101T000000.000Z.txt", "backup-" + id + "-20200101T000000.000Z.db",
 		"keys-0badc0de-" + stamp(31) + ".db", "erasures-0badc0de-" + stamp(31) + ".ndjson", "keys-" + stamp(31) + ".db", // of another log, and of who knows which
 	}
-	cutOff := old + partialSuffix // holds keys as well
+	cutOff := old + ".partial" // holds keys as well
 	for _, name := range append(others, young, old, oldLedger, cutOff) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)

@@ -201,12 +201,12 @@ func TestKeysRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 			}
 			overwritten(t, copied, filepath.Join(incoming, "keys.db"))
 			for _, name := range steps[:crash] {
-				if err := move(folder, aside, name); err != nil {
+				if err := moveFile(folder, aside, name); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if last == "" {
-				if err := move(incoming, folder, "keys.db"); err != nil {
+				if err := moveFile(incoming, folder, "keys.db"); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -13,6 +13,9 @@ import (
 
 // The last stream alone does not tell: keys that are made side by side come to the log in
 // another order, the last event may be of an old stream, and a clock may be set back.
+// newest is how many of the newest records, and of the newest streams, a start looks at.
+const newest = 100
+
 func TestKeyOfOneOfTheNewestStreamsIsMissing(t *testing.T) {
 	now := time.Now()
 	for name, test := range map[string]struct {
@@ -21,9 +24,9 @@ func TestKeyOfOneOfTheNewestStreamsIsMissing(t *testing.T) {
 		found          bool
 	}{
 		"begun last":                            {0, 0, 0, true},
-		"the newest but some, long ago":         {0, 0, 2 * newestRecords, true},
-		"at the end, by a clock that was wrong": {-time.Hour, 2 * newestStreams, 5, true},
-		"neither, which verify finds":           {-time.Hour, 2 * newestStreams, 2 * newestRecords, false},
+		"the newest but some, long ago":         {0, 0, 2 * newest, true},
+		"at the end, by a clock that was wrong": {-time.Hour, 2 * newest, 5, true},
+		"neither, which verify finds":           {-time.Hour, 2 * newest, 2 * newest, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := furnished(t)

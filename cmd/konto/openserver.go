@@ -205,9 +205,6 @@ func (s *server) consumers() []string {
 	return names
 }
 
-// Running is what commands can use of the server.
-func (s *server) Running() *runningServer { return &s.runningServer }
-
 // URL is where HTTP is answered.
 func (s *server) URL() string { return "http://" + s.http.Addr().String() }
 

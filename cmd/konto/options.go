@@ -85,9 +85,6 @@ func (o *webOptions) checkIssuer() error {
 	return nil
 }
 
-// mailFolder is where codes are without an SMTP server, in the data folder.
-const mailFolder = "mail"
-
 // outsideOptions say how konto proves to an outside NATS server who it is. Secrets
 // are in files, never in arguments.
 type outsideOptions struct {

@@ -88,3 +88,6 @@ func operator() (events.Metadata, error) {
 		Contract:  "cli",
 	}, err
 }
+
+// itself is the metadata of what konto does of its own accord.
+func itself() events.Metadata { return events.Metadata{Actor: events.Actor{Kind: "konto"}} }

@@ -28,7 +28,7 @@ func inSocketFolder(folder string, do func(folder string) error) error {
 	}
 	defer dir.Close()
 	short := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
-	if missing(short) { // no such folder but on Linux
+	if _, err := os.Stat(short); err != nil { // no such folder but on Linux
 		return fmt.Errorf("the path of %s is too long for a control socket; choose a data folder with a shorter one", folder)
 	}
 	return do(short)

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"konto/commands"
+	"konto/events"
+	"konto/eventstore"
+	"konto/projections/inbound"
+)
+
+// takeIn makes the reactor that records the facts of other systems.
+func (s *server) takeIn() *component {
+	from := s.facts.Subscriber()
+	return &component{name: "inbound", from: from, reactor: inbound.New(inbound.Config{
+		Subscriber:  from,
+		Recorder:    recorder{s.house},
+		DeadLetters: s.facts,
+		Metrics:     s.metrics.Registerer(),
+		Log:         s.log,
+	})}
+}
+
+// lettersRetry is how long a server waits before it looks for NATS again.
+const lettersRetry = 10 * time.Second
+
+// forgetLetters does what erasures left to do while NATS was away or no server ran,
+// as soon as it can be done.
+func (s *server) forgetLetters(ctx context.Context) {
+	for told := false; ; told = true {
+		err := s.house.finishLetters(ctx, s.facts)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if !told {
+			s.log.Warn("what others sent of erased accounts is still there; konto goes on trying", "error", err)
+		}
+		select {
+		case <-time.After(lettersRetry):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// recorder records inbound facts in a house's log.
+type recorder struct{ house *house }
+
+// RecordFacts implements inbound.Recorder.
+func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
+	id, err := r.house.lookUp(ctx, m.Account)
+	if err != nil {
+		return refuseFacts(err)
+	}
+	request, err := newID()
+	if err != nil {
+		return err
+	}
+	meta := events.Metadata{
+		RequestID:  "req_" + strings.ToLower(request.String()),
+		Actor:      events.Actor{Kind: "inbound", ID: m.From},
+		Contract:   "inbound",
+		Trace:      m.Trace,
+		TraceState: m.TraceState,
+	}
+	once := commands.Once{Name: m.Name, Fingerprint: m.Fingerprint, At: time.Now()}
+	_, err = r.house.accounts.DoOnce(ctx, id, meta, once, commands.RecordFacts{Facts: m.Facts})
+	return refuseFacts(err)
+}
+
+// refuseFacts tells what another try would not change from what it may. The
+// reasons are for whoever reads dead letters, and hold nothing personal.
+func refuseFacts(err error) error {
+	var invalid *commands.Invalid
+	var undecodable *events.DecodeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errNoReference):
+		return &inbound.Refused{Reason: "the account is neither named by an id nor by an email address"}
+	case errors.Is(err, commands.ErrNotFound), errors.Is(err, eventstore.ErrNoKey):
+		return &inbound.Refused{Reason: "there is no such account"}
+	case errors.Is(err, commands.ErrReused):
+		return &inbound.Refused{Reason: "its id is that of another message"}
+	case errors.As(err, &invalid) && len(invalid.Fields) > 0:
+		return &inbound.Refused{Reason: invalid.Fields[0].Field + ": " + invalid.Fields[0].Detail}
+	case errors.Is(err, eventstore.ErrSealBroken), errors.As(err, &undecodable):
+		// Waiting would mend nothing, and hold up the facts of all other accounts.
+		return &inbound.Refused{Reason: "the account cannot be read from the log"}
+	}
+	return err
+}

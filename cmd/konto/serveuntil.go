@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+)
+
+// drainTime bounds each step of an ordered end: requests under way, then
+// followers. What is not done by then is done after the next start.
+const drainTime = 5 * time.Second
+
+// serveUntil serves until ctx ends, and then until the requests under way are
+// answered.
+func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
+	closed := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		err := server.Shutdown(bounded)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close() // who is slower than that is cut off
+		}
+		closed <- err
+	})
+	err := server.Serve(listener)
+	if errors.Is(err, http.ErrServerClosed) {
+		return <-closed
+	}
+	stop()
+	return err
+}
