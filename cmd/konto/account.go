@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"konto/cmd/konto/control"
 	"konto/commands"
 	"konto/events"
 )
@@ -77,7 +78,7 @@ func readLine(stdin io.Reader, what string) (string, error) {
 	return line, nil
 }
 
-func (c *accountOpen) Run(ctx context.Context, h *opened, out *output) error {
+func (c *accountOpen) Run(ctx context.Context, h *opened, out *control.Output) error {
 	open := commands.Open{
 		Email: c.Email, PaywayID: c.PaywayID, Administrator: c.Administrator, PasswordHash: c.PasswordHash,
 		Profile: events.ProfileUpdated{
@@ -91,7 +92,7 @@ func (c *accountOpen) Run(ctx context.Context, h *opened, out *output) error {
 	if err != nil {
 		return err
 	}
-	return out.object(identify(account))
+	return out.Object(identify(account))
 }
 
 // open opens an account in the operator's name.
@@ -152,7 +153,7 @@ func (c *accountFacts) Validate() error {
 	return nil
 }
 
-func (c *accountFacts) Run(ctx context.Context, h *opened, out *output) error {
+func (c *accountFacts) Run(ctx context.Context, h *opened, out *control.Output) error {
 	id, err := h.account(ctx, c.Ref)
 	if err != nil {
 		return err
@@ -168,7 +169,7 @@ func (c *accountFacts) Run(ctx context.Context, h *opened, out *output) error {
 	if err != nil {
 		return h.notFound(err, c.Ref)
 	}
-	return out.object(identify(*outcome.Account))
+	return out.Object(identify(*outcome.Account))
 }
 
 // fact is a change to what a flag holds, where none stands for nothing.

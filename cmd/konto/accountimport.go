@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"konto/cmd/konto/control"
 	"konto/commands"
 	"konto/events"
 )
@@ -70,7 +71,7 @@ type importReport struct {
 }
 
 // Run prints importReports, for people too: run puts them into words.
-func (c *accountImport) Run(ctx context.Context, h *opened, out *output) error {
+func (c *accountImport) Run(ctx context.Context, h *opened, out *control.Output) error {
 	i := importing{house: h, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
 	err := i.all(ctx, c.Lines)
 	if printed := i.print(importReport{Imported: &i.imported, Rejected: i.rejected}); err == nil {
@@ -85,7 +86,7 @@ func (c *accountImport) Run(ctx context.Context, h *opened, out *output) error {
 // importing is an import under way.
 type importing struct {
 	house              *opened
-	out                *output
+	out                *control.Output
 	total              uint64
 	imported, rejected int
 	batch              []*importedLine
@@ -149,7 +150,7 @@ func (i *importing) settle(ctx context.Context) error {
 				return err
 			}
 		}
-		i.out.progress(uint64(a.number), i.total, "lines")
+		i.out.Progress(uint64(a.number), i.total, "lines")
 	}
 	i.batch = i.batch[:0]
 	clear(i.held)
@@ -161,7 +162,7 @@ func (i *importing) print(r importReport) error {
 	if err != nil {
 		return err
 	}
-	return i.out.line("%s", text)
+	return i.out.Line("%s", text)
 }
 
 // importOne opens an account. Its error tells nothing of the line.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"konto/cmd/konto/control"
 )
 
 // A data folder that is locked but does not answer is held by a server that
@@ -22,7 +24,7 @@ const (
 
 // administer runs an administrative command: on the files when nobody holds
 // them, else by asking their holder.
-func administer(ctx context.Context, l *line, out *output, stderr io.Writer) error {
+func administer(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	first, begins := l.command.(beginner)
 	cfg := houseConfig{
 		folder: l.folder(), holder: "konto " + l.path,
@@ -54,7 +56,7 @@ type command interface {
 	// Run does the command in a folder whose follower runs. It may be called in
 	// another process than the one whose command line was parsed, so it uses
 	// nothing but its exported members and its parameters.
-	Run(ctx context.Context, h *opened, out *output) error
+	Run(ctx context.Context, h *opened, out *control.Output) error
 }
 
 // inputReader is a command that takes something from standard input before it runs.
@@ -69,16 +71,16 @@ type examiner interface{ examines() }
 
 // do runs one command in a folder on which no server runs. A command that runs until
 // it is interrupted lets others in meanwhile.
-func (h *opened) do(ctx context.Context, c command, out *output) error {
+func (h *opened) do(ctx context.Context, c command, out *control.Output) error {
 	err := h.follow(ctx, func(ctx context.Context) error {
 		if _, ok := c.(endless); !ok {
 			return c.Run(ctx, h, out)
 		}
-		door, err := openControl(h.folder, finderOf(h))
+		door, err := control.Listen(h.folder, finderOf(h))
 		if err != nil {
 			return err
 		}
-		defer door.close()
+		defer door.Close()
 		ctx, cancel := context.WithCancel(ctx)
 		var beside sync.WaitGroup
 		beside.Go(func() { door.Run(ctx) })
@@ -86,22 +88,22 @@ func (h *opened) do(ctx context.Context, c command, out *output) error {
 		defer cancel()
 		return c.Run(ctx, h, out)
 	})
-	return errors.Join(err, out.flush())
+	return errors.Join(err, out.Flush())
 }
 
 // finderOf returns what finds the commands that are asked for over the control socket
 // of an open folder.
-func finderOf(h *opened) finder {
-	return func(path string, input []byte) (task, error) {
+func finderOf(h *opened) control.Finder {
+	return func(path string, input []byte) (control.Task, error) {
 		c := commandAt(path)
 		if c == nil {
-			return task{}, fmt.Errorf("the server is another version of konto and does not know %q", path)
+			return control.Task{}, fmt.Errorf("the server is another version of konto and does not know %q", path)
 		}
 		if err := json.Unmarshal(input, c, json.RejectUnknownMembers(true)); err != nil {
-			return task{}, fmt.Errorf("the server is another version of konto: %w", err)
+			return control.Task{}, fmt.Errorf("the server is another version of konto: %w", err)
 		}
 		_, runsOn := c.(endless)
-		return task{run: func(ctx context.Context, out *output) error { return c.Run(ctx, h, out) }, endless: runsOn}, nil
+		return control.Task{Run: func(ctx context.Context, out *control.Output) error { return c.Run(ctx, h, out) }, Endless: runsOn}, nil
 	}
 }
 
@@ -153,7 +155,7 @@ func enter(ctx context.Context, cfg houseConfig, ask func(held error) (answered 
 // an error at once; one that a passing command holds is waited for.
 func enterAlone(ctx context.Context, cfg houseConfig) (*house, error) {
 	return enter(ctx, cfg, func(held error) (bool, error) {
-		conn, err := dialSocket(ctx, cfg.folder)
+		conn, err := control.Dial(ctx, cfg.folder)
 		if err != nil {
 			return false, nil
 		}
@@ -163,11 +165,11 @@ func enterAlone(ctx context.Context, cfg houseConfig) (*house, error) {
 
 // ask has the holder of the folder run the command. It tells whether there was
 // anyone to ask; if so, the error is the command's.
-func ask(ctx context.Context, l *line, out *output) (answered bool, err error) {
+func ask(ctx context.Context, l *line, out *control.Output) (answered bool, err error) {
 	// A flag that was not given must reach the holder as just that.
 	input, err := json.Marshal(l.command, json.FormatNilSliceAsNull(true))
 	if err != nil {
 		return true, err
 	}
-	return askHolder(ctx, l.folder(), request{Command: l.path, Input: input, JSON: l.json}, out)
+	return control.Ask(ctx, l.folder(), control.Request{Command: l.path, Input: input, JSON: l.json}, out)
 }

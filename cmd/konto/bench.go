@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/bench"
+	"konto/cmd/konto/control"
 )
 
 type benchCommand struct {
@@ -81,19 +82,19 @@ func checkSizes(flag string, sizes []int, least, most int) error {
 // benching is a bench under way.
 type benching struct {
 	*benchCommand
-	out    *output
+	out    *control.Output
 	report bench.Report
 	parts  uint64 // that were measured
 	of     uint64
 }
 
 func (c *benchCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
-	m := newMeter(stderr)
-	defer m.clear()
-	b := &benching{benchCommand: c, out: newMeteredOutput(stdout, l.json, m)}
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	b := &benching{benchCommand: c, out: control.NewMeteredOutput(stdout, l.json, m)}
 	b.report = bench.Report{Machine: bench.ThisMachine(), Connections: c.Connections, Seconds: c.Seconds}
 	if c.Prepare != "" {
-		return errors.Join(b.prepare(ctx), b.out.flush())
+		return errors.Join(b.prepare(ctx), b.out.Flush())
 	}
 	var err error
 	if c.URL != "" {
@@ -111,12 +112,12 @@ func (c *benchCommand) run(ctx context.Context, l *line, stdout, stderr io.Write
 	if err != nil {
 		return err
 	}
-	if b.out.json {
-		err = b.out.object(&b.report)
+	if b.out.JSON {
+		err = b.out.Object(&b.report)
 	} else {
-		err = b.report.Print(b.out.to)
+		err = b.report.Print(b.out.Text)
 	}
-	return errors.Join(err, b.out.flush())
+	return errors.Join(err, b.out.Flush())
 }
 
 // inScratch makes a folder beside the data folder: a place for temporary files is
@@ -133,7 +134,7 @@ func (b *benching) inScratch(data string, do func(folder string) error) (err err
 // measured tells that one more of the parts is done.
 func (b *benching) measured() {
 	b.parts++
-	b.out.progress(uint64(float64(b.parts)*b.Seconds), uint64(float64(b.of)*b.Seconds), "seconds of measurements")
+	b.out.Progress(uint64(float64(b.parts)*b.Seconds), uint64(float64(b.of)*b.Seconds), "seconds of measurements")
 }
 
 func (b *benching) measureRunning(ctx context.Context) error {
@@ -178,19 +179,19 @@ func (b *benching) prepare(ctx context.Context) error {
 	if err := errors.Join(bench.WriteTargets(file, f.targets()), file.Close()); err != nil {
 		return err
 	}
-	if b.out.json {
-		return b.out.object(struct {
+	if b.out.JSON {
+		return b.out.Object(struct {
 			Data    string `json:"data"`
 			Targets string `json:"targets"`
 		}{data, targets})
 	}
-	return errors.Join(b.out.line("konto serve --data %s --rate-limit off", data),
-		b.out.line("konto bench --url http://127.0.0.1:8080 --targets %s", targets))
+	return errors.Join(b.out.Line("konto serve --data %s --rate-limit off", data),
+		b.out.Line("konto bench --url http://127.0.0.1:8080 --targets %s", targets))
 }
 
 // furnish makes a house with accounts, and closes it.
 func (b *benching) furnish(ctx context.Context, folder string) (*filling, error) {
-	f, err := newFilling(ctx, folder, b.out.progress)
+	f, err := newFilling(ctx, folder, b.out.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"konto/cmd/konto/bench"
+	"konto/cmd/konto/control"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -190,7 +191,7 @@ func (f *filling) caughtUp(ctx context.Context) error {
 	defer cancel()
 	head := f.bulk.last
 	for {
-		step, done := context.WithTimeout(ctx, reportEvery)
+		step, done := context.WithTimeout(ctx, control.ReportEvery)
 		err := follower.WaitUnlessRetrying(step, head)
 		done()
 		if err == nil || ctx.Err() != nil || step.Err() == nil {

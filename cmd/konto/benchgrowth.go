@@ -46,7 +46,7 @@ func (b *benching) measureGrowth(ctx context.Context, folder string) error {
 
 // grow measures one folder at each of its sizes.
 func (b *benching) grow(ctx context.Context, folder string, sizes []size) error {
-	f, err := newFilling(ctx, folder, b.out.progress)
+	f, err := newFilling(ctx, folder, b.out.Progress)
 	if err != nil {
 		return err
 	}

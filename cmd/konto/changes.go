@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 )
 
@@ -112,7 +113,7 @@ func fieldsOf(v any) (all []field, err error) {
 	}
 	dec := jsontext.NewDecoder(bytes.NewReader(data))
 	for kind := dec.PeekKind(); kind != 0; kind = dec.PeekKind() {
-		if kind == '{' || kind == '}' || nameComesNext(dec) {
+		if kind == '{' || kind == '}' || control.NameComesNext(dec) {
 			if _, err := dec.ReadToken(); err != nil {
 				return nil, err
 			}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"konto/cmd/konto/control"
 )
 
 // cli is the command line. The flags of konto itself, of serve and of demo can be
@@ -231,12 +233,12 @@ func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if c, ok := l.command.(local); ok {
 		return c.run(ctx, l, stdout, stderr)
 	}
-	if c, ok := l.command.(*exportCommand); ok && c.File == "-" && isTerminal(stdout) {
+	if c, ok := l.command.(*exportCommand); ok && c.File == "-" && control.IsTerminal(stdout) {
 		return errTerminal
 	}
-	m := newMeter(stderr)
-	defer m.clear()
-	err := administer(ctx, l, newMeteredOutput(stdout, l.json, m), stderr)
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	err := administer(ctx, l, control.NewMeteredOutput(stdout, l.json, m), stderr)
 	if _, ok := l.command.(endless); ok && ctx.Err() != nil {
 		return nil // to be interrupted is how these end
 	}

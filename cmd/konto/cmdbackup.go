@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"konto/cmd/konto/control"
 )
 
 type backupCommand struct {
@@ -23,12 +25,12 @@ Examples:
     konto backup /backup/now.db --json`
 }
 
-func (c *backupCommand) Run(ctx context.Context, h *opened, out *output) error {
-	made, err := Backup(ctx, h.house, c.File, out.events)
+func (c *backupCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
+	made, err := Backup(ctx, h.house, c.File, out.Events)
 	if err != nil {
 		return err
 	}
-	return out.object(made)
+	return out.Object(made)
 }
 
 type restoreCommand struct {
@@ -53,16 +55,16 @@ Examples:
 }
 
 func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
-	m := newMeter(stderr)
-	defer m.clear()
-	out := newMeteredOutput(stdout, l.json, m)
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	out := control.NewMeteredOutput(stdout, l.json, m)
 	begun := !holdsKonto(l.folder())
 	if begun && l.data == "" {
 		return fmt.Errorf("nothing was restored: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
 	}
 	var r restored
 	err := alone(l.folder(), "konto "+l.path, func() (err error) {
-		r, err = Restore(ctx, l.folder(), RestoreConfig{File: c.File, Keys: c.Keys, Lose: c.Yes, Tell: out.events})
+		r, err = Restore(ctx, l.folder(), RestoreConfig{File: c.File, Keys: c.Keys, Lose: c.Yes, Tell: out.Events})
 		return err
 	})
 	if err != nil {
@@ -74,14 +76,14 @@ func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Wri
 	if err := reopen(ctx, l, out, stderr); err != nil {
 		return fmt.Errorf("the backup is in its place, but: %w", err)
 	}
-	return errors.Join(out.object(r), out.flush())
+	return errors.Join(out.Object(r), out.Flush())
 }
 
 // reopen opens the folder after its log or its keys were exchanged. What cannot be done
 // yet is told, such as an erasure that the next start tries again.
-func reopen(ctx context.Context, l *line, out *output, stderr io.Writer) error {
+func reopen(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	warn := func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) }
-	err := Reopen(ctx, houseConfig{folder: l.folder(), holder: "konto " + l.path, log: log, warn: warn}, out.events)
-	return errors.Join(err, out.flush())
+	err := Reopen(ctx, houseConfig{folder: l.folder(), holder: "konto " + l.path, log: log, warn: warn}, out.Events)
+	return errors.Join(err, out.Flush())
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"konto/cmd/konto/control"
 )
 
 type keysBackup struct {
@@ -36,12 +38,12 @@ func (c *keysBackup) Validate() error {
 	return nil
 }
 
-func (c *keysBackup) Run(ctx context.Context, h *opened, out *output) error {
+func (c *keysBackup) Run(ctx context.Context, h *opened, out *control.Output) error {
 	made, err := BackupKeys(ctx, h.house, c.Dir, time.Duration(c.KeepFor))
 	if err != nil {
 		return err
 	}
-	return out.object(made)
+	return out.Object(made)
 }
 
 type keysRestore struct {
@@ -71,9 +73,9 @@ type keysRestored struct {
 }
 
 func (c *keysRestore) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
-	m := newMeter(stderr)
-	defer m.clear()
-	out := newMeteredOutput(stdout, l.json, m)
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	out := control.NewMeteredOutput(stdout, l.json, m)
 	done := keysRestored{File: c.File, Verified: true}
 	err := alone(l.folder(), "konto "+l.path, func() (err error) {
 		done.Replaced, err = RestoreKeys(ctx, l.folder(), c.File)
@@ -85,7 +87,7 @@ func (c *keysRestore) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	if err := reopen(ctx, l, out, stderr); err != nil {
 		return fmt.Errorf("the keys are in their place, but: %w", err)
 	}
-	return errors.Join(out.object(done), out.flush())
+	return errors.Join(out.Object(done), out.Flush())
 }
 
 type keysRotate struct {
@@ -115,12 +117,12 @@ func (c *keysRotate) readInput(io.Reader) error {
 	return nil
 }
 
-func (c *keysRotate) Run(ctx context.Context, h *opened, out *output) error {
+func (c *keysRotate) Run(ctx context.Context, h *opened, out *control.Output) error {
 	rotated, notice, err := RotateKeys(ctx, h.house, c.Next)
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		Rotated uint64 `json:"rotated"`
 		Notice  string `json:"notice"`
 	}{rotated, notice})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"konto/cmd/konto/control"
 	"konto/eventstore/transfer"
 )
 
@@ -31,16 +32,16 @@ Examples:
 // byte, so they are printed as they are, whatever a terminal makes of them.
 var errTerminal = errors.New("standard output is a terminal; name a file, or send it to a program")
 
-func (c *exportCommand) Run(ctx context.Context, h *opened, out *output) error {
+func (c *exportCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.File == "-" {
-		_, err := ExportStream(ctx, h.house, out.to, c.Encrypted, out.events)
+		_, err := ExportStream(ctx, h.house, out.Text, c.Encrypted, out.Events)
 		return err
 	}
-	done, err := Export(ctx, h.house, c.File, c.Encrypted, out.events)
+	done, err := Export(ctx, h.house, c.File, c.Encrypted, out.Events)
 	if err != nil {
 		return err
 	}
-	return out.object(done)
+	return out.Object(done)
 }
 
 type importCommand struct {
@@ -77,9 +78,9 @@ type imported struct {
 }
 
 func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
-	m := newMeter(stderr)
-	defer m.clear()
-	out := newMeteredOutput(stdout, l.json, m)
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	out := control.NewMeteredOutput(stdout, l.json, m)
 	done := imported{File: c.File}
 	begun := !holdsKonto(l.folder())
 	if begun && l.data == "" {
@@ -90,7 +91,7 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 		if err := makeFolder(l.folder()); err != nil {
 			return err
 		}
-		return alone(l.folder(), "konto "+l.path, func() error { return Import(ctx, l.folder(), r, out.events) })
+		return alone(l.folder(), "konto "+l.path, func() error { return Import(ctx, l.folder(), r, out.Events) })
 	})
 	if err != nil {
 		from := c.File
@@ -106,7 +107,7 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 		return fmt.Errorf("the log is in its place, but: %w", err)
 	}
 	done.Verified = true
-	return errors.Join(out.object(done), out.flush())
+	return errors.Join(out.Object(done), out.Flush())
 }
 
 // read opens the file.

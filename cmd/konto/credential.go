@@ -8,6 +8,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 )
 
@@ -44,7 +45,7 @@ func idOrNone(id ulid.ULID) string {
 	return id.String()
 }
 
-func (h *opened) listCredentials(ctx context.Context, out *output, wanted func(events.Credential) bool) error {
+func (h *opened) listCredentials(ctx context.Context, out *control.Output, wanted func(events.Credential) bool) error {
 	if err := h.caughtUp(ctx); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func (h *opened) listCredentials(ctx context.Context, out *output, wanted func(e
 			case !c.Usable(time.Now()):
 				state = "expired"
 			}
-			if err := out.row(showCredential(c), "%s  %-8s  %-7s  %-26s  %s", c.ID, c.Kind, state, holder, strings.Join(c.Scopes, " ")); err != nil {
+			if err := out.Row(showCredential(c), "%s  %-8s  %-7s  %-26s  %s", c.ID, c.Kind, state, holder, strings.Join(c.Scopes, " ")); err != nil {
 				return err
 			}
 		}
@@ -120,8 +121,8 @@ func (h *opened) credential(ctx context.Context, id ulid.ULID) (c events.Credent
 	return c, nil
 }
 
-func printRevoked(out *output, c events.Credential) error {
-	return out.object(struct {
+func printRevoked(out *control.Output, c events.Credential) error {
+	return out.Object(struct {
 		ID      string `json:"id"`
 		Revoked bool   `json:"revoked"`
 	}{c.ID.String(), true})

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
+	"konto/cmd/konto/control"
 	kontohttp "konto/http"
 	"konto/projections/deliveries"
 )
@@ -79,6 +80,6 @@ func (s *server) openMetrics() (err error) {
 // answerMetrics answers Prometheus until ctx ends.
 func (s *server) answerMetrics(ctx context.Context, doors *errgroup.Group) {
 	if s.metricsDoor != nil {
-		doors.Go(func() error { return serveUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsDoor) })
+		doors.Go(func() error { return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsDoor) })
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
 	"konto/projections/deliveries"
 )
 
@@ -58,7 +59,7 @@ type attempt struct {
 	Answer     string    `json:"answer,omitzero"`
 }
 
-func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *control.Output) error {
 	filter := deliveries.Filter{Outcome: c.Status, Limit: c.Limit}
 	if c.Ref != "" {
 		party, err := h.thirdParty(ctx, c.Ref)
@@ -91,7 +92,7 @@ func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *output) 
 		if row.ThirdParty == "" {
 			row.ThirdParty = a.Party.String()
 		}
-		err := out.row(row, "%s  %-9s  %3d  %7.1f ms  try %-2d  %-20s  %s  %s  %s  %q", row.At.Format(time.RFC3339),
+		err := out.Row(row, "%s  %-9s  %3d  %7.1f ms  try %-2d  %-20s  %s  %s  %s  %q", row.At.Format(time.RFC3339),
 			row.Status, row.HTTPStatus, row.LatencyMS, row.Attempt, row.ThirdParty, row.Account, row.Event, row.Type, row.Answer)
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"konto/cmd/konto/control"
 	"konto/commands"
 	"konto/events"
 )
@@ -49,7 +50,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		NATSListen: orFree(c.NATSListen, "127.0.0.1:4222"),
 		// So that an endpoint on this machine can be tried.
 		senderOptions: senderOptions{ThirdPartyAllow: loopback},
-	}, func(r *runningServer) finder { return finderOf(&opened{h, r}) }, log)
+	}, func(r *runningServer) control.Finder { return finderOf(&opened{h, r}) }, log)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
@@ -58,7 +59,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(printing{stdout}, scene.tell(s.URL(), s.NATSURL(), folder))
+		_, err = io.WriteString(control.Printing{To: stdout}, scene.tell(s.URL(), s.NATSURL(), folder))
 		return err
 	}))
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"konto/cmd/konto/control"
 )
 
 type accountErase struct {
@@ -34,7 +36,7 @@ func (c *accountErase) Validate() error {
 	return nil
 }
 
-func (c *accountErase) Run(ctx context.Context, h *opened, out *output) error {
+func (c *accountErase) Run(ctx context.Context, h *opened, out *control.Output) error {
 	id, err := h.account(ctx, c.Ref)
 	if err != nil {
 		return err
@@ -43,7 +45,7 @@ func (c *accountErase) Run(ctx context.Context, h *opened, out *output) error {
 	if err != nil {
 		return h.notFound(err, c.Ref)
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		ID     ulid.ULID `json:"id"`
 		Erased time.Time `json:"erased"`
 		Proof  string    `json:"proof"`

@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 )
 
@@ -29,7 +30,7 @@ func (c *eventsList) Help() string {
     konto events list --account anna@example.com --type EmailChanged --json`
 }
 
-func (c *eventsList) Run(ctx context.Context, h *opened, out *output) error {
+func (c *eventsList) Run(ctx context.Context, h *opened, out *control.Output) error {
 	wanted, err := c.filter(ctx, h)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func (c *eventsList) Run(ctx context.Context, h *opened, out *output) error {
 
 // listEvents prints what is in the log now after a position, and returns the
 // position of the last event that it has seen.
-func listEvents(ctx context.Context, h *opened, out *output, after uint64, wanted func(events.Event) bool) (uint64, error) {
+func listEvents(ctx context.Context, h *opened, out *control.Output, after uint64, wanted func(events.Event) bool) (uint64, error) {
 	for {
 		page, err := h.store.ReadAll(ctx, after, pageSize)
 		for _, e := range page {
@@ -93,7 +94,7 @@ Examples:
 
 func (c *eventsTail) endless() {}
 
-func (c *eventsTail) Run(ctx context.Context, h *opened, out *output) error {
+func (c *eventsTail) Run(ctx context.Context, h *opened, out *control.Output) error {
 	wanted, err := c.filter(ctx, h)
 	if err != nil {
 		return err
@@ -104,7 +105,7 @@ func (c *eventsTail) Run(ctx context.Context, h *opened, out *output) error {
 			after, err = listEvents(ctx, h, out, after, wanted)
 		}
 		if err == nil {
-			err = out.flush()
+			err = out.Flush()
 		}
 		if err == nil {
 			err = h.store.Wait(ctx, after)
@@ -127,12 +128,12 @@ func (c *eventsTail) begin(ctx context.Context, h *opened) (uint64, error) {
 }
 
 // printEvent prints an event as one of the whole log.
-func printEvent(out *output, e events.Event) error {
+func printEvent(out *control.Output, e events.Event) error {
 	data, err := readable(e)
 	if err != nil {
 		return err
 	}
-	return out.row(struct {
+	return out.Row(struct {
 		Position uint64          `json:"position"`
 		Time     time.Time       `json:"time"`
 		Stream   events.Stream   `json:"stream"`

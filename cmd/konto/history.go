@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
 	"konto/commands"
 	"konto/events"
 )
@@ -29,7 +30,7 @@ Examples:
     konto account history anna@example.com --at 2026-01-31 --json`
 }
 
-func (c *accountHistory) Run(ctx context.Context, h *opened, out *output) error {
+func (c *accountHistory) Run(ctx context.Context, h *opened, out *control.Output) error {
 	var a events.Account
 	for e, err := range h.history(ctx, c.Ref, c.At) {
 		if err != nil {
@@ -94,13 +95,13 @@ func (h *opened) checkVersion(ctx context.Context, ref string, id ulid.ULID, ver
 }
 
 // printHistory prints an event as one of its account.
-func printHistory(out *output, e events.Event, p events.Payload, changes []change) error {
+func printHistory(out *control.Output, e events.Event, p events.Payload, changes []change) error {
 	data, err := readable(e)
 	if err != nil {
 		return err
 	}
-	if out.json {
-		return out.object(struct {
+	if out.JSON {
+		return out.Object(struct {
 			Version  uint64    `json:"version"`
 			Position uint64    `json:"position"`
 			Time     time.Time `json:"time"`
@@ -112,11 +113,11 @@ func printHistory(out *output, e events.Event, p events.Payload, changes []chang
 			Shredded bool           `json:"shredded,omitzero"`
 		}{e.Version, e.Position, e.Time, e.ID.String(), e.Type, e.Metadata, data, changes, e.Shredded})
 	}
-	if err := out.line("%4d  %s  %s  %s", e.Version, e.Time.Format(time.RFC3339), happened(e, p), by(e)); err != nil {
+	if err := out.Line("%4d  %s  %s  %s", e.Version, e.Time.Format(time.RFC3339), happened(e, p), by(e)); err != nil {
 		return err
 	}
 	for _, c := range changes {
-		if err := out.line("      %s: %s → %s", c.Field, plain(c.From), plain(c.To)); err != nil {
+		if err := out.Line("      %s: %s → %s", c.Field, plain(c.From), plain(c.To)); err != nil {
 			return err
 		}
 	}

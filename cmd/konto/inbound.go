@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"konto/cmd/konto/control"
 	"konto/projections/nats"
 )
 
@@ -46,7 +47,7 @@ type deadLetterShown struct {
 	Length    int       `json:"length"`         // of the body as it was sent; of a long one the beginning is kept
 }
 
-func (c *inboundDeadLetters) Run(ctx context.Context, h *opened, out *output) error {
+func (c *inboundDeadLetters) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if h.server == nil {
 		return errNotServed
 	}
@@ -61,7 +62,7 @@ func (c *inboundDeadLetters) Run(ctx context.Context, h *opened, out *output) er
 		} else {
 			shown.Bytes = l.Body
 		}
-		if err := out.row(shown, "%6d  %s  %-16s  %s  %q", l.Sequence, l.Received.Format(time.RFC3339), l.From, l.Reason, l.Body); err != nil {
+		if err := out.Row(shown, "%6d  %s  %-16s  %s  %q", l.Sequence, l.Received.Format(time.RFC3339), l.From, l.Reason, l.Body); err != nil {
 			return err
 		}
 	}
@@ -80,7 +81,7 @@ Example:
     konto inbound retry 17`
 }
 
-func (c *inboundRetry) Run(ctx context.Context, h *opened, out *output) error {
+func (c *inboundRetry) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if h.server == nil {
 		return errNotServed
 	}
@@ -91,7 +92,7 @@ func (c *inboundRetry) Run(ctx context.Context, h *opened, out *output) error {
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		Sequence uint64 `json:"sequence"`
 		Retried  bool   `json:"retried"`
 	}{c.Sequence, true})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 )
 
@@ -48,7 +49,7 @@ func (c *keyIssue) Validate() error {
 	return nil
 }
 
-func (c *keyIssue) Run(ctx context.Context, h *opened, out *output) error {
+func (c *keyIssue) Run(ctx context.Context, h *opened, out *control.Output) error {
 	spec := events.KeyIssued{Client: c.Client, Consumer: c.Consumer, Inbound: c.Inbound, Scopes: c.Scopes}
 	if c.Account != "" {
 		a, err := h.present(ctx, c.Account)
@@ -70,7 +71,7 @@ func (c *keyIssue) Run(ctx context.Context, h *opened, out *output) error {
 	if c.Client != "" {
 		issued.ClientID, issued.ClientSecret = issued.ID, issued.Token
 	}
-	return out.object(issued)
+	return out.Object(issued)
 }
 
 // issueKey returns when the key can be used.
@@ -105,7 +106,7 @@ func (c *keyList) Help() string {
     konto key list --json`
 }
 
-func (c *keyList) Run(ctx context.Context, h *opened, out *output) error {
+func (c *keyList) Run(ctx context.Context, h *opened, out *control.Output) error {
 	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind != events.KindSession })
 }
 
@@ -129,7 +130,7 @@ func (c *keyRevoke) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *keyRevoke) Run(ctx context.Context, h *opened, out *output) error {
+func (c *keyRevoke) Run(ctx context.Context, h *opened, out *control.Output) error {
 	key, err := h.revoke(ctx, c.ID, "key", func(c events.Credential) bool { return c.Kind != events.KindSession })
 	if err != nil {
 		return err

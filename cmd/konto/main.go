@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+
+	"konto/cmd/konto/control"
 )
 
 func main() {
@@ -58,7 +60,7 @@ const (
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	stderr = printing{stderr}
+	stderr = control.Printing{To: stderr}
 	for _, told := range ignoredVariables(os.Environ()) {
 		fmt.Fprintf(stderr, "konto: %s\n", told)
 	}
@@ -67,11 +69,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitDone
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "konto: %s\n", sentence(err))
+		fmt.Fprintf(stderr, "konto: %s\n", control.Sentence(err))
 		return exitUsage
 	}
 	if err := line.execute(ctx, stdin, stdout, stderr); err != nil {
-		fmt.Fprintf(stderr, "konto: %s\n", sentence(err))
+		fmt.Fprintf(stderr, "konto: %s\n", control.Sentence(err))
 		return exitFailed
 	}
 	return exitDone

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 	"konto/projections"
 	"konto/projections/deliveries"
@@ -43,7 +44,7 @@ type server struct {
 	config    serverOptions
 	log       *slog.Logger
 	http      net.Listener
-	control   *control
+	control   *control.Socket
 	publisher *projections.Follower
 	published *nats.Publisher // what publisher feeds
 	codes     *component
@@ -107,7 +108,7 @@ const streamTime = 5 * time.Second
 // before anything runs.
 //
 // commands returns what runs the commands that are asked for over the control socket.
-func openServer(ctx context.Context, h *house, cfg serverOptions, commands func(*runningServer) finder, log *slog.Logger) (_ *server, err error) {
+func openServer(ctx context.Context, h *house, cfg serverOptions, commands func(*runningServer) control.Finder, log *slog.Logger) (_ *server, err error) {
 	s := &server{house: h, config: cfg, log: log}
 	s.health = s.statuses
 	defer func() {
@@ -121,7 +122,7 @@ func openServer(ctx context.Context, h *house, cfg serverOptions, commands func(
 	if err := s.checkIssuer(ctx); err != nil {
 		return nil, err
 	}
-	if s.control, err = openControl(h.folder, commands(&s.runningServer)); err != nil {
+	if s.control, err = control.Listen(h.folder, commands(&s.runningServer)); err != nil {
 		return nil, err
 	}
 	if err := s.connect(); err != nil {

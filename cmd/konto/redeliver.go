@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 	"konto/projections/deliveries"
 	"konto/projections/webhook"
@@ -32,7 +33,7 @@ Examples:
     konto third-party redeliver crm 01HXA3B4C5D6E7F8G9H0J1K2M3 --older`
 }
 
-func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *control.Output) error {
 	party, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ Examples:
     konto third-party test crm --third-party-allow 127.0.0.0/8`
 }
 
-func (c *thirdPartyTest) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyTest) Run(ctx context.Context, h *opened, out *control.Output) error {
 	party, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
@@ -134,9 +135,9 @@ var errNotDelivered = errors.New("it was not delivered")
 
 // printAnswer prints what a third party answered; its error tells that this was
 // not what it should be.
-func printAnswer(out *output, event string, a webhook.Answer) error {
+func printAnswer(out *control.Output, event string, a webhook.Answer) error {
 	delivered := a.Verdict == webhook.Delivered
-	err := out.object(struct {
+	err := out.Object(struct {
 		Event      string  `json:"event,omitzero"`
 		Delivered  bool    `json:"delivered"`
 		HTTPStatus int     `json:"httpStatus,omitzero"`

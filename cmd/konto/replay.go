@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"konto/cmd/konto/control"
 	"konto/projections/deliveries"
 )
 
@@ -32,7 +33,7 @@ func (c *replayThirdParty) Validate() error {
 	return nil
 }
 
-func (c *replayThirdParty) Run(ctx context.Context, h *opened, out *output) error {
+func (c *replayThirdParty) Run(ctx context.Context, h *opened, out *control.Output) error {
 	party, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func (c *replayThirdParty) Run(ctx context.Context, h *opened, out *output) erro
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
 		From uint64 `json:"from"`

@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/time/rate"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 	"konto/projections/nats"
 )
@@ -79,7 +80,7 @@ func (r replayRate) limiter() *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(r), max(1, int(r/100)))
 }
 
-func (c *replayPublish) Run(ctx context.Context, h *opened, out *output) error {
+func (c *replayPublish) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if h.server == nil {
 		return errNoNATS
 	}
@@ -109,7 +110,7 @@ func (c *replayPublish) Run(ctx context.Context, h *opened, out *output) error {
 	if err := r.all(ctx); err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		From      uint64 `json:"from"`
 		To        uint64 `json:"to"`
 		Published uint64 `json:"published"`
@@ -122,7 +123,7 @@ func (c *replayPublish) Run(ctx context.Context, h *opened, out *output) error {
 type replaying struct {
 	replayPublish
 	house               *opened
-	out                 *output
+	out                 *control.Output
 	to                  *nats.Replay
 	limit               *rate.Limiter
 	account             *ulid.ULID
@@ -145,7 +146,7 @@ func (r *replaying) all(ctx context.Context) error {
 		}
 		next = page[len(page)-1].Position + 1
 	}
-	r.out.progress(r.To-r.From+1, r.To-r.From+1, "positions")
+	r.out.Progress(r.To-r.From+1, r.To-r.From+1, "positions")
 	return nil
 }
 
@@ -166,13 +167,13 @@ func (r *replaying) page(ctx context.Context, page []events.Event) error {
 			return err
 		}
 		published++
-		r.out.progress(e.Position-r.From, r.To-r.From+1, "positions")
+		r.out.Progress(e.Position-r.From, r.To-r.From+1, "positions")
 	}
 	if err := r.to.Flush(ctx); err != nil {
 		return err
 	}
 	r.published, r.shredded = r.published+published, r.shredded+shredded
-	r.out.progress(page[len(page)-1].Position-r.From, r.To-r.From+1, "positions")
+	r.out.Progress(page[len(page)-1].Position-r.From, r.To-r.From+1, "positions")
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"konto/cmd/konto/control"
 	"konto/projections"
 )
 
@@ -27,17 +28,17 @@ Examples:
     konto replay read-model --json`
 }
 
-func (c *replayReadModel) Run(ctx context.Context, h *opened, out *output) error {
+func (c *replayReadModel) Run(ctx context.Context, h *opened, out *control.Output) error {
 	// One that only lags, as after its file was deleted, is given the time. One in
 	// trouble is what this command is for.
 	if err := h.caughtUp(ctx); ctx.Err() != nil {
 		return err
 	}
-	done, err := h.model.Rebuild(ctx, projections.RebuildConfig{DryRun: c.DryRun, Progress: out.progress})
+	done, err := h.model.Rebuild(ctx, projections.RebuildConfig{DryRun: c.DryRun, Progress: out.Progress})
 	if err != nil {
 		return err
 	}
-	if err := out.object(done); err != nil {
+	if err := out.Object(done); err != nil {
 		return err
 	}
 	if n := done.Different(); n > 0 && c.DryRun {

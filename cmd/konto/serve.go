@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+
+	"konto/cmd/konto/control"
 )
 
 type serveCommand struct{ serverOptions }
@@ -29,7 +31,7 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	s, err := openServer(ctx, h, c.serverOptions, func(r *runningServer) finder { return finderOf(&opened{h, r}) }, log)
+	s, err := openServer(ctx, h, c.serverOptions, func(r *runningServer) control.Finder { return finderOf(&opened{h, r}) }, log)
 	if err != nil {
 		return errors.Join(unlessStopped(ctx, err), h.Close())
 	}

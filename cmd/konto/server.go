@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"konto/cmd/konto/control"
 	kontohttp "konto/http"
 	"konto/projections"
 	"konto/projections/nats"
@@ -174,5 +175,5 @@ func (s *server) answer(ctx context.Context, doors *errgroup.Group, ready func(c
 	web := kontohttp.NewServer(kontohttp.New(cfg))
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	doors.Go(func() error { return ready(ctx) })
-	return serveUntil(ctx, web, s.http)
+	return control.ServeUntil(ctx, web, s.http)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 )
 
@@ -62,7 +63,7 @@ func (c *sessionOpen) Validate() error {
 	return nil
 }
 
-func (c *sessionOpen) Run(ctx context.Context, h *opened, out *output) error {
+func (c *sessionOpen) Run(ctx context.Context, h *opened, out *control.Output) error {
 	spec, err := c.spec(ctx, h)
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func (c *sessionOpen) Run(ctx context.Context, h *opened, out *output) error {
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		ID     string `json:"id"`
 		Cookie string `json:"cookie"`
 	}{id, cookie})
@@ -124,7 +125,7 @@ func (c *sessionList) Help() string {
     konto session list --json`
 }
 
-func (c *sessionList) Run(ctx context.Context, h *opened, out *output) error {
+func (c *sessionList) Run(ctx context.Context, h *opened, out *control.Output) error {
 	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
 }
 
@@ -146,7 +147,7 @@ func (c *sessionClose) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *sessionClose) Run(ctx context.Context, h *opened, out *output) error {
+func (c *sessionClose) Run(ctx context.Context, h *opened, out *control.Output) error {
 	session, err := h.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
 	"konto/events"
 )
 
@@ -87,13 +88,13 @@ func (c *accountShow) Help() string {
     konto account show client_01hxa3b4c5d6e7f8g9h0j1k2m3 --at 2026-01-31T12:00:00Z`
 }
 
-func (c *accountShow) Run(ctx context.Context, h *opened, out *output) error {
+func (c *accountShow) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.At == (moment{}) {
 		a, err := h.present(ctx, c.Ref)
 		if err != nil {
 			return err
 		}
-		return out.object(show(a))
+		return out.Object(show(a))
 	}
 	var a events.Account
 	for e, err := range h.history(ctx, c.Ref, c.At) {
@@ -106,7 +107,7 @@ func (c *accountShow) Run(ctx context.Context, h *opened, out *output) error {
 		}
 		a.Apply(e, p)
 	}
-	return out.object(show(a))
+	return out.Object(show(a))
 }
 
 type accountList struct{}
@@ -118,7 +119,7 @@ func (c *accountList) Help() string {
     konto account list --json | jq -r .email`
 }
 
-func (c *accountList) Run(ctx context.Context, h *opened, out *output) error {
+func (c *accountList) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if err := h.caughtUp(ctx); err != nil {
 		return err
 	}
@@ -132,7 +133,7 @@ func (c *accountList) Run(ctx context.Context, h *opened, out *output) error {
 			if a.Profile.CompanyName != "" {
 				name = a.Profile.CompanyName
 			}
-			if err := out.row(show(a), "%s  %s  %-32s  %s", a.ID, a.PaywayID, a.Email, name); err != nil {
+			if err := out.Row(show(a), "%s  %s  %-32s  %s", a.ID, a.PaywayID, a.Email, name); err != nil {
 				return err
 			}
 		}

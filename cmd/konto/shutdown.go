@@ -2,13 +2,15 @@ package main
 
 import (
 	"context"
+
+	"konto/cmd/konto/control"
 )
 
 // drain waits, bounded, until the followers have everything that was
 // acknowledged. The doors are closed, so the log grows no more. A follower that
 // is in trouble is not waited for.
 func (s *server) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), control.DrainTime)
 	defer cancel()
 	head, err := s.house.store.Head(ctx)
 	if err != nil {
@@ -32,7 +34,7 @@ func (s *server) close() {
 		s.broker.Close()
 	}
 	if s.control != nil {
-		s.control.close()
+		s.control.Close()
 	}
 	if s.metricsDoor != nil {
 		s.metricsDoor.Close()

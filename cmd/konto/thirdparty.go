@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"konto/cmd/konto/control"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -83,7 +84,7 @@ func (c *thirdPartyAdd) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.Format == events.FormatRISC && h.server.hasNoURL() {
 		return errNoIssuer
 	}
@@ -99,7 +100,7 @@ func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *output) error {
 		return err
 	}
 	// Before anything that can fail: nothing tells the secret again.
-	if err := out.object(struct {
+	if err := out.Object(struct {
 		ID        string `json:"id"`
 		Name      string `json:"name"`
 		Secret    string `json:"secret"`
@@ -121,7 +122,7 @@ Examples:
     konto third-party list --json | jq -r .name`
 }
 
-func (c *thirdPartyList) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyList) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if err := h.caughtUp(ctx); err != nil {
 		return err
 	}
@@ -131,7 +132,7 @@ func (c *thirdPartyList) Run(ctx context.Context, h *opened, out *output) error 
 	}
 	for _, p := range all {
 		state := strings.TrimSpace(p.State + " " + p.Reason)
-		if err := out.row(showThirdParty(p), "%s  %-18s  %-11s  %-20s  %s", p.ID, state, p.Format, p.Name, withoutQuery(p.URL)); err != nil {
+		if err := out.Row(showThirdParty(p), "%s  %-18s  %-11s  %-20s  %s", p.ID, state, p.Format, p.Name, withoutQuery(p.URL)); err != nil {
 			return err
 		}
 	}
@@ -152,19 +153,19 @@ Examples:
     konto third-party show crm --account anna@example.com --json | jq .account.inSync`
 }
 
-func (c *thirdPartyShow) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyShow) Run(ctx context.Context, h *opened, out *control.Output) error {
 	p, err := h.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
 	if c.Account == "" {
-		return out.object(showThirdParty(p))
+		return out.Object(showThirdParty(p))
 	}
 	account, err := h.standing(ctx, p, c.Account)
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		thirdPartyShown
 		Account standing `json:"account"`
 	}{showThirdParty(p), account})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
 	"konto/commands"
 	"konto/events"
 )
@@ -24,7 +25,7 @@ Example:
     konto third-party pause crm`
 }
 
-func (c *thirdPartyPause) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyPause) Run(ctx context.Context, h *opened, out *control.Output) error {
 	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, h.thirdParties.Pause)
 }
 
@@ -40,7 +41,7 @@ Example:
     konto third-party resume crm`
 }
 
-func (c *thirdPartyResume) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyResume) Run(ctx context.Context, h *opened, out *control.Output) error {
 	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, h.thirdParties.Resume)
 }
 
@@ -59,17 +60,17 @@ Example:
     konto third-party remove crm --yes`
 }
 
-func (c *thirdPartyRemove) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyRemove) Run(ctx context.Context, h *opened, out *control.Output) error {
 	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, h.thirdParties.Remove)
 }
 
 // setThirdParty brings a third party to a state, and tells so.
-func (h *opened) setThirdParty(ctx context.Context, out *output, ref, state string, change thirdPartyChange) error {
+func (h *opened) setThirdParty(ctx context.Context, out *control.Output, ref, state string, change thirdPartyChange) error {
 	p, err := h.changeThirdParty(ctx, ref, change)
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		ID    string `json:"id"`
 		Name  string `json:"name"`
 		State string `json:"state"`
@@ -91,7 +92,7 @@ Examples:
     konto third-party rotate-secret crm --overlap 0`
 }
 
-func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *opened, out *output) error {
+func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *opened, out *control.Output) error {
 	var rotated commands.RotatedSecret
 	p, err := h.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
 		rotated, err = h.thirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
@@ -101,7 +102,7 @@ func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *opened, out *output
 		return err
 	}
 	// Also when what came after failed: nothing tells the secret again.
-	return errors.Join(err, out.object(struct {
+	return errors.Join(err, out.Object(struct {
 		ID            string    `json:"id"`
 		Name          string    `json:"name"`
 		Secret        string    `json:"secret"`

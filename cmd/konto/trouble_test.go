@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"konto/cmd/konto/control"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlitefile"
 )
@@ -316,7 +317,7 @@ func TestUnknownReferences(t *testing.T) {
 // A socket that a killed server left behind answers nobody.
 func TestStaleSocket(t *testing.T) {
 	folder := furnished(t)
-	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, socketName), Net: "unix"})
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, control.SocketName), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +326,7 @@ func TestStaleSocket(t *testing.T) {
 	must(t, "account", "show", "anna@example.com", "--data", folder)
 	server, _, _ := serve(t, folder)
 	must(t, "account", "show", "anna@example.com", "--data", folder)
-	socket := filepath.Join(folder, socketName)
+	socket := filepath.Join(folder, control.SocketName)
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket's mode: %v, %v", info, err)
 	}
@@ -343,7 +344,7 @@ func TestSocketRefusesWhatItDoesNotKnow(t *testing.T) {
 		"unknown member":  {data: folder, path: "account list", command: struct{ Sorted bool }{true}},
 		"a local command": {data: folder, path: "serve", command: struct{}{}},
 	} {
-		answered, err := ask(t.Context(), l, newOutput(new(strings.Builder), false))
+		answered, err := ask(t.Context(), l, control.NewOutput(new(strings.Builder), false))
 		if !answered || err == nil || !strings.Contains(err.Error(), "another version of konto") {
 			t.Errorf("%s: %v, %v", name, answered, err)
 		}

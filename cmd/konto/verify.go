@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"konto/cmd/konto/control"
 	"konto/projections/verify"
 )
 
@@ -26,7 +27,7 @@ Examples:
 
 func (*verifyCommand) examines() {}
 
-func (c *verifyCommand) Run(ctx context.Context, h *opened, out *output) error {
+func (c *verifyCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.Quick {
 		report, err := verify.Quick(ctx, verify.QuickConfig{
 			Log: h.log, Model: h.model, Followers: h.server.followers(), Files: h.presentFiles(),
@@ -34,15 +35,15 @@ func (c *verifyCommand) Run(ctx context.Context, h *opened, out *output) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(out.object(report), damaged(report.Problems, len(report.Problems)))
+		return errors.Join(out.Object(report), damaged(report.Problems, len(report.Problems)))
 	}
 	report, err := verify.Run(ctx, verify.Config{
-		Log: h.log, Store: h.store, Model: h.model, Files: h.files(), Tell: out.progress,
+		Log: h.log, Store: h.store, Model: h.model, Files: h.files(), Tell: out.Progress,
 	})
 	if err != nil {
 		return err
 	}
-	return errors.Join(out.object(report), damaged(report.Problems, report.Found))
+	return errors.Join(out.Object(report), damaged(report.Problems, report.Found))
 }
 
 // damaged is the error for what was found, whose first is the one to look at.

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"bufio"
@@ -20,25 +20,25 @@ import (
 
 // output is where a command prints: JSON for programs, one object a line, or
 // text for people.
-type output struct {
+type Output struct {
 	direct io.Writer
-	to     *bufio.Writer // in front of direct
-	json   bool
-	meter  meter    // nil: progress is not shown
-	last   progress // that went to meter
+	Text   *bufio.Writer // in front of direct
+	JSON   bool
+	meter  Meter    // nil: progress is not shown
+	last   Progress // that went to meter
 	at     time.Time
 }
 
-func newOutput(w io.Writer, json bool) *output {
-	return &output{direct: w, to: bufio.NewWriter(w), json: json}
+func NewOutput(w io.Writer, json bool) *Output {
+	return &Output{direct: w, Text: bufio.NewWriter(w), JSON: json}
 }
 
 // newMeteredOutput also shows progress, but to programs.
-func newMeteredOutput(w io.Writer, json bool, m meter) *output {
+func NewMeteredOutput(w io.Writer, json bool, m Meter) *Output {
 	if json {
-		return newOutput(w, json)
+		return NewOutput(w, json)
 	}
-	out := newOutput(clearing{w, m}, json)
+	out := NewOutput(clearing{w, m}, json)
 	out.meter = m
 	return out
 }
@@ -47,31 +47,31 @@ func newMeteredOutput(w io.Writer, json bool, m meter) *output {
 // total, which may grow, in a unit such as "events". It may be called often; like
 // the rest of output it is not for several goroutines at once. A task is over
 // when done is total; another unit is another task.
-func (o *output) progress(done, total uint64, unit string) {
-	p := progress{done, max(done, total), unit}
+func (o *Output) Progress(done, total uint64, unit string) {
+	p := Progress{done, max(done, total), unit}
 	if o.meter == nil || p == o.last {
 		return
 	}
 	now := time.Now()
-	if done < total && unit == o.last.Unit && now.Sub(o.at) < reportEvery {
+	if done < total && unit == o.last.Unit && now.Sub(o.at) < ReportEvery {
 		return
 	}
 	o.last, o.at = p, now
-	o.meter.show(p)
+	o.meter.Show(p)
 }
 
 // events is progress with events.
-func (o *output) events(done, total uint64) { o.progress(done, total, "events") }
+func (o *Output) Events(done, total uint64) { o.Progress(done, total, "events") }
 
 // object prints one value. For people it is a line for each member: its path
 // and its value.
-func (o *output) object(v any) error {
+func (o *Output) Object(v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	if o.json {
-		return o.line("%s", data)
+	if o.JSON {
+		return o.Line("%s", data)
 	}
 	dec := jsontext.NewDecoder(strings.NewReader(string(data)))
 	for {
@@ -79,14 +79,14 @@ func (o *output) object(v any) error {
 		if kind == 0 {
 			return nil
 		}
-		isName := dec.StackDepth() > 0 && nameComesNext(dec)
+		isName := dec.StackDepth() > 0 && NameComesNext(dec)
 		token, err := dec.ReadToken()
 		if err != nil {
 			return err
 		}
 		if !isName && kind != '{' && kind != '}' && kind != '[' && kind != ']' {
 			path := strings.ReplaceAll(strings.Trim(string(dec.StackPointer()), "/"), "/", ".")
-			if err := o.line("%-30s  %s", path, token); err != nil {
+			if err := o.Line("%-30s  %s", path, token); err != nil {
 				return err
 			}
 		}
@@ -94,22 +94,22 @@ func (o *output) object(v any) error {
 }
 
 // nameComesNext tells whether the next token is the name of an object's member.
-func nameComesNext(dec *jsontext.Decoder) bool {
+func NameComesNext(dec *jsontext.Decoder) bool {
 	kind, length := dec.StackIndex(dec.StackDepth())
 	return kind == '{' && length%2 == 0
 }
 
 // row prints one line of a list: v for programs, the text for people.
-func (o *output) row(v any, format string, args ...any) error {
-	if o.json {
-		return o.object(v)
+func (o *Output) Row(v any, format string, args ...any) error {
+	if o.JSON {
+		return o.Object(v)
 	}
-	return o.line(format, args...)
+	return o.Line(format, args...)
 }
 
 // line prints one line, for people or programs. Texts from outside may be in it.
-func (o *output) line(format string, args ...any) error {
-	_, err := o.to.WriteString(escaped(fmt.Sprintf(format, args...)) + "\n")
+func (o *Output) Line(format string, args ...any) error {
+	_, err := o.Text.WriteString(escaped(fmt.Sprintf(format, args...)) + "\n")
 	return err
 }
 
@@ -152,34 +152,34 @@ func unprintable(r rune) bool {
 
 // printing makes what is written printable but for the ends of lines: what goes to
 // standard error, errors and logs, is written whole lines at a time.
-type printing struct{ to io.Writer }
+type Printing struct{ To io.Writer }
 
-func (p printing) Write(text []byte) (int, error) {
+func (p Printing) Write(text []byte) (int, error) {
 	lines := strings.Split(string(text), "\n")
 	for i := range lines {
 		lines[i] = escaped(lines[i])
 	}
-	if _, err := io.WriteString(p.to, strings.Join(lines, "\n")); err != nil {
+	if _, err := io.WriteString(p.To, strings.Join(lines, "\n")); err != nil {
 		return 0, err
 	}
 	return len(text), nil
 }
 
-func (o *output) flush() error { return o.to.Flush() }
+func (o *Output) Flush() error { return o.Text.Flush() }
 
 // sentence is how an error is told to a person.
-func sentence(err error) string {
+func Sentence(err error) string {
 	var invalid *commands.Invalid
 	var taken *commands.Taken
 	switch {
 	case errors.As(err, &invalid):
 		var wrong []string
 		for _, f := range invalid.Fields {
-			wrong = append(wrong, fieldName(f.Field)+": "+strings.TrimSuffix(f.Detail, "."))
+			wrong = append(wrong, FieldName(f.Field)+": "+strings.TrimSuffix(f.Detail, "."))
 		}
 		return strings.Join(wrong, "; ")
 	case errors.As(err, &taken):
-		return fieldName(taken.Field) + " is already in use by another account"
+		return FieldName(taken.Field) + " is already in use by another account"
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
 	}
@@ -187,6 +187,6 @@ func sentence(err error) string {
 }
 
 // fieldName is a JSON pointer in the words of the command line.
-func fieldName(pointer string) string {
+func FieldName(pointer string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")
 }

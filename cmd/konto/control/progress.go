@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 )
 
 // progress is how far a command has come with one of its tasks.
-type progress struct {
+type Progress struct {
 	Done  uint64 `json:"done"`
 	Total uint64 `json:"total"` // at least Done; it may grow
 	Unit  string `json:"unit"`  // what is counted, such as "events"; another unit is another task
@@ -19,32 +19,32 @@ type progress struct {
 
 const (
 	// reportEvery is how often progress goes to the caller, and a bar moves.
-	reportEvery = 100 * time.Millisecond
+	ReportEvery = 100 * time.Millisecond
 	// lineEvery is how often progress is told where no bar can be drawn.
 	lineEvery = 5 * time.Second
 )
 
 // meter shows progress to who waits for a command.
-type meter interface {
-	show(p progress)
+type Meter interface {
+	Show(p Progress)
 	// clear takes away what must not stand between the lines of the answer.
-	clear()
+	Clear()
 }
 
 // newMeter shows progress on stderr: a bar where it is a terminal, else a line
 // now and then.
-func newMeter(stderr io.Writer) meter {
+func NewMeter(stderr io.Writer) Meter {
 	terminal := stderr
-	if p, ok := stderr.(printing); ok { // a bar is drawn with control characters
-		terminal = p.to
+	if p, ok := stderr.(Printing); ok { // a bar is drawn with control characters
+		terminal = p.To
 	}
-	if isTerminal(terminal) {
+	if IsTerminal(terminal) {
 		return &barMeter{to: terminal}
 	}
 	return &lineMeter{to: stderr}
 }
 
-func isTerminal(w io.Writer) bool {
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
@@ -56,16 +56,16 @@ type barMeter struct {
 	bar  *progressbar.ProgressBar
 }
 
-func (m *barMeter) show(p progress) {
+func (m *barMeter) Show(p Progress) {
 	if p.Total == 0 {
 		return
 	}
 	if m.bar == nil || m.unit != p.Unit || m.bar.IsFinished() {
-		m.clear()
+		m.Clear()
 		m.unit, m.bar = p.Unit, progressbar.NewOptions64(int64(p.Total),
 			progressbar.OptionSetWriter(m.to), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
 			progressbar.OptionSetItsString(p.Unit), progressbar.OptionSetPredictTime(true),
-			progressbar.OptionThrottle(reportEvery), progressbar.OptionClearOnFinish())
+			progressbar.OptionThrottle(ReportEvery), progressbar.OptionClearOnFinish())
 	}
 	if m.bar.GetMax64() != int64(p.Total) {
 		m.bar.ChangeMax64(int64(p.Total))
@@ -73,7 +73,7 @@ func (m *barMeter) show(p progress) {
 	m.bar.Set64(int64(p.Done))
 }
 
-func (m *barMeter) clear() {
+func (m *barMeter) Clear() {
 	if m.bar != nil && !m.bar.IsFinished() {
 		m.bar.Clear()
 	}
@@ -88,7 +88,7 @@ type lineMeter struct {
 	told  time.Time
 }
 
-func (m *lineMeter) show(p progress) {
+func (m *lineMeter) Show(p Progress) {
 	now := time.Now()
 	if m.unit != p.Unit || m.begun.IsZero() {
 		m.unit, m.begun, m.first, m.told = p.Unit, now, p.Done, now
@@ -107,15 +107,15 @@ func (m *lineMeter) show(p progress) {
 	fmt.Fprintln(m.to, line)
 }
 
-func (*lineMeter) clear() {}
+func (*lineMeter) Clear() {}
 
 // clearing takes the bar away before the answer is written to the same terminal.
 type clearing struct {
 	io.Writer
-	meter meter
+	meter Meter
 }
 
 func (c clearing) Write(p []byte) (int, error) {
-	c.meter.clear()
+	c.meter.Clear()
 	return c.Writer.Write(p)
 }

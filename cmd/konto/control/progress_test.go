@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"bytes"
@@ -13,23 +13,23 @@ import (
 
 // noted is a meter that writes down what it is told.
 type noted struct {
-	shown   []progress
+	shown   []Progress
 	cleared int
 }
 
-func (n *noted) show(p progress) { n.shown = append(n.shown, p) }
-func (n *noted) clear()          { n.cleared++ }
+func (n *noted) Show(p Progress) { n.shown = append(n.shown, p) }
+func (n *noted) Clear()          { n.cleared++ }
 
 func TestProgressReachesTheCallerOfAnotherProcess(t *testing.T) {
 	for name, json := range map[string]bool{"people": false, "programs": true} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				to := frames{w, http.NewResponseController(w)}
-				out := newMeteredOutput(to, json, to)
-				out.progress(1, 3, "events")
-				out.to.WriteString("half a rune: \xc3\n") // as of an export
-				out.flush()
-				out.progress(3, 3, "events")
+				out := NewMeteredOutput(to, json, to)
+				out.Progress(1, 3, "events")
+				out.Text.WriteString("half a rune: \xc3\n") // as of an export
+				out.Flush()
+				out.Progress(3, 3, "events")
 			}))
 			defer server.Close()
 			answer, err := http.Get(server.URL)
@@ -39,13 +39,13 @@ func TestProgressReachesTheCallerOfAnotherProcess(t *testing.T) {
 			defer answer.Body.Close()
 			var printed bytes.Buffer
 			var n noted
-			if err := receive(answer.Body, newMeteredOutput(&printed, json, &n)); err != nil {
+			if err := receive(answer.Body, NewMeteredOutput(&printed, json, &n)); err != nil {
 				t.Fatal(err)
 			}
 			if printed.String() != "half a rune: \xc3\n" {
 				t.Errorf("printed %q", &printed)
 			}
-			want := []progress{{1, 3, "events"}, {3, 3, "events"}}
+			want := []Progress{{1, 3, "events"}, {3, 3, "events"}}
 			if json {
 				want = nil
 			}
@@ -62,14 +62,14 @@ func TestProgressReachesTheCallerOfAnotherProcess(t *testing.T) {
 func TestProgressIsToldAtMostTenTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n noted
-		out := newMeteredOutput(&bytes.Buffer{}, false, &n)
+		out := NewMeteredOutput(&bytes.Buffer{}, false, &n)
 		for i := range uint64(1000) {
-			out.progress(i, 1000, "events")
+			out.Progress(i, 1000, "events")
 			time.Sleep(time.Millisecond)
 		}
-		out.progress(1000, 1000, "events")
-		out.progress(1000, 1000, "events")
-		out.progress(0, 0, "accounts")
+		out.Progress(1000, 1000, "events")
+		out.Progress(1000, 1000, "events")
+		out.Progress(0, 0, "accounts")
 		if len(n.shown) != 12 {
 			t.Errorf("told %d times: %v", len(n.shown), n.shown)
 		}
@@ -82,13 +82,13 @@ func TestProgressIsToldAtMostTenTimesASecond(t *testing.T) {
 func TestLinesOfProgressOfWhatTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said strings.Builder
-		m := newMeter(&said)
+		m := NewMeter(&said)
 		for i := range uint64(41) {
-			m.show(progress{i * 100, 4000, "events"})
+			m.Show(Progress{i * 100, 4000, "events"})
 			time.Sleep(400 * time.Millisecond)
 		}
 		for i := range uint64(11) { // is done before there is anything to tell
-			m.show(progress{i, 10, "accounts"})
+			m.Show(Progress{i, 10, "accounts"})
 			time.Sleep(100 * time.Millisecond)
 		}
 		want := "1300 of 4000 events, 250/s, 11s left\n2600 of 4000 events, 250/s, 6s left\n3900 of 4000 events, 250/s, 0s left\n4000 of 4000 events, 250/s\n"

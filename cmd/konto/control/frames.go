@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 // frame is a part of the answer to a command that runs in another process.
 type frame struct {
 	Print    []byte    `json:"print,omitzero"` // any bytes of the command's output; a rune may be cut
-	Progress *progress `json:"progress,omitzero"`
+	Progress *Progress `json:"progress,omitzero"`
 }
 
 // frames sends frames on at once.
@@ -30,9 +30,9 @@ func (f frames) Write(p []byte) (int, error) {
 }
 
 // show sends progress. A caller that went away ends the command by its context.
-func (f frames) show(p progress) { f.send(frame{Progress: &p}) }
+func (f frames) Show(p Progress) { f.send(frame{Progress: &p}) }
 
-func (frames) clear() {} // there is no bar on this side
+func (frames) Clear() {} // there is no bar on this side
 
 func (f frames) send(part frame) error {
 	if err := json.MarshalWrite(f.to, part); err != nil {
@@ -42,7 +42,7 @@ func (f frames) send(part frame) error {
 }
 
 // receive hands a command's frames to the output of its caller.
-func receive(from io.Reader, out *output) error {
+func receive(from io.Reader, out *Output) error {
 	dec := jsontext.NewDecoder(from)
 	for {
 		var part frame
@@ -54,7 +54,7 @@ func receive(from io.Reader, out *output) error {
 			return err
 		}
 		if part.Progress != nil && out.meter != nil {
-			out.meter.show(*part.Progress)
+			out.meter.Show(*part.Progress)
 		}
 		if _, err := out.direct.Write(part.Print); err != nil {
 			return err

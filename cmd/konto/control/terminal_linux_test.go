@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"fmt"
@@ -33,11 +33,11 @@ func terminal(t *testing.T) (watcher, program *os.File) {
 
 func TestTerminalShowsABar(t *testing.T) {
 	watcher, program := terminal(t)
-	m := newMeter(program)
-	out := newMeteredOutput(program, false, m)
-	out.progress(250_000, 1_000_000, "events read")
-	out.line("the answer")
-	if err := out.flush(); err != nil {
+	m := NewMeter(program)
+	out := NewMeteredOutput(program, false, m)
+	out.Progress(250_000, 1_000_000, "events read")
+	out.Line("the answer")
+	if err := out.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	shown := make([]byte, 4096)

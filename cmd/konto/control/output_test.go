@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func obeyedRunes(text string) (found []rune) {
 // Whatever a log is given, its lines stay lines.
 func TestLogsHoldNoControlCharacter(t *testing.T) {
 	var told bytes.Buffer
-	log := slog.New(slog.NewTextHandler(printing{&told}, nil))
+	log := slog.New(slog.NewTextHandler(Printing{&told}, nil))
 	log.Error(hostileText, hostileText, hostileText, "error", &commands.Invalid{Fields: []commands.FieldError{{Field: hostileText, Detail: hostileText}}})
 	if found := obeyedRunes(told.String()); found != nil || strings.Count(told.String(), "\n") != 1 {
 		t.Errorf("%U in %q", found, told.String())

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-const socketName = "konto.sock"
+const SocketName = "konto.sock"
 
 // maxSocketPath is the longest path that fits the kernel's address of a socket
 // everywhere: 108 bytes on Linux, 104 elsewhere, the closing zero included.
@@ -19,7 +19,7 @@ const maxSocketPath = 103
 // inSocketFolder calls do with a path to the folder that is short enough for
 // the sockets in it. The path is good until do returns.
 func inSocketFolder(folder string, do func(folder string) error) error {
-	if len(filepath.Join(folder, socketName))+len(".new") <= maxSocketPath {
+	if len(filepath.Join(folder, SocketName))+len(".new") <= maxSocketPath {
 		return do(folder)
 	}
 	dir, err := os.Open(folder)
@@ -39,7 +39,7 @@ func inSocketFolder(folder string, do func(folder string) error) error {
 // its place only when nobody but konto's user may connect.
 func listenSocket(folder string) (listener *net.UnixListener, err error) {
 	err = inSocketFolder(folder, func(folder string) error {
-		path := filepath.Join(folder, socketName)
+		path := filepath.Join(folder, SocketName)
 		fresh := path + ".new"
 		if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -63,9 +63,9 @@ func listenSocket(folder string) (listener *net.UnixListener, err error) {
 }
 
 // dialSocket connects to whoever holds the folder.
-func dialSocket(ctx context.Context, folder string) (conn net.Conn, err error) {
+func Dial(ctx context.Context, folder string) (conn net.Conn, err error) {
 	err = inSocketFolder(folder, func(folder string) error {
-		conn, err = new(net.Dialer).DialContext(ctx, "unix", filepath.Join(folder, socketName))
+		conn, err = new(net.Dialer).DialContext(ctx, "unix", filepath.Join(folder, SocketName))
 		return err
 	})
 	return conn, err

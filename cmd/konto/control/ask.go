@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"bytes"
@@ -14,13 +14,13 @@ import (
 
 // ask has the holder of a folder run a command. It tells whether there was
 // anyone to ask; if so, the error is the command's.
-func askHolder(ctx context.Context, folder string, r request, out *output) (answered bool, err error) {
+func Ask(ctx context.Context, folder string, r Request, out *Output) (answered bool, err error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return true, err
 	}
 	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, folder) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, folder) },
 	}}
 	defer client.CloseIdleConnections()
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://konto/", bytes.NewReader(body))

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"context"
@@ -10,14 +10,14 @@ import (
 
 // drainTime bounds each step of an ordered end: requests under way, then
 // followers. What is not done by then is done after the next start.
-const drainTime = 5 * time.Second
+const DrainTime = 5 * time.Second
 
 // serveUntil serves until ctx ends, and then until the requests under way are
 // answered.
-func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
+func ServeUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	closed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTime)
 		defer cancel()
 		err := server.Shutdown(bounded)
 		if errors.Is(err, context.DeadlineExceeded) {
