@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -25,7 +26,7 @@ type identity struct {
 func identify(a events.Account) identity {
 	id := a.ID.String()
 	return identity{
-		ID: id, ClientID: clientPrefix + strings.ToLower(id), AccountID: accountPrefix + strings.ToLower(id),
+		ID: id, ClientID: datafolder.ClientPrefix + strings.ToLower(id), AccountID: datafolder.AccountPrefix + strings.ToLower(id),
 		PaywayID: a.PaywayID, Version: a.Version,
 	}
 }
@@ -97,18 +98,18 @@ func (c *accountOpen) Run(ctx context.Context, h *opened, out *control.Output) e
 
 // open opens an account in the operator's name.
 func (h *opened) open(ctx context.Context, open commands.Open) (events.Account, error) {
-	id, err := newID()
+	id, err := datafolder.NewID()
 	if err != nil {
 		return events.Account{}, err
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return events.Account{}, err
 	}
 	if open.PaywayID == "" {
 		open.PaywayID = commands.NewPaywayID()
 	}
-	outcome, err := h.accounts.Do(ctx, id, meta, open)
+	outcome, err := h.Accounts.Do(ctx, id, meta, open)
 	if err != nil {
 		return events.Account{}, err
 	}
@@ -154,20 +155,20 @@ func (c *accountFacts) Validate() error {
 }
 
 func (c *accountFacts) Run(ctx context.Context, h *opened, out *control.Output) error {
-	id, err := h.account(ctx, c.Ref)
+	id, err := h.FindAccount(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	outcome, err := h.accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: events.FactsRecorded{
+	outcome, err := h.Accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: events.FactsRecorded{
 		ActiveDomains: c.ActiveDomains, SeNuDomains: c.SeNuDomains, Verified: c.Verified,
 		PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
 	}})
 	if err != nil {
-		return h.notFound(err, c.Ref)
+		return h.NotFound(err, c.Ref)
 	}
 	return out.Object(identify(*outcome.Account))
 }

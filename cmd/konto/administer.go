@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 )
 
 // A data folder that is locked but does not answer is held by a server that
@@ -26,28 +27,28 @@ const (
 // them, else by asking their holder.
 func administer(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	first, begins := l.command.(beginner)
-	cfg := houseConfig{
-		folder: l.folder(), holder: "konto " + l.path,
+	cfg := datafolder.Config{
+		Path: l.folder(), Holder: "konto " + l.path,
 		// A folder that nobody named is the wrong one as often as not.
-		begin: begins && l.data != "" && first.begins(),
+		Begin: begins && l.data != "" && first.begins(),
 		// A command's own error says it all; what a follower logs is for servers.
-		log:  slog.New(slog.DiscardHandler),
-		warn: func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) },
+		Log:  slog.New(slog.DiscardHandler),
+		Warn: func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) },
 	}
-	_, cfg.examine = l.command.(examiner)
+	_, cfg.Examine = l.command.(examiner)
 	h, err := enter(ctx, cfg, func(error) (bool, error) { return ask(ctx, l, out) })
 	if h == nil {
 		return err
 	}
-	if h.begun {
-		tellBegun(stderr, h.folder)
+	if h.Begun {
+		tellBegun(stderr, h.Path)
 	}
-	return errors.Join((&opened{house: h}).do(ctx, l.command.(command), out), h.Close())
+	return errors.Join((&opened{Folder: h}).do(ctx, l.command.(command), out), h.Close())
 }
 
 // opened is an open data folder, and the server that runs on it.
 type opened struct {
-	*house
+	*datafolder.Folder
 	server *runningServer // nil where no server runs
 }
 
@@ -72,11 +73,11 @@ type examiner interface{ examines() }
 // do runs one command in a folder on which no server runs. A command that runs until
 // it is interrupted lets others in meanwhile.
 func (h *opened) do(ctx context.Context, c command, out *control.Output) error {
-	err := h.follow(ctx, func(ctx context.Context) error {
+	err := h.Follow(ctx, func(ctx context.Context) error {
 		if _, ok := c.(endless); !ok {
 			return c.Run(ctx, h, out)
 		}
-		door, err := control.Listen(h.folder, finderOf(h))
+		door, err := control.Listen(h.Path, finderOf(h))
 		if err != nil {
 			return err
 		}
@@ -120,18 +121,18 @@ func (c *sessionOpen) begins() bool { return c.Account == "" }
 // tellBegun tells that there was no konto in a folder, for those who thought that
 // there was one.
 func tellBegun(stderr io.Writer, folder string) {
-	fmt.Fprintf(stderr, "konto: a new konto was begun in %s\n", absolute(folder))
+	fmt.Fprintf(stderr, "konto: a new konto was begun in %s\n", datafolder.Absolute(folder))
 }
 
 // enter opens a house. While another process has it, ask is called to find out
 // whether that one answers on its control socket; if so, enter ends with no
 // house and ask's error. Who holds the folder and does not answer is about to
 // answer or to leave.
-func enter(ctx context.Context, cfg houseConfig, ask func(held error) (answered bool, err error)) (*house, error) {
+func enter(ctx context.Context, cfg datafolder.Config, ask func(held error) (answered bool, err error)) (*datafolder.Folder, error) {
 	deadline := time.Now().Add(startTime)
 	for {
-		h, err := openHouse(ctx, cfg)
-		var held *folderLocked
+		h, err := datafolder.Open(ctx, cfg)
+		var held *datafolder.Locked
 		if !errors.As(err, &held) {
 			return h, err
 		}
@@ -153,9 +154,9 @@ func enter(ctx context.Context, cfg houseConfig, ask func(held error) (answered 
 
 // enterAlone opens a house for a server. A folder that another server holds is
 // an error at once; one that a passing command holds is waited for.
-func enterAlone(ctx context.Context, cfg houseConfig) (*house, error) {
+func enterAlone(ctx context.Context, cfg datafolder.Config) (*datafolder.Folder, error) {
 	return enter(ctx, cfg, func(held error) (bool, error) {
-		conn, err := control.Dial(ctx, cfg.folder)
+		conn, err := control.Dial(ctx, cfg.Path)
 		if err != nil {
 			return false, nil
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
 )
@@ -29,12 +30,12 @@ var errCopying = errors.New("another backup is being made; wait until it is done
 type Progress func(done, total uint64)
 
 // Backup copies the log to a file, which it makes, and tries the copy.
-func Backup(ctx context.Context, h *house, file string, tell Progress) (backedUp, error) {
+func Backup(ctx context.Context, h *datafolder.Folder, file string, tell Progress) (backedUp, error) {
 	// One at a time: a second one to the same file would take the first's copy away.
-	if !h.backingUp.TryLock() {
+	if !h.Copying.TryLock() {
 		return backedUp{}, errCopying
 	}
-	defer h.backingUp.Unlock()
+	defer h.Copying.Unlock()
 	var b backedUp
 	err := makeFile(file, func(partial string) (err error) {
 		b, err = backUp(ctx, h, partial, tell)
@@ -48,12 +49,12 @@ func Backup(ctx context.Context, h *house, file string, tell Progress) (backedUp
 }
 
 // backUp copies the log and tries the copy.
-func backUp(ctx context.Context, h *house, to string, tell Progress) (backedUp, error) {
-	acknowledged, err := h.store.Head(ctx)
+func backUp(ctx context.Context, h *datafolder.Folder, to string, tell Progress) (backedUp, error) {
+	acknowledged, err := h.Store.Head(ctx)
 	if err != nil {
 		return backedUp{}, err
 	}
-	if err := h.log.Copy(ctx, to); err != nil {
+	if err := h.Log.Copy(ctx, to); err != nil {
 		return backedUp{}, err
 	}
 	found, err := tryBackup(ctx, to, tell)
@@ -63,7 +64,7 @@ func backUp(ctx context.Context, h *house, to string, tell Progress) (backedUp, 
 	if found.Position < acknowledged {
 		return backedUp{}, fmt.Errorf("the copy ends at position %d, the log went to %d before", found.Position, acknowledged)
 	}
-	live, err := h.log.Extent(ctx, found.Position)
+	live, err := h.Log.Extent(ctx, found.Position)
 	if err != nil {
 		return backedUp{}, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"konto/cmd/konto/bench"
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 )
 
 type benchCommand struct {
@@ -165,7 +166,7 @@ func (b *benching) length() time.Duration { return time.Duration(b.Seconds * flo
 // prepare furnishes a data folder and stops there.
 func (b *benching) prepare(ctx context.Context) error {
 	data, targets := filepath.Join(b.Prepare, "data"), filepath.Join(b.Prepare, "targets")
-	if !missing(data) || !missing(targets) {
+	if !datafolder.Missing(data) || !datafolder.Missing(targets) {
 		return fmt.Errorf("%s is prepared already", b.Prepare)
 	}
 	f, err := b.furnish(ctx, data)

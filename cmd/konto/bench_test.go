@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/bench"
+	"konto/cmd/konto/datafolder"
 )
 
 // benchProcess is a bench in a process of its own: it starts the program that it is.
@@ -192,7 +193,7 @@ func untilLoaded(t *testing.T, scratch string) (process int) {
 		if err != nil || len(folders) == 0 {
 			continue
 		}
-		holder, _ := os.ReadFile(filepath.Join(folders[0], holderName))
+		holder, _ := os.ReadFile(filepath.Join(folders[0], datafolder.HolderName))
 		found := serving.FindSubmatch(holder)
 		if found == nil {
 			continue

@@ -12,6 +12,7 @@ import (
 
 	"konto/cmd/konto/bench"
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -22,7 +23,7 @@ import (
 // would bring them. They are made by the house's own commands, and stored
 // thousands in a transaction.
 type filling struct {
-	house       *house
+	house       *datafolder.Folder
 	bulk        *bulk
 	store       *eventstore.Store // over bulk
 	accounts    *commands.Accounts
@@ -47,19 +48,19 @@ func newFilling(ctx context.Context, folder string, tell func(done, total uint64
 
 // open opens the house, which a server had meanwhile.
 func (f *filling) open(ctx context.Context, folder string) (err error) {
-	cfg := houseConfig{folder: folder, holder: "konto bench", begin: true, log: slog.New(slog.DiscardHandler)}
-	if f.house, err = openHouse(ctx, cfg); err != nil {
+	cfg := datafolder.Config{Path: folder, Holder: "konto bench", Begin: true, Log: slog.New(slog.DiscardHandler)}
+	if f.house, err = datafolder.Open(ctx, cfg); err != nil {
 		return err
 	}
-	head, err := f.house.log.Head(ctx)
+	head, err := f.house.Log.Head(ctx)
 	if err != nil {
 		return err
 	}
 	for i := range f.owners {
 		f.owners[i].version = 0
 	}
-	f.bulk = &bulk{Log: f.house.log, last: head}
-	f.store = eventstore.NewStore(f.bulk, f.house.keys)
+	f.bulk = &bulk{Log: f.house.Log, last: head}
+	f.store = eventstore.NewStore(f.bulk, f.house.Keys)
 	f.accounts = commands.NewAccounts(commands.Config{Store: f.store, CachedAccounts: 1})
 	f.credentials = commands.NewCredentials(f.store, nil)
 	return nil
@@ -111,11 +112,11 @@ func (f *filling) each(ctx context.Context, n int, do func(i int) error) error {
 }
 
 func (f *filling) openAccount(ctx context.Context, i int) (ulid.ULID, error) {
-	id, err := newID()
+	id, err := datafolder.NewID()
 	if err != nil {
 		return id, err
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return id, err
 	}
@@ -128,7 +129,7 @@ func (f *filling) openAccount(ctx context.Context, i int) (ulid.ULID, error) {
 }
 
 func (f *filling) issueKey(ctx context.Context, account ulid.ULID) (string, error) {
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return "", err
 	}
@@ -156,7 +157,7 @@ func (f *filling) update(ctx context.Context, total int) error {
 func (f *filling) updateOne(ctx context.Context, o *benchAccount) error {
 	stream := events.AccountStream(o.id)
 	if o.version == 0 {
-		head, err := f.house.log.StreamHead(ctx, stream)
+		head, err := f.house.Log.StreamHead(ctx, stream)
 		if err != nil {
 			return err
 		}
@@ -182,7 +183,7 @@ var fillMetadata = events.Metadata{
 // caughtUp has the read model take in what was stored, in large batches.
 func (f *filling) caughtUp(ctx context.Context) error {
 	follower := projections.NewFollower(projections.FollowerConfig{
-		Name: "read-model", Store: f.house.store, Projection: f.house.model, Batch: fillPart, Log: slog.New(slog.DiscardHandler),
+		Name: "read-model", Store: f.house.Store, Projection: f.house.Model, Batch: fillPart, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	var beside sync.WaitGroup

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"konto/cmd/konto/bench"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -47,7 +48,7 @@ func (b *benching) measureFresh(ctx context.Context, folder string) (err error) 
 		return err
 	}
 	h := f.house
-	b.report.Rebuild, err = bench.Rebuilding{Log: h.log, Store: h.store, Model: h.model}.Rates(ctx, b.measured)
+	b.report.Rebuild, err = bench.Rebuilding{Log: h.Log, Store: h.Store, Model: h.Model}.Rates(ctx, b.measured)
 	return err
 }
 
@@ -100,7 +101,7 @@ func (b *benching) workOut(ctx context.Context, f *filling, followed []*bench.Fo
 	}
 	places := map[update]bench.Place{}
 	for after := uint64(0); ; {
-		records, err := f.house.log.ReadAll(ctx, after, pageSize)
+		records, err := f.house.Log.ReadAll(ctx, after, datafolder.PageSize)
 		if err != nil {
 			return err
 		}

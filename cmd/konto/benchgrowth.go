@@ -97,7 +97,7 @@ func (f *filling) growTo(ctx context.Context, folder string, s size) (err error)
 // publish all of them at once would measure what no server has to do.
 func (f *filling) skipPublishing(ctx context.Context) error {
 	const publisher = "publisher" // the cursor's name, see projections/nats
-	model := f.house.model
+	model := f.house.Model
 	stored, err := model.Cursor(ctx, publisher)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (f *filling) skipPublishing(ctx context.Context) error {
 	if err := json.Unmarshal(stored, &cursor); err != nil {
 		return fmt.Errorf("the publisher's cursor: %w", err)
 	}
-	last, err := f.house.log.ReadAll(ctx, f.bulk.last-1, 1)
+	last, err := f.house.Log.ReadAll(ctx, f.bulk.last-1, 1)
 	if err != nil {
 		return err
 	}

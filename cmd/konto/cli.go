@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 )
 
 // cli is the command line. The flags of konto itself, of serve and of demo can be
@@ -213,7 +214,7 @@ func (l *line) usesFolder() bool {
 
 func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (failed error) {
 	if l.usesFolder() {
-		owner, err := actAsOwner(l.folder())
+		owner, err := datafolder.ActAsOwner(l.folder())
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"konto/cmd/konto/datafolder"
 )
 
 func TestWrongUsage(t *testing.T) {
@@ -116,7 +118,7 @@ func TestVariableThatIsEmptyIsNoDataFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("KONTO_DATA", "")
 	refused(t, exitUsage, konto(t, "account", "open", "--email", "anna@example.com"), "KONTO_DATA", "empty")
-	if !missing(defaultData) {
+	if !datafolder.Missing(defaultData) {
 		t.Error("a data folder was begun in the working directory")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 )
 
 type backupCommand struct {
@@ -26,7 +27,7 @@ Examples:
 }
 
 func (c *backupCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
-	made, err := Backup(ctx, h.house, c.File, out.Events)
+	made, err := Backup(ctx, h.Folder, c.File, out.Events)
 	if err != nil {
 		return err
 	}
@@ -58,12 +59,12 @@ func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Wri
 	m := control.NewMeter(stderr)
 	defer m.Clear()
 	out := control.NewMeteredOutput(stdout, l.json, m)
-	begun := !holdsKonto(l.folder())
+	begun := !datafolder.HoldsKonto(l.folder())
 	if begun && l.data == "" {
 		return fmt.Errorf("nothing was restored: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
 	}
 	var r restored
-	err := alone(l.folder(), "konto "+l.path, func() (err error) {
+	err := datafolder.WhileLocked(l.folder(), "konto "+l.path, func() (err error) {
 		r, err = Restore(ctx, l.folder(), RestoreConfig{File: c.File, Keys: c.Keys, Lose: c.Yes, Tell: out.Events})
 		return err
 	})
@@ -84,6 +85,6 @@ func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Wri
 func reopen(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	warn := func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) }
-	err := Reopen(ctx, houseConfig{folder: l.folder(), holder: "konto " + l.path, log: log, warn: warn}, out.Events)
+	err := Reopen(ctx, datafolder.Config{Path: l.folder(), Holder: "konto " + l.path, Log: log, Warn: warn}, out.Events)
 	return errors.Join(err, out.Flush())
 }

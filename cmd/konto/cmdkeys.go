@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 )
 
 type keysBackup struct {
@@ -39,7 +40,7 @@ func (c *keysBackup) Validate() error {
 }
 
 func (c *keysBackup) Run(ctx context.Context, h *opened, out *control.Output) error {
-	made, err := BackupKeys(ctx, h.house, c.Dir, time.Duration(c.KeepFor))
+	made, err := BackupKeys(ctx, h.Folder, c.Dir, time.Duration(c.KeepFor))
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (c *keysRestore) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	defer m.Clear()
 	out := control.NewMeteredOutput(stdout, l.json, m)
 	done := keysRestored{File: c.File, Verified: true}
-	err := alone(l.folder(), "konto "+l.path, func() (err error) {
+	err := datafolder.WhileLocked(l.folder(), "konto "+l.path, func() (err error) {
 		done.Replaced, err = RestoreKeys(ctx, l.folder(), c.File)
 		return err
 	})
@@ -118,7 +119,7 @@ func (c *keysRotate) readInput(io.Reader) error {
 }
 
 func (c *keysRotate) Run(ctx context.Context, h *opened, out *control.Output) error {
-	rotated, notice, err := RotateKeys(ctx, h.house, c.Next)
+	rotated, notice, err := RotateKeys(ctx, h.Folder, c.Next)
 	if err != nil {
 		return err
 	}

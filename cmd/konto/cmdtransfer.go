@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/transfer"
 )
 
@@ -34,10 +35,10 @@ var errTerminal = errors.New("standard output is a terminal; name a file, or sen
 
 func (c *exportCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.File == "-" {
-		_, err := ExportStream(ctx, h.house, out.Text, c.Encrypted, out.Events)
+		_, err := ExportStream(ctx, h.Folder, out.Text, c.Encrypted, out.Events)
 		return err
 	}
-	done, err := Export(ctx, h.house, c.File, c.Encrypted, out.Events)
+	done, err := Export(ctx, h.Folder, c.File, c.Encrypted, out.Events)
 	if err != nil {
 		return err
 	}
@@ -82,16 +83,16 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 	defer m.Clear()
 	out := control.NewMeteredOutput(stdout, l.json, m)
 	done := imported{File: c.File}
-	begun := !holdsKonto(l.folder())
+	begun := !datafolder.HoldsKonto(l.folder())
 	if begun && l.data == "" {
 		return fmt.Errorf("nothing was imported: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
 	}
 	err := c.read(func(r *transfer.Reader) error {
 		done.Encrypted, done.Events = r.Header().Encrypted, r.Header().Head
-		if err := makeFolder(l.folder()); err != nil {
+		if err := datafolder.Make(l.folder()); err != nil {
 			return err
 		}
-		return alone(l.folder(), "konto "+l.path, func() error { return Import(ctx, l.folder(), r, out.Events) })
+		return datafolder.WhileLocked(l.folder(), "konto "+l.path, func() error { return Import(ctx, l.folder(), r, out.Events) })
 	})
 	if err != nil {
 		from := c.File

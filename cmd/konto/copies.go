@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // partialSuffix marks a file that is being made: it is not what its name says yet.
@@ -22,7 +24,7 @@ func makeFile(path string, write func(partial string) error) error {
 	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if !missing(path) {
+	if !datafolder.Missing(path) {
 		return fmt.Errorf("%s exists already, and is not overwritten", path)
 	}
 	err := write(partial)
@@ -33,12 +35,12 @@ func makeFile(path string, write func(partial string) error) error {
 		err = os.Rename(partial, path)
 	}
 	if err != nil {
-		if !missing(partial) {
+		if !datafolder.Missing(partial) {
 			err = errors.Join(err, os.Remove(partial))
 		}
 		return err
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil { // its name may be lost with the power
+	if err := datafolder.Sync(filepath.Dir(path)); err != nil { // its name may be lost with the power
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -46,11 +47,11 @@ func idOrNone(id ulid.ULID) string {
 }
 
 func (h *opened) listCredentials(ctx context.Context, out *control.Output, wanted func(events.Credential) bool) error {
-	if err := h.caughtUp(ctx); err != nil {
+	if err := h.CatchUp(ctx); err != nil {
 		return err
 	}
 	for after := (ulid.ULID{}); ; {
-		page, err := h.model.Credentials(ctx, after, pageSize)
+		page, err := h.Model.Credentials(ctx, after, datafolder.PageSize)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -94,20 +95,20 @@ func (h *opened) revoke(ctx context.Context, idOrToken, noun string, wanted func
 	if credential.Version == 0 || !wanted(credential) {
 		return credential, fmt.Errorf("there is no %s %s", noun, id)
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return credential, err
 	}
-	position, err := h.credentials.Revoke(ctx, meta, id)
+	position, err := h.Credentials.Revoke(ctx, meta, id)
 	if err != nil {
 		return credential, err
 	}
-	return credential, h.reached(ctx, position)
+	return credential, h.WaitFor(ctx, position)
 }
 
 // credential folds the log, which is never behind.
 func (h *opened) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
-	page, err := h.store.ReadStream(ctx, events.CredentialStream(id), 0, pageSize)
+	page, err := h.Store.ReadStream(ctx, events.CredentialStream(id), 0, datafolder.PageSize)
 	if err != nil {
 		return c, err
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	kontohttp "konto/http"
 	"konto/projections/deliveries"
 )
@@ -45,7 +46,7 @@ func (s *server) deliver() (err error) {
 		return err
 	}
 	s.deliveries, err = deliveries.New(deliveries.Config{
-		Store: h.store, Records: h.log, DB: h.ledger, Parties: h.model, Registry: registry{h}, Sender: s.sender,
+		Store: h.Store, Records: h.Log, DB: h.DeliveryStore, Parties: h.Model, Registry: registry{h}, Sender: s.sender,
 		Schedule: s.config.ThirdPartyRetry, Concurrency: s.config.ThirdPartyConcurrency,
 		Metrics: s.metrics.Registerer(), Log: s.log,
 	})
@@ -53,16 +54,16 @@ func (s *server) deliver() (err error) {
 }
 
 // registry is deliveries' way to commands, which projections do not know.
-type registry struct{ house *house }
+type registry struct{ house *datafolder.Folder }
 
 // Disable implements deliveries.Registry.
 func (r registry) Disable(ctx context.Context, id ulid.ULID, reason string) (uint64, error) {
-	return r.house.thirdParties.Disable(ctx, itself(), id, reason)
+	return r.house.ThirdParties.Disable(ctx, datafolder.Itself(), id, reason)
 }
 
 // Checkpoint implements deliveries.Registry.
 func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64) (uint64, error) {
-	return r.house.thirdParties.Checkpoint(ctx, itself(), id, position)
+	return r.house.ThirdParties.Checkpoint(ctx, datafolder.Itself(), id, position)
 }
 
 // openMetrics binds the address of the page for Prometheus, if there is to be one.

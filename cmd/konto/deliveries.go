@@ -69,7 +69,7 @@ func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *control.
 		filter.Party = party.ID
 	}
 	if c.Account != "" {
-		account, err := h.account(ctx, c.Account)
+		account, err := h.FindAccount(ctx, c.Account)
 		if err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *control.
 	if err != nil {
 		return err
 	}
-	found, err := h.ledger.Attempts(ctx, filter)
+	found, err := h.DeliveryStore.Attempts(ctx, filter)
 	if err != nil {
 		return err
 	}
@@ -103,10 +103,10 @@ func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *control.
 
 // thirdPartyNames gives the names of those that were not removed.
 func (h *opened) thirdPartyNames(ctx context.Context) (map[ulid.ULID]string, error) {
-	if err := h.caughtUp(ctx); err != nil {
+	if err := h.CatchUp(ctx); err != nil {
 		return nil, err
 	}
-	all, err := h.model.ThirdParties(ctx)
+	all, err := h.Model.ThirdParties(ctx)
 	names := make(map[ulid.ULID]string, len(all))
 	for _, p := range all {
 		names[p.ID] = p.Name

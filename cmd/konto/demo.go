@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -40,7 +41,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	}
-	h, err := enterAlone(ctx, houseConfig{folder: folder, holder: "konto demo", begin: true, log: log})
+	h, err := enterAlone(ctx, datafolder.Config{Path: folder, Holder: "konto demo", Begin: true, Log: log})
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
@@ -125,11 +126,11 @@ func (h *opened) furnish(ctx context.Context) (*scene, error) {
 		return nil, err
 	}
 	domains, seNu, verified := 2, 1, true
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.accounts.Do(ctx, anna.ID, meta, commands.RecordFacts{Facts: events.FactsRecorded{
+	if _, err := h.Accounts.Do(ctx, anna.ID, meta, commands.RecordFacts{Facts: events.FactsRecorded{
 		ActiveDomains: &domains, SeNuDomains: &seNu, Verified: &verified, BankIDName: events.Set("Anna Svensson"),
 	}}); err != nil {
 		return nil, err
@@ -161,14 +162,14 @@ func annaAccount() commands.Open {
 // settle opens an account, or finds the one that an earlier demo opened and
 // the visitor may have changed since.
 func (h *opened) settle(ctx context.Context, open commands.Open) (events.Account, error) {
-	id, err := h.accounts.Find(ctx, events.PaywayIDClaim(open.PaywayID))
+	id, err := h.Accounts.Find(ctx, events.PaywayIDClaim(open.PaywayID))
 	if errors.Is(err, commands.ErrNotFound) {
 		return h.open(ctx, open.WithDefaults())
 	}
 	if err != nil {
 		return events.Account{}, err
 	}
-	return h.accounts.Load(ctx, id)
+	return h.Accounts.Load(ctx, id)
 }
 
 func (h *opened) handOut(ctx context.Context, anna, acme events.Account) (*scene, error) {

@@ -37,13 +37,13 @@ func (c *accountErase) Validate() error {
 }
 
 func (c *accountErase) Run(ctx context.Context, h *opened, out *control.Output) error {
-	id, err := h.account(ctx, c.Ref)
+	id, err := h.FindAccount(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	done, err := h.erase(ctx, id, h.server.messages())
+	done, err := h.Erase(ctx, id, h.server.messages())
 	if err != nil {
-		return h.notFound(err, c.Ref)
+		return h.NotFound(err, c.Ref)
 	}
 	return out.Object(struct {
 		ID     ulid.ULID `json:"id"`

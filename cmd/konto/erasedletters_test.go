@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/projections/nats"
 )
 
@@ -22,7 +23,7 @@ func newGossip(t *testing.T) *gossip {
 	var url string
 	g.server, _, url = serve(t, g.folder)
 	g.registry = newSender(t, g.folder, url, "registry")
-	for _, ref := range []string{`\u0061nna@example.com`, "new@example.com", clientPrefix + g.id.String(), "other@example.com"} {
+	for _, ref := range []string{`\u0061nna@example.com`, "new@example.com", datafolder.ClientPrefix + g.id.String(), "other@example.com"} {
 		g.registry.send(fmt.Sprintf(`{"account":"%s","unknown":1}`, ref))
 	}
 	g.untilLetters(4)
@@ -69,11 +70,11 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 			if err != nil {
 				g.t.Fatal(err)
 			}
-			e := &erasure{house: h, account: g.id, meta: itself(), caughtUp: h.catchUpAlone, inbound: nats.NewInbound(conn, nil, nil)}
-			if err := e.run(g.t.Context()); err == nil {
+			e := &datafolder.Erasure{Folder: h, Account: g.id, Meta: datafolder.Itself(), CatchUp: h.CatchUpAlone, Inbound: nats.NewInbound(conn, nil, nil)}
+			if err := e.Run(g.t.Context()); err == nil {
 				g.t.Error("it says that all is done")
 			}
-			if known, _ := h.erasures.of(g.id); known.Proof != "" {
+			if known, _ := h.Erasures.Of(g.id); known.Proof != "" {
 				g.t.Error("it has a proof")
 			}
 			conn.Close()
@@ -93,7 +94,7 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 			g.server.stop()
 			h := g.house()
 			defer h.Close()
-			if names, err := h.ledger.Names(t.Context()); err != nil || len(names) > 0 {
+			if names, err := h.DeliveryStore.Names(t.Context()); err != nil || len(names) > 0 {
 				t.Errorf("what they were found by is still kept, %v", err)
 			}
 		})

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"konto/cmd/konto/datafolder"
 )
 
 func TestLedgerThatGotShorterIsNotWrittenTo(t *testing.T) {
@@ -15,10 +17,10 @@ func TestLedgerThatGotShorterIsNotWrittenTo(t *testing.T) {
 	must(t, l.in("account", "erase", "anna@example.com", "--yes")...)
 	serve(t, l.folder)
 	verifies(t, l.folder)
-	if err := os.Remove(filepath.Join(l.folder, erasuresName)); err != nil {
+	if err := os.Remove(filepath.Join(l.folder, datafolder.ErasuresName)); err != nil {
 		t.Fatal(err)
 	}
-	verifies(t, l.folder, erasuresName, "lines of it are gone")
+	verifies(t, l.folder, datafolder.ErasuresName, "lines of it are gone")
 	refused(t, exitFailed, konto(t, l.in("account", "erase", "other@example.com", "--yes")...), "lines of it are gone")
 	must(t, l.in("account", "show", "other@example.com")...)
 }
@@ -30,11 +32,11 @@ func TestDamagedLedgerOfErasuresKeepsKontoFromStarting(t *testing.T) {
 		"in its midst": whole + "{}\n" + whole, "at its beginning": "\x00\n" + whole, "a newer konto's": `{"account":"x","new":1}` + "\n" + whole,
 		"another's sum": strings.Replace(whole, `"01`, `"00`, 1), "no sum": `{"account":"` + ulid.Make().String() + `","intended":"2026-11-22T10:00:00Z"}` + "\n",
 	} {
-		if err := os.WriteFile(filepath.Join(folder, erasuresName), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, datafolder.ErasuresName), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		r := konto(t, "account", "list", "--data", folder)
-		if refused(t, exitFailed, r, erasuresName+" cannot be read; restore the file"); t.Failed() {
+		if refused(t, exitFailed, r, datafolder.ErasuresName+" cannot be read; restore the file"); t.Failed() {
 			t.Fatal(name)
 		}
 	}
@@ -45,13 +47,13 @@ func TestVerifyHoldsTheLedgerAgainstItsProofs(t *testing.T) {
 	folder := furnished(t)
 	proof := mustJSON(t, "account", "erase", "anna@example.com", "--yes", "--data", folder)["proof"].(string)
 	verifies(t, folder)
-	path := filepath.Join(folder, erasuresName)
+	path := filepath.Join(folder, datafolder.ErasuresName)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var own erasureLine
-	if _, err := readErasures(path, func(_ int, l erasureLine) error { own = l; return nil }); err != nil {
+	var own datafolder.ErasureLine
+	if _, err := datafolder.ReadErasures(path, func(_ int, l datafolder.ErasureLine) error { own = l; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	other, signature := own, strings.LastIndex(proof, ".")+1
@@ -60,8 +62,8 @@ func TestVerifyHoldsTheLedgerAgainstItsProofs(t *testing.T) {
 	unsigned.Proof = proof[:signature] + strings.Repeat("A", len(proof)-signature)
 	later := own
 	later.Erased = own.Erased.Add(time.Second)
-	for name, line := range map[string]erasureLine{"another account's": other, "of another time": later, "not signed": unsigned} {
-		text, err := line.text()
+	for name, line := range map[string]datafolder.ErasureLine{"another account's": other, "of another time": later, "not signed": unsigned} {
+		text, err := line.Text()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +79,7 @@ func TestVerifyHoldsTheLedgerAgainstItsProofs(t *testing.T) {
 // intended is a line of the ledger.
 func intended(t *testing.T, account ulid.ULID) string {
 	t.Helper()
-	text, err := erasureLine{Account: account, Intended: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}.text()
+	text, err := datafolder.ErasureLine{Account: account, Intended: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}.Text()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -43,7 +44,7 @@ func (c *eventsList) Run(ctx context.Context, h *opened, out *control.Output) er
 // position of the last event that it has seen.
 func listEvents(ctx context.Context, h *opened, out *control.Output, after uint64, wanted func(events.Event) bool) (uint64, error) {
 	for {
-		page, err := h.store.ReadAll(ctx, after, pageSize)
+		page, err := h.Store.ReadAll(ctx, after, datafolder.PageSize)
 		for _, e := range page {
 			after = e.Position
 			if !wanted(e) {
@@ -62,7 +63,7 @@ func listEvents(ctx context.Context, h *opened, out *control.Output, after uint6
 func (c *eventsWanted) filter(ctx context.Context, h *opened) (func(events.Event) bool, error) {
 	var stream events.Stream
 	if c.Account != "" {
-		id, err := h.account(ctx, c.Account)
+		id, err := h.FindAccount(ctx, c.Account)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +109,7 @@ func (c *eventsTail) Run(ctx context.Context, h *opened, out *control.Output) er
 			err = out.Flush()
 		}
 		if err == nil {
-			err = h.store.Wait(ctx, after)
+			err = h.Store.Wait(ctx, after)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -124,7 +125,7 @@ func (c *eventsTail) begin(ctx context.Context, h *opened) (uint64, error) {
 	if c.After != nil {
 		return *c.After, nil
 	}
-	return h.store.Head(ctx)
+	return h.Store.Head(ctx)
 }
 
 // printEvent prints an event as one of the whole log.

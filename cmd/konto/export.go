@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/transfer"
 )
 
@@ -23,12 +24,12 @@ type exported struct {
 const clearWarning = "in clear: it holds personal data, password hashes and third parties' secrets; delete it when it was imported"
 
 // Export writes the log to a file, which it makes and reads again.
-func Export(ctx context.Context, h *house, file string, encrypted bool, tell Progress) (exported, error) {
+func Export(ctx context.Context, h *datafolder.Folder, file string, encrypted bool, tell Progress) (exported, error) {
 	done := exported{File: file, Encrypted: encrypted}
-	if !h.backingUp.TryLock() {
+	if !h.Copying.TryLock() {
 		return done, errCopying
 	}
-	defer h.backingUp.Unlock()
+	defer h.Copying.Unlock()
 	if !encrypted {
 		done.Warning = clearWarning
 	}
@@ -43,7 +44,7 @@ func Export(ctx context.Context, h *house, file string, encrypted bool, tell Pro
 }
 
 // exportTo writes a file, and reads it again.
-func exportTo(ctx context.Context, h *house, path string, encrypted bool, tell Progress) (events uint64, bytes int64, err error) {
+func exportTo(ctx context.Context, h *datafolder.Folder, path string, encrypted bool, tell Progress) (events uint64, bytes int64, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return 0, 0, err
@@ -67,14 +68,14 @@ func exportTo(ctx context.Context, h *house, path string, encrypted bool, tell P
 }
 
 // ExportStream writes the log to a stream, which nobody can read again.
-func ExportStream(ctx context.Context, h *house, to io.Writer, encrypted bool, tell Progress) (transfer.End, error) {
-	id, err := h.log.ID(ctx)
+func ExportStream(ctx context.Context, h *datafolder.Folder, to io.Writer, encrypted bool, tell Progress) (transfer.End, error) {
+	id, err := h.Log.ID(ctx)
 	if err != nil {
 		return transfer.End{}, err
 	}
-	cfg := transfer.Config{Log: h.log, ID: id, Starts: time.Now(), Tell: tell}
+	cfg := transfer.Config{Log: h.Log, ID: id, Starts: time.Now(), Tell: tell}
 	if !encrypted {
-		cfg.Clear = h.store
+		cfg.Clear = h.Store
 	}
 	return transfer.Export(ctx, to, cfg)
 }

@@ -38,7 +38,7 @@ func TestInterruptedExportLeavesNothing(t *testing.T) {
 			var said bytes.Buffer
 			out := control.NewMeteredOutput(&said, false, interrupting{when, cancel})
 			export := &exportCommand{File: filepath.Join(to, "x.ndjson")}
-			if err := export.Run(ctx, &opened{house: h}, out); !errors.Is(err, context.Canceled) {
+			if err := export.Run(ctx, &opened{Folder: h}, out); !errors.Is(err, context.Canceled) {
 				t.Errorf("%v", err)
 			}
 			onlyFile(t, to)

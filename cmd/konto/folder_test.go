@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // serviceUser is a user who is neither root nor, as a rule, the one who tests.
@@ -215,7 +217,7 @@ func TestLinksInTheDataFolderAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			folder, elsewhere := furnished(t), t.TempDir()
 			path, target := filepath.Join(folder, name), filepath.Join(elsewhere, "target")
-			if !missing(path) { // what it leads to is right, and is refused all the same
+			if !datafolder.Missing(path) { // what it leads to is right, and is refused all the same
 				if err := os.Rename(path, target); err != nil {
 					t.Fatal(err)
 				}

@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -57,13 +58,13 @@ func (c *accountHistory) Run(ctx context.Context, h *opened, out *control.Output
 // never opened is an error, and so is a version that it never had.
 func (h *opened) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
-		id, err := h.account(ctx, ref)
+		id, err := h.FindAccount(ctx, ref)
 		if err == nil {
 			err = h.checkVersion(ctx, ref, id, until.Version)
 		}
 		for version := uint64(0); err == nil; {
 			var page []events.Event
-			page, err = h.store.ReadStream(ctx, events.AccountStream(id), version, pageSize)
+			page, err = h.Store.ReadStream(ctx, events.AccountStream(id), version, datafolder.PageSize)
 			for _, e := range page {
 				if version == 0 && until.before(e) {
 					err = fmt.Errorf("account %s was opened later, at %s", ref, e.Time.Format(time.RFC3339))
@@ -75,9 +76,9 @@ func (h *opened) history(ctx context.Context, ref string, until moment) iter.Seq
 				version = e.Version
 			}
 			if err == nil && version == 0 {
-				err = h.notFound(commands.ErrNotFound, ref)
+				err = h.NotFound(commands.ErrNotFound, ref)
 			}
-			if err == nil && len(page) < pageSize {
+			if err == nil && len(page) < datafolder.PageSize {
 				return
 			}
 		}
@@ -87,7 +88,7 @@ func (h *opened) history(ctx context.Context, ref string, until moment) iter.Seq
 
 // checkVersion returns an error for a version that an account has not reached.
 func (h *opened) checkVersion(ctx context.Context, ref string, id ulid.ULID, version uint64) error {
-	head, err := h.store.StreamHead(ctx, events.AccountStream(id))
+	head, err := h.Store.StreamHead(ctx, events.AccountStream(id))
 	if err == nil && head.Version > 0 && version > head.Version {
 		err = fmt.Errorf("account %s is at version %d, there is no version %d", ref, head.Version, version)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
@@ -21,8 +22,8 @@ func Import(ctx context.Context, folder string, from *transfer.Reader, tell Prog
 	if err := checkPlace(folder, from.Header().Encrypted); err != nil {
 		return err
 	}
-	madeMaster := missing(filepath.Join(folder, "master.key"))
-	staged, err := stageIncoming(folder)
+	madeMaster := datafolder.Missing(filepath.Join(folder, "master.key"))
+	staged, err := datafolder.StageIncoming(folder)
 	if err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func Import(ctx context.Context, folder string, from *transfer.Reader, tell Prog
 		}
 		return errors.Join(err, os.RemoveAll(staged))
 	}
-	_, err = commitIncoming(folder, time.Now())
+	_, err = datafolder.CommitIncoming(folder, time.Now())
 	return err
 }
 
@@ -59,7 +60,7 @@ func checkPlace(folder string, encrypted bool) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "master.key", erasuresName, holderName, "lost+found":
+		case "master.key", datafolder.ErasuresName, datafolder.HolderName, "lost+found":
 		default:
 			return fmt.Errorf("%s is not empty: %s is in it", folder, e.Name())
 		}
@@ -73,7 +74,7 @@ func stageImport(ctx context.Context, folder, staged string, from *transfer.Read
 	if from.Header().Encrypted {
 		place = folder
 	}
-	master := masterOf(folder)
+	master := datafolder.MasterOf(folder)
 	if _, err := master.Load(!from.Header().Encrypted); err != nil {
 		return err
 	}

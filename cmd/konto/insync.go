@@ -6,6 +6,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -36,11 +37,11 @@ type told struct {
 
 // standing compares what a third party took with what happened to an account.
 func (h *opened) standing(ctx context.Context, p events.ThirdParty, ref string) (standing, error) {
-	id, err := h.account(ctx, ref)
+	id, err := h.FindAccount(ctx, ref)
 	if err != nil {
 		return standing{}, err
 	}
-	lane, known, err := h.ledger.Delivery(ctx, p.ID, id)
+	lane, known, err := h.DeliveryStore.Delivery(ctx, p.ID, id)
 	if err != nil {
 		return standing{}, err
 	}
@@ -53,12 +54,12 @@ func (h *opened) standing(ctx context.Context, p events.ThirdParty, ref string) 
 		return standing{}, err
 	}
 	if s.Last == nil && s.Delivered == nil {
-		head, err := h.store.StreamHead(ctx, events.AccountStream(id))
+		head, err := h.Store.StreamHead(ctx, events.AccountStream(id))
 		if err != nil {
 			return standing{}, err
 		}
 		if head.Version == 0 {
-			return standing{}, h.notFound(commands.ErrNotFound, ref)
+			return standing{}, h.NotFound(commands.ErrNotFound, ref)
 		}
 	}
 	if s.Delivered != nil {
@@ -79,7 +80,7 @@ func (h *opened) standing(ctx context.Context, p events.ThirdParty, ref string) 
 
 // reading is how far a third party's reading of the log has come.
 func (h *opened) reading(ctx context.Context, p events.ThirdParty) (uint64, error) {
-	position, known, err := h.ledger.Position(ctx, p.ID)
+	position, known, err := h.DeliveryStore.Position(ctx, p.ID)
 	if err == nil && !known {
 		position = p.Checkpoint
 	}
@@ -90,7 +91,7 @@ func (h *opened) reading(ctx context.Context, p events.ThirdParty) (uint64, erro
 // one at a position. Records tell: the account's key may be gone.
 func (h *opened) lastWanted(ctx context.Context, p events.ThirdParty, account ulid.ULID, position uint64) (last, at *told, err error) {
 	for version := uint64(0); ; {
-		page, err := h.log.ReadStream(ctx, events.AccountStream(account), version, pageSize)
+		page, err := h.Log.ReadStream(ctx, events.AccountStream(account), version, datafolder.PageSize)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -103,7 +104,7 @@ func (h *opened) lastWanted(ctx context.Context, p events.ThirdParty, account ul
 				at = tell(r)
 			}
 		}
-		if len(page) < pageSize {
+		if len(page) < datafolder.PageSize {
 			return last, at, nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -52,7 +53,7 @@ func (c *keyIssue) Validate() error {
 func (c *keyIssue) Run(ctx context.Context, h *opened, out *control.Output) error {
 	spec := events.KeyIssued{Client: c.Client, Consumer: c.Consumer, Inbound: c.Inbound, Scopes: c.Scopes}
 	if c.Account != "" {
-		a, err := h.present(ctx, c.Account)
+		a, err := h.LoadAccount(ctx, c.Account)
 		if err != nil {
 			return err
 		}
@@ -76,19 +77,19 @@ func (c *keyIssue) Run(ctx context.Context, h *opened, out *control.Output) erro
 
 // issueKey returns when the key can be used.
 func (h *opened) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.ULID, token string, err error) {
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return id, "", err
 	}
-	known, err := h.model.ConsumerNames(ctx)
+	known, err := h.Model.ConsumerNames(ctx)
 	if err != nil {
 		return id, "", err
 	}
-	issued, err := h.credentials.IssueKey(ctx, meta, spec)
+	issued, err := h.Credentials.IssueKey(ctx, meta, spec)
 	if err != nil {
 		return id, "", err
 	}
-	if err := h.reached(ctx, issued.Position); err != nil {
+	if err := h.WaitFor(ctx, issued.Position); err != nil {
 		return id, "", err
 	}
 	if spec.Consumer != "" && !slices.Contains(known, spec.Consumer) {

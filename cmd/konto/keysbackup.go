@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/sqlitefile"
 )
 
@@ -32,19 +33,19 @@ type keysBackedUp struct {
 
 // BackupKeys makes a copy of keys.db and of the ledger of erasures in a folder, and deletes
 // older copies there.
-func BackupKeys(ctx context.Context, h *house, to string, keepFor time.Duration) (keysBackedUp, error) {
-	if !h.backingUp.TryLock() {
+func BackupKeys(ctx context.Context, h *datafolder.Folder, to string, keepFor time.Duration) (keysBackedUp, error) {
+	if !h.Copying.TryLock() {
 		return keysBackedUp{}, errCopying
 	}
-	defer h.backingUp.Unlock()
+	defer h.Copying.Unlock()
 	id, err := shortID(ctx, h)
 	if err != nil {
 		return keysBackedUp{}, err
 	}
 	now := time.Now()
-	stamp := id + "-" + now.UTC().Format(stampLayout)
+	stamp := id + "-" + now.UTC().Format(datafolder.StampLayout)
 	done := keysBackedUp{File: filepath.Join(to, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
-	err = makeFile(done.File, func(partial string) error { return h.master.Backup(ctx, h.keys, partial) })
+	err = makeFile(done.File, func(partial string) error { return h.Master.Backup(ctx, h.Keys, partial) })
 	if err != nil {
 		return done, fmt.Errorf("no backup of the keys was made: %w", err)
 	}
@@ -54,11 +55,11 @@ func BackupKeys(ctx context.Context, h *house, to string, keepFor time.Duration)
 	}
 	done.Bytes = info.Size()
 	// After the keys: it says of all that were destroyed in the copy.
-	if ledger := filepath.Join(h.folder, erasuresName); !missing(ledger) {
+	if ledger := filepath.Join(h.Path, datafolder.ErasuresName); !datafolder.Missing(ledger) {
 		done.Erasures = filepath.Join(to, erasedPrefix+stamp+erasedSuffix)
 		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, ledger, partial) }); err != nil {
 			// Without it, the keys would bring back who was erased since an older copy of it.
-			err = errors.Join(err, os.Remove(done.File), syncFolder(to))
+			err = errors.Join(err, os.Remove(done.File), datafolder.Sync(to))
 			return done, fmt.Errorf("no backup of the keys was made: their ledger of erasures: %w", err)
 		}
 	}
@@ -69,8 +70,8 @@ func BackupKeys(ctx context.Context, h *house, to string, keepFor time.Duration)
 }
 
 // shortID tells the copies of this log's keys from those of another's in the same folder.
-func shortID(ctx context.Context, h *house) (string, error) {
-	id, err := h.log.ID(ctx)
+func shortID(ctx context.Context, h *datafolder.Folder) (string, error) {
+	id, err := h.Log.ID(ctx)
 	return hex.EncodeToString(id[:min(len(id), 4)]), err
 }
 
@@ -101,7 +102,7 @@ func deleteOld(now time.Time, id string, made keysBackedUp, keepFor time.Duratio
 		deleted = append(deleted, path)
 	}
 	slices.Sort(deleted)
-	return deleted, syncFolder(dir)
+	return deleted, datafolder.Sync(dir)
 }
 
 // madeAt reads the time in the name of a copy of a log's keys.
@@ -109,7 +110,7 @@ func madeAt(name, id string) (at time.Time, ours bool) {
 	for prefix, suffix := range map[string]string{keysPrefix: keysSuffix, erasedPrefix: erasedSuffix} {
 		stamp, begins := strings.CutPrefix(name, prefix+id+"-")
 		stamp, ends := strings.CutSuffix(stamp, suffix)
-		if at, err := time.Parse(stampLayout, stamp); begins && ends && err == nil {
+		if at, err := time.Parse(datafolder.StampLayout, stamp); begins && ends && err == nil {
 			return at, true
 		}
 	}

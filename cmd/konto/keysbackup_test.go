@@ -7,19 +7,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"konto/cmd/konto/datafolder"
 )
 
 func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	folder, dir := furnished(t), t.TempDir()
 	h := openFolder(t, folder)
-	logID, err := h.log.ID(t.Context())
+	logID, err := h.Log.ID(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := hex.EncodeToString(logID[:4])
 	h.Close()
 	stamp := func(days int) string {
-		return time.Now().Add(-time.Duration(days) * 24 * time.Hour).UTC().Format(stampLayout)
+		return time.Now().Add(-time.Duration(days) * 24 * time.Hour).UTC().Format(datafolder.StampLayout)
 	}
 	young := "keys-" + id + "-" + stamp(29) + ".db"
 	old, oldLedger := "keys-"+id+"-"+stamp(31)+".db", "erasures-"+id+"-"+stamp(31)+".ndjson"
@@ -41,7 +43,7 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 		}
 	}
 	others = append(others, triedOfOther)
-	if err := os.WriteFile(filepath.Join(folder, erasuresName), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, datafolder.ErasuresName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	made := mustJSON(t, "keys", "backup", dir, "--data", folder)

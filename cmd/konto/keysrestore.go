@@ -8,28 +8,29 @@ import (
 	"path/filepath"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/sqlite"
 )
 
 // RestoreKeys puts a copy of keys.db in the place of the keys of a locked folder, and
 // returns where the old ones are now.
 func RestoreKeys(ctx context.Context, folder, file string) (aside string, err error) {
-	if missing(filepath.Join(folder, "log.db")) {
+	if datafolder.Missing(filepath.Join(folder, "log.db")) {
 		return "", fmt.Errorf("there is no log.db in %s that has to fit; konto restore --keys puts both there", folder)
 	}
-	staged, err := stageIncoming(folder)
+	staged, err := datafolder.StageIncoming(folder)
 	if err != nil {
 		return "", err
 	}
 	if err := replaceKeys(ctx, folder, staged, file); err != nil {
 		return "", errors.Join(err, os.RemoveAll(staged))
 	}
-	return commitIncoming(folder, time.Now())
+	return datafolder.CommitIncoming(folder, time.Now())
 }
 
 // replaceKeys takes the copy in, and checks that it fits the log.
 func replaceKeys(ctx context.Context, folder, staged, file string) (err error) {
-	master, keys := masterOf(folder), filepath.Join(staged, "keys.db")
+	master, keys := datafolder.MasterOf(folder), filepath.Join(staged, "keys.db")
 	if err := stageKeys(ctx, master, file, keys); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -14,7 +15,7 @@ import (
 // taken when it had its turn. What the third party is not told of passes: that
 // it is not is for others to say.
 func (h *opened) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
-	found, err := h.log.ReadAll(ctx, position-1, 1)
+	found, err := h.Log.ReadAll(ctx, position-1, 1)
 	if err != nil {
 		return err
 	}
@@ -22,7 +23,7 @@ func (h *opened) checkNewest(ctx context.Context, party events.ThirdParty, posit
 	if err != nil || category != events.CategoryAccount || !party.Wants(found[0].Type) {
 		return nil
 	}
-	lane, known, err := h.ledger.Delivery(ctx, party.ID, account)
+	lane, known, err := h.DeliveryStore.Delivery(ctx, party.ID, account)
 	if err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func (h *opened) newestRead(ctx context.Context, party events.ThirdParty, accoun
 		return 0, err
 	}
 	for version := uint64(0); ; {
-		page, err := h.log.ReadStream(ctx, events.AccountStream(account), version, pageSize)
+		page, err := h.Log.ReadStream(ctx, events.AccountStream(account), version, datafolder.PageSize)
 		if err != nil {
 			return 0, err
 		}
@@ -56,7 +57,7 @@ func (h *opened) newestRead(ctx context.Context, party events.ThirdParty, accoun
 				newest = r.Position
 			}
 		}
-		if len(page) < pageSize {
+		if len(page) < datafolder.PageSize {
 			return newest, nil
 		}
 	}

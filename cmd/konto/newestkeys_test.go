@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -35,7 +36,7 @@ func TestKeyOfOneOfTheNewestStreamsIsMissing(t *testing.T) {
 				t.Helper()
 				id := ulid.MustNew(ulid.Timestamp(at), ulid.DefaultEntropy())
 				command := commands.Open{Email: fmt.Sprintf("a%d@example.com", i), PaywayID: commands.NewPaywayID()}
-				if _, err := h.accounts.Do(t.Context(), id, itself(), command.WithDefaults()); err != nil {
+				if _, err := h.Accounts.Do(t.Context(), id, datafolder.Itself(), command.WithDefaults()); err != nil {
 					t.Fatal(err)
 				}
 				return id
@@ -48,7 +49,7 @@ func TestKeyOfOneOfTheNewestStreamsIsMissing(t *testing.T) {
 			for i := range test.behind {
 				domains := i + 1
 				facts := commands.RecordFacts{Facts: events.FactsRecorded{ActiveDomains: &domains}}
-				if _, err := h.accounts.Do(t.Context(), other, itself(), facts); err != nil {
+				if _, err := h.Accounts.Do(t.Context(), other, datafolder.Itself(), facts); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	"konto/projections"
 	"konto/projections/deliveries"
@@ -40,7 +41,7 @@ func (c *serverOptions) Validate() error {
 // server is everything that runs while konto serves. It does not own its house.
 type server struct {
 	runningServer
-	house     *house
+	house     *datafolder.Folder
 	config    serverOptions
 	log       *slog.Logger
 	http      net.Listener
@@ -75,7 +76,7 @@ func (r *runningServer) followers() func() []projections.Status {
 }
 
 // messages are those of other systems, nil where they cannot be reached.
-func (r *runningServer) messages() inboundMessages {
+func (r *runningServer) messages() datafolder.InboundMessages {
 	if r == nil {
 		return nil
 	}
@@ -108,7 +109,7 @@ const streamTime = 5 * time.Second
 // before anything runs.
 //
 // commands returns what runs the commands that are asked for over the control socket.
-func openServer(ctx context.Context, h *house, cfg serverOptions, commands func(*runningServer) control.Finder, log *slog.Logger) (_ *server, err error) {
+func openServer(ctx context.Context, h *datafolder.Folder, cfg serverOptions, commands func(*runningServer) control.Finder, log *slog.Logger) (_ *server, err error) {
 	s := &server{house: h, config: cfg, log: log}
 	s.health = s.statuses
 	defer func() {
@@ -122,14 +123,14 @@ func openServer(ctx context.Context, h *house, cfg serverOptions, commands func(
 	if err := s.checkIssuer(ctx); err != nil {
 		return nil, err
 	}
-	if s.control, err = control.Listen(h.folder, commands(&s.runningServer)); err != nil {
+	if s.control, err = control.Listen(h.Path, commands(&s.runningServer)); err != nil {
 		return nil, err
 	}
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
-	s.facts = nats.NewInbound(s.conn, h.isForgotten, log)
-	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.conn, Store: h.store, Cursors: h.model, Log: log})
+	s.facts = nats.NewInbound(s.conn, h.NamesErased, log)
+	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.conn, Store: h.Store, Cursors: h.Model, Log: log})
 	if s.broker != nil {
 		// A consumer or sender that comes as soon as konto is ready finds the
 		// streams. What fails here fails again in who uses them, and is reported there.
@@ -140,12 +141,12 @@ func openServer(ctx context.Context, h *house, cfg serverOptions, commands func(
 	}
 	s.published = publisher
 	s.publisher = projections.NewFollower(projections.FollowerConfig{
-		Name: "publisher", Store: h.store, Projection: publisher, Log: log,
+		Name: "publisher", Store: h.Store, Projection: publisher, Log: log,
 	})
 	if s.codes, err = s.mailer(cfg.mailOptions); err != nil {
 		return nil, err
 	}
-	s.metrics = metrics.New(metrics.Config{Head: h.store.Head, Health: s.statuses})
+	s.metrics = metrics.New(metrics.Config{Head: h.Store.Head, Health: s.statuses})
 	s.inbound = s.takeIn()
 	if err := s.openMetrics(); err != nil {
 		return nil, err
@@ -170,9 +171,9 @@ func (s *server) connect() (err error) {
 		return err
 	}
 	s.broker, err = nats.StartServer(nats.ServerConfig{
-		Dir:          filepath.Join(s.house.folder, "jetstream"),
+		Dir:          filepath.Join(s.house.Path, "jetstream"),
 		Listen:       s.config.NATSListen,
-		Key:          s.house.keys.Derive("jetstream"),
+		Key:          s.house.Keys.Derive("jetstream"),
 		Authenticate: s.holder(events.KindConsumer),
 		Consumers:    s.consumers,
 
@@ -190,7 +191,7 @@ func (s *server) connect() (err error) {
 // holder names those who hold a key of a kind.
 func (s *server) holder(kind string) func(token string) (nats.Holder, bool) {
 	return func(token string) (nats.Holder, bool) {
-		c, err := s.house.model.Authenticate(context.Background(), token, time.Now())
+		c, err := s.house.Model.Authenticate(context.Background(), token, time.Now())
 		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
 			s.log.Error("cannot authenticate a NATS client", "error", err)
 		}
@@ -199,7 +200,7 @@ func (s *server) holder(kind string) func(token string) (nats.Holder, bool) {
 }
 
 func (s *server) consumers() []string {
-	names, err := s.house.model.ConsumerNames(context.Background())
+	names, err := s.house.Model.ConsumerNames(context.Background())
 	if err != nil {
 		s.log.Error("cannot list the NATS consumers", "error", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	kontohttp "konto/http"
 	"konto/projections/mail"
@@ -172,10 +173,10 @@ func (s *server) mailer(o mailOptions) (*component, error) {
 	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.conn, Durable: "konto-mailer", Log: s.log})
 	reactor, err := mail.New(mail.Config{
 		Subscriber: from,
-		Accounts:   s.house.reader(),
-		Codes:      events.NewEmailCodes(s.house.keys.Derive),
+		Accounts:   s.house.Reader(),
+		Codes:      events.NewEmailCodes(s.house.Keys.Derive),
 		SMTPURL:    server,
-		Dir:        filepath.Join(s.house.folder, mailFolder),
+		Dir:        filepath.Join(s.house.Path, datafolder.MailName),
 		From:       o.MailFrom,
 		Log:        s.log,
 	})

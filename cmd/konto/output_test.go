@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -28,12 +29,12 @@ func obeyed(text string) (found []rune) {
 // visited makes a folder in which every text from outside is hostile.
 func visited(t *testing.T, folder string) ulid.ULID {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test", begin: true})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test", Begin: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	id, err := newID()
+	id, err := datafolder.NewID()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,11 +42,11 @@ func visited(t *testing.T, folder string) ulid.ULID {
 		Actor: events.Actor{Kind: "client", ID: hostile}, Impersonator: hostile, Grant: hostile, Contract: hostile, RequestID: hostile,
 	}
 	open := commands.Open{Email: "anna@example.com", PaywayID: annaID, Profile: events.ProfileUpdated{FirstName: events.Set("Anna \u202e\u200bnna")}}
-	if _, err := h.accounts.Do(t.Context(), id, meta, open); err != nil {
+	if _, err := h.Accounts.Do(t.Context(), id, meta, open); err != nil {
 		t.Fatal(err)
 	}
 	order := hostile
-	if _, err := h.accounts.Do(t.Context(), id, meta, commands.RecordFacts{Facts: events.FactsRecorded{PendingOrder: events.Set(order)}}); err != nil {
+	if _, err := h.Accounts.Do(t.Context(), id, meta, commands.RecordFacts{Facts: events.FactsRecorded{PendingOrder: events.Set(order)}}); err != nil {
 		t.Logf("an order is not called so: %v", err)
 	}
 	return id

@@ -8,6 +8,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	"konto/projections/deliveries"
 	"konto/projections/webhook"
@@ -52,7 +53,7 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *control.O
 	if err := c.checkIssuer(h.server, party); err != nil {
 		return err
 	}
-	sent, err := h.server.deliveriesOr(h.house, c.senderOptions)
+	sent, err := h.server.deliveriesOr(h.Folder, c.senderOptions)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *control.O
 // positionOf finds an event by its id: in the delivery log, else in the log,
 // which is read from its beginning.
 func (h *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
-	attempts, err := h.ledger.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
+	attempts, err := h.DeliveryStore.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
 	if err != nil {
 		return 0, err
 	}
@@ -84,7 +85,7 @@ func (h *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
 		return attempts[0].Position, nil
 	}
 	for after := uint64(0); ; {
-		page, err := h.log.ReadAll(ctx, after, pageSize)
+		page, err := h.Log.ReadAll(ctx, after, datafolder.PageSize)
 		if err != nil {
 			return 0, err
 		}
@@ -124,7 +125,7 @@ func (c *thirdPartyTest) Run(ctx context.Context, h *opened, out *control.Output
 	if err := c.checkIssuer(h.server, party); err != nil {
 		return err
 	}
-	sender, err := h.server.senderOr(h.house, c.senderOptions)
+	sender, err := h.server.senderOr(h.Folder, c.senderOptions)
 	if err != nil {
 		return err
 	}

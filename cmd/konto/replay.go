@@ -45,7 +45,7 @@ func (c *replayThirdParty) Run(ctx context.Context, h *opened, out *control.Outp
 	if c.From > reading {
 		return errNotThere(party.Name, reading, c.From)
 	}
-	rewind := h.ledger.Rewind
+	rewind := h.DeliveryStore.Rewind
 	if h.server != nil {
 		rewind = h.server.deliveries.Rewind
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	"konto/projections/nats"
 )
@@ -84,7 +85,7 @@ func (c *replayPublish) Run(ctx context.Context, h *opened, out *control.Output)
 	if h.server == nil {
 		return errNoNATS
 	}
-	head, err := h.store.Head(ctx)
+	head, err := h.Store.Head(ctx)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (c *replayPublish) Run(ctx context.Context, h *opened, out *control.Output)
 	name, _, _ := strings.Cut(c.Type, ".")
 	cfg := nats.ReplayConfig{Conn: h.server.conn, Prefix: c.SubjectPrefix, Type: name}
 	if c.Account != "" {
-		id, err := h.account(ctx, c.Account)
+		id, err := h.FindAccount(ctx, c.Account)
 		if err != nil {
 			return err
 		}
@@ -190,9 +191,9 @@ func (r *replaying) pages(ctx context.Context) iter.Seq2[[]events.Event, error] 
 			var page []events.Event
 			var err error
 			if r.account != nil {
-				page, err = r.house.store.ReadStream(ctx, events.AccountStream(*r.account), version, pageSize)
+				page, err = r.house.Store.ReadStream(ctx, events.AccountStream(*r.account), version, datafolder.PageSize)
 			} else {
-				page, err = r.house.store.ReadAll(ctx, after, pageSize)
+				page, err = r.house.Store.ReadAll(ctx, after, datafolder.PageSize)
 			}
 			if err != nil {
 				yield(nil, err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/sqlite"
 )
 
@@ -35,10 +36,10 @@ type RestoreConfig struct {
 
 // Restore puts a backup in the place of the log of a locked folder.
 func Restore(ctx context.Context, folder string, c RestoreConfig) (restored, error) {
-	if c.Keys == "" && missing(filepath.Join(folder, "keys.db")) {
+	if c.Keys == "" && datafolder.Missing(filepath.Join(folder, "keys.db")) {
 		return restored{}, fmt.Errorf("there is no keys.db in %s, without which no backup can be read; give its copy with --keys", folder)
 	}
-	staged, err := stageIncoming(folder)
+	staged, err := datafolder.StageIncoming(folder)
 	if err != nil {
 		return restored{}, err
 	}
@@ -46,10 +47,10 @@ func Restore(ctx context.Context, folder string, c RestoreConfig) (restored, err
 	if err != nil {
 		return restored{}, errors.Join(err, os.RemoveAll(staged))
 	}
-	if c.Keys != "" && missing(filepath.Join(folder, erasuresName)) {
+	if c.Keys != "" && datafolder.Missing(filepath.Join(folder, datafolder.ErasuresName)) {
 		r.Notice = noLedger
 	}
-	r.Replaced, err = commitIncoming(folder, time.Now())
+	r.Replaced, err = datafolder.CommitIncoming(folder, time.Now())
 	return r, err
 }
 
@@ -66,7 +67,7 @@ func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r res
 	keys, told := filepath.Join(folder, "keys.db"), "keys.db"
 	if c.Keys != "" {
 		keys, told = filepath.Join(staged, "keys.db"), c.Keys
-		if err := stageKeys(ctx, masterOf(folder), c.Keys, keys); err != nil {
+		if err := stageKeys(ctx, datafolder.MasterOf(folder), c.Keys, keys); err != nil {
 			return r, err
 		}
 	}
@@ -75,7 +76,7 @@ func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r res
 		return r, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	if err := checkKeys(ctx, masterOf(folder), keys, log); err != nil {
+	if err := checkKeys(ctx, datafolder.MasterOf(folder), keys, log); err != nil {
 		return r, &ofCopy{fmt.Errorf("%s does not fit %s: %w", told, c.File, err), keys, told}
 	}
 	var from uint64
@@ -93,23 +94,23 @@ func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r res
 // erases again who is to be erased. It returns once the read model is made again, which
 // tells of accounts that the keyring knows to be erased, and neither the ledger nor the
 // log that came back.
-func Reopen(ctx context.Context, cfg houseConfig, tell Progress) error {
-	h, err := openHouse(ctx, cfg)
+func Reopen(ctx context.Context, cfg datafolder.Config, tell Progress) error {
+	h, err := datafolder.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	err = h.follow(ctx, func(ctx context.Context) error {
-		head, err := h.store.Head(ctx)
+	err = h.Follow(ctx, func(ctx context.Context) error {
+		head, err := h.Store.Head(ctx)
 		if err != nil {
 			return err
 		}
-		for position := h.follower.Status().Position; position < head; position = h.follower.Status().Position {
+		for position := h.Follower.Status().Position; position < head; position = h.Follower.Status().Position {
 			tell(position, head)
-			if err := h.reached(ctx, min(head, position+5000)); err != nil {
+			if err := h.WaitFor(ctx, min(head, position+5000)); err != nil {
 				return err
 			}
 		}
-		return h.applyErasures(ctx, cfg.log, h.caughtUp, nil)
+		return h.ApplyErasures(ctx, cfg.Log, h.CatchUp, nil)
 	})
 	return errors.Join(err, h.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/keyring"
 )
 
@@ -21,26 +22,26 @@ const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY be
 
 // RotateKeys wraps all keys anew under another master key: next, or one that it makes when
 // the master key is kept in the folder. notice tells the operator what is left to do.
-func RotateKeys(ctx context.Context, h *house, next string) (rotated uint64, notice string, err error) {
+func RotateKeys(ctx context.Context, h *datafolder.Folder, next string) (rotated uint64, notice string, err error) {
 	// A copy of the keys is tried with the master key of its time.
-	h.backingUp.Lock()
-	defer h.backingUp.Unlock()
-	given := h.master.Given != ""
+	h.Copying.Lock()
+	defer h.Copying.Unlock()
+	given := h.Master.Given != ""
 	switch {
 	case !given && next != "":
 		return 0, "", errNextUnused
-	case given && next == h.master.Given:
+	case given && next == h.Master.Given:
 		return 0, "", errNextPresent
 	}
-	master := keyring.Master{Path: h.master.Path, Given: h.master.Given, Next: next}
-	if err := master.Rotate(ctx, h.keys); err != nil {
+	master := keyring.Master{Path: h.Master.Path, Given: h.Master.Given, Next: next}
+	if err := master.Rotate(ctx, h.Keys); err != nil {
 		return 0, "", err
 	}
-	if rotated, err = h.keys.Count(ctx); err != nil {
+	if rotated, err = h.Keys.Count(ctx); err != nil {
 		return 0, "", err
 	}
 	if given {
-		h.master.Given = next
+		h.Master.Given = next
 		return rotated, whatToSet + "; " + olderCopies, nil
 	}
 	return rotated, olderCopies, nil

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // newMaster is a master key as the environment gives it.
@@ -23,14 +25,14 @@ func newMaster() string {
 // key.
 func expectReadable(t *testing.T, folder string, atLeast int) {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
 	n := 0
 	for {
-		page, err := h.store.ReadAll(t.Context(), uint64(n), pageSize)
+		page, err := h.Store.ReadAll(t.Context(), uint64(n), datafolder.PageSize)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	"konto/projections/deliveries"
 	"konto/projections/webhook"
@@ -59,8 +60,8 @@ func (s *server) checkIssuer(ctx context.Context) error {
 	}
 	s.noURL = true
 	// An error is told by health, and in the log: the read model cannot be written.
-	_ = s.house.catchUpAlone(ctx)
-	parties, err := s.house.model.ThirdParties(ctx)
+	_ = s.house.CatchUpAlone(ctx)
+	parties, err := s.house.Model.ThirdParties(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,19 +74,19 @@ func (s *server) checkIssuer(ctx context.Context) error {
 }
 
 // makeSender makes the sender of requests to third parties.
-func makeSender(h *house, o senderOptions) (*webhook.Sender, error) {
+func makeSender(h *datafolder.Folder, o senderOptions) (*webhook.Sender, error) {
 	return webhook.NewSender(webhook.Config{
-		Accounts: h.past,
-		Notices:  h.ledger,
+		Accounts: h.Past,
+		Notices:  h.DeliveryStore,
 		Allow:    o.ThirdPartyAllow,
 		Issuer:   o.PublicURL,
 		Timeout:  o.ThirdPartyTimeout,
-		TokenKey: webhook.TokenKey(h.keys.Derive),
+		TokenKey: webhook.TokenKey(h.Keys.Derive),
 	})
 }
 
 // senderOr is the server's sender, or without a server a new one.
-func (r *runningServer) senderOr(h *house, o senderOptions) (*webhook.Sender, error) {
+func (r *runningServer) senderOr(h *datafolder.Folder, o senderOptions) (*webhook.Sender, error) {
 	if r != nil {
 		return r.sender, nil
 	}
@@ -94,7 +95,7 @@ func (r *runningServer) senderOr(h *house, o senderOptions) (*webhook.Sender, er
 
 // deliveriesOr is what the server runs, or without a server what can redeliver
 // and never runs.
-func (r *runningServer) deliveriesOr(h *house, o senderOptions) (*deliveries.Deliveries, error) {
+func (r *runningServer) deliveriesOr(h *datafolder.Folder, o senderOptions) (*deliveries.Deliveries, error) {
 	if r != nil {
 		return r.deliveries, nil
 	}
@@ -103,6 +104,6 @@ func (r *runningServer) deliveriesOr(h *house, o senderOptions) (*deliveries.Del
 		return nil, err
 	}
 	return deliveries.New(deliveries.Config{
-		Store: h.store, Records: h.log, DB: h.ledger, Parties: h.model, Sender: sender,
+		Store: h.Store, Records: h.Log, DB: h.DeliveryStore, Parties: h.Model, Sender: sender,
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 )
 
 type serveCommand struct{ serverOptions }
@@ -27,7 +28,7 @@ Examples:
 
 func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	h, err := enterAlone(ctx, houseConfig{folder: l.folder(), holder: "konto serve", begin: true, log: log})
+	h, err := enterAlone(ctx, datafolder.Config{Path: l.folder(), Holder: "konto serve", Begin: true, Log: log})
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
@@ -36,7 +37,7 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 		return errors.Join(unlessStopped(ctx, err), h.Close())
 	}
 	err = s.Run(ctx, func(context.Context) error {
-		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", h.folder)
+		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", h.Path)
 		return nil
 	})
 	return errors.Join(unlessStopped(ctx, err), h.Close())

@@ -47,7 +47,7 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 	doors.Go(func() error {
 		s.catchUp(ctx)
 		// Once more: a read model that was made anew knew of none before.
-		if err := s.house.applyErasures(ctx, s.log, s.house.caughtUp, s.facts); err != nil {
+		if err := s.house.ApplyErasures(ctx, s.log, s.house.CatchUp, s.facts); err != nil {
 			return err
 		}
 		return s.answer(ctx, doors, ready)
@@ -72,7 +72,7 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 			}
 			// Records as they are stored tell a sound log from an event in it
 			// that cannot be decrypted or decoded.
-			if _, err := s.house.log.ReadAll(ctx, f.Status().Position, 1); err != nil {
+			if _, err := s.house.Log.ReadAll(ctx, f.Status().Position, 1); err != nil {
 				failed <- fmt.Errorf("the log failed: %w", err)
 			}
 			return nil
@@ -97,7 +97,7 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 }
 
 func (s *server) all() []*projections.Follower {
-	return []*projections.Follower{s.house.follower, s.publisher, s.deliveries.Follower()}
+	return []*projections.Follower{s.house.Follower, s.publisher, s.deliveries.Follower()}
 }
 
 func (s *server) statuses() []projections.Status {
@@ -156,7 +156,7 @@ func (s *server) components() []projections.Component {
 // the start, as after its file was deleted: before, valid keys would be
 // refused. It gives up on a follower in trouble, so that health can be asked.
 func (s *server) catchUp(ctx context.Context) {
-	if err := s.house.caughtUp(ctx); err != nil && ctx.Err() == nil {
+	if err := s.house.CatchUp(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("requests are answered without all that the log holds", "error", err)
 	}
 }
@@ -168,9 +168,9 @@ func (s *server) answer(ctx context.Context, doors *errgroup.Group, ready func(c
 	if err != nil {
 		return err
 	}
-	cfg.Accounts, cfg.Reader, cfg.Access = s.house.accounts, s.house.reader(), s.house.model
-	cfg.TokenKey = s.house.keys.Derive(kontohttp.TokenPurpose)
-	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.house.keys.Derive))
+	cfg.Accounts, cfg.Reader, cfg.Access = s.house.Accounts, s.house.Reader(), s.house.Model
+	cfg.TokenKey = s.house.Keys.Derive(kontohttp.TokenPurpose)
+	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.house.Keys.Derive))
 	cfg.Health, cfg.Components, cfg.Log = s.statuses, s.components, s.log
 	web := kontohttp.NewServer(kontohttp.New(cfg))
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)

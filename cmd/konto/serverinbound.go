@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -31,7 +32,7 @@ const lettersRetry = 10 * time.Second
 // as soon as it can be done.
 func (s *server) forgetLetters(ctx context.Context) {
 	for told := false; ; told = true {
-		err := s.house.finishLetters(ctx, s.facts)
+		err := s.house.DeleteMessages(ctx, s.facts)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -47,15 +48,15 @@ func (s *server) forgetLetters(ctx context.Context) {
 }
 
 // recorder records inbound facts in a house's log.
-type recorder struct{ house *house }
+type recorder struct{ house *datafolder.Folder }
 
 // RecordFacts implements inbound.Recorder.
 func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
-	id, err := r.house.lookUp(ctx, m.Account)
+	id, err := r.house.LookUp(ctx, m.Account)
 	if err != nil {
 		return refuseFacts(err)
 	}
-	request, err := newID()
+	request, err := datafolder.NewID()
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
 		TraceState: m.TraceState,
 	}
 	once := commands.Once{Name: m.Name, Fingerprint: m.Fingerprint, At: time.Now()}
-	_, err = r.house.accounts.DoOnce(ctx, id, meta, once, commands.RecordFacts{Facts: m.Facts})
+	_, err = r.house.Accounts.DoOnce(ctx, id, meta, once, commands.RecordFacts{Facts: m.Facts})
 	return refuseFacts(err)
 }
 
@@ -79,7 +80,7 @@ func refuseFacts(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errNoReference):
+	case errors.Is(err, datafolder.ErrNoReference):
 		return &inbound.Refused{Reason: "the account is neither named by an id nor by an email address"}
 	case errors.Is(err, commands.ErrNotFound), errors.Is(err, eventstore.ErrNoKey):
 		return &inbound.Refused{Reason: "there is no such account"}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -86,7 +87,7 @@ func (c *sessionOpen) spec(ctx context.Context, h *opened) (events.SessionOpened
 		spec.ExpiresAt = time.Now().Add(time.Duration(c.ExpiresIn)).UTC().Truncate(time.Millisecond)
 	}
 	if c.Account != "" {
-		a, err := h.present(ctx, c.Account)
+		a, err := h.LoadAccount(ctx, c.Account)
 		if err != nil {
 			return spec, err
 		}
@@ -95,7 +96,7 @@ func (c *sessionOpen) spec(ctx context.Context, h *opened) (events.SessionOpened
 	if c.DelegatedBy == "" {
 		return spec, nil
 	}
-	parent, err := h.present(ctx, c.DelegatedBy)
+	parent, err := h.LoadAccount(ctx, c.DelegatedBy)
 	if err != nil {
 		return spec, err
 	}
@@ -105,15 +106,15 @@ func (c *sessionOpen) spec(ctx context.Context, h *opened) (events.SessionOpened
 
 // openSession returns when the session can be used.
 func (h *opened) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return "", "", err
 	}
-	opened, err := h.credentials.OpenSession(ctx, meta, spec)
+	opened, err := h.Credentials.OpenSession(ctx, meta, spec)
 	if err != nil {
 		return "", "", err
 	}
-	return opened.ID.String(), opened.Token, h.reached(ctx, opened.Position)
+	return opened.ID.String(), opened.Token, h.WaitFor(ctx, opened.Position)
 }
 
 type sessionList struct{}

@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -90,7 +91,7 @@ func (c *accountShow) Help() string {
 
 func (c *accountShow) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.At == (moment{}) {
-		a, err := h.present(ctx, c.Ref)
+		a, err := h.LoadAccount(ctx, c.Ref)
 		if err != nil {
 			return err
 		}
@@ -120,11 +121,11 @@ func (c *accountList) Help() string {
 }
 
 func (c *accountList) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if err := h.caughtUp(ctx); err != nil {
+	if err := h.CatchUp(ctx); err != nil {
 		return err
 	}
 	for after := (ulid.ULID{}); ; {
-		page, err := h.model.Accounts(ctx, after, pageSize)
+		page, err := h.Model.Accounts(ctx, after, datafolder.PageSize)
 		if err != nil || len(page) == 0 {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 func (s *server) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), control.DrainTime)
 	defer cancel()
-	head, err := s.house.store.Head(ctx)
+	head, err := s.house.Store.Head(ctx)
 	if err != nil {
 		s.log.Warn("cannot tell how far the log goes", "error", err)
 		return

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
@@ -83,7 +84,7 @@ func checkKeys(ctx context.Context, master keyring.Master, path string, log *sql
 			return err
 		}
 		for _, r := range page {
-			if err := checkKey(ctx, keys, r); err != nil {
+			if err := datafolder.CheckKey(ctx, keys, r); err != nil {
 				return err
 			}
 			after = r.Position
@@ -97,7 +98,7 @@ func checkKeys(ctx context.Context, master keyring.Master, path string, log *sql
 // opened: that one is set aside as it is.
 func ahead(ctx context.Context, folder string, backup *sqlite.Log, found sqlite.Extent) (n *uint64, from uint64, err error) {
 	path := filepath.Join(folder, "log.db")
-	if missing(path) {
+	if datafolder.Missing(path) {
 		return new(uint64), 0, nil
 	}
 	if !sqlitefile.HasHeader(path) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -88,11 +89,11 @@ func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *control.Output)
 	if c.Format == events.FormatRISC && h.server.hasNoURL() {
 		return errNoIssuer
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	added, err := h.thirdParties.Add(ctx, meta, commands.AddThirdParty{Name: c.Name, URL: c.URL, Format: c.Format, Events: c.Events})
+	added, err := h.ThirdParties.Add(ctx, meta, commands.AddThirdParty{Name: c.Name, URL: c.URL, Format: c.Format, Events: c.Events})
 	if errors.Is(err, eventstore.ErrTaken) {
 		return fmt.Errorf("there is a third party %s already", c.Name)
 	}
@@ -108,7 +109,7 @@ func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *control.Output)
 	}{added.ID.String(), c.Name, added.Secret, added.PublicKey}); err != nil {
 		return err
 	}
-	return h.reached(ctx, added.Position)
+	return h.WaitFor(ctx, added.Position)
 }
 
 type thirdPartyList struct{}
@@ -123,10 +124,10 @@ Examples:
 }
 
 func (c *thirdPartyList) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if err := h.caughtUp(ctx); err != nil {
+	if err := h.CatchUp(ctx); err != nil {
 		return err
 	}
-	all, err := h.model.ThirdParties(ctx)
+	all, err := h.Model.ThirdParties(ctx)
 	if err != nil {
 		return err
 	}
@@ -173,10 +174,10 @@ func (c *thirdPartyShow) Run(ctx context.Context, h *opened, out *control.Output
 
 // thirdParty finds the third party that a person means, by its name or its id.
 func (h *opened) thirdParty(ctx context.Context, ref string) (events.ThirdParty, error) {
-	if err := h.caughtUp(ctx); err != nil {
+	if err := h.CatchUp(ctx); err != nil {
 		return events.ThirdParty{}, err
 	}
-	p, ok, err := h.model.ThirdParty(ctx, ref)
+	p, ok, err := h.Model.ThirdParty(ctx, ref)
 	if err == nil && !ok {
 		err = fmt.Errorf("there is no third party %s", ref)
 	}

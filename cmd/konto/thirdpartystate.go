@@ -9,6 +9,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -26,7 +27,7 @@ Example:
 }
 
 func (c *thirdPartyPause) Run(ctx context.Context, h *opened, out *control.Output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, h.thirdParties.Pause)
+	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, h.ThirdParties.Pause)
 }
 
 type thirdPartyResume struct {
@@ -42,7 +43,7 @@ Example:
 }
 
 func (c *thirdPartyResume) Run(ctx context.Context, h *opened, out *control.Output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, h.thirdParties.Resume)
+	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, h.ThirdParties.Resume)
 }
 
 type thirdPartyRemove struct {
@@ -61,7 +62,7 @@ Example:
 }
 
 func (c *thirdPartyRemove) Run(ctx context.Context, h *opened, out *control.Output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, h.thirdParties.Remove)
+	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, h.ThirdParties.Remove)
 }
 
 // setThirdParty brings a third party to a state, and tells so.
@@ -95,7 +96,7 @@ Examples:
 func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *opened, out *control.Output) error {
 	var rotated commands.RotatedSecret
 	p, err := h.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
-		rotated, err = h.thirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
+		rotated, err = h.ThirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
 		return rotated.Position, err
 	})
 	if rotated.Secret == "" {
@@ -121,7 +122,7 @@ func (h *opened) changeThirdParty(ctx context.Context, ref string, change thirdP
 	if err != nil {
 		return p, err
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return p, err
 	}
@@ -132,7 +133,7 @@ func (h *opened) changeThirdParty(ctx context.Context, ref string, change thirdP
 	if err != nil {
 		return p, err
 	}
-	if err := h.reached(ctx, position); err != nil || h.server == nil {
+	if err := h.WaitFor(ctx, position); err != nil || h.server == nil {
 		return p, err
 	}
 	return p, h.server.deliveries.WaitFor(ctx, position)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlitefile"
 )
@@ -45,7 +46,7 @@ func TestFolderThatIsTailed(t *testing.T) {
 func TestLockHoldsWithoutItsFile(t *testing.T) {
 	folder := furnished(t)
 	serve(t, folder)
-	if err := os.Remove(filepath.Join(folder, holderName)); err != nil {
+	if err := os.Remove(filepath.Join(folder, datafolder.HolderName)); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, exitFailed, serveOn(t, folder), "data folder "+folder+" is in use by another process")
@@ -82,7 +83,7 @@ func TestKeysThatAreMissingOrWrong(t *testing.T) {
 	}
 	refused(t, exitFailed, list(folder), keyring.ErrNoMaster.Error(), key)
 	refused(t, exitFailed, serveOn(t, folder), keyring.ErrNoMaster.Error(), key)
-	if !missing(key) {
+	if !datafolder.Missing(key) {
 		t.Fatal("a new key was made beside old files")
 	}
 	t.Setenv("KONTO_MASTER_KEY", strings.Repeat("5a", 32))
@@ -241,7 +242,7 @@ func TestRestoreBeginsOnlyInAFolderThatWasNamed(t *testing.T) {
 	}
 	refused(t, exitFailed, konto(t, "restore", backup, "--keys", keys[0]), "there is no konto in konto-data", "--data konto-data")
 	r := konto(t, "restore", backup, "--keys", keys[0], "--data", defaultData)
-	if r.status != exitDone || !strings.Contains(r.stderr, "a new konto was begun in "+absolute(defaultData)) {
+	if r.status != exitDone || !strings.Contains(r.stderr, "a new konto was begun in "+datafolder.Absolute(defaultData)) {
 		t.Errorf("exit %d: %s", r.status, r.stderr)
 	}
 	if again := konto(t, "restore", backup); again.status != exitDone || again.stderr != "" {
@@ -331,7 +332,7 @@ func TestStaleSocket(t *testing.T) {
 		t.Errorf("the socket's mode: %v, %v", info, err)
 	}
 	server.stop()
-	if !missing(socket) {
+	if !datafolder.Missing(socket) {
 		t.Error("the server left its socket")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -203,15 +204,15 @@ func changeEmail(t *testing.T, folder, paywayID, email string) {
 
 func tryEmail(t *testing.T, folder, paywayID, email string) error {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	id, err := h.account(t.Context(), paywayIDOfClaims1(paywayID))
+	id, err := h.FindAccount(t.Context(), paywayIDOfClaims1(paywayID))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.accounts.Do(t.Context(), id, events.Metadata{}, &commands.Update{Email: events.Set(email)})
+	_, err = h.Accounts.Do(t.Context(), id, events.Metadata{}, &commands.Update{Email: events.Set(email)})
 	return err
 }

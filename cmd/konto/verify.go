@@ -30,7 +30,7 @@ func (*verifyCommand) examines() {}
 func (c *verifyCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.Quick {
 		report, err := verify.Quick(ctx, verify.QuickConfig{
-			Log: h.log, Model: h.model, Followers: h.server.followers(), Files: h.presentFiles(),
+			Log: h.Log, Model: h.Model, Followers: h.server.followers(), Files: h.PresentFiles(),
 		})
 		if err != nil {
 			return err
@@ -38,7 +38,7 @@ func (c *verifyCommand) Run(ctx context.Context, h *opened, out *control.Output)
 		return errors.Join(out.Object(report), damaged(report.Problems, len(report.Problems)))
 	}
 	report, err := verify.Run(ctx, verify.Config{
-		Log: h.log, Store: h.store, Model: h.model, Files: h.files(), Tell: out.Progress,
+		Log: h.Log, Store: h.Store, Model: h.Model, Files: h.Files(), Tell: out.Progress,
 	})
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"context"
@@ -35,13 +35,13 @@ import (
 //
 // The order matters: credentials cannot be told to be the account's once their keys are
 // destroyed, nor can its Payway id.
-type erasure struct {
-	house    *house
-	account  ulid.ULID
-	meta     events.Metadata
-	again    bool                        // whatever the ledger says: another log or keyring was put back
-	caughtUp func(context.Context) error // waits for the read model
-	inbound  inboundMessages             // the server's; nil where none runs
+type Erasure struct {
+	Folder  *Folder
+	Account ulid.ULID
+	Meta    events.Metadata
+	Again   bool                        // whatever the ledger says: another log or keyring was put back
+	CatchUp func(context.Context) error // waits for the read model
+	Inbound InboundMessages             // the server's; nil where none runs
 
 	credentials []ulid.ULID
 	event       ulid.ULID // AccountErased, zero when the log does not know the account
@@ -51,35 +51,35 @@ type erasure struct {
 // erase erases an account, in a house whose follower runs. Error:
 // commands.ErrNotFound. After another error it is to be called again; the next
 // start does so too. inbound is the server's, nil where none runs.
-func (h *house) erase(ctx context.Context, id ulid.ULID, inbound inboundMessages) (erased, error) {
+func (h *Folder) Erase(ctx context.Context, id ulid.ULID, inbound InboundMessages) (Erased, error) {
 	h.erasing.Lock()
 	defer h.erasing.Unlock()
-	meta, err := operator()
+	meta, err := Operator()
 	if err != nil {
-		return erased{}, err
+		return Erased{}, err
 	}
-	e := &erasure{house: h, account: id, meta: meta, caughtUp: h.caughtUp, inbound: inbound}
+	e := &Erasure{Folder: h, Account: id, Meta: meta, CatchUp: h.CatchUp, Inbound: inbound}
 	if err := e.mustBeKnown(ctx); err != nil {
-		return erased{}, err
+		return Erased{}, err
 	}
 	// Begun, it does not end with who asked: what is half done helps nobody.
-	if err := e.run(context.WithoutCancel(ctx)); err != nil {
-		return erased{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
+	if err := e.Run(context.WithoutCancel(ctx)); err != nil {
+		return Erased{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
 	}
-	done, _ := h.erasures.of(id)
+	done, _ := h.Erasures.Of(id)
 	return done, nil
 }
 
-func (e *erasure) stream() events.Stream { return events.AccountStream(e.account) }
+func (e *Erasure) stream() events.Stream { return events.AccountStream(e.Account) }
 
-func (e *erasure) steps() []func(context.Context) error {
+func (e *Erasure) Steps() []func(context.Context) error {
 	return []func(context.Context) error{
 		e.intend, e.remember, e.notice, e.release, e.end, e.revoke, e.destroy, e.forget, e.clear, e.letters, e.prove,
 	}
 }
 
-func (e *erasure) run(ctx context.Context) error {
-	for _, step := range e.steps() {
+func (e *Erasure) Run(ctx context.Context) error {
+	for _, step := range e.Steps() {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -90,12 +90,12 @@ func (e *erasure) run(ctx context.Context) error {
 // mustBeKnown refuses what is neither in the log nor in the ledger nor in the keyring.
 // A log that was set aside, or a backup, may have an account of which the keyring alone
 // knows: its key is what there is to destroy.
-func (e *erasure) mustBeKnown(ctx context.Context) error {
-	head, err := e.house.store.StreamHead(ctx, e.stream())
-	if _, known := e.house.erasures.of(e.account); err != nil || head.Version > 0 || known {
+func (e *Erasure) mustBeKnown(ctx context.Context) error {
+	head, err := e.Folder.Store.StreamHead(ctx, e.stream())
+	if _, known := e.Folder.Erasures.Of(e.Account); err != nil || head.Version > 0 || known {
 		return err
 	}
-	_, err = e.house.keys.Cipher(ctx, e.stream())
+	_, err = e.Folder.Keys.Cipher(ctx, e.stream())
 	switch {
 	case errors.Is(err, eventstore.ErrNoKey):
 		return commands.ErrNotFound
@@ -107,23 +107,23 @@ func (e *erasure) mustBeKnown(ctx context.Context) error {
 
 // intend takes the proof back of an erasure that has to be done again: should this one
 // be cut off, what is left is found by that alone.
-func (e *erasure) intend(context.Context) error {
-	if known, ok := e.house.erasures.of(e.account); ok && (known.Proof == "" || !e.again) {
+func (e *Erasure) intend(context.Context) error {
+	if known, ok := e.Folder.Erasures.Of(e.Account); ok && (known.Proof == "" || !e.Again) {
 		return nil
 	}
-	return e.house.erasures.add(erasureLine{Account: e.account, Intended: now()})
+	return e.Folder.Erasures.add(ErasureLine{Account: e.Account, Intended: now()})
 }
 
 // notice keeps the Payway id for those who know the account by nothing else.
-func (e *erasure) notice(ctx context.Context) error {
-	if err := e.caughtUp(ctx); err != nil {
+func (e *Erasure) notice(ctx context.Context) error {
+	if err := e.CatchUp(ctx); err != nil {
 		return err
 	}
-	parties, err := e.house.model.ThirdParties(ctx)
+	parties, err := e.Folder.Model.ThirdParties(ctx)
 	if err != nil {
 		return err
 	}
-	a, err := e.house.accounts.Load(ctx, e.account)
+	a, err := e.Folder.Accounts.Load(ctx, e.Account)
 	if errors.Is(err, commands.ErrNotFound) {
 		return nil // ended already, and the notice was kept before
 	}
@@ -132,21 +132,21 @@ func (e *erasure) notice(ctx context.Context) error {
 	}
 	for i := range parties {
 		if deliveries.ToldByPaywayID(&parties[i]) {
-			return e.house.ledger.KeepNotice(ctx, e.account, a.PaywayID)
+			return e.Folder.DeliveryStore.KeepNotice(ctx, e.Account, a.PaywayID)
 		}
 	}
 	return nil
 }
 
 // release gives up what the account holds although nobody can tell what it is.
-func (e *erasure) release(ctx context.Context) error {
+func (e *Erasure) release(ctx context.Context) error {
 	last, err := e.last(ctx)
 	if err != nil || !last.Shredded {
 		return err
 	}
 	var held []eventstore.ClaimKey
 	for after := (eventstore.HeldClaim{}); ; {
-		page, err := e.house.store.Claims(ctx, after, pageSize)
+		page, err := e.Folder.Store.Claims(ctx, after, PageSize)
 		if err != nil {
 			return err
 		}
@@ -155,31 +155,31 @@ func (e *erasure) release(ctx context.Context) error {
 				held = append(held, c.Key)
 			}
 		}
-		if len(page) < pageSize {
+		if len(page) < PageSize {
 			break
 		}
 	}
 	if len(held) == 0 {
 		return nil
 	}
-	return e.house.store.Release(ctx, e.stream(), last.Version, held...)
+	return e.Folder.Store.Release(ctx, e.stream(), last.Version, held...)
 }
 
 // last is the account's last event, the zero Event when it has none.
-func (e *erasure) last(ctx context.Context) (events.Event, error) {
-	head, err := e.house.store.StreamHead(ctx, e.stream())
+func (e *Erasure) last(ctx context.Context) (events.Event, error) {
+	head, err := e.Folder.Store.StreamHead(ctx, e.stream())
 	if err != nil || head.Version == 0 {
 		return events.Event{}, err
 	}
-	page, err := e.house.store.ReadStream(ctx, e.stream(), head.Version-1, 1)
+	page, err := e.Folder.Store.ReadStream(ctx, e.stream(), head.Version-1, 1)
 	if err != nil || len(page) == 0 {
 		return events.Event{}, err
 	}
 	return page[0], nil
 }
 
-func (e *erasure) end(ctx context.Context) error {
-	_, err := e.house.accounts.Do(ctx, e.account, e.meta, commands.Erase{})
+func (e *Erasure) end(ctx context.Context) error {
+	_, err := e.Folder.Accounts.Do(ctx, e.Account, e.Meta, commands.Erase{})
 	if err != nil && !errors.Is(err, commands.ErrNotFound) {
 		return err
 	}
@@ -190,38 +190,38 @@ func (e *erasure) end(ctx context.Context) error {
 
 // revoke ends the account's credentials. It looks for them after the account's
 // end, since when none can be issued any more.
-func (e *erasure) revoke(ctx context.Context) error {
-	if err := e.caughtUp(ctx); err != nil {
+func (e *Erasure) revoke(ctx context.Context) error {
+	if err := e.CatchUp(ctx); err != nil {
 		return err
 	}
 	for after := (ulid.ULID{}); ; {
-		page, err := e.house.model.Credentials(ctx, after, pageSize)
+		page, err := e.Folder.Model.Credentials(ctx, after, PageSize)
 		if err != nil {
 			return err
 		}
 		for _, c := range page {
 			after = c.ID
-			its := c.Account == e.account || c.Parent == e.account
+			its := c.Account == e.Account || c.Parent == e.Account
 			// In a log that was put back, nobody can tell any more whose the
 			// credentials are whose keys were destroyed: they have no kind.
-			if !its && (!e.again || c.Kind != "") {
+			if !its && (!e.Again || c.Kind != "") {
 				continue
 			}
 			if its {
 				e.credentials = append(e.credentials, c.ID)
 			}
-			if _, err := e.house.credentials.Revoke(ctx, e.meta, c.ID); err != nil {
+			if _, err := e.Folder.Credentials.Revoke(ctx, e.Meta, c.ID); err != nil {
 				return err
 			}
 		}
 		if len(page) == 0 {
-			return e.caughtUp(ctx)
+			return e.CatchUp(ctx)
 		}
 	}
 }
 
 // streams are those whose keys are destroyed.
-func (e *erasure) streams() []events.Stream {
+func (e *Erasure) streams() []events.Stream {
 	streams := []events.Stream{e.stream()}
 	for _, id := range e.credentials {
 		streams = append(streams, events.CredentialStream(id))
@@ -229,25 +229,25 @@ func (e *erasure) streams() []events.Stream {
 	return streams
 }
 
-func (e *erasure) destroy(ctx context.Context) error {
-	return e.house.keys.Destroy(ctx, e.streams()...)
+func (e *Erasure) destroy(ctx context.Context) error {
+	return e.Folder.Keys.Destroy(ctx, e.streams()...)
 }
 
-func (e *erasure) forget(ctx context.Context) error {
-	e.house.store.Forget(e.streams()...)
-	e.house.model.Forget(e.account, e.credentials...)
-	e.house.past.Forget(e.account)
-	return e.house.ledger.DeleteAccount(ctx, e.account)
+func (e *Erasure) forget(ctx context.Context) error {
+	e.Folder.Store.Forget(e.streams()...)
+	e.Folder.Model.Forget(e.Account, e.credentials...)
+	e.Folder.Past.Forget(e.Account)
+	return e.Folder.DeliveryStore.DeleteAccount(ctx, e.Account)
 }
 
 // clear removes the letters with codes. Their files are named for events, whose
 // types the log keeps in clear.
-func (e *erasure) clear(ctx context.Context) error { return e.house.removeLetters(ctx, e.account) }
+func (e *Erasure) clear(ctx context.Context) error { return e.Folder.deleteMails(ctx, e.Account) }
 
-func (h *house) removeLetters(ctx context.Context, account ulid.ULID) error {
+func (h *Folder) deleteMails(ctx context.Context, account ulid.ULID) error {
 	var letters []ulid.ULID
 	for after := uint64(0); ; {
-		page, err := h.log.ReadStream(ctx, events.AccountStream(account), after, pageSize)
+		page, err := h.Log.ReadStream(ctx, events.AccountStream(account), after, PageSize)
 		if err != nil {
 			return err
 		}
@@ -256,26 +256,26 @@ func (h *house) removeLetters(ctx context.Context, account ulid.ULID) error {
 				letters = append(letters, r.ID)
 			}
 		}
-		if len(page) < pageSize {
-			return mail.Forget(filepath.Join(h.folder, mailFolder), letters...)
+		if len(page) < PageSize {
+			return mail.Forget(filepath.Join(h.Path, MailName), letters...)
 		}
 	}
 }
 
 // prove signs what was done. An erasure that was proven keeps its proof, unless it
 // had to be done again in a log that was restored.
-func (e *erasure) prove(context.Context) error {
-	if known, _ := e.house.erasures.of(e.account); known.Proof != "" && !e.again {
+func (e *Erasure) prove(context.Context) error {
+	if known, _ := e.Folder.Erasures.Of(e.Account); known.Proof != "" && !e.Again {
 		return nil
 	}
 	at := now()
 	proof, err := webhook.ErasureProof{
-		Account: e.account, Event: e.event, Position: e.position, Keys: 1 + len(e.credentials), At: at,
-	}.Sign(webhook.TokenKey(e.house.keys.Derive))
+		Account: e.Account, Event: e.event, Position: e.position, Keys: 1 + len(e.credentials), At: at,
+	}.Sign(webhook.TokenKey(e.Folder.Keys.Derive))
 	if err != nil {
 		return err
 	}
-	if err := e.house.erasures.add(erasureLine{Account: e.account, Erased: at, Proof: proof}); err != nil {
+	if err := e.Folder.Erasures.add(ErasureLine{Account: e.Account, Erased: at, Proof: proof}); err != nil {
 		return fmt.Errorf("everything is erased, but the proof is not kept: %w", err)
 	}
 	return nil

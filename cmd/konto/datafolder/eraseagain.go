@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"context"
@@ -23,39 +23,39 @@ import (
 // One that cannot be finished now, such as while the read model has nowhere to be
 // written, keeps nobody from starting konto: but the account's key is destroyed
 // in any case, or there is an error. inbound is the server's, nil where none runs.
-func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp func(context.Context) error, inbound inboundMessages) error {
+func (h *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp func(context.Context) error, inbound InboundMessages) error {
 	if log == nil {
 		log = slog.Default()
 	}
 	h.erasing.Lock()
 	defer h.erasing.Unlock()
-	letters, err := filepath.Glob(filepath.Join(h.folder, mailFolder, "*"))
+	letters, err := filepath.Glob(filepath.Join(h.Path, MailName, "*"))
 	if err != nil {
 		return err
 	}
-	known, err := h.model.Erased(ctx)
+	known, err := h.Model.Erased(ctx)
 	if err != nil {
 		return err
 	}
-	known = append(known, h.erasures.all()...)
+	known = append(known, h.Erasures.all()...)
 	slices.SortFunc(known, ulid.ULID.Compare)
 	for _, id := range slices.Compact(known) {
-		done, err := h.isErased(ctx, id)
+		done, err := h.IsErased(ctx, id)
 		if err != nil {
 			return err
 		}
 		if done && len(letters) > 0 { // one may have been under way at the erasure
-			if err := h.removeLetters(ctx, id); err != nil {
+			if err := h.deleteMails(ctx, id); err != nil {
 				return err
 			}
 		}
 		if done {
 			continue
 		}
-		e := &erasure{house: h, account: id, meta: itself(), again: true, caughtUp: caughtUp, inbound: inbound}
+		e := &Erasure{Folder: h, Account: id, Meta: Itself(), Again: true, CatchUp: caughtUp, Inbound: inbound}
 		if err := e.runAgain(ctx); err != nil {
-			h.store.Forget(e.stream()) // whose clear events nobody is given once the key is gone
-			if err := h.keys.Destroy(ctx, e.stream()); err != nil {
+			h.Store.Forget(e.stream()) // whose clear events nobody is given once the key is gone
+			if err := h.Keys.Destroy(ctx, e.stream()); err != nil {
 				return err
 			}
 			log.Error("the erasure of an account is not finished, the next start tries again", "account", id, "error", err)
@@ -66,47 +66,47 @@ func (h *house) applyErasures(ctx context.Context, log *slog.Logger, caughtUp fu
 
 // runAgain is run in a house where older keys may have been put back: a read model that
 // was made since can tell neither what they read nor whose the credentials are.
-func (e *erasure) runAgain(ctx context.Context) error {
-	err := e.run(ctx)
+func (e *Erasure) runAgain(ctx context.Context) error {
+	err := e.Run(ctx)
 	if !errors.Is(err, eventstore.ErrSealBroken) {
 		return err
 	}
-	if _, rebuilt := e.house.model.Rebuild(ctx, projections.RebuildConfig{}); rebuilt != nil {
+	if _, rebuilt := e.Folder.Model.Rebuild(ctx, projections.RebuildConfig{}); rebuilt != nil {
 		return errors.Join(err, rebuilt)
 	}
-	return e.run(ctx)
+	return e.Run(ctx)
 }
 
 // isErased tells whether nothing is left to do: the erasure was proven, the log
 // does not know the account or knows of its end, and its key is destroyed.
-func (h *house) isErased(ctx context.Context, id ulid.ULID) (bool, error) {
-	if known, _ := h.erasures.of(id); known.Proof == "" {
+func (h *Folder) IsErased(ctx context.Context, id ulid.ULID) (bool, error) {
+	if known, _ := h.Erasures.Of(id); known.Proof == "" {
 		return false, nil
 	}
 	stream := events.AccountStream(id)
-	_, err := h.keys.Cipher(ctx, stream)
+	_, err := h.Keys.Cipher(ctx, stream)
 	if !errors.Is(err, eventstore.ErrDestroyed) {
 		if errors.Is(err, eventstore.ErrNoKey) {
 			err = nil
 		}
 		return false, err
 	}
-	head, err := h.log.StreamHead(ctx, stream)
+	head, err := h.Log.StreamHead(ctx, stream)
 	if err != nil || head.Version == 0 {
 		return err == nil, err
 	}
-	last, err := h.log.ReadStream(ctx, stream, head.Version-1, 1)
+	last, err := h.Log.ReadStream(ctx, stream, head.Version-1, 1)
 	return len(last) == 1 && last[0].Type == events.TypeAccountErased, err
 }
 
 // catchUpAlone brings the read model to the log's end while nobody follows it.
-func (h *house) catchUpAlone(ctx context.Context) error {
-	head, err := h.store.Head(ctx)
+func (h *Folder) CatchUpAlone(ctx context.Context) error {
+	head, err := h.Store.Head(ctx)
 	if err != nil {
 		return err
 	}
 	f := projections.NewFollower(projections.FollowerConfig{
-		Name: "read-model", Store: h.store, Projection: h.model, Log: slog.New(slog.DiscardHandler),
+		Name: "read-model", Store: h.Store, Projection: h.Model, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"errors"
@@ -26,16 +26,16 @@ import (
 // Step 1 is done whenever the file is in incoming-<time>/: that of the folder is the
 // old one until then.
 const (
-	incomingPartial = "incoming.partial"
-	incomingPrefix  = "incoming-"
-	replacedPrefix  = "replaced-"
-	stampLayout     = "20060102T150405.000Z"
+	IncomingPartial = "incoming.partial"
+	IncomingPrefix  = "incoming-"
+	ReplacedPrefix  = "replaced-"
+	StampLayout     = "20060102T150405.000Z"
 )
 
 // stageIncoming makes the empty folder for new files in a data folder that the
 // caller has locked. They may be keys.db, log.db, or both.
-func stageIncoming(folder string) (string, error) {
-	staged := filepath.Join(folder, incomingPartial)
+func StageIncoming(folder string) (string, error) {
+	staged := filepath.Join(folder, IncomingPartial)
 	if err := os.RemoveAll(staged); err != nil {
 		return "", err
 	}
@@ -44,22 +44,22 @@ func stageIncoming(folder string) (string, error) {
 
 // commitIncoming lets the staged files, which are closed and durable, take their
 // place, and returns where the old ones are now, "" if there were none.
-func commitIncoming(folder string, now time.Time) (aside string, err error) {
-	stamp := now.UTC().Format(stampLayout)
-	staged := filepath.Join(folder, incomingPartial)
-	if err := syncFolder(staged); err != nil {
+func CommitIncoming(folder string, now time.Time) (aside string, err error) {
+	stamp := now.UTC().Format(StampLayout)
+	staged := filepath.Join(folder, IncomingPartial)
+	if err := Sync(staged); err != nil {
 		return "", err
 	}
-	if err := os.Rename(staged, filepath.Join(folder, incomingPrefix+stamp)); err != nil {
+	if err := os.Rename(staged, filepath.Join(folder, IncomingPrefix+stamp)); err != nil {
 		return "", err
 	}
-	if err := syncFolder(folder); err != nil {
+	if err := Sync(folder); err != nil {
 		return "", err
 	}
 	if err := settleIncoming(folder); err != nil {
 		return "", err
 	}
-	if aside = filepath.Join(folder, replacedPrefix+stamp); missing(aside) {
+	if aside = filepath.Join(folder, ReplacedPrefix+stamp); Missing(aside) {
 		return "", nil
 	}
 	return aside, nil
@@ -85,7 +85,7 @@ func checkSettled(folder string) error {
 // settleIncoming finishes what commitIncoming began, and removes what never came
 // to it. It is called before any file of the folder is opened.
 func settleIncoming(folder string) error {
-	if err := os.RemoveAll(filepath.Join(folder, incomingPartial)); err != nil {
+	if err := os.RemoveAll(filepath.Join(folder, IncomingPartial)); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(folder)
@@ -105,18 +105,18 @@ func settleIncoming(folder string) error {
 // incomingStamp reads the time in a name that commitIncoming gave; a folder that is
 // only called alike is somebody's, and stays.
 func incomingStamp(name string) (stamp string, ok bool) {
-	stamp, ok = strings.CutPrefix(name, incomingPrefix)
-	_, err := time.Parse(stampLayout, stamp)
+	stamp, ok = strings.CutPrefix(name, IncomingPrefix)
+	_, err := time.Parse(StampLayout, stamp)
 	return stamp, ok && err == nil
 }
 
 func settle(folder, stamp string) error {
-	incoming := filepath.Join(folder, incomingPrefix+stamp)
+	incoming := filepath.Join(folder, IncomingPrefix+stamp)
 	for _, name := range []string{"keys.db", "log.db"} {
-		if missing(filepath.Join(incoming, name)) {
+		if Missing(filepath.Join(incoming, name)) {
 			continue
 		}
-		if err := setAside(folder, filepath.Join(folder, replacedPrefix+stamp), name); err != nil {
+		if err := setAside(folder, filepath.Join(folder, ReplacedPrefix+stamp), name); err != nil {
 			return err
 		}
 		if name == "log.db" {
@@ -126,18 +126,18 @@ func settle(folder, stamp string) error {
 				}
 			}
 		}
-		if err := errors.Join(move(incoming, folder, name), syncFolder(folder), syncFolder(incoming)); err != nil {
+		if err := errors.Join(move(incoming, folder, name), Sync(folder), Sync(incoming)); err != nil {
 			return err
 		}
 	}
-	return errors.Join(os.RemoveAll(incoming), syncFolder(folder))
+	return errors.Join(os.RemoveAll(incoming), Sync(folder))
 }
 
 // setAside moves an old file out of the way, with its write-ahead log: each is
 // damaged without the other. The file goes last: once it is gone, what were left of
 // its log would be played into the new one.
 func setAside(folder, aside, name string) error {
-	if err := os.Mkdir(aside, 0o700); err != nil && missing(aside) {
+	if err := os.Mkdir(aside, 0o700); err != nil && Missing(aside) {
 		return err
 	}
 	for _, suffix := range []string{"-wal", "-shm", sqlitefile.StampSuffix, ""} {
@@ -145,7 +145,7 @@ func setAside(folder, aside, name string) error {
 			return err
 		}
 	}
-	if err := errors.Join(syncFolder(aside), syncFolder(folder)); err != nil {
+	if err := errors.Join(Sync(aside), Sync(folder)); err != nil {
 		return err
 	}
 	if entries, err := os.ReadDir(aside); err != nil || len(entries) > 0 {
@@ -156,19 +156,19 @@ func setAside(folder, aside, name string) error {
 
 // move moves a file that is there.
 func move(from, to, name string) error {
-	if missing(filepath.Join(from, name)) {
+	if Missing(filepath.Join(from, name)) {
 		return nil
 	}
 	return os.Rename(filepath.Join(from, name), filepath.Join(to, name))
 }
 
 // alone calls do while a data folder is locked, and what was interrupted in it finished.
-func alone(folder, holder string, do func() error) error {
-	if missing(folder) {
+func WhileLocked(folder, holder string, do func() error) error {
+	if Missing(folder) {
 		return fmt.Errorf("there is no folder %s", folder)
 	}
-	lock, err := lockFolder(folder, holder)
-	var held *folderLocked
+	lock, err := Lock(folder, holder)
+	var held *Locked
 	if errors.As(err, &held) {
 		return fmt.Errorf("%w, which must be stopped first", held)
 	}

@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 )
 
 // erasuresName is the ledger's file in the data folder.
-const erasuresName = "erasures.ndjson"
+const ErasuresName = "erasures.ndjson"
 
 // erasures is the ledger of erasures, erasures.ndjson beside keys.db. It is what
 // a restored log or keyring is held against: whoever is in it is erased at every
@@ -44,23 +44,23 @@ const erasuresName = "erasures.ndjson"
 // A line is durable before the next step, so one that a crash cut off at the end
 // is of an erasure that had not begun, or is done again: it is dropped. Any other
 // line that cannot be read is damage, and an error.
-type erasures struct {
+type ErasureList struct {
 	mu    sync.Mutex
 	path  string
 	size  int64 // of the lines that count
-	known map[ulid.ULID]erased
+	known map[ulid.ULID]Erased
 	order []ulid.ULID // as they came
 }
 
 // erased is what the ledger has of an account; without a proof its erasure was
 // begun and perhaps not finished.
-type erased struct {
+type Erased struct {
 	At    time.Time
 	Proof string
 }
 
 // erasureLine is one line of the file.
-type erasureLine struct {
+type ErasureLine struct {
 	Account  ulid.ULID `json:"account"`
 	Intended time.Time `json:"intended,omitzero"`
 	Erased   time.Time `json:"erased,omitzero"`
@@ -68,12 +68,12 @@ type erasureLine struct {
 	Sum      string    `json:"sum,omitzero"` // text sets it
 }
 
-func (l erasureLine) isValid() bool {
+func (l ErasureLine) isValid() bool {
 	return !l.Account.IsZero() && l.Intended.IsZero() != l.Erased.IsZero() && l.Erased.IsZero() == (l.Proof == "")
 }
 
 // text is the line as the file has it.
-func (l erasureLine) text() ([]byte, error) {
+func (l ErasureLine) Text() ([]byte, error) {
 	l.Sum = ""
 	rest, err := json.Marshal(l)
 	if err != nil {
@@ -89,18 +89,18 @@ func (l erasureLine) text() ([]byte, error) {
 var errShortLedger = errors.New("lines of it are gone; put the file back, or restart konto, which adds who the log knows to be erased")
 
 // readErasureLine reads a line that is, to the byte, as text makes it.
-func readErasureLine(text []byte) (l erasureLine, ok bool) {
+func readErasureLine(text []byte) (l ErasureLine, ok bool) {
 	if err := json.Unmarshal(text, &l); err != nil || !l.isValid() {
 		return l, false
 	}
-	again, err := l.text()
+	again, err := l.Text()
 	return l, err == nil && bytes.Equal(text, again)
 }
 
 // openErasures reads the ledger of a folder. There is no file before the first erasure.
-func openErasures(folder string) (l *erasures, err error) {
-	l = &erasures{path: filepath.Join(folder, erasuresName), known: map[ulid.ULID]erased{}}
-	l.size, err = readErasures(l.path, func(_ int, line erasureLine) error {
+func openErasures(folder string) (l *ErasureList, err error) {
+	l = &ErasureList{path: filepath.Join(folder, ErasuresName), known: map[ulid.ULID]Erased{}}
+	l.size, err = ReadErasures(l.path, func(_ int, line ErasureLine) error {
 		l.take(line)
 		return nil
 	})
@@ -109,7 +109,7 @@ func openErasures(folder string) (l *erasures, err error) {
 
 // readErasures gives each line of the file, with its number from 1, and returns the
 // size of those that count.
-func readErasures(path string, each func(number int, line erasureLine) error) (size int64, err error) {
+func ReadErasures(path string, each func(number int, line ErasureLine) error) (size int64, err error) {
 	rest, err := sqlitefile.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("read the ledger of erasures: %w", err)
@@ -134,43 +134,43 @@ func readErasures(path string, each func(number int, line erasureLine) error) (s
 }
 
 // checkErasures checks the file as it is, and its proofs as those of this keyring.
-func (h *house) checkErasures(context.Context) error {
-	key := webhook.TokenKey(h.keys.Derive)
-	size, err := readErasures(h.file(erasuresName), func(number int, l erasureLine) error {
+func (h *Folder) checkErasures(context.Context) error {
+	key := webhook.TokenKey(h.Keys.Derive)
+	size, err := ReadErasures(h.file(ErasuresName), func(number int, l ErasureLine) error {
 		if l.Proof == "" {
 			return nil
 		}
 		if err := webhook.CheckErasureProof(l.Proof, l.Account, l.Erased, key); err != nil {
-			return fmt.Errorf("line %d of %s: %w", number, h.file(erasuresName), err)
+			return fmt.Errorf("line %d of %s: %w", number, h.file(ErasuresName), err)
 		}
 		return nil
 	})
-	if err == nil && h.erasures != nil && size < h.erasures.written() {
+	if err == nil && h.Erasures != nil && size < h.Erasures.written() {
 		err = errShortLedger
 	}
 	return err
 }
 
-func (l *erasures) written() int64 {
+func (l *ErasureList) written() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.size
 }
 
 // take adds a line to what is known.
-func (l *erasures) take(line erasureLine) {
+func (l *ErasureList) take(line ErasureLine) {
 	if _, ok := l.known[line.Account]; !ok {
 		l.order = append(l.order, line.Account)
 	}
 	if line.Proof == "" {
-		l.known[line.Account] = erased{At: line.Intended}
+		l.known[line.Account] = Erased{At: line.Intended}
 		return
 	}
-	l.known[line.Account] = erased{line.Erased, line.Proof}
+	l.known[line.Account] = Erased{line.Erased, line.Proof}
 }
 
 // of returns what is known of an account.
-func (l *erasures) of(account ulid.ULID) (e erased, ok bool) {
+func (l *ErasureList) Of(account ulid.ULID) (e Erased, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e, ok = l.known[account]
@@ -178,7 +178,7 @@ func (l *erasures) of(account ulid.ULID) (e erased, ok bool) {
 }
 
 // all lists the accounts, in the order in which they were erased.
-func (l *erasures) all() []ulid.ULID {
+func (l *ErasureList) all() []ulid.ULID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]ulid.ULID(nil), l.order...)
@@ -186,8 +186,8 @@ func (l *erasures) all() []ulid.ULID {
 
 // add writes a line, durably. After an error it may be there or not; to add it
 // again is harmless.
-func (l *erasures) add(line erasureLine) error {
-	text, err := line.text()
+func (l *ErasureList) add(line ErasureLine) error {
+	text, err := line.Text()
 	if err != nil {
 		return fmt.Errorf("write to the ledger of erasures: %w", err)
 	}
@@ -203,7 +203,7 @@ func (l *erasures) add(line erasureLine) error {
 
 // write puts bytes behind the lines that count. What a write that failed or a
 // crash left there would make the next line unreadable, so it goes first.
-func (l *erasures) write(text []byte) (err error) {
+func (l *ErasureList) write(text []byte) (err error) {
 	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
@@ -224,5 +224,5 @@ func (l *erasures) write(text []byte) (err error) {
 	if l.size > 0 {
 		return nil
 	}
-	return syncFolder(filepath.Dir(l.path)) // the file's name is new
+	return Sync(filepath.Dir(l.path)) // the file's name is new
 }

@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"context"
@@ -12,28 +12,28 @@ import (
 )
 
 // files are those of the house that can be checked on their own.
-func (h *house) files() []verify.File {
+func (h *Folder) Files() []verify.File {
 	model := verify.File{Name: "read.db", Check: func(ctx context.Context) error {
-		return projections.CheckReadModel(ctx, h.file("read.db"), h.log, h.keys)
+		return projections.CheckReadModel(ctx, h.file("read.db"), h.Log, h.Keys)
 	}}
-	if h.model != nil {
-		model.Check = h.model.Check
+	if h.Model != nil {
+		model.Check = h.Model.Check
 	}
 	return append(h.bound(),
-		verify.File{Name: "log.db", Check: h.log.CheckFile},
-		verify.File{Name: "keys.db", Check: h.keys.Check},
-		verify.File{Name: erasuresName, Check: h.checkErasures},
+		verify.File{Name: "log.db", Check: h.Log.CheckFile},
+		verify.File{Name: "keys.db", Check: h.Keys.Check},
+		verify.File{Name: ErasuresName, Check: h.checkErasures},
 		h.unlessMissing(model),
 		h.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
-			return deliveries.CheckStore(ctx, deliveries.StoreConfig{Path: h.file("deliveries.db"), Log: h.log, Keys: h.keys})
+			return deliveries.CheckStore(ctx, deliveries.StoreConfig{Path: h.file("deliveries.db"), Log: h.Log, Keys: h.Keys})
 		}}))
 }
 
 // unlessMissing lets a file be missing that a start makes anew.
-func (h *house) unlessMissing(f verify.File) verify.File {
+func (h *Folder) unlessMissing(f verify.File) verify.File {
 	check := f.Check
 	f.Check = func(ctx context.Context) error {
-		if h.ledger == nil && missing(h.file(f.Name)) {
+		if h.DeliveryStore == nil && Missing(h.file(f.Name)) {
 			return nil
 		}
 		return check(ctx)
@@ -42,13 +42,13 @@ func (h *house) unlessMissing(f verify.File) verify.File {
 }
 
 // bound checks that log and keys still belong together, and are of the same time.
-func (h *house) bound() []verify.File {
+func (h *Folder) bound() []verify.File {
 	return []verify.File{{Name: "keys.db", Check: func(ctx context.Context) error {
-		id, err := h.log.ID(ctx)
+		id, err := h.Log.ID(ctx)
 		if err != nil {
 			return err
 		}
-		if err := h.keys.Bind(ctx, id, false); err != nil {
+		if err := h.Keys.Bind(ctx, id, false); err != nil {
 			return err
 		}
 		err = h.checkNewestKeys(ctx)
@@ -61,18 +61,18 @@ func (h *house) bound() []verify.File {
 
 // presentFiles checks that the files are still there: those that are open would be
 // gone with the process.
-func (h *house) presentFiles() []verify.File {
+func (h *Folder) PresentFiles() []verify.File {
 	names := []string{"log.db", "keys.db"}
-	if h.master.Given == "" {
+	if h.Master.Given == "" {
 		names = append(names, "master.key")
 	}
-	if h.ledger != nil { // the house is in use
+	if h.DeliveryStore != nil { // the house is in use
 		names = append(names, "read.db", "deliveries.db")
 	}
 	files := h.bound()
 	for _, name := range names {
 		files = append(files, verify.File{Name: name, Check: func(context.Context) error {
-			if missing(h.file(name)) {
+			if Missing(h.file(name)) {
 				return errors.New("the file is missing")
 			}
 			return nil
@@ -81,18 +81,18 @@ func (h *house) presentFiles() []verify.File {
 	return files
 }
 
-func (h *house) file(name string) string { return filepath.Join(h.folder, name) }
+func (h *Folder) file(name string) string { return filepath.Join(h.Path, name) }
 
 // openToExamine opens what can be opened as it is. A read model that a start
 // would make anew stays closed, and is among the problems.
-func (h *house) openToExamine(ctx context.Context) (err error) {
-	if err := h.openLogAndKeys(ctx, h.file("log.db"), h.file("keys.db"), h.master); err != nil {
+func (h *Folder) openToExamine(ctx context.Context) (err error) {
+	if err := h.openLogAndKeys(ctx, h.file("log.db"), h.file("keys.db"), h.Master); err != nil {
 		return err
 	}
 	path := h.file("read.db")
-	if missing(path) || projections.ReadModelFits(ctx, path, h.log, h.keys) != nil {
+	if Missing(path) || projections.ReadModelFits(ctx, path, h.Log, h.Keys) != nil {
 		return nil
 	}
-	h.model, err = projections.OpenReadModel(ctx, path, h.log, h.keys)
+	h.Model, err = projections.OpenReadModel(ctx, path, h.Log, h.Keys)
 	return err
 }

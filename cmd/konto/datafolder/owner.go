@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"errors"
@@ -15,27 +15,27 @@ import (
 
 // makeFolder makes a data folder, durably: a folder is lost with the power,
 // and all that was synced in it, until its name is synced in its parent.
-func makeFolder(folder string) error {
+func Make(folder string) error {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
 		return err
 	}
 	var parents []string // of what is about to be made
-	for made := folder; missing(made); made = filepath.Dir(made) {
+	for made := folder; Missing(made); made = filepath.Dir(made) {
 		parents = append(parents, filepath.Dir(made))
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	for _, parent := range parents {
-		if err := syncFolder(parent); err != nil {
+		if err := Sync(parent); err != nil {
 			return fmt.Errorf("make the data folder: %w", err)
 		}
 	}
 	return nil
 }
 
-func syncFolder(folder string) error {
+func Sync(folder string) error {
 	dir, err := os.Open(folder)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func errOthersMayWrite(what, path string, info fs.FileInfo) error {
 }
 
 // absolute is a folder as it is told to people who may be in another one.
-func absolute(folder string) string {
+func Absolute(folder string) string {
 	if path, err := filepath.Abs(folder); err == nil {
 		return path
 	}
@@ -107,7 +107,7 @@ func absolute(folder string) string {
 // folder that the data folder will be made in. All that it makes there is that user's
 // then, and konto can open it when it runs as that user. It returns the name of
 // the user, "" if nothing had to change. The process cannot become root's again.
-func actAsOwner(folder string) (name string, err error) {
+func ActAsOwner(folder string) (name string, err error) {
 	if os.Geteuid() != 0 {
 		return "", nil
 	}
@@ -115,7 +115,7 @@ func actAsOwner(folder string) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	for missing(path) && path != filepath.Dir(path) {
+	for Missing(path) && path != filepath.Dir(path) {
 		path = filepath.Dir(path)
 	}
 	info, err := os.Stat(path)

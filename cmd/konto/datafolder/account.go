@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 
 // The contracts' own forms of an account's id.
 const (
-	clientPrefix  = "client_" // HostUp
-	accountPrefix = "acct_"   // generic
+	ClientPrefix  = "client_" // HostUp
+	AccountPrefix = "acct_"   // generic
 )
 
 var paywayID = regexp.MustCompile(`^[0-9A-Fa-f]{24}$`)
@@ -30,58 +30,58 @@ func errReference(ref string) error {
 // account finds the account that a person means: by its ULID, client_..., or
 // acct_..., its Payway id or its email address. It returns an id even for an
 // account that was never opened, when ref is an id of its own form.
-func (h *house) account(ctx context.Context, ref string) (ulid.ULID, error) {
-	id, err := h.lookUp(ctx, ref)
-	if errors.Is(err, errNoReference) {
+func (h *Folder) FindAccount(ctx context.Context, ref string) (ulid.ULID, error) {
+	id, err := h.LookUp(ctx, ref)
+	if errors.Is(err, ErrNoReference) {
 		return id, errReference(ref)
 	}
-	return id, h.notFound(err, ref)
+	return id, h.NotFound(err, ref)
 }
 
 // errNoReference tells that a text cannot stand for an account.
-var errNoReference = errors.New("neither an account's id nor an email address")
+var ErrNoReference = errors.New("neither an account's id nor an email address")
 
 // lookUp is account with errors that do not repeat the reference, which may be
 // somebody's address: errNoReference, commands.ErrNotFound or the log's.
-func (h *house) lookUp(ctx context.Context, ref string) (ulid.ULID, error) {
-	bare := strings.TrimPrefix(strings.TrimPrefix(ref, clientPrefix), accountPrefix)
+func (h *Folder) LookUp(ctx context.Context, ref string) (ulid.ULID, error) {
+	bare := strings.TrimPrefix(strings.TrimPrefix(ref, ClientPrefix), AccountPrefix)
 	if id, err := ulid.ParseStrict(bare); err == nil {
 		return id, nil
 	}
 	switch {
 	case paywayID.MatchString(ref):
-		return h.accounts.Find(ctx, events.PaywayIDClaim(ref))
+		return h.Accounts.Find(ctx, events.PaywayIDClaim(ref))
 	case strings.Contains(ref, "@"):
-		return h.accounts.FindEmail(ctx, ref)
+		return h.Accounts.FindEmail(ctx, ref)
 	}
-	return ulid.ULID{}, errNoReference
+	return ulid.ULID{}, ErrNoReference
 }
 
 // present is account for one that must exist.
-func (h *house) present(ctx context.Context, ref string) (events.Account, error) {
-	id, err := h.account(ctx, ref)
+func (h *Folder) LoadAccount(ctx context.Context, ref string) (events.Account, error) {
+	id, err := h.FindAccount(ctx, ref)
 	if err != nil {
 		return events.Account{}, err
 	}
-	a, err := h.accounts.Load(ctx, id)
-	return a, h.notFound(err, ref)
+	a, err := h.Accounts.Load(ctx, id)
+	return a, h.NotFound(err, ref)
 }
 
 // notFound names what was not found, and where.
-func (h *house) notFound(err error, ref string) error {
+func (h *Folder) NotFound(err error, ref string) error {
 	var shared *commands.Shared
 	if errors.Is(err, commands.ErrNotFound) && !errors.As(err, &shared) {
-		return fmt.Errorf("there is no account %s in %s", ref, absolute(h.folder))
+		return fmt.Errorf("there is no account %s in %s", ref, Absolute(h.Path))
 	}
 	return err
 }
 
 // newID makes an id that nobody can guess the next one from.
-func newID() (ulid.ULID, error) { return ulid.New(ulid.Now(), rand.Reader) }
+func NewID() (ulid.ULID, error) { return ulid.New(ulid.Now(), rand.Reader) }
 
 // operator is the metadata of an event that the command line caused.
-func operator() (events.Metadata, error) {
-	id, err := newID()
+func Operator() (events.Metadata, error) {
+	id, err := NewID()
 	return events.Metadata{
 		RequestID: "req_" + strings.ToLower(id.String()),
 		Actor:     events.Actor{Kind: "operator"},
@@ -90,4 +90,4 @@ func operator() (events.Metadata, error) {
 }
 
 // itself is the metadata of what konto does of its own accord.
-func itself() events.Metadata { return events.Metadata{Actor: events.Actor{Kind: "konto"}} }
+func Itself() events.Metadata { return events.Metadata{Actor: events.Actor{Kind: "konto"}} }

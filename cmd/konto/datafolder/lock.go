@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"errors"
@@ -13,20 +13,20 @@ import (
 )
 
 // holderName is the file in the data folder that names who holds it.
-const holderName = "konto.lock"
+const HolderName = "konto.lock"
 
 // folderLocked tells that another process has opened the data folder.
-type folderLocked struct{ folder, holder string }
+type Locked struct{ Folder, Holder string }
 
-func (e *folderLocked) Error() string {
-	return fmt.Sprintf("data folder %s is in use by %s", e.folder, e.holder)
+func (e *Locked) Error() string {
+	return fmt.Sprintf("data folder %s is in use by %s", e.Folder, e.Holder)
 }
 
 // lockFolder takes the folder's lock, which ends with the process that holds
 // it, however that ends. The lock is on the folder itself: one on a file in it
 // would let a second process in once the file was deleted. The file only says
 // who the holder is. A folder that others may write to is refused.
-func lockFolder(folder, holder string) (*os.File, error) {
+func Lock(folder, holder string) (*os.File, error) {
 	lock, err := os.OpenFile(folder, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func lockFolder(folder, holder string) (*os.File, error) {
 		lock.Close()
 		return nil, err
 	}
-	name := filepath.Join(folder, holderName)
+	name := filepath.Join(folder, HolderName)
 	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		defer lock.Close()
@@ -43,7 +43,7 @@ func lockFolder(folder, holder string) (*os.File, error) {
 		if len(known) == 0 {
 			known = []byte("another process") // it is about to write its name
 		}
-		return nil, &folderLocked{folder, strings.TrimSpace(string(known))}
+		return nil, &Locked{folder, strings.TrimSpace(string(known))}
 	}
 	if err == nil {
 		err = writeHolder(name, holder)

@@ -1,4 +1,4 @@
-package main
+package datafolder
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 )
 
 // inboundMessages are what other systems sent over NATS: facts that wait, and dead letters.
-type inboundMessages interface {
+type InboundMessages interface {
 	// Forget deletes those that named says it of. After an error some of them may still
 	// be there; to repeat it is harmless.
 	Forget(ctx context.Context, named func(text []byte) bool) error
@@ -24,32 +24,32 @@ type inboundMessages interface {
 
 // remember keeps what the account is called, until no letter names it any more:
 // NATS may be away when its key is destroyed, and afterwards nobody could tell.
-func (e *erasure) remember(ctx context.Context) error {
+func (e *Erasure) remember(ctx context.Context) error {
 	names, err := e.names(ctx)
 	if err != nil {
 		return err
 	}
-	kept, err := e.house.ledger.Names(ctx)
+	kept, err := e.Folder.DeliveryStore.Names(ctx)
 	if err != nil {
 		return err
 	}
-	names = append(names, kept[e.account]...)
+	names = append(names, kept[e.Account]...)
 	slices.Sort(names)
-	return e.house.ledger.KeepNames(ctx, e.account, slices.Compact(names))
+	return e.Folder.DeliveryStore.KeepNames(ctx, e.Account, slices.Compact(names))
 }
 
 // letters removes the dead letters that name the account, and the facts that wait:
 // it comes after the account's end, since when none is recorded any more. Without a
 // server, that is for the next one to do.
-func (e *erasure) letters(ctx context.Context) error { return e.house.forgetLetters(ctx, e.inbound) }
+func (e *Erasure) letters(ctx context.Context) error { return e.Folder.deleteMessages(ctx, e.Inbound) }
 
 // forgetLetters removes what others sent of all accounts whose names are kept. The
 // caller holds erasing. After an error it is to be called again.
-func (h *house) forgetLetters(ctx context.Context, inbound inboundMessages) error {
+func (h *Folder) deleteMessages(ctx context.Context, inbound InboundMessages) error {
 	if inbound == nil {
 		return nil
 	}
-	called, err := h.ledger.Names(ctx)
+	called, err := h.DeliveryStore.Names(ctx)
 	if err != nil || len(called) == 0 {
 		return err
 	}
@@ -65,7 +65,7 @@ func (h *house) forgetLetters(ctx context.Context, inbound inboundMessages) erro
 		return err
 	}
 	for account := range called {
-		if err := h.ledger.DropNames(ctx, account); err != nil {
+		if err := h.DeliveryStore.DropNames(ctx, account); err != nil {
 			return err
 		}
 	}
@@ -74,10 +74,10 @@ func (h *house) forgetLetters(ctx context.Context, inbound inboundMessages) erro
 
 // finishLetters does what erasures left to do while NATS was away or no server ran.
 // After an error it is to be called again.
-func (h *house) finishLetters(ctx context.Context, inbound inboundMessages) error {
+func (h *Folder) DeleteMessages(ctx context.Context, inbound InboundMessages) error {
 	h.erasing.Lock()
 	defer h.erasing.Unlock()
-	return h.forgetLetters(ctx, inbound)
+	return h.deleteMessages(ctx, inbound)
 }
 
 // isNamed tells whether a text has a name: an id, or an address in any spelling. An address
@@ -136,10 +136,10 @@ var accountID = regexp.MustCompile(`[0-7][0-9a-hjkmnp-tv-z]{25}`)
 
 // isForgotten tells whether a text names an erased account by its id, as others may
 // go on to do. By its address nobody can tell any more.
-func (h *house) isForgotten(text []byte) bool {
+func (h *Folder) NamesErased(text []byte) bool {
 	for _, id := range accountID.FindAllString(strings.ToLower(unescaped(text)), -1) {
 		if account, err := ulid.ParseStrict(id); err == nil {
-			if _, known := h.erasures.of(account); known {
+			if _, known := h.Erasures.Of(account); known {
 				return true
 			}
 		}
@@ -163,15 +163,15 @@ func unescaped(text []byte) string {
 
 // names are what others call the account: its ids, in small letters, and all addresses
 // that it ever had or asked for.
-func (e *erasure) names(ctx context.Context) ([]string, error) {
-	names := []string{strings.ToLower(e.account.String())}
+func (e *Erasure) names(ctx context.Context) ([]string, error) {
+	names := []string{strings.ToLower(e.Account.String())}
 	add := func(name string) {
 		if name != "" {
 			names = append(names, name)
 		}
 	}
 	for after := uint64(0); ; {
-		page, err := e.house.store.ReadStream(ctx, e.stream(), after, pageSize)
+		page, err := e.Folder.Store.ReadStream(ctx, e.stream(), after, PageSize)
 		if err != nil {
 			return nil, err
 		}
@@ -191,7 +191,7 @@ func (e *erasure) names(ctx context.Context) ([]string, error) {
 				add(p.NewEmail)
 			}
 		}
-		if len(page) < pageSize {
+		if len(page) < PageSize {
 			return names, nil
 		}
 	}
