@@ -78,7 +78,6 @@ type cli struct {
 		Tail eventsTail `cmd:"" help:"Show events as they happen, until interrupted."`
 	} `cmd:"" help:"The log of all events."`
 	Verify verifyCommand `cmd:"" help:"Check the log and all that follows from it."`
-	Bench  benchCommand  `cmd:"" help:"Measure a fresh or a running konto."`
 }
 
 const defaultData = "konto-data"
@@ -204,7 +203,7 @@ func (l *line) folder() string {
 // usesFolder tells whether the command uses the data folder.
 func (l *line) usesFolder() bool {
 	switch l.command.(type) {
-	case *versionCommand, *benchCommand: // a bench makes a folder of its own
+	case *versionCommand:
 		return false
 	case *demoCommand:
 		return l.data != "" // else it is in a temporary folder

@@ -21,8 +21,6 @@
 //     make a log of them, which takes its place as incoming.go shows
 //   - erasure: erase.go is the command, erasing.go and erasedletters.go its steps, erasures.go
 //     the ledger that erasedagain.go applies at every start
-//   - measuring: bench.go is the command, benchfresh.go and benchgrowth.go what it measures,
-//     benchfill.go fills the folder, benchserver.go runs the server; the load is in bench/
 //   - one file per noun: account.go, show.go, key.go, session.go, credential.go, thirdparty.go,
 //     thirdpartystate.go, inbound.go, events.go;
 //     verify.go examines a folder as it is; reference.go finds the account that a person means

@@ -1,3 +1,9 @@
+// Command kontobench measures a konto: a fresh one, one that grows, or one that runs.
+//
+//   - main.go is the command line, and measures a konto that runs already
+//   - fresh.go and growth.go measure konto servers that server.go starts
+//   - fill.go fills their data folders, through bulk.go, which stores many appends at once
+//   - package bench, in bench/, makes the load and the report
 package main
 
 import (
@@ -6,15 +12,82 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
-	"konto/cmd/konto/bench"
+	"github.com/alecthomas/kong"
+
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/tune"
+	"konto/cmd/kontobench/bench"
 )
 
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// konto refuses a data folder that other users can write to.
+	syscall.Umask(0o077)
+	tune.Runtime() // as konto: the log alone and the rebuild are measured in this process
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-signals // ends the server that is measured, and removes the scratch folder
+		cancel()
+		<-signals // ends at once
+		os.Exit(exitFailed)
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// The exit statuses, which are those of konto.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// run is the whole program but for the process around it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	stderr = control.Printing{To: stderr}
+	var c benchCommand
+	helped := false
+	parser := kong.Must(&c, kong.Name("kontobench"), kong.Description("Measures a fresh or a running konto."), kong.Writers(stdout, io.Discard),
+		kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+	_, err := parser.Parse(args)
+	if helped { // kong goes on after its exit hook returned; what it finds then means nothing
+		return exitDone
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "kontobench: %s (kontobench --help tells more)\n", control.Sentence(err))
+		return exitUsage
+	}
+	if err := c.run(ctx, stdout, stderr); err != nil {
+		fmt.Fprintf(stderr, "kontobench: %s\n", control.Sentence(err))
+		return exitFailed
+	}
+	return exitDone
+}
+
+// folder is a path that was given. An empty one is what a variable that was never set
+// leaves behind in a script.
+type folder string
+
+// UnmarshalText refuses an empty path.
+func (f *folder) UnmarshalText(text []byte) error {
+	if *f = folder(text); *f == "" {
+		return errors.New("the path of a folder is empty")
+	}
+	return nil
+}
+
+// benchCommand is the command line.
 type benchCommand struct {
+	Data  folder `name:"data" default:"konto-data" env:"KONTO_DATA" placeholder:"DIR" help:"Data folder of konto; what is measured is made beside it. konto-data unless given."`
+	JSON  bool   `name:"json" env:"KONTO_JSON" help:"Print JSON: one object."`
+	Konto string `name:"konto" placeholder:"FILE" help:"The program to measure; the konto beside kontobench, else that in PATH, unless given."`
+
 	Accounts    int     `name:"accounts" default:"10000" placeholder:"N" help:"Accounts to spread the load over."`
 	Connections int     `name:"connections" default:"64" placeholder:"N" help:"Connections of the load, each with one request at a time."`
 	Seconds     float64 `name:"seconds" default:"5" placeholder:"N" help:"Length of each measurement."`
@@ -29,17 +102,17 @@ type benchCommand struct {
 }
 
 func (c *benchCommand) Help() string {
-	return `Makes a konto in a scratch folder beside the data folder, on whose disk it is thus measured, and removes it afterwards; the
-data folder is not touched. The server is a process of its own, on ports of its own; the load comes from this one, and
-takes a part of the same CPUs. With --growth up to the largest of --events is written, some 1 GB a million.
+	return `Makes a konto in a scratch folder beside the data folder, on whose disk it is thus
+measured, and removes it afterwards; the data folder is not touched. The server is a process of its own, on ports of its
+own; the load comes from this one, and takes a part of the same CPUs. With --growth up to the largest of --events is written, some 1 GB a million.
 
 Examples:
 
-    konto bench
-    konto bench --json --seconds 10 --data /var/lib/konto
-    konto bench --growth --events 10000,10000000 --of-accounts 1000,1000000
-    konto bench --url http://127.0.0.1:8080 --targets prepared/targets
-    konto bench --prepare prepared --accounts 10001`
+    kontobench
+    kontobench --json --seconds 10 --data /var/lib/konto
+    kontobench --growth --events 10000,10000000 --of-accounts 1000,1000000
+    kontobench --url http://127.0.0.1:8080 --targets prepared/targets
+    kontobench --prepare prepared --accounts 10001`
 }
 
 // Validate is called by kong.
@@ -83,16 +156,17 @@ func checkSizes(flag string, sizes []int, least, most int) error {
 // benching is a bench under way.
 type benching struct {
 	*benchCommand
-	out    *control.Output
-	report bench.Report
-	parts  uint64 // that were measured
-	of     uint64
+	out     *control.Output
+	report  bench.Report
+	program string // konto, as findKonto found it
+	parts   uint64 // that were measured
+	of      uint64
 }
 
-func (c *benchCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
+func (c *benchCommand) run(ctx context.Context, stdout, stderr io.Writer) error {
 	m := control.NewMeter(stderr)
 	defer m.Clear()
-	b := &benching{benchCommand: c, out: control.NewMeteredOutput(stdout, l.json, m)}
+	b := &benching{benchCommand: c, out: control.NewMeteredOutput(stdout, c.JSON, m)}
 	b.report = bench.Report{Machine: bench.ThisMachine(), Connections: c.Connections, Seconds: c.Seconds}
 	if c.Prepare != "" {
 		return errors.Join(b.prepare(ctx), b.out.Flush())
@@ -101,11 +175,14 @@ func (c *benchCommand) run(ctx context.Context, l *line, stdout, stderr io.Write
 	if c.URL != "" {
 		err = b.measureRunning(ctx)
 	} else {
+		if b.program, err = findKonto(c.Konto); err != nil {
+			return err
+		}
 		measure := b.measureFresh
 		if c.Growth {
 			measure = b.measureGrowth
 		}
-		err = b.inScratch(l.folder(), func(folder string) error { return measure(ctx, folder) })
+		err = b.inScratch(string(c.Data), func(folder string) error { return measure(ctx, folder) })
 	}
 	if ctx.Err() != nil {
 		return ctx.Err() // what else failed, failed because it was cut off
@@ -187,10 +264,10 @@ func (b *benching) prepare(ctx context.Context) error {
 		}{data, targets})
 	}
 	return errors.Join(b.out.Line("konto serve --data %s --rate-limit off", data),
-		b.out.Line("konto bench --url http://127.0.0.1:8080 --targets %s", targets))
+		b.out.Line("kontobench --url http://127.0.0.1:8080 --targets %s", targets))
 }
 
-// furnish makes a house with accounts, and closes it.
+// furnish makes a data folder with accounts, and closes it.
 func (b *benching) furnish(ctx context.Context, folder string) (*filling, error) {
 	f, err := newFilling(ctx, folder, b.out.Progress)
 	if err != nil {

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
-	"konto/cmd/konto/bench"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/kontobench/bench"
 	"konto/events"
 )
 
@@ -47,7 +47,7 @@ func (b *benching) measureFresh(ctx context.Context, folder string) (err error) 
 	if err := f.caughtUp(ctx); err != nil {
 		return err
 	}
-	h := f.house
+	h := f.folder
 	b.report.Rebuild, err = bench.Rebuilding{Log: h.Log, Store: h.Store, Model: h.Model}.Rates(ctx, b.measured)
 	return err
 }
@@ -59,7 +59,7 @@ func (b *benching) measureServer(ctx context.Context, data string, f *filling) (
 		return nil, err
 	}
 	defer hooks.Close()
-	s, err := startBenchServer(ctx, data)
+	s, err := startBenchServer(ctx, b.program, data)
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +85,12 @@ func (b *benching) measureServer(ctx context.Context, data string, f *filling) (
 
 // addThirdParty asks the server, as an operator does.
 func (b *benching) addThirdParty(ctx context.Context, data, url string) error {
+	add := exec.CommandContext(ctx, b.program, "third-party", "add", "bench", "--url", url, "--data", data)
+	add.Env = benchEnvironment()
 	var told bytes.Buffer
-	args := []string{"third-party", "add", "bench", "--url", url, "--data", data}
-	if run(ctx, args, strings.NewReader(""), io.Discard, &told) != exitDone {
-		return fmt.Errorf("add a third party: %s", strings.TrimSpace(told.String()))
+	add.Stderr = &told
+	if err := add.Run(); err != nil {
+		return fmt.Errorf("add a third party: %w: %s", err, strings.TrimSpace(told.String()))
 	}
 	return nil
 }
@@ -101,7 +103,7 @@ func (b *benching) workOut(ctx context.Context, f *filling, followed []*bench.Fo
 	}
 	places := map[update]bench.Place{}
 	for after := uint64(0); ; {
-		records, err := f.house.Log.ReadAll(ctx, after, datafolder.PageSize)
+		records, err := f.folder.Log.ReadAll(ctx, after, datafolder.PageSize)
 		if err != nil {
 			return err
 		}

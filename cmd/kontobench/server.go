@@ -8,15 +8,16 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"time"
 
-	"konto/cmd/konto/bench"
+	"konto/cmd/kontobench/bench"
 )
 
-// benchServer is a konto of this very program in a process of its own, so that
+// benchServer is a konto in a process of its own, so that
 // the load generator takes no part in its memory and garbage collection.
 type benchServer struct {
 	process *exec.Cmd
@@ -34,14 +35,28 @@ const benchStopTime = time.Minute
 // furnished without it.
 const patienceAtStart = 10 * time.Minute
 
+// findKonto returns the program to measure: the one that was named, else the konto beside
+// this program, else that in PATH.
+func findKonto(named string) (string, error) {
+	if named != "" {
+		return exec.LookPath(named)
+	}
+	if own, err := os.Executable(); err == nil {
+		if beside, err := exec.LookPath(filepath.Join(filepath.Dir(own), "konto")); err == nil {
+			return beside, nil
+		}
+	}
+	program, err := exec.LookPath("konto")
+	if err != nil {
+		return "", fmt.Errorf("there is no konto beside kontobench or in PATH; build it (go build ./cmd/konto) and name it with --konto: %w", err)
+	}
+	return filepath.Abs(program)
+}
+
 var benchReady = regexp.MustCompile(`msg="konto is ready" http=(\S+)`)
 
 // startBenchServer returns when the server is ready. It ends with ctx.
-func startBenchServer(ctx context.Context, folder string) (_ *benchServer, err error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
+func startBenchServer(ctx context.Context, program, folder string) (_ *benchServer, err error) {
 	s := &benchServer{read: make(chan struct{})}
 	s.process = exec.CommandContext(ctx, program, "serve", "--data", folder, "--http", "127.0.0.1:0", "--nats-listen", "off",
 		"--rate-limit", "off", "--third-party-allow", "127.0.0.0/8")
@@ -113,7 +128,7 @@ func (s *benchServer) pid() bench.Process { return bench.Process(s.process.Proce
 // meant for a real server would have this one publish or mail.
 func benchEnvironment() (kept []string) {
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, variablePrefix) || strings.HasPrefix(v, "KONTO_MASTER_KEY=") {
+		if !strings.HasPrefix(v, "KONTO_") || strings.HasPrefix(v, "KONTO_MASTER_KEY=") {
 			kept = append(kept, v)
 		}
 	}

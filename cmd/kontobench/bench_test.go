@@ -13,16 +13,16 @@ import (
 	"testing"
 	"time"
 
-	"konto/cmd/konto/bench"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/kontobench/bench"
 )
 
-// benchProcess is a bench in a process of its own: it starts the program that it is.
+// benchProcess is a bench in a process of its own. It finds the konto beside it.
 func benchProcess(t *testing.T, args ...string) (cmd *exec.Cmd, scratch string) {
 	t.Helper()
 	scratch = t.TempDir()
 	// The variables are an operator's, for another server: the bench's minds none.
-	cmd = exec.Command(binary(t), append([]string{"bench", "--data", filepath.Join(scratch, "konto-data")}, args...)...)
+	cmd = exec.Command(program(t, "kontobench"), append([]string{"--data", filepath.Join(scratch, "konto-data")}, args...)...)
 	cmd.Env = append(os.Environ(), "KONTO_NATS_URL=nats://127.0.0.1:1", "KONTO_RATE_LIMIT=1/m")
 	return cmd, scratch
 }
@@ -127,11 +127,12 @@ func TestBenchMeasuresGrowth(t *testing.T) {
 
 func TestBenchMeasuresARunningKonto(t *testing.T) {
 	place := filepath.Join(t.TempDir(), "new")
-	prepared := mustJSON(t, "bench", "--prepare", place, "--accounts", "3")
+	prepared := object(t, must(t, "--prepare", place, "--accounts", "3", "--json"))
 	data, targets := prepared["data"].(string), prepared["targets"].(string)
-	refused(t, exitFailed, konto(t, "bench", "--prepare", place), "prepared already")
-	server, url, _ := serve(t, data, "--rate-limit", "off")
-	r := mustJSON(t, "bench", "--url", url, "--targets", targets, "--seconds", "0.1", "--connections", "2")
+	refused(t, exitFailed, kontobench(t, "--prepare", place), "prepared already")
+	server := serve(t, data)
+	url := server.url
+	r := object(t, must(t, "--url", url, "--targets", targets, "--seconds", "0.1", "--connections", "2", "--json"))
 	if r["accounts"] != 3.0 || r["store"] != nil || r["memory"] != nil {
 		t.Errorf("%v", r)
 	}
@@ -139,7 +140,7 @@ func TestBenchMeasuresARunningKonto(t *testing.T) {
 		figures(t, "http", q, "perSecond")
 		withoutErrors(t, "http", q)
 	}
-	if told := must(t, "bench", "--url", url, "--targets", targets, "--seconds", "0.1"); !strings.Contains(told, "requests/s") || !strings.Contains(told, "PATCH") {
+	if told := must(t, "--url", url, "--targets", targets, "--seconds", "0.1"); !strings.Contains(told, "requests/s") || !strings.Contains(told, "PATCH") {
 		t.Errorf("%s", told)
 	}
 
@@ -153,10 +154,10 @@ func TestBenchMeasuresARunningKonto(t *testing.T) {
 		if err := os.WriteFile(wrong, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		refused(t, exitFailed, konto(t, "bench", "--url", url, "--targets", wrong), part)
+		refused(t, exitFailed, kontobench(t, "--url", url, "--targets", wrong), part)
 	}
-	server.stop()
-	refused(t, exitFailed, konto(t, "bench", "--url", url, "--targets", targets), "refused")
+	server.end()
+	refused(t, exitFailed, kontobench(t, "--url", url, "--targets", targets), "refused")
 }
 
 func TestInterruptedBenchLeavesNothing(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"konto/cmd/konto/bench"
+	"konto/cmd/kontobench/bench"
 	"konto/projections/nats"
 )
 
@@ -54,7 +54,7 @@ func (b *benching) grow(ctx context.Context, folder string, sizes []size) error 
 	if err := errors.Join(f.openAccounts(ctx, 1), f.close()); err != nil {
 		return err
 	}
-	s, err := startBenchServer(ctx, folder)
+	s, err := startBenchServer(ctx, b.program, folder)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (f *filling) growTo(ctx context.Context, folder string, s size) (err error)
 // publish all of them at once would measure what no server has to do.
 func (f *filling) skipPublishing(ctx context.Context) error {
 	const publisher = "publisher" // the cursor's name, see projections/nats
-	model := f.house.Model
+	model := f.folder.Model
 	stored, err := model.Cursor(ctx, publisher)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (f *filling) skipPublishing(ctx context.Context) error {
 	if err := json.Unmarshal(stored, &cursor); err != nil {
 		return fmt.Errorf("the publisher's cursor: %w", err)
 	}
-	last, err := f.house.Log.ReadAll(ctx, f.bulk.last-1, 1)
+	last, err := f.folder.Log.ReadAll(ctx, f.bulk.last-1, 1)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (f *filling) skipPublishing(ctx context.Context) error {
 
 // measureGrown starts a server, measures it and ends it.
 func (b *benching) measureGrown(ctx context.Context, folder string, f *filling) (g bench.Grown, err error) {
-	s, err := startBenchServer(ctx, folder)
+	s, err := startBenchServer(ctx, b.program, folder)
 	if err != nil {
 		return g, err
 	}

@@ -10,20 +10,20 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
-	"konto/cmd/konto/bench"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/kontobench/bench"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
 	"konto/projections"
 )
 
-// filling is a house that gets accounts and events much faster than its users
-// would bring them. They are made by the house's own commands, and stored
+// filling is a data folder that gets accounts and events much faster than its users
+// would bring them. They are made by the folder's own commands, and stored
 // thousands in a transaction.
 type filling struct {
-	house       *datafolder.Folder
+	folder      *datafolder.Folder
 	bulk        *bulk
 	store       *eventstore.Store // over bulk
 	accounts    *commands.Accounts
@@ -40,33 +40,33 @@ type benchAccount struct {
 	version uint64 // of the account; 0: to be looked up
 }
 
-// newFilling begins a house in an empty folder.
+// newFilling begins a konto in an empty folder.
 func newFilling(ctx context.Context, folder string, tell func(done, total uint64, unit string)) (*filling, error) {
 	f := &filling{tell: tell}
 	return f, f.open(ctx, folder)
 }
 
-// open opens the house, which a server had meanwhile.
+// open opens the folder, which a server had meanwhile.
 func (f *filling) open(ctx context.Context, folder string) (err error) {
-	cfg := datafolder.Config{Path: folder, Holder: "konto bench", Begin: true, Log: slog.New(slog.DiscardHandler)}
-	if f.house, err = datafolder.Open(ctx, cfg); err != nil {
+	cfg := datafolder.Config{Path: folder, Holder: "kontobench", Begin: true, Log: slog.New(slog.DiscardHandler)}
+	if f.folder, err = datafolder.Open(ctx, cfg); err != nil {
 		return err
 	}
-	head, err := f.house.Log.Head(ctx)
+	head, err := f.folder.Log.Head(ctx)
 	if err != nil {
 		return err
 	}
 	for i := range f.owners {
 		f.owners[i].version = 0
 	}
-	f.bulk = &bulk{Log: f.house.Log, last: head}
-	f.store = eventstore.NewStore(f.bulk, f.house.Keys)
+	f.bulk = &bulk{Log: f.folder.Log, last: head}
+	f.store = eventstore.NewStore(f.bulk, f.folder.Keys)
 	f.accounts = commands.NewAccounts(commands.Config{Store: f.store, CachedAccounts: 1})
 	f.credentials = commands.NewCredentials(f.store, nil)
 	return nil
 }
 
-func (f *filling) close() error { return f.house.Close() }
+func (f *filling) close() error { return f.folder.Close() }
 
 const (
 	// fillPart is how many accounts or events wait in memory to be stored.
@@ -157,7 +157,7 @@ func (f *filling) update(ctx context.Context, total int) error {
 func (f *filling) updateOne(ctx context.Context, o *benchAccount) error {
 	stream := events.AccountStream(o.id)
 	if o.version == 0 {
-		head, err := f.house.Log.StreamHead(ctx, stream)
+		head, err := f.folder.Log.StreamHead(ctx, stream)
 		if err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ var fillMetadata = events.Metadata{
 // caughtUp has the read model take in what was stored, in large batches.
 func (f *filling) caughtUp(ctx context.Context) error {
 	follower := projections.NewFollower(projections.FollowerConfig{
-		Name: "read-model", Store: f.house.Store, Projection: f.house.Model, Batch: fillPart, Log: slog.New(slog.DiscardHandler),
+		Name: "read-model", Store: f.folder.Store, Projection: f.folder.Model, Batch: fillPart, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	var beside sync.WaitGroup

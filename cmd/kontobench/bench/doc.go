@@ -1,5 +1,5 @@
-// Package bench measures a konto from outside its process. It is what konto bench
-// runs; that command makes the konto to be measured.
+// Package bench measures a konto from outside its process. Command
+// kontobench runs it, and makes the konto to be measured.
 //
 //		targets ─▶ load.go ──connections (client.go)──▶ konto serve, a process of its own
 //		              │ acks                               │ /healthz        │ webhooks
