@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"konto/cmd/konto/copies"
 	"konto/cmd/konto/datafolder"
 	"konto/eventstore/sqlitefile"
 )
@@ -246,7 +247,7 @@ func TestRestoreTakesKeysAlong(t *testing.T) {
 	// After the loss of everything.
 	elsewhere := t.TempDir()
 	copyTo(t, folder, elsewhere, "master.key")
-	if done := mustJSON(t, "restore", backup, "--keys", copied, "--data", elsewhere); done["replaced"] != nil || done["lost"] != 0.0 || done["notice"] != noLedger {
+	if done := mustJSON(t, "restore", backup, "--keys", copied, "--data", elsewhere); done["replaced"] != nil || done["lost"] != 0.0 || done["notice"] != copies.NoLedger {
 		t.Errorf("%v", done)
 	}
 	verifies(t, elsewhere)

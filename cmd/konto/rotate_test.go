@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"konto/cmd/konto/copies"
 	"konto/cmd/konto/datafolder"
 )
 
@@ -60,7 +61,7 @@ func TestRotationMakesAnotherMasterKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		printed := mustJSON(t, "keys", "rotate", "--data", folder)
-		if n := printed["rotated"].(float64); n < 2 || printed["notice"] != olderCopies { // the root key, and Anna's
+		if n := printed["rotated"].(float64); n < 2 || printed["notice"] != copies.OlderCopies { // the root key, and Anna's
 			t.Errorf("%v", printed)
 		}
 		after, err := os.ReadFile(master)
@@ -90,7 +91,7 @@ func TestRotationTakesTheNextMasterKeyFromItsCaller(t *testing.T) {
 	said := r.stderr
 	t.Setenv("KONTO_NEXT_MASTER_KEY", second)
 	printed := must(t, "keys", "rotate", "--data", folder)
-	if !strings.Contains(printed, "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start; "+olderCopies) {
+	if !strings.Contains(printed, "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start; "+copies.OlderCopies) {
 		t.Errorf("%s", printed)
 	}
 	if said += printed + p.stderr.String(); strings.Contains(said, second) || strings.Contains(said, first) {

@@ -1,4 +1,4 @@
-package main
+package copies
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 )
 
 // restored is what konto tells of a backup that it restored.
-type restored struct {
-	backedUp
+type Restored struct {
+	BackedUp
 	// Lost is how many events the log had that the backup does not have, absent for
 	// a log that could not be opened.
 	Lost     *uint64 `json:"lost,omitzero"`
@@ -23,7 +23,7 @@ type restored struct {
 }
 
 // noLedger is told to who puts keys in their place and no ledger beside them.
-const noLedger = "there is no erasures.ndjson: if accounts were erased after this copy of the keys was made, they can be read again until the ledger's copy is put there and konto started"
+const NoLedger = "there is no erasures.ndjson: if accounts were erased after this copy of the keys was made, they can be read again until the ledger's copy is put there and konto started"
 
 // RestoreConfig configures Restore.
 type RestoreConfig struct {
@@ -35,33 +35,33 @@ type RestoreConfig struct {
 }
 
 // Restore puts a backup in the place of the log of a locked folder.
-func Restore(ctx context.Context, folder string, c RestoreConfig) (restored, error) {
+func Restore(ctx context.Context, folder string, c RestoreConfig) (Restored, error) {
 	if c.Keys == "" && datafolder.Missing(filepath.Join(folder, "keys.db")) {
-		return restored{}, fmt.Errorf("there is no keys.db in %s, without which no backup can be read; give its copy with --keys", folder)
+		return Restored{}, fmt.Errorf("there is no keys.db in %s, without which no backup can be read; give its copy with --keys", folder)
 	}
 	staged, err := datafolder.StageIncoming(folder)
 	if err != nil {
-		return restored{}, err
+		return Restored{}, err
 	}
 	r, err := c.stage(ctx, folder, staged)
 	if err != nil {
-		return restored{}, errors.Join(err, os.RemoveAll(staged))
+		return Restored{}, errors.Join(err, os.RemoveAll(staged))
 	}
 	if c.Keys != "" && datafolder.Missing(filepath.Join(folder, datafolder.ErasuresName)) {
-		r.Notice = noLedger
+		r.Notice = NoLedger
 	}
 	r.Replaced, err = datafolder.CommitIncoming(folder, time.Now())
 	return r, err
 }
 
 // stage takes the backup in, and checks that it fits what is there.
-func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r restored, err error) {
+func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r Restored, err error) {
 	path := filepath.Join(staged, "log.db")
 	found, err := stageLog(ctx, c.File, path, c.Tell)
 	if err != nil {
 		return r, err
 	}
-	if r.backedUp, err = described(c.File, found); err != nil {
+	if r.BackedUp, err = described(c.File, found); err != nil {
 		return r, err
 	}
 	keys, told := filepath.Join(folder, "keys.db"), "keys.db"

@@ -1,4 +1,4 @@
-package main
+package copies
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const (
 )
 
 // keysBackedUp is what konto tells of a copy of keys.db.
-type keysBackedUp struct {
+type KeysBackedUp struct {
 	File     string   `json:"file"`
 	Erasures string   `json:"erasures,omitzero"` // the copy of their ledger
 	Bytes    int64    `json:"bytes"`
@@ -33,18 +33,18 @@ type keysBackedUp struct {
 
 // BackupKeys makes a copy of keys.db and of the ledger of erasures in a folder, and deletes
 // older copies there.
-func BackupKeys(ctx context.Context, h *datafolder.Folder, to string, keepFor time.Duration) (keysBackedUp, error) {
+func BackupKeys(ctx context.Context, h *datafolder.Folder, to string, keepFor time.Duration) (KeysBackedUp, error) {
 	if !h.Copying.TryLock() {
-		return keysBackedUp{}, errCopying
+		return KeysBackedUp{}, errCopying
 	}
 	defer h.Copying.Unlock()
 	id, err := shortID(ctx, h)
 	if err != nil {
-		return keysBackedUp{}, err
+		return KeysBackedUp{}, err
 	}
 	now := time.Now()
 	stamp := id + "-" + now.UTC().Format(datafolder.StampLayout)
-	done := keysBackedUp{File: filepath.Join(to, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
+	done := KeysBackedUp{File: filepath.Join(to, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
 	err = makeFile(done.File, func(partial string) error { return h.Master.Backup(ctx, h.Keys, partial) })
 	if err != nil {
 		return done, fmt.Errorf("no backup of the keys was made: %w", err)
@@ -77,7 +77,7 @@ func shortID(ctx context.Context, h *datafolder.Folder) (string, error) {
 
 // deleteOld deletes copies of a log's keys that were made too long ago, by their names,
 // but for the one that was made just now.
-func deleteOld(now time.Time, id string, made keysBackedUp, keepFor time.Duration) (deleted []string, err error) {
+func deleteOld(now time.Time, id string, made KeysBackedUp, keepFor time.Duration) (deleted []string, err error) {
 	dir := filepath.Dir(made.File)
 	entries, err := os.ReadDir(dir)
 	if err != nil {

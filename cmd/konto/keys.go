@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/copies"
 	"konto/cmd/konto/datafolder"
 )
 
@@ -40,7 +41,7 @@ func (c *keysBackup) Validate() error {
 }
 
 func (c *keysBackup) Run(ctx context.Context, h *opened, out *control.Output) error {
-	made, err := BackupKeys(ctx, h.Folder, c.Dir, time.Duration(c.KeepFor))
+	made, err := copies.BackupKeys(ctx, h.Folder, c.Dir, time.Duration(c.KeepFor))
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (c *keysRestore) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	out := control.NewMeteredOutput(stdout, l.json, m)
 	done := keysRestored{File: c.File, Verified: true}
 	err := datafolder.WhileLocked(l.folder(), "konto "+l.path, func() (err error) {
-		done.Replaced, err = RestoreKeys(ctx, l.folder(), c.File)
+		done.Replaced, err = copies.RestoreKeys(ctx, l.folder(), c.File)
 		return err
 	})
 	if err != nil {
@@ -119,7 +120,7 @@ func (c *keysRotate) readInput(io.Reader) error {
 }
 
 func (c *keysRotate) Run(ctx context.Context, h *opened, out *control.Output) error {
-	rotated, notice, err := RotateKeys(ctx, h.Folder, c.Next)
+	rotated, notice, err := copies.RotateKeys(ctx, h.Folder, c.Next)
 	if err != nil {
 		return err
 	}

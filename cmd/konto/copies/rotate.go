@@ -1,4 +1,4 @@
-package main
+package copies
 
 import (
 	"context"
@@ -15,7 +15,7 @@ var errNextUnused = errors.New("KONTO_NEXT_MASTER_KEY is set, but the master key
 var errNextPresent = errors.New("KONTO_NEXT_MASTER_KEY is the present master key")
 
 // olderCopies is for operators who would find out when they need one.
-const olderCopies = "copies of keys.db from before open with the old master key alone, which konto keeps nowhere: make a new one with konto keys backup"
+const OlderCopies = "copies of keys.db from before open with the old master key alone, which konto keeps nowhere: make a new one with konto keys backup"
 
 // whatToSet is for operators whose master key konto cannot replace.
 const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start"
@@ -42,7 +42,7 @@ func RotateKeys(ctx context.Context, h *datafolder.Folder, next string) (rotated
 	}
 	if given {
 		h.Master.Given = next
-		return rotated, whatToSet + "; " + olderCopies, nil
+		return rotated, whatToSet + "; " + OlderCopies, nil
 	}
-	return rotated, olderCopies, nil
+	return rotated, OlderCopies, nil
 }

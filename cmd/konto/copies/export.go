@@ -1,4 +1,4 @@
-package main
+package copies
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // exported is what konto tells of an export.
-type exported struct {
+type Exported struct {
 	File      string `json:"file"`
 	Events    uint64 `json:"events"`
 	Bytes     int64  `json:"bytes"`
@@ -24,8 +24,8 @@ type exported struct {
 const clearWarning = "in clear: it holds personal data, password hashes and third parties' secrets; delete it when it was imported"
 
 // Export writes the log to a file, which it makes and reads again.
-func Export(ctx context.Context, h *datafolder.Folder, file string, encrypted bool, tell Progress) (exported, error) {
-	done := exported{File: file, Encrypted: encrypted}
+func Export(ctx context.Context, h *datafolder.Folder, file string, encrypted bool, tell Progress) (Exported, error) {
+	done := Exported{File: file, Encrypted: encrypted}
 	if !h.Copying.TryLock() {
 		return done, errCopying
 	}

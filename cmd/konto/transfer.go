@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/copies"
 	"konto/cmd/konto/datafolder"
 	"konto/eventstore/transfer"
 )
@@ -35,10 +36,10 @@ var errTerminal = errors.New("standard output is a terminal; name a file, or sen
 
 func (c *exportCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.File == "-" {
-		_, err := ExportStream(ctx, h.Folder, out.Text, c.Encrypted, out.Events)
+		_, err := copies.ExportStream(ctx, h.Folder, out.Text, c.Encrypted, out.Events)
 		return err
 	}
-	done, err := Export(ctx, h.Folder, c.File, c.Encrypted, out.Events)
+	done, err := copies.Export(ctx, h.Folder, c.File, c.Encrypted, out.Events)
 	if err != nil {
 		return err
 	}
@@ -92,7 +93,7 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 		if err := datafolder.Make(l.folder()); err != nil {
 			return err
 		}
-		return datafolder.WhileLocked(l.folder(), "konto "+l.path, func() error { return Import(ctx, l.folder(), r, out.Events) })
+		return datafolder.WhileLocked(l.folder(), "konto "+l.path, func() error { return copies.Import(ctx, l.folder(), r, out.Events) })
 	})
 	if err != nil {
 		from := c.File

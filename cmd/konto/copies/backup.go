@@ -1,0 +1,96 @@
+package copies
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+
+	"konto/cmd/konto/datafolder"
+	"konto/eventstore/sqlite"
+	"konto/eventstore/sqlitefile"
+)
+
+// backedUp is what konto tells of a backup, and of one that was restored.
+type BackedUp struct {
+	File     string `json:"file"`
+	Position uint64 `json:"position"` // of the last event in it
+	Events   uint64 `json:"events"`
+	Chain    string `json:"chain"` // hash of the last event and all before it
+	Bytes    int64  `json:"bytes"`
+	Verified bool   `json:"verified"`
+}
+
+// errCopying refuses a second copy while one is made.
+var errCopying = errors.New("another backup is being made; wait until it is done")
+
+// Progress is told how far a copy has come: done of total events.
+type Progress func(done, total uint64)
+
+// Backup copies the log to a file, which it makes, and tries the copy.
+func Backup(ctx context.Context, h *datafolder.Folder, file string, tell Progress) (BackedUp, error) {
+	// One at a time: a second one to the same file would take the first's copy away.
+	if !h.Copying.TryLock() {
+		return BackedUp{}, errCopying
+	}
+	defer h.Copying.Unlock()
+	var b BackedUp
+	err := makeFile(file, func(partial string) (err error) {
+		b, err = backUp(ctx, h, partial, tell)
+		return err
+	})
+	if err != nil {
+		return b, fmt.Errorf("no backup was made: %w", err)
+	}
+	b.File = file
+	return b, nil
+}
+
+// backUp copies the log and tries the copy.
+func backUp(ctx context.Context, h *datafolder.Folder, to string, tell Progress) (BackedUp, error) {
+	acknowledged, err := h.Store.Head(ctx)
+	if err != nil {
+		return BackedUp{}, err
+	}
+	if err := h.Log.Copy(ctx, to); err != nil {
+		return BackedUp{}, err
+	}
+	found, err := tryBackup(ctx, to, tell)
+	if err != nil {
+		return BackedUp{}, err
+	}
+	if found.Position < acknowledged {
+		return BackedUp{}, fmt.Errorf("the copy ends at position %d, the log went to %d before", found.Position, acknowledged)
+	}
+	live, err := h.Log.Extent(ctx, found.Position)
+	if err != nil {
+		return BackedUp{}, err
+	}
+	if live.Chain != found.Chain || !bytes.Equal(live.ID, found.ID) {
+		return BackedUp{}, fmt.Errorf("the copy differs from the log somewhere up to position %d", found.Position)
+	}
+	return described(to, found)
+}
+
+// tryBackup restores a backup to a folder beside it, and checks what comes of it.
+// The backup itself is only read: SQLite would change even a good one.
+func tryBackup(ctx context.Context, backup string, tell Progress) (found sqlite.Extent, err error) {
+	err = sqlitefile.Try(ctx, backup, func(restored string) (err error) {
+		found, err = sqlite.Inspect(ctx, restored, tell)
+		return err
+	})
+	return found, err
+}
+
+func described(file string, e sqlite.Extent) (BackedUp, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return BackedUp{}, err
+	}
+	return BackedUp{
+		File: file, Position: e.Position, Events: e.Position, // which count from 1 without gaps
+		Chain: hex.EncodeToString(e.Chain[:]), Bytes: info.Size(), Verified: true,
+	}, nil
+}
