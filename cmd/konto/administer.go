@@ -13,6 +13,7 @@ import (
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 )
 
 // A data folder that is locked but does not answer is held by a server that
@@ -49,7 +50,7 @@ func administer(ctx context.Context, l *line, out *control.Output, stderr io.Wri
 // opened is an open data folder, and the server that runs on it.
 type opened struct {
 	*datafolder.Folder
-	server *runningServer // nil where no server runs
+	server *server.Running // nil where no server runs
 }
 
 // command is an administrative command.

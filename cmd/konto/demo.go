@@ -13,6 +13,7 @@ import (
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 	"konto/commands"
 	"konto/events"
 )
@@ -46,17 +47,17 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		return unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	s, err := openServer(ctx, h, serverOptions{
+	s, err := server.Open(ctx, h, server.Options{
 		HTTP:       orFree(c.HTTP, "127.0.0.1:8080"),
 		NATSListen: orFree(c.NATSListen, "127.0.0.1:4222"),
 		// So that an endpoint on this machine can be tried.
-		senderOptions: senderOptions{ThirdPartyAllow: loopback},
-	}, func(r *runningServer) control.Finder { return finderOf(&opened{h, r}) }, log)
+		SenderOptions: server.SenderOptions{ThirdPartyAllow: loopback},
+	}, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, log)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
 	return unlessStopped(ctx, s.Run(ctx, func(ctx context.Context) error {
-		scene, err := (&opened{h, &s.runningServer}).furnish(ctx)
+		scene, err := (&opened{h, &s.Running}).furnish(ctx)
 		if err != nil {
 			return err
 		}

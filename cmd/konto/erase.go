@@ -41,7 +41,7 @@ func (c *accountErase) Run(ctx context.Context, h *opened, out *control.Output) 
 	if err != nil {
 		return err
 	}
-	done, err := h.Erase(ctx, id, h.server.messages())
+	done, err := h.Erase(ctx, id, h.server.Messages())
 	if err != nil {
 		return h.NotFound(err, c.Ref)
 	}

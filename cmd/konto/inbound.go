@@ -51,7 +51,7 @@ func (c *inboundDeadLetters) Run(ctx context.Context, h *opened, out *control.Ou
 	if h.server == nil {
 		return errNotServed
 	}
-	letters, err := h.server.facts.DeadLetters(ctx, c.Limit)
+	letters, err := h.server.Facts.DeadLetters(ctx, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (c *inboundRetry) Run(ctx context.Context, h *opened, out *control.Output) 
 	if h.server == nil {
 		return errNotServed
 	}
-	err := h.server.facts.Retry(ctx, c.Sequence)
+	err := h.server.Facts.Retry(ctx, c.Sequence)
 	if errors.Is(err, nats.ErrNoDeadLetter) {
 		return fmt.Errorf("there is no dead letter %d", c.Sequence)
 	}

@@ -93,7 +93,7 @@ func (h *opened) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.U
 		return id, "", err
 	}
 	if spec.Consumer != "" && !slices.Contains(known, spec.Consumer) {
-		err = h.server.reserve(spec.Consumer)
+		err = h.server.Reserve(spec.Consumer)
 	}
 	return issued.ID, issued.Token, err
 }
@@ -136,6 +136,6 @@ func (c *keyRevoke) Run(ctx context.Context, h *opened, out *control.Output) err
 	if err != nil {
 		return err
 	}
-	h.server.disconnect(key)
+	h.server.Disconnect(key)
 	return printRevoked(out, key)
 }

@@ -9,6 +9,7 @@ import (
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 	"konto/events"
 	"konto/projections/deliveries"
 	"konto/projections/webhook"
@@ -18,7 +19,7 @@ type thirdPartyRedeliver struct {
 	Ref   string `arg:"" name:"name" help:"The third party: its name or its id."`
 	Event string `arg:"" name:"event-id" help:"The event's id, as in konto third-party deliveries."`
 	Older bool   `name:"older" help:"Send it although the third party has taken a newer event of the account, over which it may write what this one says."`
-	senderOptions
+	server.SenderOptions
 }
 
 func (c *thirdPartyRedeliver) Help() string {
@@ -50,10 +51,10 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *control.O
 	if err != nil {
 		return err
 	}
-	if err := c.checkIssuer(h.server, party); err != nil {
+	if err := c.CheckIssuer(h.server, party); err != nil {
 		return err
 	}
-	sent, err := h.server.deliveriesOr(h.Folder, c.senderOptions)
+	sent, err := h.server.DeliveriesOr(h.Folder, c.SenderOptions)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (h *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
 
 type thirdPartyTest struct {
 	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
-	senderOptions
+	server.SenderOptions
 }
 
 func (c *thirdPartyTest) Help() string {
@@ -122,10 +123,10 @@ func (c *thirdPartyTest) Run(ctx context.Context, h *opened, out *control.Output
 	if err != nil {
 		return err
 	}
-	if err := c.checkIssuer(h.server, party); err != nil {
+	if err := c.CheckIssuer(h.server, party); err != nil {
 		return err
 	}
-	sender, err := h.server.senderOr(h.Folder, c.senderOptions)
+	sender, err := h.server.SenderOr(h.Folder, c.SenderOptions)
 	if err != nil {
 		return err
 	}

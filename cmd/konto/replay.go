@@ -47,7 +47,7 @@ func (c *replayThirdParty) Run(ctx context.Context, h *opened, out *control.Outp
 	}
 	rewind := h.DeliveryStore.Rewind
 	if h.server != nil {
-		rewind = h.server.deliveries.Rewind
+		rewind = h.server.Deliveries.Rewind
 	}
 	err = rewind(ctx, party.ID, c.From-1)
 	if errors.Is(err, deliveries.ErrNotReached) {

@@ -97,7 +97,7 @@ func (c *replayPublish) Run(ctx context.Context, h *opened, out *control.Output)
 	}
 	r := replaying{replayPublish: *c, house: h, out: out, limit: c.Rate.limiter()}
 	name, _, _ := strings.Cut(c.Type, ".")
-	cfg := nats.ReplayConfig{Conn: h.server.conn, Prefix: c.SubjectPrefix, Type: name}
+	cfg := nats.ReplayConfig{Conn: h.server.Conn, Prefix: c.SubjectPrefix, Type: name}
 	if c.Account != "" {
 		id, err := h.FindAccount(ctx, c.Account)
 		if err != nil {

@@ -8,9 +8,10 @@ import (
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 )
 
-type serveCommand struct{ serverOptions }
+type serveCommand struct{ server.Options }
 
 func (c *serveCommand) Help() string {
 	return `The first interrupt ends the server in order, the second at once.
@@ -32,7 +33,7 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	s, err := openServer(ctx, h, c.serverOptions, func(r *runningServer) control.Finder { return finderOf(&opened{h, r}) }, log)
+	s, err := server.Open(ctx, h, c.Options, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, log)
 	if err != nil {
 		return errors.Join(unlessStopped(ctx, err), h.Close())
 	}

@@ -10,6 +10,7 @@ import (
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -86,8 +87,8 @@ func (c *thirdPartyAdd) readInput(stdin io.Reader) (err error) {
 }
 
 func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if c.Format == events.FormatRISC && h.server.hasNoURL() {
-		return errNoIssuer
+	if c.Format == events.FormatRISC && h.server.HasNoURL() {
+		return server.ErrNoIssuer
 	}
 	meta, err := datafolder.Operator()
 	if err != nil {

@@ -136,5 +136,5 @@ func (h *opened) changeThirdParty(ctx context.Context, ref string, change thirdP
 	if err := h.WaitFor(ctx, position); err != nil || h.server == nil {
 		return p, err
 	}
-	return p, h.server.deliveries.WaitFor(ctx, position)
+	return p, h.server.Deliveries.WaitFor(ctx, position)
 }

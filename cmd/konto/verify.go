@@ -30,7 +30,7 @@ func (*verifyCommand) examines() {}
 func (c *verifyCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
 	if c.Quick {
 		report, err := verify.Quick(ctx, verify.QuickConfig{
-			Log: h.Log, Model: h.Model, Followers: h.server.followers(), Files: h.PresentFiles(),
+			Log: h.Log, Model: h.Model, Followers: h.server.Followers(), Files: h.PresentFiles(),
 		})
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ import (
 
 // webOptions are the flags about what callers meet over HTTP. The zero value is
 // without limits and outside issuers, as the demo has it.
-type webOptions struct {
+type WebOptions struct {
 	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
 	AllowedOrigins     []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
 	EmailChangePolicy  string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once or asks for a code."`
@@ -32,13 +32,13 @@ type webOptions struct {
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
-func (o *webOptions) Validate() error {
+func (o *WebOptions) Validate() error {
 	_, err := o.configure()
 	return err
 }
 
 // configure gives what follows from the flags alone.
-func (o *webOptions) configure() (cfg kontohttp.Config, err error) {
+func (o *WebOptions) configure() (cfg kontohttp.Config, err error) {
 	if o.RateLimit != "" {
 		if cfg.RateLimit, err = kontohttp.ParseRateLimit(o.RateLimit); err != nil {
 			return cfg, err
@@ -68,7 +68,7 @@ func (o *webOptions) configure() (cfg kontohttp.Config, err error) {
 	return cfg, nil
 }
 
-func (o *webOptions) checkIssuer() error {
+func (o *WebOptions) checkIssuer() error {
 	if (o.JWTIssuer == "") != (o.JWTAudience == "") {
 		return errors.New("--jwt-issuer and --jwt-audience go together")
 	}
@@ -88,7 +88,7 @@ func (o *webOptions) checkIssuer() error {
 
 // outsideOptions say how konto proves to an outside NATS server who it is. Secrets
 // are in files, never in arguments.
-type outsideOptions struct {
+type NATSOptions struct {
 	NATSCreds  string `name:"nats-creds" placeholder:"FILE" help:"Credentials (JWT and seed) for the server at --nats-url."`
 	NATSNkey   string `name:"nats-nkey" placeholder:"FILE" help:"Nkey seed for the server at --nats-url."`
 	NATSCert   string `name:"nats-cert" placeholder:"FILE" help:"Client certificate (PEM) for the server at --nats-url; needs --nats-key."`
@@ -97,7 +97,7 @@ type outsideOptions struct {
 	NATSDomain string `name:"nats-domain" placeholder:"NAME" help:"JetStream domain, when the server at --nats-url is a leaf node of the one with JetStream."`
 }
 
-func (o *outsideOptions) validate(url string) error {
+func (o *NATSOptions) validate(url string) error {
 	for _, flag := range []struct{ name, value string }{
 		{"--nats-creds", o.NATSCreds}, {"--nats-nkey", o.NATSNkey}, {"--nats-cert", o.NATSCert},
 		{"--nats-key", o.NATSKey}, {"--nats-ca", o.NATSCA}, {"--nats-domain", o.NATSDomain},
@@ -115,21 +115,21 @@ func (o *outsideOptions) validate(url string) error {
 	return nil
 }
 
-func (o *outsideOptions) configure(url string, log *slog.Logger) nats.DialConfig {
+func (o *NATSOptions) configure(url string, log *slog.Logger) nats.DialConfig {
 	return nats.DialConfig{
 		URL: url, Creds: o.NATSCreds, Nkey: o.NATSNkey, Cert: o.NATSCert, Key: o.NATSKey, CA: o.NATSCA, Domain: o.NATSDomain, Log: log,
 	}
 }
 
 // mailOptions are the flags about verification codes, the only mail there is.
-type mailOptions struct {
+type MailOptions struct {
 	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; else they are written to mail/ in the data folder. The variable may hold user:password; here it is refused."`
 	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"FILE" help:"File with the password of the user in --smtp-url."`
 	MailFrom         string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
-func (o *mailOptions) Validate() error {
+func (o *MailOptions) Validate() error {
 	if o.SMTPPasswordFile == "" {
 		return nil
 	}
@@ -144,7 +144,7 @@ func (o *mailOptions) Validate() error {
 }
 
 // server is the URL of the SMTP server, with the password of the file.
-func (o *mailOptions) server() (string, error) {
+func (o *MailOptions) Server() (string, error) {
 	if o.SMTPPasswordFile == "" {
 		return o.SMTPURL, nil
 	}
@@ -165,12 +165,12 @@ func (o *mailOptions) server() (string, error) {
 }
 
 // mailer makes the reactor that mails codes.
-func (s *server) mailer(o mailOptions) (*component, error) {
-	server, err := o.server()
+func (s *Server) mailer(o MailOptions) (*component, error) {
+	server, err := o.Server()
 	if err != nil {
 		return nil, err
 	}
-	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.conn, Durable: "konto-mailer", Log: s.log})
+	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.Conn, Durable: "konto-mailer", Log: s.log})
 	reactor, err := mail.New(mail.Config{
 		Subscriber: from,
 		Accounts:   s.house.Reader(),

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 )
 
 // takeIn makes the reactor that records the facts of other systems.
-func (s *server) takeIn() *component {
-	from := s.facts.Subscriber()
+func (s *Server) takeIn() *component {
+	from := s.Facts.Subscriber()
 	return &component{name: "inbound", from: from, reactor: inbound.New(inbound.Config{
 		Subscriber:  from,
 		Recorder:    recorder{s.house},
-		DeadLetters: s.facts,
+		DeadLetters: s.Facts,
 		Metrics:     s.metrics.Registerer(),
 		Log:         s.log,
 	})}
@@ -30,9 +30,9 @@ const lettersRetry = 10 * time.Second
 
 // forgetLetters does what erasures left to do while NATS was away or no server ran,
 // as soon as it can be done.
-func (s *server) forgetLetters(ctx context.Context) {
+func (s *Server) forgetLetters(ctx context.Context) {
 	for told := false; ; told = true {
-		err := s.house.DeleteMessages(ctx, s.facts)
+		err := s.house.DeleteMessages(ctx, s.Facts)
 		if err == nil || ctx.Err() != nil {
 			return
 		}

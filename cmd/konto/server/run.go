@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ import (
 // Run serves until ctx ends or the log fails, and then stops in order: the
 // doors, the followers once they have caught up, NATS. It calls ready once,
 // when requests are being answered; its error ends the server too.
-func (s *server) Run(ctx context.Context, ready func(context.Context) error) error {
+func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
 	failed := make(chan error, len(s.all())) // one for each: none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
@@ -47,7 +47,7 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 	doors.Go(func() error {
 		s.catchUp(ctx)
 		// Once more: a read model that was made anew knew of none before.
-		if err := s.house.ApplyErasures(ctx, s.log, s.house.CatchUp, s.facts); err != nil {
+		if err := s.house.ApplyErasures(ctx, s.log, s.house.CatchUp, s.Facts); err != nil {
 			return err
 		}
 		return s.answer(ctx, doors, ready)
@@ -62,7 +62,7 @@ func (s *server) Run(ctx context.Context, ready func(context.Context) error) err
 // returns once they have ended. failed gets the error of a log that cannot be
 // read; a follower that stops at an event of a sound log leaves the server
 // running and itself unhealthy.
-func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) {
+func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var followers errgroup.Group
 	for _, f := range s.all() {
@@ -85,7 +85,7 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 		return nil
 	})
 	followers.Go(func() error {
-		if err := s.deliveries.Run(ctx); err != nil {
+		if err := s.Deliveries.Run(ctx); err != nil {
 			s.log.Error("third parties are not told until konto is started again", "error", err)
 		}
 		return nil
@@ -96,11 +96,11 @@ func (s *server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 	}
 }
 
-func (s *server) all() []*projections.Follower {
-	return []*projections.Follower{s.house.Follower, s.publisher, s.deliveries.Follower()}
+func (s *Server) all() []*projections.Follower {
+	return []*projections.Follower{s.house.Follower, s.publisher, s.Deliveries.Follower()}
 }
 
-func (s *server) statuses() []projections.Status {
+func (s *Server) statuses() []projections.Status {
 	var all []projections.Status
 	for _, f := range s.all() {
 		all = append(all, f.Status())
@@ -141,10 +141,10 @@ func (c *component) health() projections.Component {
 
 // components tells how what is no follower of the log is doing: the connection to
 // NATS with what is published over it, facts of other systems, codes.
-func (s *server) components() []projections.Component {
+func (s *Server) components() []projections.Component {
 	broker := projections.Component{
 		Name: "nats", State: projections.StateRunning,
-		Error: cmp.Or(s.conn.Trouble(), s.published.Trouble()), Warnings: s.conn.Warnings(),
+		Error: cmp.Or(s.Conn.Trouble(), s.published.Trouble()), Warnings: s.Conn.Warnings(),
 	}
 	if broker.Error != "" {
 		broker.State = projections.StateWaiting
@@ -155,7 +155,7 @@ func (s *server) components() []projections.Component {
 // catchUp waits until the read model knows everything that the log held at
 // the start, as after its file was deleted: before, valid keys would be
 // refused. It gives up on a follower in trouble, so that health can be asked.
-func (s *server) catchUp(ctx context.Context) {
+func (s *Server) catchUp(ctx context.Context) {
 	if err := s.house.CatchUp(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("requests are answered without all that the log holds", "error", err)
 	}
@@ -163,8 +163,8 @@ func (s *server) catchUp(ctx context.Context) {
 
 // answer answers HTTP until ctx ends, and then lets requests that are under
 // way finish, bounded.
-func (s *server) answer(ctx context.Context, doors *errgroup.Group, ready func(context.Context) error) error {
-	cfg, err := s.config.webOptions.configure()
+func (s *Server) answer(ctx context.Context, doors *errgroup.Group, ready func(context.Context) error) error {
+	cfg, err := s.config.WebOptions.configure()
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"cmp"
@@ -21,28 +21,28 @@ import (
 )
 
 // serverOptions are the flags of a server.
-type serverOptions struct {
+type Options struct {
 	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
 	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. The variable may hold user:password@ or a token; here they are refused."`
 
-	outsideOptions
-	webOptions
-	mailOptions
-	senderOptions
-	deliverOptions
+	NATSOptions
+	WebOptions
+	MailOptions
+	SenderOptions
+	DeliveryOptions
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
-func (c *serverOptions) Validate() error {
-	return cmp.Or(c.outsideOptions.validate(c.NATSURL), c.webOptions.Validate(), c.mailOptions.Validate(), c.senderOptions.Validate(), c.deliverOptions.Validate())
+func (c *Options) Validate() error {
+	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
 }
 
 // server is everything that runs while konto serves. It does not own its house.
-type server struct {
-	runningServer
+type Server struct {
+	Running
 	house     *datafolder.Folder
-	config    serverOptions
+	config    Options
 	log       *slog.Logger
 	http      net.Listener
 	control   *control.Socket
@@ -57,48 +57,48 @@ type server struct {
 
 // runningServer is what a command can use of the server in whose process it runs. It is nil
 // where no server runs, and its methods say what they then do.
-type runningServer struct {
-	broker     *nats.Server  // nil when an outside one is used
-	conn       *nats.Conn    // to NATS
-	facts      *nats.Inbound // where facts of other systems arrive
-	deliveries *deliveries.Deliveries
-	sender     *webhook.Sender
-	noURL      bool // the server does not know its own URL
-	health     func() []projections.Status
+type Running struct {
+	Broker     *nats.Server  // nil when an outside one is used
+	Conn       *nats.Conn    // to NATS
+	Facts      *nats.Inbound // where facts of other systems arrive
+	Deliveries *deliveries.Deliveries
+	Sender     *webhook.Sender
+	NoURL      bool // the server does not know its own URL
+	Health     func() []projections.Status
 }
 
 // followers returns what tells how the server's followers are doing, nil where none runs.
-func (r *runningServer) followers() func() []projections.Status {
+func (r *Running) Followers() func() []projections.Status {
 	if r == nil {
 		return nil
 	}
-	return r.health
+	return r.Health
 }
 
 // messages are those of other systems, nil where they cannot be reached.
-func (r *runningServer) messages() datafolder.InboundMessages {
+func (r *Running) Messages() datafolder.InboundMessages {
 	if r == nil {
 		return nil
 	}
-	return r.facts
+	return r.Facts
 }
 
 // hasNoURL tells whether the server does not know its own URL; without one nothing
 // needs it.
-func (r *runningServer) hasNoURL() bool { return r != nil && r.noURL }
+func (r *Running) HasNoURL() bool { return r != nil && r.NoURL }
 
 // reserve makes room in NATS for a new consumer, which the start of a server does too.
-func (r *runningServer) reserve(consumer string) error {
-	if r == nil || r.broker == nil {
+func (r *Running) Reserve(consumer string) error {
+	if r == nil || r.Broker == nil {
 		return nil
 	}
-	return r.broker.Reserve(consumer)
+	return r.Broker.Reserve(consumer)
 }
 
 // disconnect closes the connections to NATS that were made with a key.
-func (r *runningServer) disconnect(key events.Credential) {
-	if r != nil && r.broker != nil {
-		r.broker.Disconnect(key.ID.String())
+func (r *Running) Disconnect(key events.Credential) {
+	if r != nil && r.Broker != nil {
+		r.Broker.Disconnect(key.ID.String())
 	}
 }
 
@@ -109,9 +109,9 @@ const streamTime = 5 * time.Second
 // before anything runs.
 //
 // commands returns what runs the commands that are asked for over the control socket.
-func openServer(ctx context.Context, h *datafolder.Folder, cfg serverOptions, commands func(*runningServer) control.Finder, log *slog.Logger) (_ *server, err error) {
-	s := &server{house: h, config: cfg, log: log}
-	s.health = s.statuses
+func Open(ctx context.Context, h *datafolder.Folder, cfg Options, commands func(*Running) control.Finder, log *slog.Logger) (_ *Server, err error) {
+	s := &Server{house: h, config: cfg, log: log}
+	s.Health = s.statuses
 	defer func() {
 		if err != nil {
 			s.close()
@@ -123,27 +123,27 @@ func openServer(ctx context.Context, h *datafolder.Folder, cfg serverOptions, co
 	if err := s.checkIssuer(ctx); err != nil {
 		return nil, err
 	}
-	if s.control, err = control.Listen(h.Path, commands(&s.runningServer)); err != nil {
+	if s.control, err = control.Listen(h.Path, commands(&s.Running)); err != nil {
 		return nil, err
 	}
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
-	s.facts = nats.NewInbound(s.conn, h.NamesErased, log)
-	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.conn, Store: h.Store, Cursors: h.Model, Log: log})
-	if s.broker != nil {
+	s.Facts = nats.NewInbound(s.Conn, h.NamesErased, log)
+	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.Conn, Store: h.Store, Cursors: h.Model, Log: log})
+	if s.Broker != nil {
 		// A consumer or sender that comes as soon as konto is ready finds the
 		// streams. What fails here fails again in who uses them, and is reported there.
 		bounded, cancel := context.WithTimeout(ctx, streamTime)
 		defer cancel()
 		publisher.Position(bounded)
-		s.facts.Open(bounded)
+		s.Facts.Open(bounded)
 	}
 	s.published = publisher
 	s.publisher = projections.NewFollower(projections.FollowerConfig{
 		Name: "publisher", Store: h.Store, Projection: publisher, Log: log,
 	})
-	if s.codes, err = s.mailer(cfg.mailOptions); err != nil {
+	if s.codes, err = s.mailer(cfg.MailOptions); err != nil {
 		return nil, err
 	}
 	s.metrics = metrics.New(metrics.Config{Head: h.Store.Head, Health: s.statuses})
@@ -165,12 +165,12 @@ func bare(err error) error {
 
 // connect starts the embedded NATS server, unless an outside one is to be
 // used, and connects to it.
-func (s *server) connect() (err error) {
+func (s *Server) connect() (err error) {
 	if s.config.NATSURL != "" {
-		s.conn, err = nats.Dial(s.config.outsideOptions.configure(s.config.NATSURL, s.log))
+		s.Conn, err = nats.Dial(s.config.NATSOptions.configure(s.config.NATSURL, s.log))
 		return err
 	}
-	s.broker, err = nats.StartServer(nats.ServerConfig{
+	s.Broker, err = nats.StartServer(nats.ServerConfig{
 		Dir:          filepath.Join(s.house.Path, "jetstream"),
 		Listen:       s.config.NATSListen,
 		Key:          s.house.Keys.Derive("jetstream"),
@@ -184,12 +184,12 @@ func (s *server) connect() (err error) {
 	if err != nil {
 		return err
 	}
-	s.conn, err = s.broker.Dial()
+	s.Conn, err = s.Broker.Dial()
 	return err
 }
 
 // holder names those who hold a key of a kind.
-func (s *server) holder(kind string) func(token string) (nats.Holder, bool) {
+func (s *Server) holder(kind string) func(token string) (nats.Holder, bool) {
 	return func(token string) (nats.Holder, bool) {
 		c, err := s.house.Model.Authenticate(context.Background(), token, time.Now())
 		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
@@ -199,7 +199,7 @@ func (s *server) holder(kind string) func(token string) (nats.Holder, bool) {
 	}
 }
 
-func (s *server) consumers() []string {
+func (s *Server) consumers() []string {
 	names, err := s.house.Model.ConsumerNames(context.Background())
 	if err != nil {
 		s.log.Error("cannot list the NATS consumers", "error", err)
@@ -208,15 +208,15 @@ func (s *server) consumers() []string {
 }
 
 // URL is where HTTP is answered.
-func (s *server) URL() string { return "http://" + s.http.Addr().String() }
+func (s *Server) URL() string { return "http://" + s.http.Addr().String() }
 
 // NATSURL is where consumers connect.
-func (s *server) NATSURL() string {
+func (s *Server) NATSURL() string {
 	switch {
-	case s.broker == nil:
+	case s.Broker == nil:
 		return "outside" // its URL may hold a password
-	case s.broker.URL() == "":
+	case s.Broker.URL() == "":
 		return "off"
 	}
-	return s.broker.URL()
+	return s.Broker.URL()
 }

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 // drain waits, bounded, until the followers have everything that was
 // acknowledged. The doors are closed, so the log grows no more. A follower that
 // is in trouble is not waited for.
-func (s *server) drain() {
+func (s *Server) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), control.DrainTime)
 	defer cancel()
 	head, err := s.house.Store.Head(ctx)
@@ -26,12 +26,12 @@ func (s *server) drain() {
 }
 
 // close frees what openServer took; what was never opened is nil.
-func (s *server) close() {
-	if s.conn != nil {
-		s.conn.Close()
+func (s *Server) close() {
+	if s.Conn != nil {
+		s.Conn.Close()
 	}
-	if s.broker != nil {
-		s.broker.Close()
+	if s.Broker != nil {
+		s.Broker.Close()
 	}
 	if s.control != nil {
 		s.control.Close()

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -18,14 +18,14 @@ import (
 
 // deliverOptions are the flags about deliveries to third parties and what is
 // told of them. The zero value has the usual schedule and no page of metrics.
-type deliverOptions struct {
+type DeliveryOptions struct {
 	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"0s,5s,5m,30m,2h,5h,10h,14h,20h,24h" placeholder:"DELAYS" help:"Delay before each try to deliver an event, give or take a tenth."`
 	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Requests that each third party gets at the same time at most; fewer while it asks for less."`
 	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
 }
 
 // Validate tells what of the flags is wrong; serveCommand's calls it.
-func (o *deliverOptions) Validate() error {
+func (o *DeliveryOptions) Validate() error {
 	if err := deliveries.CheckSchedule(o.ThirdPartyRetry); err != nil {
 		return fmt.Errorf("--third-party-retry: %w", err)
 	}
@@ -36,17 +36,17 @@ func (o *deliverOptions) Validate() error {
 }
 
 // deliver makes what tells third parties, and lets commands use it.
-func (s *server) deliver() (err error) {
+func (s *Server) deliver() (err error) {
 	h := s.house
-	o := s.config.senderOptions
+	o := s.config.SenderOptions
 	if o.PublicURL == "" {
 		o.PublicURL = s.URL()
 	}
-	if s.sender, err = makeSender(h, o); err != nil {
+	if s.Sender, err = NewSender(h, o); err != nil {
 		return err
 	}
-	s.deliveries, err = deliveries.New(deliveries.Config{
-		Store: h.Store, Records: h.Log, DB: h.DeliveryStore, Parties: h.Model, Registry: registry{h}, Sender: s.sender,
+	s.Deliveries, err = deliveries.New(deliveries.Config{
+		Store: h.Store, Records: h.Log, DB: h.DeliveryStore, Parties: h.Model, Registry: registry{h}, Sender: s.Sender,
 		Schedule: s.config.ThirdPartyRetry, Concurrency: s.config.ThirdPartyConcurrency,
 		Metrics: s.metrics.Registerer(), Log: s.log,
 	})
@@ -67,7 +67,7 @@ func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64)
 }
 
 // openMetrics binds the address of the page for Prometheus, if there is to be one.
-func (s *server) openMetrics() (err error) {
+func (s *Server) openMetrics() (err error) {
 	if s.config.Metrics == "" || s.config.Metrics == "off" {
 		return nil
 	}
@@ -79,7 +79,7 @@ func (s *server) openMetrics() (err error) {
 }
 
 // answerMetrics answers Prometheus until ctx ends.
-func (s *server) answerMetrics(ctx context.Context, doors *errgroup.Group) {
+func (s *Server) answerMetrics(ctx context.Context, doors *errgroup.Group) {
 	if s.metricsDoor != nil {
 		doors.Go(func() error { return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsDoor) })
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -18,14 +18,14 @@ import (
 // senderOptions are the flags about requests to third parties. The zero value
 // has none but addresses of the public internet. A server that is asked to send
 // something goes by its own, so they do not travel with a command.
-type senderOptions struct {
+type SenderOptions struct {
 	ThirdPartyAllow   []netip.Prefix `name:"third-party-allow" placeholder:"CIDR" help:"Network that third parties may be in although it is private or loopback, and be told by http; may be repeated." json:"-"`
 	ThirdPartyTimeout time.Duration  `name:"third-party-timeout" default:"15s" placeholder:"DURATION" help:"How long a third party may take to answer." json:"-"`
 	PublicURL         string         `name:"public-url" placeholder:"URL" help:"Where third parties reach konto, and what security event tokens (risc) call it; the address of --http unless given, which will not do for risc when that is 0.0.0.0 or the like." json:"-"`
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
-func (o *senderOptions) Validate() error {
+func (o *SenderOptions) Validate() error {
 	if o.ThirdPartyTimeout < 0 {
 		return errors.New("--third-party-timeout is not negative")
 	}
@@ -40,7 +40,7 @@ func (o *senderOptions) Validate() error {
 
 // checkIssuer refuses security event tokens of another issuer than the server's,
 // which without a server nothing but its flag tells.
-func (o *senderOptions) checkIssuer(r *runningServer, party events.ThirdParty) error {
+func (o *SenderOptions) CheckIssuer(r *Running, party events.ThirdParty) error {
 	if r == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
 		return errors.New("a security event token names its issuer: give the server's --public-url, or let a running server send it")
 	}
@@ -49,16 +49,16 @@ func (o *senderOptions) checkIssuer(r *runningServer, party events.ThirdParty) e
 
 // errNoIssuer refuses security event tokens that would name an address that nobody
 // can reach.
-var errNoIssuer = errors.New("security event tokens (risc) name konto's URL as their issuer, and --http is on all addresses, which is none: start konto serve with --public-url")
+var ErrNoIssuer = errors.New("security event tokens (risc) name konto's URL as their issuer, and --http is on all addresses, which is none: start konto serve with --public-url")
 
 // checkIssuer refuses to start where third parties are owed security event tokens
 // and nothing tells konto's URL. Receivers remember an issuer, so it is not guessed.
-func (s *server) checkIssuer(ctx context.Context) error {
+func (s *Server) checkIssuer(ctx context.Context) error {
 	at, ok := s.http.Addr().(*net.TCPAddr)
 	if s.config.PublicURL != "" || !ok || !at.IP.IsUnspecified() {
 		return nil
 	}
-	s.noURL = true
+	s.NoURL = true
 	// An error is told by health, and in the log: the read model cannot be written.
 	_ = s.house.CatchUpAlone(ctx)
 	parties, err := s.house.Model.ThirdParties(ctx)
@@ -67,14 +67,14 @@ func (s *server) checkIssuer(ctx context.Context) error {
 	}
 	for _, p := range parties {
 		if p.Format == events.FormatRISC {
-			return fmt.Errorf("third party %s: %w", p.Name, errNoIssuer)
+			return fmt.Errorf("third party %s: %w", p.Name, ErrNoIssuer)
 		}
 	}
 	return nil
 }
 
 // makeSender makes the sender of requests to third parties.
-func makeSender(h *datafolder.Folder, o senderOptions) (*webhook.Sender, error) {
+func NewSender(h *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
 	return webhook.NewSender(webhook.Config{
 		Accounts: h.Past,
 		Notices:  h.DeliveryStore,
@@ -86,20 +86,20 @@ func makeSender(h *datafolder.Folder, o senderOptions) (*webhook.Sender, error) 
 }
 
 // senderOr is the server's sender, or without a server a new one.
-func (r *runningServer) senderOr(h *datafolder.Folder, o senderOptions) (*webhook.Sender, error) {
+func (r *Running) SenderOr(h *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
 	if r != nil {
-		return r.sender, nil
+		return r.Sender, nil
 	}
-	return makeSender(h, o)
+	return NewSender(h, o)
 }
 
 // deliveriesOr is what the server runs, or without a server what can redeliver
 // and never runs.
-func (r *runningServer) deliveriesOr(h *datafolder.Folder, o senderOptions) (*deliveries.Deliveries, error) {
+func (r *Running) DeliveriesOr(h *datafolder.Folder, o SenderOptions) (*deliveries.Deliveries, error) {
 	if r != nil {
-		return r.deliveries, nil
+		return r.Deliveries, nil
 	}
-	sender, err := makeSender(h, o)
+	sender, err := NewSender(h, o)
 	if err != nil {
 		return nil, err
 	}
