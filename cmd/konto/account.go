@@ -79,7 +79,7 @@ func readLine(stdin io.Reader, what string) (string, error) {
 	return line, nil
 }
 
-func (c *accountOpen) Run(ctx context.Context, h *opened, out *control.Output) error {
+func (c *accountOpen) Run(ctx context.Context, on *opened, out *control.Output) error {
 	open := commands.Open{
 		Email: c.Email, PaywayID: c.PaywayID, Administrator: c.Administrator, PasswordHash: c.PasswordHash,
 		Profile: events.ProfileUpdated{
@@ -89,7 +89,7 @@ func (c *accountOpen) Run(ctx context.Context, h *opened, out *control.Output) e
 			CustomerNumber: given(c.CustomerNumber),
 		},
 	}
-	account, err := h.open(ctx, open.WithDefaults())
+	account, err := on.open(ctx, open.WithDefaults())
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (c *accountOpen) Run(ctx context.Context, h *opened, out *control.Output) e
 }
 
 // open opens an account in the operator's name.
-func (h *opened) open(ctx context.Context, open commands.Open) (events.Account, error) {
+func (on *opened) open(ctx context.Context, open commands.Open) (events.Account, error) {
 	id, err := datafolder.NewID()
 	if err != nil {
 		return events.Account{}, err
@@ -109,7 +109,7 @@ func (h *opened) open(ctx context.Context, open commands.Open) (events.Account, 
 	if open.PaywayID == "" {
 		open.PaywayID = commands.NewPaywayID()
 	}
-	outcome, err := h.Accounts.Do(ctx, id, meta, open)
+	outcome, err := on.Accounts.Do(ctx, id, meta, open)
 	if err != nil {
 		return events.Account{}, err
 	}
@@ -154,8 +154,8 @@ func (c *accountFacts) Validate() error {
 	return nil
 }
 
-func (c *accountFacts) Run(ctx context.Context, h *opened, out *control.Output) error {
-	id, err := h.FindAccount(ctx, c.Ref)
+func (c *accountFacts) Run(ctx context.Context, on *opened, out *control.Output) error {
+	id, err := on.FindAccount(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
@@ -163,12 +163,12 @@ func (c *accountFacts) Run(ctx context.Context, h *opened, out *control.Output) 
 	if err != nil {
 		return err
 	}
-	outcome, err := h.Accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: events.FactsRecorded{
+	outcome, err := on.Accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: events.FactsRecorded{
 		ActiveDomains: c.ActiveDomains, SeNuDomains: c.SeNuDomains, Verified: c.Verified,
 		PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
 	}})
 	if err != nil {
-		return h.NotFound(err, c.Ref)
+		return on.NotFound(err, c.Ref)
 	}
 	return out.Object(identify(*outcome.Account))
 }

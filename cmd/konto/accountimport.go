@@ -71,8 +71,8 @@ type importReport struct {
 }
 
 // Run prints importReports, for people too: run puts them into words.
-func (c *accountImport) Run(ctx context.Context, h *opened, out *control.Output) error {
-	i := importing{house: h, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
+func (c *accountImport) Run(ctx context.Context, on *opened, out *control.Output) error {
+	i := importing{house: on, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
 	err := i.all(ctx, c.Lines)
 	if printed := i.print(importReport{Imported: &i.imported, Rejected: i.rejected}); err == nil {
 		err = printed
@@ -166,8 +166,8 @@ func (i *importing) print(r importReport) error {
 }
 
 // importOne opens an account. Its error tells nothing of the line.
-func (h *opened) importOne(ctx context.Context, open commands.Open) ([]commands.FieldError, error) {
-	_, err := h.open(ctx, open)
+func (on *opened) importOne(ctx context.Context, open commands.Open) ([]commands.FieldError, error) {
+	_, err := on.open(ctx, open)
 	var invalid *commands.Invalid
 	var taken *commands.Taken
 	switch {

@@ -73,12 +73,12 @@ type examiner interface{ examines() }
 
 // do runs one command in a folder on which no server runs. A command that runs until
 // it is interrupted lets others in meanwhile.
-func (h *opened) do(ctx context.Context, c command, out *control.Output) error {
-	err := h.Follow(ctx, func(ctx context.Context) error {
+func (on *opened) do(ctx context.Context, c command, out *control.Output) error {
+	err := on.Follow(ctx, func(ctx context.Context) error {
 		if _, ok := c.(endless); !ok {
-			return c.Run(ctx, h, out)
+			return c.Run(ctx, on, out)
 		}
-		door, err := control.Listen(h.Path, finderOf(h))
+		door, err := control.Listen(on.Path, finderOf(on))
 		if err != nil {
 			return err
 		}
@@ -88,14 +88,14 @@ func (h *opened) do(ctx context.Context, c command, out *control.Output) error {
 		beside.Go(func() { door.Run(ctx) })
 		defer beside.Wait()
 		defer cancel()
-		return c.Run(ctx, h, out)
+		return c.Run(ctx, on, out)
 	})
 	return errors.Join(err, out.Flush())
 }
 
 // finderOf returns what finds the commands that are asked for over the control socket
 // of an open folder.
-func finderOf(h *opened) control.Finder {
+func finderOf(on *opened) control.Finder {
 	return func(path string, input []byte) (control.Task, error) {
 		c := commandAt(path)
 		if c == nil {
@@ -105,7 +105,7 @@ func finderOf(h *opened) control.Finder {
 			return control.Task{}, fmt.Errorf("the server is another version of konto: %w", err)
 		}
 		_, runsOn := c.(endless)
-		return control.Task{Run: func(ctx context.Context, out *control.Output) error { return c.Run(ctx, h, out) }, Endless: runsOn}, nil
+		return control.Task{Run: func(ctx context.Context, out *control.Output) error { return c.Run(ctx, on, out) }, Endless: runsOn}, nil
 	}
 }
 

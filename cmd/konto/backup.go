@@ -27,8 +27,8 @@ Examples:
     konto backup /backup/now.db --json`
 }
 
-func (c *backupCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
-	made, err := copies.Backup(ctx, h.Folder, c.File, out.Events)
+func (c *backupCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
+	made, err := copies.Backup(ctx, on.Folder, c.File, out.Events)
 	if err != nil {
 		return err
 	}

@@ -43,10 +43,10 @@ func openFolder(t testing.TB, folder string) *datafolder.Folder {
 }
 
 // records reads the log up to a position.
-func records(t testing.TB, h *datafolder.Folder, upTo uint64) (all []eventstore.Record) {
+func records(t testing.TB, folder *datafolder.Folder, upTo uint64) (all []eventstore.Record) {
 	t.Helper()
 	for after := uint64(0); after < upTo; after = all[len(all)-1].Position {
-		page, err := h.Log.ReadAll(t.Context(), after, int(min(datafolder.PageSize, upTo-after)))
+		page, err := folder.Log.ReadAll(t.Context(), after, int(min(datafolder.PageSize, upTo-after)))
 		if err != nil || len(page) == 0 {
 			t.Fatalf("after %d: %d records, %v", after, len(page), err)
 		}
@@ -56,11 +56,11 @@ func records(t testing.TB, h *datafolder.Folder, upTo uint64) (all []eventstore.
 }
 
 // folds folds every account up to a position.
-func folds(t testing.TB, h *datafolder.Folder, upTo uint64) map[events.Stream]events.Account {
+func folds(t testing.TB, folder *datafolder.Folder, upTo uint64) map[events.Stream]events.Account {
 	t.Helper()
 	all := make(map[events.Stream]events.Account)
 	for after := uint64(0); after < upTo; {
-		page, err := h.Store.ReadAll(t.Context(), after, int(min(datafolder.PageSize, upTo-after)))
+		page, err := folder.Store.ReadAll(t.Context(), after, int(min(datafolder.PageSize, upTo-after)))
 		if err != nil || len(page) == 0 {
 			t.Fatalf("after %d: %d events, %v", after, len(page), err)
 		}
@@ -142,9 +142,9 @@ func TestBackupMadeUnderFullLoadRestoresToTheLogAtItsPosition(t *testing.T) {
 	t.Logf("a backup at position %d, the log went on to %d", position, len(records(t, was, mustHead(t, was))))
 }
 
-func mustHead(t testing.TB, h *datafolder.Folder) uint64 {
+func mustHead(t testing.TB, folder *datafolder.Folder) uint64 {
 	t.Helper()
-	head, err := h.Store.Head(t.Context())
+	head, err := folder.Store.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -262,8 +262,8 @@ func checkLog(t *testing.T, folder string, writers []*writer) {
 	}
 }
 
-func inLog(ctx context.Context, h *datafolder.Folder, account ulid.ULID, a ack) error {
-	found, err := h.Store.ReadStream(ctx, events.AccountStream(account), a.version-1, 1)
+func inLog(ctx context.Context, folder *datafolder.Folder, account ulid.ULID, a ack) error {
+	found, err := folder.Store.ReadStream(ctx, events.AccountStream(account), a.version-1, 1)
 	if err != nil {
 		return err
 	}

@@ -46,12 +46,12 @@ func idOrNone(id ulid.ULID) string {
 	return id.String()
 }
 
-func (h *opened) listCredentials(ctx context.Context, out *control.Output, wanted func(events.Credential) bool) error {
-	if err := h.CatchUp(ctx); err != nil {
+func (on *opened) listCredentials(ctx context.Context, out *control.Output, wanted func(events.Credential) bool) error {
+	if err := on.CatchUp(ctx); err != nil {
 		return err
 	}
 	for after := (ulid.ULID{}); ; {
-		page, err := h.Model.Credentials(ctx, after, datafolder.PageSize)
+		page, err := on.Model.Credentials(ctx, after, datafolder.PageSize)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -80,7 +80,7 @@ func (h *opened) listCredentials(ctx context.Context, out *control.Output, wante
 
 // revoke ends a credential of the wanted kind and returns when nobody can use
 // it any more. To revoke one twice is no error.
-func (h *opened) revoke(ctx context.Context, idOrToken, noun string, wanted func(events.Credential) bool) (events.Credential, error) {
+func (on *opened) revoke(ctx context.Context, idOrToken, noun string, wanted func(events.Credential) bool) (events.Credential, error) {
 	id, err := ulid.ParseStrict(idOrToken)
 	if err != nil {
 		id, _, err = events.ParseToken(idOrToken)
@@ -88,7 +88,7 @@ func (h *opened) revoke(ctx context.Context, idOrToken, noun string, wanted func
 	if err != nil {
 		return events.Credential{}, fmt.Errorf("%q is not the id of a %s", idOrToken, noun)
 	}
-	credential, err := h.credential(ctx, id)
+	credential, err := on.credential(ctx, id)
 	if err != nil {
 		return credential, err
 	}
@@ -99,16 +99,16 @@ func (h *opened) revoke(ctx context.Context, idOrToken, noun string, wanted func
 	if err != nil {
 		return credential, err
 	}
-	position, err := h.Credentials.Revoke(ctx, meta, id)
+	position, err := on.Credentials.Revoke(ctx, meta, id)
 	if err != nil {
 		return credential, err
 	}
-	return credential, h.WaitFor(ctx, position)
+	return credential, on.WaitFor(ctx, position)
 }
 
 // credential folds the log, which is never behind.
-func (h *opened) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
-	page, err := h.Store.ReadStream(ctx, events.CredentialStream(id), 0, datafolder.PageSize)
+func (on *opened) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
+	page, err := on.Store.ReadStream(ctx, events.CredentialStream(id), 0, datafolder.PageSize)
 	if err != nil {
 		return c, err
 	}

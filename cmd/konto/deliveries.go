@@ -59,27 +59,27 @@ type attempt struct {
 	Answer     string    `json:"answer,omitzero"`
 }
 
-func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *control.Output) error {
+func (c *thirdPartyDeliveries) Run(ctx context.Context, on *opened, out *control.Output) error {
 	filter := deliveries.Filter{Outcome: c.Status, Limit: c.Limit}
 	if c.Ref != "" {
-		party, err := h.thirdParty(ctx, c.Ref)
+		party, err := on.thirdParty(ctx, c.Ref)
 		if err != nil {
 			return err
 		}
 		filter.Party = party.ID
 	}
 	if c.Account != "" {
-		account, err := h.FindAccount(ctx, c.Account)
+		account, err := on.FindAccount(ctx, c.Account)
 		if err != nil {
 			return err
 		}
 		filter.Account = account
 	}
-	names, err := h.thirdPartyNames(ctx)
+	names, err := on.thirdPartyNames(ctx)
 	if err != nil {
 		return err
 	}
-	found, err := h.DeliveryStore.Attempts(ctx, filter)
+	found, err := on.DeliveryStore.Attempts(ctx, filter)
 	if err != nil {
 		return err
 	}
@@ -102,11 +102,11 @@ func (c *thirdPartyDeliveries) Run(ctx context.Context, h *opened, out *control.
 }
 
 // thirdPartyNames gives the names of those that were not removed.
-func (h *opened) thirdPartyNames(ctx context.Context) (map[ulid.ULID]string, error) {
-	if err := h.CatchUp(ctx); err != nil {
+func (on *opened) thirdPartyNames(ctx context.Context) (map[ulid.ULID]string, error) {
+	if err := on.CatchUp(ctx); err != nil {
 		return nil, err
 	}
-	all, err := h.Model.ThirdParties(ctx)
+	all, err := on.Model.ThirdParties(ctx)
 	names := make(map[ulid.ULID]string, len(all))
 	for _, p := range all {
 		names[p.ID] = p.Name

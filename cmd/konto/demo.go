@@ -121,8 +121,8 @@ const (
 
 // furnish opens the demo's accounts, unless an earlier demo did, and issues
 // keys for them.
-func (h *opened) furnish(ctx context.Context) (*scene, error) {
-	anna, err := h.settle(ctx, annaAccount())
+func (on *opened) furnish(ctx context.Context) (*scene, error) {
+	anna, err := on.settle(ctx, annaAccount())
 	if err != nil {
 		return nil, err
 	}
@@ -131,23 +131,23 @@ func (h *opened) furnish(ctx context.Context) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.Accounts.Do(ctx, anna.ID, meta, commands.RecordFacts{Facts: events.FactsRecorded{
+	if _, err := on.Accounts.Do(ctx, anna.ID, meta, commands.RecordFacts{Facts: events.FactsRecorded{
 		ActiveDomains: &domains, SeNuDomains: &seNu, Verified: &verified, BankIDName: events.Set("Anna Svensson"),
 	}}); err != nil {
 		return nil, err
 	}
-	acme, err := h.settle(ctx, commands.Open{Email: "info@acme.example", PaywayID: acmeID, Profile: events.ProfileUpdated{
+	acme, err := on.settle(ctx, commands.Open{Email: "info@acme.example", PaywayID: acmeID, Profile: events.ProfileUpdated{
 		CompanyName: events.Set("Acme"), AccountType: events.Set(events.TypeOrganisation),
 	}})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.settle(ctx, commands.Open{Email: "admin@example.com", PaywayID: adminID, Administrator: true, Profile: events.ProfileUpdated{
+	if _, err := on.settle(ctx, commands.Open{Email: "admin@example.com", PaywayID: adminID, Administrator: true, Profile: events.ProfileUpdated{
 		FirstName: events.Set("Eva"), LastName: events.Set("Admin"),
 	}}); err != nil {
 		return nil, err
 	}
-	return h.handOut(ctx, anna, acme)
+	return on.handOut(ctx, anna, acme)
 }
 
 func annaAccount() commands.Open {
@@ -162,18 +162,18 @@ func annaAccount() commands.Open {
 
 // settle opens an account, or finds the one that an earlier demo opened and
 // the visitor may have changed since.
-func (h *opened) settle(ctx context.Context, open commands.Open) (events.Account, error) {
-	id, err := h.Accounts.Find(ctx, events.PaywayIDClaim(open.PaywayID))
+func (on *opened) settle(ctx context.Context, open commands.Open) (events.Account, error) {
+	id, err := on.Accounts.Find(ctx, events.PaywayIDClaim(open.PaywayID))
 	if errors.Is(err, commands.ErrNotFound) {
-		return h.open(ctx, open.WithDefaults())
+		return on.open(ctx, open.WithDefaults())
 	}
 	if err != nil {
 		return events.Account{}, err
 	}
-	return h.Accounts.Load(ctx, id)
+	return on.Accounts.Load(ctx, id)
 }
 
-func (h *opened) handOut(ctx context.Context, anna, acme events.Account) (*scene, error) {
+func (on *opened) handOut(ctx context.Context, anna, acme events.Account) (*scene, error) {
 	var s scene
 	own := []string{"read:account", "write:account"}
 	for _, k := range []struct {
@@ -185,14 +185,14 @@ func (h *opened) handOut(ctx context.Context, anna, acme events.Account) (*scene
 		{&s.payway, events.KeyIssued{Client: "demo", Scopes: []string{"/external/account/r", "/external/account/w"}}},
 		{&s.consumer, events.KeyIssued{Consumer: "demo"}},
 	} {
-		_, token, err := h.issueKey(ctx, k.spec)
+		_, token, err := on.issueKey(ctx, k.spec)
 		if err != nil {
 			return nil, err
 		}
 		*k.token = token
 	}
 	var err error
-	_, s.session, err = h.openSession(ctx, events.SessionOpened{
+	_, s.session, err = on.openSession(ctx, events.SessionOpened{
 		Account: anna.ID, AuthType: "session", Scopes: append(own, "read:billing", "read:support"),
 	})
 	return &s, err

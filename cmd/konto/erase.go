@@ -36,14 +36,14 @@ func (c *accountErase) Validate() error {
 	return nil
 }
 
-func (c *accountErase) Run(ctx context.Context, h *opened, out *control.Output) error {
-	id, err := h.FindAccount(ctx, c.Ref)
+func (c *accountErase) Run(ctx context.Context, on *opened, out *control.Output) error {
+	id, err := on.FindAccount(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	done, err := h.Erase(ctx, id, h.server.Messages())
+	done, err := on.Erase(ctx, id, on.server.Messages())
 	if err != nil {
-		return h.NotFound(err, c.Ref)
+		return on.NotFound(err, c.Ref)
 	}
 	return out.Object(struct {
 		ID     ulid.ULID `json:"id"`

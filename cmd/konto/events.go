@@ -31,20 +31,20 @@ func (c *eventsList) Help() string {
     konto events list --account anna@example.com --type EmailChanged --json`
 }
 
-func (c *eventsList) Run(ctx context.Context, h *opened, out *control.Output) error {
-	wanted, err := c.filter(ctx, h)
+func (c *eventsList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	wanted, err := c.filter(ctx, on)
 	if err != nil {
 		return err
 	}
-	_, err = listEvents(ctx, h, out, c.After, wanted)
+	_, err = listEvents(ctx, on, out, c.After, wanted)
 	return err
 }
 
 // listEvents prints what is in the log now after a position, and returns the
 // position of the last event that it has seen.
-func listEvents(ctx context.Context, h *opened, out *control.Output, after uint64, wanted func(events.Event) bool) (uint64, error) {
+func listEvents(ctx context.Context, on *opened, out *control.Output, after uint64, wanted func(events.Event) bool) (uint64, error) {
 	for {
-		page, err := h.Store.ReadAll(ctx, after, datafolder.PageSize)
+		page, err := on.Store.ReadAll(ctx, after, datafolder.PageSize)
 		for _, e := range page {
 			after = e.Position
 			if !wanted(e) {
@@ -60,10 +60,10 @@ func listEvents(ctx context.Context, h *opened, out *control.Output, after uint6
 	}
 }
 
-func (c *eventsWanted) filter(ctx context.Context, h *opened) (func(events.Event) bool, error) {
+func (c *eventsWanted) filter(ctx context.Context, on *opened) (func(events.Event) bool, error) {
 	var stream events.Stream
 	if c.Account != "" {
-		id, err := h.FindAccount(ctx, c.Account)
+		id, err := on.FindAccount(ctx, c.Account)
 		if err != nil {
 			return nil, err
 		}
@@ -95,21 +95,21 @@ Examples:
 
 func (c *eventsTail) endless() {}
 
-func (c *eventsTail) Run(ctx context.Context, h *opened, out *control.Output) error {
-	wanted, err := c.filter(ctx, h)
+func (c *eventsTail) Run(ctx context.Context, on *opened, out *control.Output) error {
+	wanted, err := c.filter(ctx, on)
 	if err != nil {
 		return err
 	}
-	after, err := c.begin(ctx, h)
+	after, err := c.begin(ctx, on)
 	for {
 		if err == nil {
-			after, err = listEvents(ctx, h, out, after, wanted)
+			after, err = listEvents(ctx, on, out, after, wanted)
 		}
 		if err == nil {
 			err = out.Flush()
 		}
 		if err == nil {
-			err = h.Store.Wait(ctx, after)
+			err = on.Store.Wait(ctx, after)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -121,11 +121,11 @@ func (c *eventsTail) Run(ctx context.Context, h *opened, out *control.Output) er
 }
 
 // begin is the position after which the tail begins.
-func (c *eventsTail) begin(ctx context.Context, h *opened) (uint64, error) {
+func (c *eventsTail) begin(ctx context.Context, on *opened) (uint64, error) {
 	if c.After != nil {
 		return *c.After, nil
 	}
-	return h.Store.Head(ctx)
+	return on.Store.Head(ctx)
 }
 
 // printEvent prints an event as one of the whole log.

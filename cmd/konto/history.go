@@ -31,9 +31,9 @@ Examples:
     konto account history anna@example.com --at 2026-01-31 --json`
 }
 
-func (c *accountHistory) Run(ctx context.Context, h *opened, out *control.Output) error {
+func (c *accountHistory) Run(ctx context.Context, on *opened, out *control.Output) error {
 	var a events.Account
-	for e, err := range h.history(ctx, c.Ref, c.At) {
+	for e, err := range on.history(ctx, c.Ref, c.At) {
 		if err != nil {
 			return err
 		}
@@ -56,15 +56,15 @@ func (c *accountHistory) Run(ctx context.Context, h *opened, out *control.Output
 
 // history gives the events of one account up to a moment. An account that was
 // never opened is an error, and so is a version that it never had.
-func (h *opened) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
+func (on *opened) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
-		id, err := h.FindAccount(ctx, ref)
+		id, err := on.FindAccount(ctx, ref)
 		if err == nil {
-			err = h.checkVersion(ctx, ref, id, until.Version)
+			err = on.checkVersion(ctx, ref, id, until.Version)
 		}
 		for version := uint64(0); err == nil; {
 			var page []events.Event
-			page, err = h.Store.ReadStream(ctx, events.AccountStream(id), version, datafolder.PageSize)
+			page, err = on.Store.ReadStream(ctx, events.AccountStream(id), version, datafolder.PageSize)
 			for _, e := range page {
 				if version == 0 && until.before(e) {
 					err = fmt.Errorf("account %s was opened later, at %s", ref, e.Time.Format(time.RFC3339))
@@ -76,7 +76,7 @@ func (h *opened) history(ctx context.Context, ref string, until moment) iter.Seq
 				version = e.Version
 			}
 			if err == nil && version == 0 {
-				err = h.NotFound(commands.ErrNotFound, ref)
+				err = on.NotFound(commands.ErrNotFound, ref)
 			}
 			if err == nil && len(page) < datafolder.PageSize {
 				return
@@ -87,8 +87,8 @@ func (h *opened) history(ctx context.Context, ref string, until moment) iter.Seq
 }
 
 // checkVersion returns an error for a version that an account has not reached.
-func (h *opened) checkVersion(ctx context.Context, ref string, id ulid.ULID, version uint64) error {
-	head, err := h.Store.StreamHead(ctx, events.AccountStream(id))
+func (on *opened) checkVersion(ctx context.Context, ref string, id ulid.ULID, version uint64) error {
+	head, err := on.Store.StreamHead(ctx, events.AccountStream(id))
 	if err == nil && head.Version > 0 && version > head.Version {
 		err = fmt.Errorf("account %s is at version %d, there is no version %d", ref, head.Version, version)
 	}

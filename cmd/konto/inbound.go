@@ -47,11 +47,11 @@ type deadLetterShown struct {
 	Length    int       `json:"length"`         // of the body as it was sent; of a long one the beginning is kept
 }
 
-func (c *inboundDeadLetters) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if h.server == nil {
+func (c *inboundDeadLetters) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if on.server == nil {
 		return errNotServed
 	}
-	letters, err := h.server.Facts.DeadLetters(ctx, c.Limit)
+	letters, err := on.server.Facts.DeadLetters(ctx, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -81,11 +81,11 @@ Example:
     konto inbound retry 17`
 }
 
-func (c *inboundRetry) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if h.server == nil {
+func (c *inboundRetry) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if on.server == nil {
 		return errNotServed
 	}
-	err := h.server.Facts.Retry(ctx, c.Sequence)
+	err := on.server.Facts.Retry(ctx, c.Sequence)
 	if errors.Is(err, nats.ErrNoDeadLetter) {
 		return fmt.Errorf("there is no dead letter %d", c.Sequence)
 	}

@@ -36,30 +36,30 @@ type told struct {
 }
 
 // standing compares what a third party took with what happened to an account.
-func (h *opened) standing(ctx context.Context, p events.ThirdParty, ref string) (standing, error) {
-	id, err := h.FindAccount(ctx, ref)
+func (on *opened) standing(ctx context.Context, p events.ThirdParty, ref string) (standing, error) {
+	id, err := on.FindAccount(ctx, ref)
 	if err != nil {
 		return standing{}, err
 	}
-	lane, known, err := h.DeliveryStore.Delivery(ctx, p.ID, id)
+	lane, known, err := on.DeliveryStore.Delivery(ctx, p.ID, id)
 	if err != nil {
 		return standing{}, err
 	}
-	reading, err := h.reading(ctx, p)
+	reading, err := on.reading(ctx, p)
 	if err != nil {
 		return standing{}, err
 	}
 	s := standing{ID: id.String(), Attempts: lane.Attempts, NextTry: lane.Next}
-	if s.Last, s.Delivered, err = h.lastWanted(ctx, p, id, lane.Delivered); err != nil {
+	if s.Last, s.Delivered, err = on.lastWanted(ctx, p, id, lane.Delivered); err != nil {
 		return standing{}, err
 	}
 	if s.Last == nil && s.Delivered == nil {
-		head, err := h.Store.StreamHead(ctx, events.AccountStream(id))
+		head, err := on.Store.StreamHead(ctx, events.AccountStream(id))
 		if err != nil {
 			return standing{}, err
 		}
 		if head.Version == 0 {
-			return standing{}, h.NotFound(commands.ErrNotFound, ref)
+			return standing{}, on.NotFound(commands.ErrNotFound, ref)
 		}
 	}
 	if s.Delivered != nil {
@@ -79,8 +79,8 @@ func (h *opened) standing(ctx context.Context, p events.ThirdParty, ref string) 
 }
 
 // reading is how far a third party's reading of the log has come.
-func (h *opened) reading(ctx context.Context, p events.ThirdParty) (uint64, error) {
-	position, known, err := h.DeliveryStore.Position(ctx, p.ID)
+func (on *opened) reading(ctx context.Context, p events.ThirdParty) (uint64, error) {
+	position, known, err := on.DeliveryStore.Position(ctx, p.ID)
 	if err == nil && !known {
 		position = p.Checkpoint
 	}
@@ -89,9 +89,9 @@ func (h *opened) reading(ctx context.Context, p events.ThirdParty) (uint64, erro
 
 // lastWanted finds the account's last event that a third party wants, and the
 // one at a position. Records tell: the account's key may be gone.
-func (h *opened) lastWanted(ctx context.Context, p events.ThirdParty, account ulid.ULID, position uint64) (last, at *told, err error) {
+func (on *opened) lastWanted(ctx context.Context, p events.ThirdParty, account ulid.ULID, position uint64) (last, at *told, err error) {
 	for version := uint64(0); ; {
-		page, err := h.Log.ReadStream(ctx, events.AccountStream(account), version, datafolder.PageSize)
+		page, err := on.Log.ReadStream(ctx, events.AccountStream(account), version, datafolder.PageSize)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -40,8 +40,8 @@ func (c *keysBackup) Validate() error {
 	return nil
 }
 
-func (c *keysBackup) Run(ctx context.Context, h *opened, out *control.Output) error {
-	made, err := copies.BackupKeys(ctx, h.Folder, c.Dir, time.Duration(c.KeepFor))
+func (c *keysBackup) Run(ctx context.Context, on *opened, out *control.Output) error {
+	made, err := copies.BackupKeys(ctx, on.Folder, c.Dir, time.Duration(c.KeepFor))
 	if err != nil {
 		return err
 	}
@@ -119,8 +119,8 @@ func (c *keysRotate) readInput(io.Reader) error {
 	return nil
 }
 
-func (c *keysRotate) Run(ctx context.Context, h *opened, out *control.Output) error {
-	rotated, notice, err := copies.RotateKeys(ctx, h.Folder, c.Next)
+func (c *keysRotate) Run(ctx context.Context, on *opened, out *control.Output) error {
+	rotated, notice, err := copies.RotateKeys(ctx, on.Folder, c.Next)
 	if err != nil {
 		return err
 	}

@@ -14,8 +14,8 @@ import (
 // account. What the ledger does not know, as after its file was lost, counts as
 // taken when it had its turn. What the third party is not told of passes: that
 // it is not is for others to say.
-func (h *opened) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
-	found, err := h.Log.ReadAll(ctx, position-1, 1)
+func (on *opened) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
+	found, err := on.Log.ReadAll(ctx, position-1, 1)
 	if err != nil {
 		return err
 	}
@@ -23,13 +23,13 @@ func (h *opened) checkNewest(ctx context.Context, party events.ThirdParty, posit
 	if err != nil || category != events.CategoryAccount || !party.Wants(found[0].Type) {
 		return nil
 	}
-	lane, known, err := h.DeliveryStore.Delivery(ctx, party.ID, account)
+	lane, known, err := on.DeliveryStore.Delivery(ctx, party.ID, account)
 	if err != nil {
 		return err
 	}
 	newest := lane.Delivered
 	if !known {
-		if newest, err = h.newestRead(ctx, party, account); err != nil {
+		if newest, err = on.newestRead(ctx, party, account); err != nil {
 			return err
 		}
 	}
@@ -41,13 +41,13 @@ func (h *opened) checkNewest(ctx context.Context, party events.ThirdParty, posit
 
 // newestRead is the position of the last event of an account that a third party
 // wants and its reading has passed, 0 for none.
-func (h *opened) newestRead(ctx context.Context, party events.ThirdParty, account ulid.ULID) (newest uint64, err error) {
-	reading, err := h.reading(ctx, party)
+func (on *opened) newestRead(ctx context.Context, party events.ThirdParty, account ulid.ULID) (newest uint64, err error) {
+	reading, err := on.reading(ctx, party)
 	if err != nil {
 		return 0, err
 	}
 	for version := uint64(0); ; {
-		page, err := h.Log.ReadStream(ctx, events.AccountStream(account), version, datafolder.PageSize)
+		page, err := on.Log.ReadStream(ctx, events.AccountStream(account), version, datafolder.PageSize)
 		if err != nil {
 			return 0, err
 		}

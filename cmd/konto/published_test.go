@@ -49,10 +49,10 @@ func checkPublished(t *testing.T, folder string) int {
 }
 
 // streamIDs reads the stream's files with a server of their own.
-func streamIDs(t *testing.T, h *datafolder.Folder) []string {
+func streamIDs(t *testing.T, folder *datafolder.Folder) []string {
 	t.Helper()
 	broker, err := nats.StartServer(nats.ServerConfig{
-		Dir: filepath.Join(h.Path, "jetstream"), Key: h.Keys.Derive("jetstream"), Listen: "127.0.0.1:0",
+		Dir: filepath.Join(folder.Path, "jetstream"), Key: folder.Keys.Derive("jetstream"), Listen: "127.0.0.1:0",
 		Authenticate: func(token string) (nats.Holder, bool) { return nats.Holder{Name: "test"}, token == "test" },
 		Consumers:    func() []string { return []string{"test"} },
 		Log:          slog.New(slog.DiscardHandler),

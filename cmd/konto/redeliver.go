@@ -35,8 +35,8 @@ Examples:
     konto third-party redeliver crm 01HXA3B4C5D6E7F8G9H0J1K2M3 --older`
 }
 
-func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *control.Output) error {
-	party, err := h.thirdParty(ctx, c.Ref)
+func (c *thirdPartyRedeliver) Run(ctx context.Context, on *opened, out *control.Output) error {
+	party, err := on.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
@@ -47,19 +47,19 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *control.O
 	if party.State != events.ThirdPartyActive {
 		return fmt.Errorf("%s is %s, and is sent nothing until konto third-party resume", party.Name, party.State)
 	}
-	position, err := h.positionOf(ctx, id)
+	position, err := on.positionOf(ctx, id)
 	if err != nil {
 		return err
 	}
-	if err := c.CheckIssuer(h.server, party); err != nil {
+	if err := c.CheckIssuer(on.server, party); err != nil {
 		return err
 	}
-	sent, err := h.server.DeliveriesOr(h.Folder, c.SenderOptions)
+	sent, err := on.server.DeliveriesOr(on.Folder, c.SenderOptions)
 	if err != nil {
 		return err
 	}
 	if !c.Older {
-		if err := h.checkNewest(ctx, party, position); err != nil {
+		if err := on.checkNewest(ctx, party, position); err != nil {
 			return err
 		}
 	}
@@ -77,8 +77,8 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, h *opened, out *control.O
 
 // positionOf finds an event by its id: in the delivery log, else in the log,
 // which is read from its beginning.
-func (h *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
-	attempts, err := h.DeliveryStore.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
+func (on *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
+	attempts, err := on.DeliveryStore.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
 	if err != nil {
 		return 0, err
 	}
@@ -86,7 +86,7 @@ func (h *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
 		return attempts[0].Position, nil
 	}
 	for after := uint64(0); ; {
-		page, err := h.Log.ReadAll(ctx, after, datafolder.PageSize)
+		page, err := on.Log.ReadAll(ctx, after, datafolder.PageSize)
 		if err != nil {
 			return 0, err
 		}
@@ -118,15 +118,15 @@ Examples:
     konto third-party test crm --third-party-allow 127.0.0.0/8`
 }
 
-func (c *thirdPartyTest) Run(ctx context.Context, h *opened, out *control.Output) error {
-	party, err := h.thirdParty(ctx, c.Ref)
+func (c *thirdPartyTest) Run(ctx context.Context, on *opened, out *control.Output) error {
+	party, err := on.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	if err := c.CheckIssuer(h.server, party); err != nil {
+	if err := c.CheckIssuer(on.server, party); err != nil {
 		return err
 	}
-	sender, err := h.server.SenderOr(h.Folder, c.SenderOptions)
+	sender, err := on.server.SenderOr(on.Folder, c.SenderOptions)
 	if err != nil {
 		return err
 	}

@@ -33,21 +33,21 @@ func (c *replayThirdParty) Validate() error {
 	return nil
 }
 
-func (c *replayThirdParty) Run(ctx context.Context, h *opened, out *control.Output) error {
-	party, err := h.thirdParty(ctx, c.Ref)
+func (c *replayThirdParty) Run(ctx context.Context, on *opened, out *control.Output) error {
+	party, err := on.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	reading, err := h.reading(ctx, party)
+	reading, err := on.reading(ctx, party)
 	if err != nil {
 		return err
 	}
 	if c.From > reading {
 		return errNotThere(party.Name, reading, c.From)
 	}
-	rewind := h.DeliveryStore.Rewind
-	if h.server != nil {
-		rewind = h.server.Deliveries.Rewind
+	rewind := on.DeliveryStore.Rewind
+	if on.server != nil {
+		rewind = on.server.Deliveries.Rewind
 	}
 	err = rewind(ctx, party.ID, c.From-1)
 	if errors.Is(err, deliveries.ErrNotReached) {

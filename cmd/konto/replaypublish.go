@@ -81,11 +81,11 @@ func (r replayRate) limiter() *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(r), max(1, int(r/100)))
 }
 
-func (c *replayPublish) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if h.server == nil {
+func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if on.server == nil {
 		return errNoNATS
 	}
-	head, err := h.Store.Head(ctx)
+	head, err := on.Store.Head(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,11 +95,11 @@ func (c *replayPublish) Run(ctx context.Context, h *opened, out *control.Output)
 	if c.From > head || c.To > head {
 		return fmt.Errorf("the log's last position is %d", head)
 	}
-	r := replaying{replayPublish: *c, house: h, out: out, limit: c.Rate.limiter()}
+	r := replaying{replayPublish: *c, house: on, out: out, limit: c.Rate.limiter()}
 	name, _, _ := strings.Cut(c.Type, ".")
-	cfg := nats.ReplayConfig{Conn: h.server.Conn, Prefix: c.SubjectPrefix, Type: name}
+	cfg := nats.ReplayConfig{Conn: on.server.Conn, Prefix: c.SubjectPrefix, Type: name}
 	if c.Account != "" {
-		id, err := h.FindAccount(ctx, c.Account)
+		id, err := on.FindAccount(ctx, c.Account)
 		if err != nil {
 			return err
 		}

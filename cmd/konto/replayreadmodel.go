@@ -28,13 +28,13 @@ Examples:
     konto replay read-model --json`
 }
 
-func (c *replayReadModel) Run(ctx context.Context, h *opened, out *control.Output) error {
+func (c *replayReadModel) Run(ctx context.Context, on *opened, out *control.Output) error {
 	// One that only lags, as after its file was deleted, is given the time. One in
 	// trouble is what this command is for.
-	if err := h.CatchUp(ctx); ctx.Err() != nil {
+	if err := on.CatchUp(ctx); ctx.Err() != nil {
 		return err
 	}
-	done, err := h.Model.Rebuild(ctx, projections.RebuildConfig{DryRun: c.DryRun, Progress: out.Progress})
+	done, err := on.Model.Rebuild(ctx, projections.RebuildConfig{DryRun: c.DryRun, Progress: out.Progress})
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (c *replayReadModel) Run(ctx context.Context, h *opened, out *control.Outpu
 	if n := done.Different(); n > 0 && c.DryRun {
 		return fmt.Errorf("the read model differs from the log in %d rows; without --dry-run they are mended", n)
 	}
-	if done.Exchanged && h.Follower.Status().State == projections.StateStopped {
+	if done.Exchanged && on.Follower.Status().State == projections.StateStopped {
 		return errors.New("the read model was rebuilt, but konto had given up following the log before: restart it")
 	}
 	return nil

@@ -64,12 +64,12 @@ func (c *sessionOpen) Validate() error {
 	return nil
 }
 
-func (c *sessionOpen) Run(ctx context.Context, h *opened, out *control.Output) error {
-	spec, err := c.spec(ctx, h)
+func (c *sessionOpen) Run(ctx context.Context, on *opened, out *control.Output) error {
+	spec, err := c.spec(ctx, on)
 	if err != nil {
 		return err
 	}
-	id, cookie, err := h.openSession(ctx, spec)
+	id, cookie, err := on.openSession(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (c *sessionOpen) Run(ctx context.Context, h *opened, out *control.Output) e
 	}{id, cookie})
 }
 
-func (c *sessionOpen) spec(ctx context.Context, h *opened) (events.SessionOpened, error) {
+func (c *sessionOpen) spec(ctx context.Context, on *opened) (events.SessionOpened, error) {
 	spec := events.SessionOpened{
 		AuthType: c.AuthType, Scopes: c.Scopes, Admin: c.Admin, Roles: c.Roles, Label: c.Label,
 	}
@@ -87,7 +87,7 @@ func (c *sessionOpen) spec(ctx context.Context, h *opened) (events.SessionOpened
 		spec.ExpiresAt = time.Now().Add(time.Duration(c.ExpiresIn)).UTC().Truncate(time.Millisecond)
 	}
 	if c.Account != "" {
-		a, err := h.LoadAccount(ctx, c.Account)
+		a, err := on.LoadAccount(ctx, c.Account)
 		if err != nil {
 			return spec, err
 		}
@@ -96,7 +96,7 @@ func (c *sessionOpen) spec(ctx context.Context, h *opened) (events.SessionOpened
 	if c.DelegatedBy == "" {
 		return spec, nil
 	}
-	parent, err := h.LoadAccount(ctx, c.DelegatedBy)
+	parent, err := on.LoadAccount(ctx, c.DelegatedBy)
 	if err != nil {
 		return spec, err
 	}
@@ -105,16 +105,16 @@ func (c *sessionOpen) spec(ctx context.Context, h *opened) (events.SessionOpened
 }
 
 // openSession returns when the session can be used.
-func (h *opened) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
+func (on *opened) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
 	meta, err := datafolder.Operator()
 	if err != nil {
 		return "", "", err
 	}
-	opened, err := h.Credentials.OpenSession(ctx, meta, spec)
+	opened, err := on.Credentials.OpenSession(ctx, meta, spec)
 	if err != nil {
 		return "", "", err
 	}
-	return opened.ID.String(), opened.Token, h.WaitFor(ctx, opened.Position)
+	return opened.ID.String(), opened.Token, on.WaitFor(ctx, opened.Position)
 }
 
 type sessionList struct{}
@@ -126,8 +126,8 @@ func (c *sessionList) Help() string {
     konto session list --json`
 }
 
-func (c *sessionList) Run(ctx context.Context, h *opened, out *control.Output) error {
-	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
+func (c *sessionList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
 }
 
 type sessionClose struct {
@@ -148,8 +148,8 @@ func (c *sessionClose) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *sessionClose) Run(ctx context.Context, h *opened, out *control.Output) error {
-	session, err := h.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
+func (c *sessionClose) Run(ctx context.Context, on *opened, out *control.Output) error {
+	session, err := on.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
 	if err != nil {
 		return err
 	}

@@ -89,16 +89,16 @@ func (c *accountShow) Help() string {
     konto account show client_01hxa3b4c5d6e7f8g9h0j1k2m3 --at 2026-01-31T12:00:00Z`
 }
 
-func (c *accountShow) Run(ctx context.Context, h *opened, out *control.Output) error {
+func (c *accountShow) Run(ctx context.Context, on *opened, out *control.Output) error {
 	if c.At == (moment{}) {
-		a, err := h.LoadAccount(ctx, c.Ref)
+		a, err := on.LoadAccount(ctx, c.Ref)
 		if err != nil {
 			return err
 		}
 		return out.Object(show(a))
 	}
 	var a events.Account
-	for e, err := range h.history(ctx, c.Ref, c.At) {
+	for e, err := range on.history(ctx, c.Ref, c.At) {
 		if err != nil {
 			return err
 		}
@@ -120,12 +120,12 @@ func (c *accountList) Help() string {
     konto account list --json | jq -r .email`
 }
 
-func (c *accountList) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if err := h.CatchUp(ctx); err != nil {
+func (c *accountList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if err := on.CatchUp(ctx); err != nil {
 		return err
 	}
 	for after := (ulid.ULID{}); ; {
-		page, err := h.Model.Accounts(ctx, after, datafolder.PageSize)
+		page, err := on.Model.Accounts(ctx, after, datafolder.PageSize)
 		if err != nil || len(page) == 0 {
 			return err
 		}

@@ -86,15 +86,15 @@ func (c *thirdPartyAdd) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if c.Format == events.FormatRISC && h.server.HasNoURL() {
+func (c *thirdPartyAdd) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if c.Format == events.FormatRISC && on.server.HasNoURL() {
 		return server.ErrNoIssuer
 	}
 	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	added, err := h.ThirdParties.Add(ctx, meta, commands.AddThirdParty{Name: c.Name, URL: c.URL, Format: c.Format, Events: c.Events})
+	added, err := on.ThirdParties.Add(ctx, meta, commands.AddThirdParty{Name: c.Name, URL: c.URL, Format: c.Format, Events: c.Events})
 	if errors.Is(err, eventstore.ErrTaken) {
 		return fmt.Errorf("there is a third party %s already", c.Name)
 	}
@@ -110,7 +110,7 @@ func (c *thirdPartyAdd) Run(ctx context.Context, h *opened, out *control.Output)
 	}{added.ID.String(), c.Name, added.Secret, added.PublicKey}); err != nil {
 		return err
 	}
-	return h.WaitFor(ctx, added.Position)
+	return on.WaitFor(ctx, added.Position)
 }
 
 type thirdPartyList struct{}
@@ -124,11 +124,11 @@ Examples:
     konto third-party list --json | jq -r .name`
 }
 
-func (c *thirdPartyList) Run(ctx context.Context, h *opened, out *control.Output) error {
-	if err := h.CatchUp(ctx); err != nil {
+func (c *thirdPartyList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if err := on.CatchUp(ctx); err != nil {
 		return err
 	}
-	all, err := h.Model.ThirdParties(ctx)
+	all, err := on.Model.ThirdParties(ctx)
 	if err != nil {
 		return err
 	}
@@ -155,15 +155,15 @@ Examples:
     konto third-party show crm --account anna@example.com --json | jq .account.inSync`
 }
 
-func (c *thirdPartyShow) Run(ctx context.Context, h *opened, out *control.Output) error {
-	p, err := h.thirdParty(ctx, c.Ref)
+func (c *thirdPartyShow) Run(ctx context.Context, on *opened, out *control.Output) error {
+	p, err := on.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
 	if c.Account == "" {
 		return out.Object(showThirdParty(p))
 	}
-	account, err := h.standing(ctx, p, c.Account)
+	account, err := on.standing(ctx, p, c.Account)
 	if err != nil {
 		return err
 	}
@@ -174,11 +174,11 @@ func (c *thirdPartyShow) Run(ctx context.Context, h *opened, out *control.Output
 }
 
 // thirdParty finds the third party that a person means, by its name or its id.
-func (h *opened) thirdParty(ctx context.Context, ref string) (events.ThirdParty, error) {
-	if err := h.CatchUp(ctx); err != nil {
+func (on *opened) thirdParty(ctx context.Context, ref string) (events.ThirdParty, error) {
+	if err := on.CatchUp(ctx); err != nil {
 		return events.ThirdParty{}, err
 	}
-	p, ok, err := h.Model.ThirdParty(ctx, ref)
+	p, ok, err := on.Model.ThirdParty(ctx, ref)
 	if err == nil && !ok {
 		err = fmt.Errorf("there is no third party %s", ref)
 	}

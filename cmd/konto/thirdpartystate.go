@@ -26,8 +26,8 @@ Example:
     konto third-party pause crm`
 }
 
-func (c *thirdPartyPause) Run(ctx context.Context, h *opened, out *control.Output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, h.ThirdParties.Pause)
+func (c *thirdPartyPause) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, on.ThirdParties.Pause)
 }
 
 type thirdPartyResume struct {
@@ -42,8 +42,8 @@ Example:
     konto third-party resume crm`
 }
 
-func (c *thirdPartyResume) Run(ctx context.Context, h *opened, out *control.Output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, h.ThirdParties.Resume)
+func (c *thirdPartyResume) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, on.ThirdParties.Resume)
 }
 
 type thirdPartyRemove struct {
@@ -61,13 +61,13 @@ Example:
     konto third-party remove crm --yes`
 }
 
-func (c *thirdPartyRemove) Run(ctx context.Context, h *opened, out *control.Output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, h.ThirdParties.Remove)
+func (c *thirdPartyRemove) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, on.ThirdParties.Remove)
 }
 
 // setThirdParty brings a third party to a state, and tells so.
-func (h *opened) setThirdParty(ctx context.Context, out *control.Output, ref, state string, change thirdPartyChange) error {
-	p, err := h.changeThirdParty(ctx, ref, change)
+func (on *opened) setThirdParty(ctx context.Context, out *control.Output, ref, state string, change thirdPartyChange) error {
+	p, err := on.changeThirdParty(ctx, ref, change)
 	if err != nil {
 		return err
 	}
@@ -93,10 +93,10 @@ Examples:
     konto third-party rotate-secret crm --overlap 0`
 }
 
-func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *opened, out *control.Output) error {
+func (c *thirdPartyRotateSecret) Run(ctx context.Context, on *opened, out *control.Output) error {
 	var rotated commands.RotatedSecret
-	p, err := h.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
-		rotated, err = h.ThirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
+	p, err := on.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
+		rotated, err = on.ThirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
 		return rotated.Position, err
 	})
 	if rotated.Secret == "" {
@@ -117,8 +117,8 @@ type thirdPartyChange func(context.Context, events.Metadata, ulid.ULID) (uint64,
 
 // changeThirdParty returns the third party as it was, once the read model has
 // the change and deliveries go by it.
-func (h *opened) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
-	p, err := h.thirdParty(ctx, ref)
+func (on *opened) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
+	p, err := on.thirdParty(ctx, ref)
 	if err != nil {
 		return p, err
 	}
@@ -133,8 +133,8 @@ func (h *opened) changeThirdParty(ctx context.Context, ref string, change thirdP
 	if err != nil {
 		return p, err
 	}
-	if err := h.WaitFor(ctx, position); err != nil || h.server == nil {
+	if err := on.WaitFor(ctx, position); err != nil || on.server == nil {
 		return p, err
 	}
-	return p, h.server.Deliveries.WaitFor(ctx, position)
+	return p, on.server.Deliveries.WaitFor(ctx, position)
 }

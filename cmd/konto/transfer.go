@@ -34,12 +34,12 @@ Examples:
 // byte, so they are printed as they are, whatever a terminal makes of them.
 var errTerminal = errors.New("standard output is a terminal; name a file, or send it to a program")
 
-func (c *exportCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
+func (c *exportCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
 	if c.File == "-" {
-		_, err := copies.ExportStream(ctx, h.Folder, out.Text, c.Encrypted, out.Events)
+		_, err := copies.ExportStream(ctx, on.Folder, out.Text, c.Encrypted, out.Events)
 		return err
 	}
-	done, err := copies.Export(ctx, h.Folder, c.File, c.Encrypted, out.Events)
+	done, err := copies.Export(ctx, on.Folder, c.File, c.Encrypted, out.Events)
 	if err != nil {
 		return err
 	}

@@ -27,10 +27,10 @@ Examples:
 
 func (*verifyCommand) examines() {}
 
-func (c *verifyCommand) Run(ctx context.Context, h *opened, out *control.Output) error {
+func (c *verifyCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
 	if c.Quick {
 		report, err := verify.Quick(ctx, verify.QuickConfig{
-			Log: h.Log, Model: h.Model, Followers: h.server.Followers(), Files: h.PresentFiles(),
+			Log: on.Log, Model: on.Model, Followers: on.server.Followers(), Files: on.PresentFiles(),
 		})
 		if err != nil {
 			return err
@@ -38,7 +38,7 @@ func (c *verifyCommand) Run(ctx context.Context, h *opened, out *control.Output)
 		return errors.Join(out.Object(report), damaged(report.Problems, len(report.Problems)))
 	}
 	report, err := verify.Run(ctx, verify.Config{
-		Log: h.Log, Store: h.Store, Model: h.Model, Files: h.Files(), Tell: out.Progress,
+		Log: on.Log, Store: on.Store, Model: on.Model, Files: on.Files(), Tell: out.Progress,
 	})
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// ask has the holder of a folder run a command. It tells whether there was
+// Ask has the holder of a folder run a command. It tells whether there was
 // anyone to ask; if so, the error is the command's.
 func Ask(ctx context.Context, folder string, r Request, out *Output) (answered bool, err error) {
 	body, err := json.Marshal(r)

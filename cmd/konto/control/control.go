@@ -15,7 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// request asks the holder of a data folder to run a command. The answer's body
+// Request asks the holder of a data folder to run a command. The answer's body
 // is what the command prints, in frames, its trailer how the command ended.
 type Request struct {
 	Command string         `json:"command"` // its path, such as "account open"
@@ -32,24 +32,24 @@ const (
 
 var errServerStopped = errors.New("the server stopped")
 
-// task is a command that was asked for.
+// Task is a command that was asked for.
 type Task struct {
 	Run     func(ctx context.Context, out *Output) error
 	Endless bool // it runs until it is interrupted
 }
 
-// control is the server's end of the control socket.
+// Socket is the server's end of the control socket.
 type Socket struct {
 	folder   string
 	find     Finder
 	listener net.Listener
 }
 
-// finder returns the task for the path of a command, such as "account open", and its
+// Finder returns the task for the path of a command, such as "account open", and its
 // members as JSON.
 type Finder func(command string, input []byte) (Task, error)
 
-// openControl makes the control socket of a folder whose lock the caller holds.
+// Listen makes the control socket of a folder whose lock the caller holds.
 func Listen(folder string, find Finder) (*Socket, error) {
 	listener, err := listenSocket(folder)
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *Socket) Run(ctx context.Context) error {
 	return nil
 }
 
-// close takes the door away that Run did not.
+// Close takes the door away that Run did not.
 func (c *Socket) Close() {
 	c.unlink()
 	c.listener.Close()

@@ -29,7 +29,7 @@ func (f frames) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// show sends progress. A caller that went away ends the command by its context.
+// Show sends progress. A caller that went away ends the command by its context.
 func (f frames) Show(p Progress) { f.send(frame{Progress: &p}) }
 
 func (frames) Clear() {} // there is no bar on this side

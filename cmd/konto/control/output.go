@@ -18,7 +18,7 @@ import (
 	"konto/commands"
 )
 
-// output is where a command prints: JSON for programs, one object a line, or
+// Output is where a command prints: JSON for programs, one object a line, or
 // text for people.
 type Output struct {
 	direct io.Writer
@@ -33,7 +33,7 @@ func NewOutput(w io.Writer, json bool) *Output {
 	return &Output{direct: w, Text: bufio.NewWriter(w), JSON: json}
 }
 
-// newMeteredOutput also shows progress, but to programs.
+// NewMeteredOutput also shows progress, but to programs.
 func NewMeteredOutput(w io.Writer, json bool, m Meter) *Output {
 	if json {
 		return NewOutput(w, json)
@@ -43,7 +43,7 @@ func NewMeteredOutput(w io.Writer, json bool, m Meter) *Output {
 	return out
 }
 
-// progress tells whoever waits for the command how far it has come: done of
+// Progress tells whoever waits for the command how far it has come: done of
 // total, which may grow, in a unit such as "events". It may be called often; like
 // the rest of output it is not for several goroutines at once. A task is over
 // when done is total; another unit is another task.
@@ -60,10 +60,10 @@ func (o *Output) Progress(done, total uint64, unit string) {
 	o.meter.Show(p)
 }
 
-// events is progress with events.
+// Events is progress with events.
 func (o *Output) Events(done, total uint64) { o.Progress(done, total, "events") }
 
-// object prints one value. For people it is a line for each member: its path
+// Object prints one value. For people it is a line for each member: its path
 // and its value.
 func (o *Output) Object(v any) error {
 	data, err := json.Marshal(v)
@@ -93,13 +93,13 @@ func (o *Output) Object(v any) error {
 	}
 }
 
-// nameComesNext tells whether the next token is the name of an object's member.
+// NameComesNext tells whether the next token is the name of an object's member.
 func NameComesNext(dec *jsontext.Decoder) bool {
 	kind, length := dec.StackIndex(dec.StackDepth())
 	return kind == '{' && length%2 == 0
 }
 
-// row prints one line of a list: v for programs, the text for people.
+// Row prints one line of a list: v for programs, the text for people.
 func (o *Output) Row(v any, format string, args ...any) error {
 	if o.JSON {
 		return o.Object(v)
@@ -107,7 +107,7 @@ func (o *Output) Row(v any, format string, args ...any) error {
 	return o.Line(format, args...)
 }
 
-// line prints one line, for people or programs. Texts from outside may be in it.
+// Line prints one line, for people or programs. Texts from outside may be in it.
 func (o *Output) Line(format string, args ...any) error {
 	_, err := o.Text.WriteString(escaped(fmt.Sprintf(format, args...)) + "\n")
 	return err
@@ -150,7 +150,7 @@ func unprintable(r rune) bool {
 	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
-// printing makes what is written printable but for the ends of lines: what goes to
+// Printing makes what is written printable but for the ends of lines: what goes to
 // standard error, errors and logs, is written whole lines at a time.
 type Printing struct{ To io.Writer }
 
@@ -167,7 +167,7 @@ func (p Printing) Write(text []byte) (int, error) {
 
 func (o *Output) Flush() error { return o.Text.Flush() }
 
-// sentence is how an error is told to a person.
+// Sentence is how an error is told to a person.
 func Sentence(err error) string {
 	var invalid *commands.Invalid
 	var taken *commands.Taken
@@ -186,7 +186,7 @@ func Sentence(err error) string {
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
-// fieldName is a JSON pointer in the words of the command line.
+// FieldName is a JSON pointer in the words of the command line.
 func FieldName(pointer string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// progress is how far a command has come with one of its tasks.
+// Progress is how far a command has come with one of its tasks.
 type Progress struct {
 	Done  uint64 `json:"done"`
 	Total uint64 `json:"total"` // at least Done; it may grow
@@ -24,14 +24,14 @@ const (
 	lineEvery = 5 * time.Second
 )
 
-// meter shows progress to who waits for a command.
+// Meter shows progress to who waits for a command.
 type Meter interface {
 	Show(p Progress)
 	// clear takes away what must not stand between the lines of the answer.
 	Clear()
 }
 
-// newMeter shows progress on stderr: a bar where it is a terminal, else a line
+// NewMeter shows progress on stderr: a bar where it is a terminal, else a line
 // now and then.
 func NewMeter(stderr io.Writer) Meter {
 	terminal := stderr

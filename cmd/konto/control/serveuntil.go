@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// drainTime bounds each step of an ordered end: requests under way, then
+// DrainTime bounds each step of an ordered end: requests under way, then
 // followers. What is not done by then is done after the next start.
 const DrainTime = 5 * time.Second
 
-// serveUntil serves until ctx ends, and then until the requests under way are
+// ServeUntil serves until ctx ends, and then until the requests under way are
 // answered.
 func ServeUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	closed := make(chan error, 1)

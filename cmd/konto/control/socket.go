@@ -62,7 +62,7 @@ func listenSocket(folder string) (listener *net.UnixListener, err error) {
 	return listener, nil
 }
 
-// dialSocket connects to whoever holds the folder.
+// Dial connects to whoever holds the folder.
 func Dial(ctx context.Context, folder string) (conn net.Conn, err error) {
 	err = inSocketFolder(folder, func(folder string) error {
 		conn, err = new(net.Dialer).DialContext(ctx, "unix", filepath.Join(folder, SocketName))

@@ -13,7 +13,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// backedUp is what konto tells of a backup, and of one that was restored.
+// BackedUp is what konto tells of a backup, and of one that was restored.
 type BackedUp struct {
 	File     string `json:"file"`
 	Position uint64 `json:"position"` // of the last event in it
@@ -30,15 +30,15 @@ var errCopying = errors.New("another backup is being made; wait until it is done
 type Progress func(done, total uint64)
 
 // Backup copies the log to a file, which it makes, and tries the copy.
-func Backup(ctx context.Context, h *datafolder.Folder, file string, tell Progress) (BackedUp, error) {
+func Backup(ctx context.Context, folder *datafolder.Folder, file string, tell Progress) (BackedUp, error) {
 	// One at a time: a second one to the same file would take the first's copy away.
-	if !h.Copying.TryLock() {
+	if !folder.Copying.TryLock() {
 		return BackedUp{}, errCopying
 	}
-	defer h.Copying.Unlock()
+	defer folder.Copying.Unlock()
 	var b BackedUp
 	err := makeFile(file, func(partial string) (err error) {
-		b, err = backUp(ctx, h, partial, tell)
+		b, err = backUp(ctx, folder, partial, tell)
 		return err
 	})
 	if err != nil {
@@ -49,12 +49,12 @@ func Backup(ctx context.Context, h *datafolder.Folder, file string, tell Progres
 }
 
 // backUp copies the log and tries the copy.
-func backUp(ctx context.Context, h *datafolder.Folder, to string, tell Progress) (BackedUp, error) {
-	acknowledged, err := h.Store.Head(ctx)
+func backUp(ctx context.Context, folder *datafolder.Folder, to string, tell Progress) (BackedUp, error) {
+	acknowledged, err := folder.Store.Head(ctx)
 	if err != nil {
 		return BackedUp{}, err
 	}
-	if err := h.Log.Copy(ctx, to); err != nil {
+	if err := folder.Log.Copy(ctx, to); err != nil {
 		return BackedUp{}, err
 	}
 	found, err := tryBackup(ctx, to, tell)
@@ -64,7 +64,7 @@ func backUp(ctx context.Context, h *datafolder.Folder, to string, tell Progress)
 	if found.Position < acknowledged {
 		return BackedUp{}, fmt.Errorf("the copy ends at position %d, the log went to %d before", found.Position, acknowledged)
 	}
-	live, err := h.Log.Extent(ctx, found.Position)
+	live, err := folder.Log.Extent(ctx, found.Position)
 	if err != nil {
 		return BackedUp{}, err
 	}

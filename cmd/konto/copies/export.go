@@ -12,7 +12,7 @@ import (
 	"konto/eventstore/transfer"
 )
 
-// exported is what konto tells of an export.
+// Exported is what konto tells of an export.
 type Exported struct {
 	File      string `json:"file"`
 	Events    uint64 `json:"events"`
@@ -24,17 +24,17 @@ type Exported struct {
 const clearWarning = "in clear: it holds personal data, password hashes and third parties' secrets; delete it when it was imported"
 
 // Export writes the log to a file, which it makes and reads again.
-func Export(ctx context.Context, h *datafolder.Folder, file string, encrypted bool, tell Progress) (Exported, error) {
+func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypted bool, tell Progress) (Exported, error) {
 	done := Exported{File: file, Encrypted: encrypted}
-	if !h.Copying.TryLock() {
+	if !folder.Copying.TryLock() {
 		return done, errCopying
 	}
-	defer h.Copying.Unlock()
+	defer folder.Copying.Unlock()
 	if !encrypted {
 		done.Warning = clearWarning
 	}
 	err := makeFile(file, func(partial string) (err error) {
-		done.Events, done.Bytes, err = exportTo(ctx, h, partial, encrypted, tell)
+		done.Events, done.Bytes, err = exportTo(ctx, folder, partial, encrypted, tell)
 		return err
 	})
 	if err != nil {
@@ -44,13 +44,13 @@ func Export(ctx context.Context, h *datafolder.Folder, file string, encrypted bo
 }
 
 // exportTo writes a file, and reads it again.
-func exportTo(ctx context.Context, h *datafolder.Folder, path string, encrypted bool, tell Progress) (events uint64, bytes int64, err error) {
+func exportTo(ctx context.Context, folder *datafolder.Folder, path string, encrypted bool, tell Progress) (events uint64, bytes int64, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := ExportStream(ctx, h, f, encrypted, tell); err != nil {
+	if _, err := ExportStream(ctx, folder, f, encrypted, tell); err != nil {
 		return 0, 0, err
 	}
 	if bytes, err = f.Seek(0, io.SeekCurrent); err != nil {
@@ -68,14 +68,14 @@ func exportTo(ctx context.Context, h *datafolder.Folder, path string, encrypted 
 }
 
 // ExportStream writes the log to a stream, which nobody can read again.
-func ExportStream(ctx context.Context, h *datafolder.Folder, to io.Writer, encrypted bool, tell Progress) (transfer.End, error) {
-	id, err := h.Log.ID(ctx)
+func ExportStream(ctx context.Context, folder *datafolder.Folder, to io.Writer, encrypted bool, tell Progress) (transfer.End, error) {
+	id, err := folder.Log.ID(ctx)
 	if err != nil {
 		return transfer.End{}, err
 	}
-	cfg := transfer.Config{Log: h.Log, ID: id, Starts: time.Now(), Tell: tell}
+	cfg := transfer.Config{Log: folder.Log, ID: id, Starts: time.Now(), Tell: tell}
 	if !encrypted {
-		cfg.Clear = h.Store
+		cfg.Clear = folder.Store
 	}
 	return transfer.Export(ctx, to, cfg)
 }

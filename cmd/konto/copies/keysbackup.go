@@ -22,7 +22,7 @@ const (
 	erasedPrefix, erasedSuffix = "erasures-", ".ndjson"
 )
 
-// keysBackedUp is what konto tells of a copy of keys.db.
+// KeysBackedUp is what konto tells of a copy of keys.db.
 type KeysBackedUp struct {
 	File     string   `json:"file"`
 	Erasures string   `json:"erasures,omitzero"` // the copy of their ledger
@@ -33,19 +33,19 @@ type KeysBackedUp struct {
 
 // BackupKeys makes a copy of keys.db and of the ledger of erasures in a folder, and deletes
 // older copies there.
-func BackupKeys(ctx context.Context, h *datafolder.Folder, to string, keepFor time.Duration) (KeysBackedUp, error) {
-	if !h.Copying.TryLock() {
+func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepFor time.Duration) (KeysBackedUp, error) {
+	if !folder.Copying.TryLock() {
 		return KeysBackedUp{}, errCopying
 	}
-	defer h.Copying.Unlock()
-	id, err := shortID(ctx, h)
+	defer folder.Copying.Unlock()
+	id, err := shortID(ctx, folder)
 	if err != nil {
 		return KeysBackedUp{}, err
 	}
 	now := time.Now()
 	stamp := id + "-" + now.UTC().Format(datafolder.StampLayout)
 	done := KeysBackedUp{File: filepath.Join(to, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
-	err = makeFile(done.File, func(partial string) error { return h.Master.Backup(ctx, h.Keys, partial) })
+	err = makeFile(done.File, func(partial string) error { return folder.Master.Backup(ctx, folder.Keys, partial) })
 	if err != nil {
 		return done, fmt.Errorf("no backup of the keys was made: %w", err)
 	}
@@ -55,7 +55,7 @@ func BackupKeys(ctx context.Context, h *datafolder.Folder, to string, keepFor ti
 	}
 	done.Bytes = info.Size()
 	// After the keys: it says of all that were destroyed in the copy.
-	if ledger := filepath.Join(h.Path, datafolder.ErasuresName); !datafolder.Missing(ledger) {
+	if ledger := filepath.Join(folder.Path, datafolder.ErasuresName); !datafolder.Missing(ledger) {
 		done.Erasures = filepath.Join(to, erasedPrefix+stamp+erasedSuffix)
 		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, ledger, partial) }); err != nil {
 			// Without it, the keys would bring back who was erased since an older copy of it.
@@ -70,8 +70,8 @@ func BackupKeys(ctx context.Context, h *datafolder.Folder, to string, keepFor ti
 }
 
 // shortID tells the copies of this log's keys from those of another's in the same folder.
-func shortID(ctx context.Context, h *datafolder.Folder) (string, error) {
-	id, err := h.Log.ID(ctx)
+func shortID(ctx context.Context, folder *datafolder.Folder) (string, error) {
+	id, err := folder.Log.ID(ctx)
 	return hex.EncodeToString(id[:min(len(id), 4)]), err
 }
 

@@ -12,7 +12,7 @@ import (
 	"konto/eventstore/sqlite"
 )
 
-// restored is what konto tells of a backup that it restored.
+// Restored is what konto tells of a backup that it restored.
 type Restored struct {
 	BackedUp
 	// Lost is how many events the log had that the backup does not have, absent for
@@ -22,7 +22,7 @@ type Restored struct {
 	Notice   string  `json:"notice,omitzero"`
 }
 
-// noLedger is told to who puts keys in their place and no ledger beside them.
+// NoLedger is told to who puts keys in their place and no ledger beside them.
 const NoLedger = "there is no erasures.ndjson: if accounts were erased after this copy of the keys was made, they can be read again until the ledger's copy is put there and konto started"
 
 // RestoreConfig configures Restore.

@@ -14,7 +14,7 @@ var errNextUnused = errors.New("KONTO_NEXT_MASTER_KEY is set, but the master key
 // errNextPresent refuses a rotation that would change nothing and claim to have.
 var errNextPresent = errors.New("KONTO_NEXT_MASTER_KEY is the present master key")
 
-// olderCopies is for operators who would find out when they need one.
+// OlderCopies is for operators who would find out when they need one.
 const OlderCopies = "copies of keys.db from before open with the old master key alone, which konto keeps nowhere: make a new one with konto keys backup"
 
 // whatToSet is for operators whose master key konto cannot replace.
@@ -22,26 +22,26 @@ const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY be
 
 // RotateKeys wraps all keys anew under another master key: next, or one that it makes when
 // the master key is kept in the folder. notice tells the operator what is left to do.
-func RotateKeys(ctx context.Context, h *datafolder.Folder, next string) (rotated uint64, notice string, err error) {
+func RotateKeys(ctx context.Context, folder *datafolder.Folder, next string) (rotated uint64, notice string, err error) {
 	// A copy of the keys is tried with the master key of its time.
-	h.Copying.Lock()
-	defer h.Copying.Unlock()
-	given := h.Master.Given != ""
+	folder.Copying.Lock()
+	defer folder.Copying.Unlock()
+	given := folder.Master.Given != ""
 	switch {
 	case !given && next != "":
 		return 0, "", errNextUnused
-	case given && next == h.Master.Given:
+	case given && next == folder.Master.Given:
 		return 0, "", errNextPresent
 	}
-	master := keyring.Master{Path: h.Master.Path, Given: h.Master.Given, Next: next}
-	if err := master.Rotate(ctx, h.Keys); err != nil {
+	master := keyring.Master{Path: folder.Master.Path, Given: folder.Master.Given, Next: next}
+	if err := master.Rotate(ctx, folder.Keys); err != nil {
 		return 0, "", err
 	}
-	if rotated, err = h.Keys.Count(ctx); err != nil {
+	if rotated, err = folder.Keys.Count(ctx); err != nil {
 		return 0, "", err
 	}
 	if given {
-		h.Master.Given = next
+		folder.Master.Given = next
 		return rotated, whatToSet + "; " + OlderCopies, nil
 	}
 	return rotated, OlderCopies, nil

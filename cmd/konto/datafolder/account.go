@@ -27,59 +27,59 @@ func errReference(ref string) error {
 	return fmt.Errorf("%q is neither an account's id nor an email address", ref)
 }
 
-// account finds the account that a person means: by its ULID, client_..., or
+// FindAccount finds the account that a person means: by its ULID, client_..., or
 // acct_..., its Payway id or its email address. It returns an id even for an
 // account that was never opened, when ref is an id of its own form.
-func (h *Folder) FindAccount(ctx context.Context, ref string) (ulid.ULID, error) {
-	id, err := h.LookUp(ctx, ref)
+func (f *Folder) FindAccount(ctx context.Context, ref string) (ulid.ULID, error) {
+	id, err := f.LookUp(ctx, ref)
 	if errors.Is(err, ErrNoReference) {
 		return id, errReference(ref)
 	}
-	return id, h.NotFound(err, ref)
+	return id, f.NotFound(err, ref)
 }
 
-// errNoReference tells that a text cannot stand for an account.
+// ErrNoReference tells that a text cannot stand for an account.
 var ErrNoReference = errors.New("neither an account's id nor an email address")
 
-// lookUp is account with errors that do not repeat the reference, which may be
+// LookUp is account with errors that do not repeat the reference, which may be
 // somebody's address: errNoReference, commands.ErrNotFound or the log's.
-func (h *Folder) LookUp(ctx context.Context, ref string) (ulid.ULID, error) {
+func (f *Folder) LookUp(ctx context.Context, ref string) (ulid.ULID, error) {
 	bare := strings.TrimPrefix(strings.TrimPrefix(ref, ClientPrefix), AccountPrefix)
 	if id, err := ulid.ParseStrict(bare); err == nil {
 		return id, nil
 	}
 	switch {
 	case paywayID.MatchString(ref):
-		return h.Accounts.Find(ctx, events.PaywayIDClaim(ref))
+		return f.Accounts.Find(ctx, events.PaywayIDClaim(ref))
 	case strings.Contains(ref, "@"):
-		return h.Accounts.FindEmail(ctx, ref)
+		return f.Accounts.FindEmail(ctx, ref)
 	}
 	return ulid.ULID{}, ErrNoReference
 }
 
-// present is account for one that must exist.
-func (h *Folder) LoadAccount(ctx context.Context, ref string) (events.Account, error) {
-	id, err := h.FindAccount(ctx, ref)
+// LoadAccount is account for one that must exist.
+func (f *Folder) LoadAccount(ctx context.Context, ref string) (events.Account, error) {
+	id, err := f.FindAccount(ctx, ref)
 	if err != nil {
 		return events.Account{}, err
 	}
-	a, err := h.Accounts.Load(ctx, id)
-	return a, h.NotFound(err, ref)
+	a, err := f.Accounts.Load(ctx, id)
+	return a, f.NotFound(err, ref)
 }
 
-// notFound names what was not found, and where.
-func (h *Folder) NotFound(err error, ref string) error {
+// NotFound names what was not found, and where.
+func (f *Folder) NotFound(err error, ref string) error {
 	var shared *commands.Shared
 	if errors.Is(err, commands.ErrNotFound) && !errors.As(err, &shared) {
-		return fmt.Errorf("there is no account %s in %s", ref, Absolute(h.Path))
+		return fmt.Errorf("there is no account %s in %s", ref, Absolute(f.Path))
 	}
 	return err
 }
 
-// newID makes an id that nobody can guess the next one from.
+// NewID makes an id that nobody can guess the next one from.
 func NewID() (ulid.ULID, error) { return ulid.New(ulid.Now(), rand.Reader) }
 
-// operator is the metadata of an event that the command line caused.
+// Operator is the metadata of an event that the command line caused.
 func Operator() (events.Metadata, error) {
 	id, err := NewID()
 	return events.Metadata{
@@ -89,5 +89,5 @@ func Operator() (events.Metadata, error) {
 	}, err
 }
 
-// itself is the metadata of what konto does of its own accord.
+// Itself is the metadata of what konto does of its own accord.
 func Itself() events.Metadata { return events.Metadata{Actor: events.Actor{Kind: "konto"}} }

@@ -14,7 +14,7 @@ import (
 	"konto/projections"
 )
 
-// applyErasures holds all erasures that are known of against the files, before
+// ApplyErasures holds all erasures that are known of against the files, before
 // anybody answers from them: one that was interrupted is finished, and one that
 // a restored log or keyring knows nothing of is done again. They are known from
 // their ledger, and from the read model, should the ledger be lost or an older one: it
@@ -23,39 +23,39 @@ import (
 // One that cannot be finished now, such as while the read model has nowhere to be
 // written, keeps nobody from starting konto: but the account's key is destroyed
 // in any case, or there is an error. inbound is the server's, nil where none runs.
-func (h *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp func(context.Context) error, inbound InboundMessages) error {
+func (f *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp func(context.Context) error, inbound InboundMessages) error {
 	if log == nil {
 		log = slog.Default()
 	}
-	h.erasing.Lock()
-	defer h.erasing.Unlock()
-	letters, err := filepath.Glob(filepath.Join(h.Path, MailName, "*"))
+	f.erasing.Lock()
+	defer f.erasing.Unlock()
+	letters, err := filepath.Glob(filepath.Join(f.Path, MailName, "*"))
 	if err != nil {
 		return err
 	}
-	known, err := h.Model.Erased(ctx)
+	known, err := f.Model.Erased(ctx)
 	if err != nil {
 		return err
 	}
-	known = append(known, h.Erasures.all()...)
+	known = append(known, f.Erasures.all()...)
 	slices.SortFunc(known, ulid.ULID.Compare)
 	for _, id := range slices.Compact(known) {
-		done, err := h.IsErased(ctx, id)
+		done, err := f.IsErased(ctx, id)
 		if err != nil {
 			return err
 		}
 		if done && len(letters) > 0 { // one may have been under way at the erasure
-			if err := h.deleteMails(ctx, id); err != nil {
+			if err := f.deleteMails(ctx, id); err != nil {
 				return err
 			}
 		}
 		if done {
 			continue
 		}
-		e := &Erasure{Folder: h, Account: id, Meta: Itself(), Again: true, CatchUp: caughtUp, Inbound: inbound}
+		e := &Erasure{Folder: f, Account: id, Meta: Itself(), Again: true, CatchUp: caughtUp, Inbound: inbound}
 		if err := e.runAgain(ctx); err != nil {
-			h.Store.Forget(e.stream()) // whose clear events nobody is given once the key is gone
-			if err := h.Keys.Destroy(ctx, e.stream()); err != nil {
+			f.Store.Forget(e.stream()) // whose clear events nobody is given once the key is gone
+			if err := f.Keys.Destroy(ctx, e.stream()); err != nil {
 				return err
 			}
 			log.Error("the erasure of an account is not finished, the next start tries again", "account", id, "error", err)
@@ -77,36 +77,36 @@ func (e *Erasure) runAgain(ctx context.Context) error {
 	return e.Run(ctx)
 }
 
-// isErased tells whether nothing is left to do: the erasure was proven, the log
+// IsErased tells whether nothing is left to do: the erasure was proven, the log
 // does not know the account or knows of its end, and its key is destroyed.
-func (h *Folder) IsErased(ctx context.Context, id ulid.ULID) (bool, error) {
-	if known, _ := h.Erasures.Of(id); known.Proof == "" {
+func (f *Folder) IsErased(ctx context.Context, id ulid.ULID) (bool, error) {
+	if known, _ := f.Erasures.Of(id); known.Proof == "" {
 		return false, nil
 	}
 	stream := events.AccountStream(id)
-	_, err := h.Keys.Cipher(ctx, stream)
+	_, err := f.Keys.Cipher(ctx, stream)
 	if !errors.Is(err, eventstore.ErrDestroyed) {
 		if errors.Is(err, eventstore.ErrNoKey) {
 			err = nil
 		}
 		return false, err
 	}
-	head, err := h.Log.StreamHead(ctx, stream)
+	head, err := f.Log.StreamHead(ctx, stream)
 	if err != nil || head.Version == 0 {
 		return err == nil, err
 	}
-	last, err := h.Log.ReadStream(ctx, stream, head.Version-1, 1)
+	last, err := f.Log.ReadStream(ctx, stream, head.Version-1, 1)
 	return len(last) == 1 && last[0].Type == events.TypeAccountErased, err
 }
 
-// catchUpAlone brings the read model to the log's end while nobody follows it.
-func (h *Folder) CatchUpAlone(ctx context.Context) error {
-	head, err := h.Store.Head(ctx)
+// CatchUpAlone brings the read model to the log's end while nobody follows it.
+func (folder *Folder) CatchUpAlone(ctx context.Context) error {
+	head, err := folder.Store.Head(ctx)
 	if err != nil {
 		return err
 	}
 	f := projections.NewFollower(projections.FollowerConfig{
-		Name: "read-model", Store: h.Store, Projection: h.Model, Log: slog.New(slog.DiscardHandler),
+		Name: "read-model", Store: folder.Store, Projection: folder.Model, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

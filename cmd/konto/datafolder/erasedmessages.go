@@ -15,7 +15,7 @@ import (
 	"konto/events"
 )
 
-// inboundMessages are what other systems sent over NATS: facts that wait, and dead letters.
+// InboundMessages are what other systems sent over NATS: facts that wait, and dead letters.
 type InboundMessages interface {
 	// Forget deletes those that named says it of. After an error some of them may still
 	// be there; to repeat it is harmless.
@@ -45,11 +45,11 @@ func (e *Erasure) letters(ctx context.Context) error { return e.Folder.deleteMes
 
 // forgetLetters removes what others sent of all accounts whose names are kept. The
 // caller holds erasing. After an error it is to be called again.
-func (h *Folder) deleteMessages(ctx context.Context, inbound InboundMessages) error {
+func (f *Folder) deleteMessages(ctx context.Context, inbound InboundMessages) error {
 	if inbound == nil {
 		return nil
 	}
-	called, err := h.DeliveryStore.Names(ctx)
+	called, err := f.DeliveryStore.Names(ctx)
 	if err != nil || len(called) == 0 {
 		return err
 	}
@@ -65,19 +65,19 @@ func (h *Folder) deleteMessages(ctx context.Context, inbound InboundMessages) er
 		return err
 	}
 	for account := range called {
-		if err := h.DeliveryStore.DropNames(ctx, account); err != nil {
+		if err := f.DeliveryStore.DropNames(ctx, account); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// finishLetters does what erasures left to do while NATS was away or no server ran.
+// DeleteMessages does what erasures left to do while NATS was away or no server ran.
 // After an error it is to be called again.
-func (h *Folder) DeleteMessages(ctx context.Context, inbound InboundMessages) error {
-	h.erasing.Lock()
-	defer h.erasing.Unlock()
-	return h.deleteMessages(ctx, inbound)
+func (f *Folder) DeleteMessages(ctx context.Context, inbound InboundMessages) error {
+	f.erasing.Lock()
+	defer f.erasing.Unlock()
+	return f.deleteMessages(ctx, inbound)
 }
 
 // isNamed tells whether a text has a name: an id, or an address in any spelling. An address
@@ -134,12 +134,12 @@ func isOfAName(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 var accountID = regexp.MustCompile(`[0-7][0-9a-hjkmnp-tv-z]{25}`)
 
-// isForgotten tells whether a text names an erased account by its id, as others may
+// NamesErased tells whether a text names an erased account by its id, as others may
 // go on to do. By its address nobody can tell any more.
-func (h *Folder) NamesErased(text []byte) bool {
+func (f *Folder) NamesErased(text []byte) bool {
 	for _, id := range accountID.FindAllString(strings.ToLower(unescaped(text)), -1) {
 		if account, err := ulid.ParseStrict(id); err == nil {
-			if _, known := h.Erasures.Of(account); known {
+			if _, known := f.Erasures.Of(account); known {
 				return true
 			}
 		}

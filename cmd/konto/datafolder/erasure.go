@@ -18,7 +18,7 @@ import (
 	"konto/projections/webhook"
 )
 
-// erasure is one account on its way out. Every step may be repeated, and a crash
+// Erasure is one account on its way out. Every step may be repeated, and a crash
 // after any of them is made up for at the next start, by the ledger:
 //
 //	intend       the ledger says that the account is to be erased
@@ -48,17 +48,17 @@ type Erasure struct {
 	position    uint64
 }
 
-// erase erases an account, in a house whose follower runs. Error:
+// Erase erases an account, in a house whose follower runs. Error:
 // commands.ErrNotFound. After another error it is to be called again; the next
 // start does so too. inbound is the server's, nil where none runs.
-func (h *Folder) Erase(ctx context.Context, id ulid.ULID, inbound InboundMessages) (Erased, error) {
-	h.erasing.Lock()
-	defer h.erasing.Unlock()
+func (f *Folder) Erase(ctx context.Context, id ulid.ULID, inbound InboundMessages) (Erased, error) {
+	f.erasing.Lock()
+	defer f.erasing.Unlock()
 	meta, err := Operator()
 	if err != nil {
 		return Erased{}, err
 	}
-	e := &Erasure{Folder: h, Account: id, Meta: meta, CatchUp: h.CatchUp, Inbound: inbound}
+	e := &Erasure{Folder: f, Account: id, Meta: meta, CatchUp: f.CatchUp, Inbound: inbound}
 	if err := e.mustBeKnown(ctx); err != nil {
 		return Erased{}, err
 	}
@@ -66,7 +66,7 @@ func (h *Folder) Erase(ctx context.Context, id ulid.ULID, inbound InboundMessage
 	if err := e.Run(context.WithoutCancel(ctx)); err != nil {
 		return Erased{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
 	}
-	done, _ := h.Erasures.Of(id)
+	done, _ := f.Erasures.Of(id)
 	return done, nil
 }
 
@@ -244,10 +244,10 @@ func (e *Erasure) forget(ctx context.Context) error {
 // types the log keeps in clear.
 func (e *Erasure) clear(ctx context.Context) error { return e.Folder.deleteMails(ctx, e.Account) }
 
-func (h *Folder) deleteMails(ctx context.Context, account ulid.ULID) error {
+func (f *Folder) deleteMails(ctx context.Context, account ulid.ULID) error {
 	var letters []ulid.ULID
 	for after := uint64(0); ; {
-		page, err := h.Log.ReadStream(ctx, events.AccountStream(account), after, PageSize)
+		page, err := f.Log.ReadStream(ctx, events.AccountStream(account), after, PageSize)
 		if err != nil {
 			return err
 		}
@@ -257,7 +257,7 @@ func (h *Folder) deleteMails(ctx context.Context, account ulid.ULID) error {
 			}
 		}
 		if len(page) < PageSize {
-			return mail.Forget(filepath.Join(h.Path, MailName), letters...)
+			return mail.Forget(filepath.Join(f.Path, MailName), letters...)
 		}
 	}
 }

@@ -22,10 +22,10 @@ import (
 	"konto/projections/webhook"
 )
 
-// erasuresName is the ledger's file in the data folder.
+// ErasuresName is the ledger's file in the data folder.
 const ErasuresName = "erasures.ndjson"
 
-// erasures is the ledger of erasures, erasures.ndjson beside keys.db. It is what
+// ErasureList is the ledger of erasures, erasures.ndjson beside keys.db. It is what
 // a restored log or keyring is held against: whoever is in it is erased at every
 // start, whatever the other files say. It holds no personal data and is kept for ever.
 //
@@ -52,14 +52,14 @@ type ErasureList struct {
 	order []ulid.ULID // as they came
 }
 
-// erased is what the ledger has of an account; without a proof its erasure was
+// Erased is what the ledger has of an account; without a proof its erasure was
 // begun and perhaps not finished.
 type Erased struct {
 	At    time.Time
 	Proof string
 }
 
-// erasureLine is one line of the file.
+// ErasureLine is one line of the file.
 type ErasureLine struct {
 	Account  ulid.ULID `json:"account"`
 	Intended time.Time `json:"intended,omitzero"`
@@ -72,7 +72,7 @@ func (l ErasureLine) isValid() bool {
 	return !l.Account.IsZero() && l.Intended.IsZero() != l.Erased.IsZero() && l.Erased.IsZero() == (l.Proof == "")
 }
 
-// text is the line as the file has it.
+// Text is the line as the file has it.
 func (l ErasureLine) Text() ([]byte, error) {
 	l.Sum = ""
 	rest, err := json.Marshal(l)
@@ -107,7 +107,7 @@ func openErasures(folder string) (l *ErasureList, err error) {
 	return l, err
 }
 
-// readErasures gives each line of the file, with its number from 1, and returns the
+// ReadErasures gives each line of the file, with its number from 1, and returns the
 // size of those that count.
 func ReadErasures(path string, each func(number int, line ErasureLine) error) (size int64, err error) {
 	rest, err := sqlitefile.ReadFile(path)
@@ -134,18 +134,18 @@ func ReadErasures(path string, each func(number int, line ErasureLine) error) (s
 }
 
 // checkErasures checks the file as it is, and its proofs as those of this keyring.
-func (h *Folder) checkErasures(context.Context) error {
-	key := webhook.TokenKey(h.Keys.Derive)
-	size, err := ReadErasures(h.file(ErasuresName), func(number int, l ErasureLine) error {
+func (f *Folder) checkErasures(context.Context) error {
+	key := webhook.TokenKey(f.Keys.Derive)
+	size, err := ReadErasures(f.file(ErasuresName), func(number int, l ErasureLine) error {
 		if l.Proof == "" {
 			return nil
 		}
 		if err := webhook.CheckErasureProof(l.Proof, l.Account, l.Erased, key); err != nil {
-			return fmt.Errorf("line %d of %s: %w", number, h.file(ErasuresName), err)
+			return fmt.Errorf("line %d of %s: %w", number, f.file(ErasuresName), err)
 		}
 		return nil
 	})
-	if err == nil && h.Erasures != nil && size < h.Erasures.written() {
+	if err == nil && f.Erasures != nil && size < f.Erasures.written() {
 		err = errShortLedger
 	}
 	return err
@@ -169,7 +169,7 @@ func (l *ErasureList) take(line ErasureLine) {
 	l.known[line.Account] = Erased{line.Erased, line.Proof}
 }
 
-// of returns what is known of an account.
+// Of returns what is known of an account.
 func (l *ErasureList) Of(account ulid.ULID) (e Erased, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,29 +11,29 @@ import (
 	"konto/projections/verify"
 )
 
-// files are those of the house that can be checked on their own.
-func (h *Folder) Files() []verify.File {
+// Files are those of the house that can be checked on their own.
+func (f *Folder) Files() []verify.File {
 	model := verify.File{Name: "read.db", Check: func(ctx context.Context) error {
-		return projections.CheckReadModel(ctx, h.file("read.db"), h.Log, h.Keys)
+		return projections.CheckReadModel(ctx, f.file("read.db"), f.Log, f.Keys)
 	}}
-	if h.Model != nil {
-		model.Check = h.Model.Check
+	if f.Model != nil {
+		model.Check = f.Model.Check
 	}
-	return append(h.bound(),
-		verify.File{Name: "log.db", Check: h.Log.CheckFile},
-		verify.File{Name: "keys.db", Check: h.Keys.Check},
-		verify.File{Name: ErasuresName, Check: h.checkErasures},
-		h.unlessMissing(model),
-		h.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
-			return deliveries.CheckStore(ctx, deliveries.StoreConfig{Path: h.file("deliveries.db"), Log: h.Log, Keys: h.Keys})
+	return append(f.bound(),
+		verify.File{Name: "log.db", Check: f.Log.CheckFile},
+		verify.File{Name: "keys.db", Check: f.Keys.Check},
+		verify.File{Name: ErasuresName, Check: f.checkErasures},
+		f.unlessMissing(model),
+		f.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
+			return deliveries.CheckStore(ctx, deliveries.StoreConfig{Path: f.file("deliveries.db"), Log: f.Log, Keys: f.Keys})
 		}}))
 }
 
 // unlessMissing lets a file be missing that a start makes anew.
-func (h *Folder) unlessMissing(f verify.File) verify.File {
+func (folder *Folder) unlessMissing(f verify.File) verify.File {
 	check := f.Check
 	f.Check = func(ctx context.Context) error {
-		if h.DeliveryStore == nil && Missing(h.file(f.Name)) {
+		if folder.DeliveryStore == nil && Missing(folder.file(f.Name)) {
 			return nil
 		}
 		return check(ctx)
@@ -42,16 +42,16 @@ func (h *Folder) unlessMissing(f verify.File) verify.File {
 }
 
 // bound checks that log and keys still belong together, and are of the same time.
-func (h *Folder) bound() []verify.File {
+func (f *Folder) bound() []verify.File {
 	return []verify.File{{Name: "keys.db", Check: func(ctx context.Context) error {
-		id, err := h.Log.ID(ctx)
+		id, err := f.Log.ID(ctx)
 		if err != nil {
 			return err
 		}
-		if err := h.Keys.Bind(ctx, id, false); err != nil {
+		if err := f.Keys.Bind(ctx, id, false); err != nil {
 			return err
 		}
-		err = h.checkNewestKeys(ctx)
+		err = f.checkNewestKeys(ctx)
 		if errors.Is(err, eventstore.ErrNoKey) {
 			return errors.New(err.Error()) // verify would say it of an event, and it is the file's fault
 		}
@@ -59,20 +59,20 @@ func (h *Folder) bound() []verify.File {
 	}}}
 }
 
-// presentFiles checks that the files are still there: those that are open would be
+// PresentFiles checks that the files are still there: those that are open would be
 // gone with the process.
-func (h *Folder) PresentFiles() []verify.File {
+func (f *Folder) PresentFiles() []verify.File {
 	names := []string{"log.db", "keys.db"}
-	if h.Master.Given == "" {
+	if f.Master.Given == "" {
 		names = append(names, "master.key")
 	}
-	if h.DeliveryStore != nil { // the house is in use
+	if f.DeliveryStore != nil { // the house is in use
 		names = append(names, "read.db", "deliveries.db")
 	}
-	files := h.bound()
+	files := f.bound()
 	for _, name := range names {
 		files = append(files, verify.File{Name: name, Check: func(context.Context) error {
-			if Missing(h.file(name)) {
+			if Missing(f.file(name)) {
 				return errors.New("the file is missing")
 			}
 			return nil
@@ -81,18 +81,18 @@ func (h *Folder) PresentFiles() []verify.File {
 	return files
 }
 
-func (h *Folder) file(name string) string { return filepath.Join(h.Path, name) }
+func (f *Folder) file(name string) string { return filepath.Join(f.Path, name) }
 
 // openToExamine opens what can be opened as it is. A read model that a start
 // would make anew stays closed, and is among the problems.
-func (h *Folder) openToExamine(ctx context.Context) (err error) {
-	if err := h.openLogAndKeys(ctx, h.file("log.db"), h.file("keys.db"), h.Master); err != nil {
+func (f *Folder) openToExamine(ctx context.Context) (err error) {
+	if err := f.openLogAndKeys(ctx, f.file("log.db"), f.file("keys.db"), f.Master); err != nil {
 		return err
 	}
-	path := h.file("read.db")
-	if Missing(path) || projections.ReadModelFits(ctx, path, h.Log, h.Keys) != nil {
+	path := f.file("read.db")
+	if Missing(path) || projections.ReadModelFits(ctx, path, f.Log, f.Keys) != nil {
 		return nil
 	}
-	h.Model, err = projections.OpenReadModel(ctx, path, h.Log, h.Keys)
+	f.Model, err = projections.OpenReadModel(ctx, path, f.Log, f.Keys)
 	return err
 }

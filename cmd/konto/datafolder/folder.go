@@ -19,7 +19,7 @@ import (
 	"konto/projections/deliveries"
 )
 
-// house is an opened data folder, which no other process has opened.
+// Folder is an opened data folder, which no other process has opened.
 type Folder struct {
 	Path          string
 	Begun         bool // there was no konto in the folder before
@@ -43,13 +43,13 @@ type Folder struct {
 	Copying sync.Mutex
 }
 
-// pageSize is how many events or rows are read at once.
+// PageSize is how many events or rows are read at once.
 const PageSize = 500
 
-// mailFolder is where codes are without an SMTP server, in the data folder.
+// MailName is where codes are without an SMTP server, in the data folder.
 const MailName = "mail"
 
-// houseConfig configures openHouse.
+// Config configures openHouse.
 type Config struct {
 	Path   string
 	Holder string // who opens it, for those who find it locked
@@ -70,7 +70,7 @@ func (cfg Config) warning(text string) {
 	}
 }
 
-// openHouse opens a data folder. A *folderLocked tells that another process has it.
+// Open opens a data folder. A *folderLocked tells that another process has it.
 func Open(ctx context.Context, cfg Config) (*Folder, error) {
 	if cfg.Begin {
 		if err := Make(cfg.Path); err != nil {
@@ -101,63 +101,63 @@ func Open(ctx context.Context, cfg Config) (*Folder, error) {
 	return h, nil
 }
 
-func (h *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
-	file := func(name string) string { return filepath.Join(h.Path, name) }
+func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
+	file := func(name string) string { return filepath.Join(f.Path, name) }
 	// A new master key beside existing files would hide that theirs is missing.
-	h.Begun = !HoldsKonto(h.Path)
-	if h.Begun && !cfg.Begin {
-		return noKonto(h.Path)
+	f.Begun = !HoldsKonto(f.Path)
+	if f.Begun && !cfg.Begin {
+		return noKonto(f.Path)
 	}
-	h.Master = MasterOf(h.Path)
+	f.Master = MasterOf(f.Path)
 	// Before any other file is made: a first start that fails leaves none behind.
-	if _, err := h.Master.Load(h.Begun); err != nil {
+	if _, err := f.Master.Load(f.Begun); err != nil {
 		return err
 	}
 	if cfg.Examine {
-		return h.openToExamine(ctx)
+		return f.openToExamine(ctx)
 	}
-	if err := h.openLogAndKeys(ctx, file("log.db"), file("keys.db"), h.Master); err != nil {
+	if err := f.openLogAndKeys(ctx, file("log.db"), file("keys.db"), f.Master); err != nil {
 		return err
 	}
-	if err := h.checkNewestKeys(ctx); err != nil {
+	if err := f.checkNewestKeys(ctx); err != nil {
 		return err
 	}
-	if err := h.renewClaims(ctx, cfg); err != nil {
+	if err := f.renewClaims(ctx, cfg); err != nil {
 		return err
 	}
-	if h.Model, err = projections.OpenReadModel(ctx, file("read.db"), h.Log, h.Keys); err != nil {
+	if f.Model, err = projections.OpenReadModel(ctx, file("read.db"), f.Log, f.Keys); err != nil {
 		return err
 	}
-	ledger := deliveries.StoreConfig{Path: file("deliveries.db"), Log: h.Log, Keys: h.Keys}
-	if h.DeliveryStore, err = openLedger(ctx, ledger, cfg.warning); err != nil {
+	ledger := deliveries.StoreConfig{Path: file("deliveries.db"), Log: f.Log, Keys: f.Keys}
+	if f.DeliveryStore, err = openLedger(ctx, ledger, cfg.warning); err != nil {
 		return err
 	}
-	h.Follower = projections.NewFollower(projections.FollowerConfig{
-		Name: "read-model", Store: h.Store, Projection: h.Model, Log: cfg.Log,
+	f.Follower = projections.NewFollower(projections.FollowerConfig{
+		Name: "read-model", Store: f.Store, Projection: f.Model, Log: cfg.Log,
 	})
-	h.Accounts = commands.NewAccounts(commands.Config{Store: h.Store, Snapshots: h.Model})
-	h.Credentials = commands.NewCredentials(h.Store, nil)
-	h.ThirdParties = commands.NewThirdParties(h.Store, nil)
-	h.Past = projections.NewPast(h.Store)
-	if h.Erasures, err = openErasures(h.Path); err != nil {
+	f.Accounts = commands.NewAccounts(commands.Config{Store: f.Store, Snapshots: f.Model})
+	f.Credentials = commands.NewCredentials(f.Store, nil)
+	f.ThirdParties = commands.NewThirdParties(f.Store, nil)
+	f.Past = projections.NewPast(f.Store)
+	if f.Erasures, err = openErasures(f.Path); err != nil {
 		return err
 	}
-	return h.ApplyErasures(ctx, cfg.Log, h.CatchUpAlone, nil)
+	return f.ApplyErasures(ctx, cfg.Log, f.CatchUpAlone, nil)
 }
 
 // renewClaims makes the claims of a log anew if a konto with another rule made them, and
 // tells which accounts share an address since. Nothing appends yet.
-func (h *Folder) renewClaims(ctx context.Context, cfg Config) error {
-	rule, err := h.Store.ClaimRule(ctx)
+func (f *Folder) renewClaims(ctx context.Context, cfg Config) error {
+	rule, err := f.Store.ClaimRule(ctx)
 	if err != nil {
 		return err
 	}
 	if rule.Number != events.ClaimRule {
-		if err := h.Store.RenewClaims(ctx, nil); err != nil {
+		if err := f.Store.RenewClaims(ctx, nil); err != nil {
 			return fmt.Errorf("make the claims of accounts anew: %w", err)
 		}
 	}
-	shared, err := h.Store.SharedClaims(ctx)
+	shared, err := f.Store.SharedClaims(ctx)
 	for _, streams := range shared {
 		cfg.warning(fmt.Sprintf("%d accounts have one email address, spelled differently; each keeps it until it is given another: %v", len(streams), streams))
 	}
@@ -165,31 +165,31 @@ func (h *Folder) renewClaims(ctx context.Context, cfg Config) error {
 }
 
 // Close closes the files, and the lock after them.
-func (h *Folder) Close() error {
+func (f *Folder) Close() error {
 	var errs []error
-	if h.DeliveryStore != nil {
-		errs = append(errs, h.DeliveryStore.Close())
+	if f.DeliveryStore != nil {
+		errs = append(errs, f.DeliveryStore.Close())
 	}
-	if h.Model != nil {
-		errs = append(errs, h.Model.Close())
+	if f.Model != nil {
+		errs = append(errs, f.Model.Close())
 	}
-	if h.Log != nil {
-		errs = append(errs, h.Log.Close())
+	if f.Log != nil {
+		errs = append(errs, f.Log.Close())
 	}
-	if h.Keys != nil {
-		errs = append(errs, h.Keys.Close())
+	if f.Keys != nil {
+		errs = append(errs, f.Keys.Close())
 	}
-	return errors.Join(append(errs, h.lock.Close())...)
+	return errors.Join(append(errs, f.lock.Close())...)
 }
 
-// follow calls do while the read model follows the log, which it does not in a folder
+// Follow calls do while the read model follows the log, which it does not in a folder
 // that is examined.
-func (h *Folder) Follow(ctx context.Context, do func(ctx context.Context) error) error {
+func (f *Folder) Follow(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var beside sync.WaitGroup
-	if h.Follower != nil {
+	if f.Follower != nil {
 		// What ends it, do met if it mattered, and said more of it.
-		beside.Go(func() { h.Follower.Run(ctx) })
+		beside.Go(func() { f.Follower.Run(ctx) })
 	}
 	err := do(ctx)
 	cancel()
@@ -197,30 +197,30 @@ func (h *Folder) Follow(ctx context.Context, do func(ctx context.Context) error)
 	return err
 }
 
-// reader answers with accounts that are never older than what was acknowledged.
-func (h *Folder) Reader() *projections.Reader {
-	return &projections.Reader{Store: h.Store, Model: h.Model, Follower: h.Follower}
+// Reader answers with accounts that are never older than what was acknowledged.
+func (f *Folder) Reader() *projections.Reader {
+	return &projections.Reader{Store: f.Store, Model: f.Model, Follower: f.Follower}
 }
 
-// caughtUp waits until the read model has everything that is in the log now.
-func (h *Folder) CatchUp(ctx context.Context) error {
-	head, err := h.Store.Head(ctx)
+// CatchUp waits until the read model has everything that is in the log now.
+func (f *Folder) CatchUp(ctx context.Context) error {
+	head, err := f.Store.Head(ctx)
 	if err != nil {
 		return err
 	}
-	return h.WaitFor(ctx, head)
+	return f.WaitFor(ctx, head)
 }
 
-// reached waits until the read model is at a position. A read model in trouble
+// WaitFor waits until the read model is at a position. A read model in trouble
 // is an error at once: it may be in trouble for as long as a disk is full.
-func (h *Folder) WaitFor(ctx context.Context, position uint64) error {
-	if err := h.Follower.WaitUnlessRetrying(ctx, position); err != nil {
+func (f *Folder) WaitFor(ctx context.Context, position uint64) error {
+	if err := f.Follower.WaitUnlessRetrying(ctx, position); err != nil {
 		return fmt.Errorf("the read model does not keep up with the log: %w", err)
 	}
 	return nil
 }
 
-// masterOf is where the master key of a folder is.
+// MasterOf is where the master key of a folder is.
 func MasterOf(folder string) keyring.Master {
 	return keyring.Master{
 		Path: filepath.Join(folder, "master.key"), Given: os.Getenv("KONTO_MASTER_KEY"), Next: os.Getenv("KONTO_NEXT_MASTER_KEY"),
@@ -232,7 +232,7 @@ func Missing(path string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// holdsKonto tells whether a konto was begun in a folder.
+// HoldsKonto tells whether a konto was begun in a folder.
 func HoldsKonto(folder string) bool {
 	return !Missing(filepath.Join(folder, "keys.db")) || !Missing(filepath.Join(folder, "log.db"))
 }

@@ -32,7 +32,7 @@ const (
 	StampLayout     = "20060102T150405.000Z"
 )
 
-// stageIncoming makes the empty folder for new files in a data folder that the
+// StageIncoming makes the empty folder for new files in a data folder that the
 // caller has locked. They may be keys.db, log.db, or both.
 func StageIncoming(folder string) (string, error) {
 	staged := filepath.Join(folder, IncomingPartial)
@@ -42,7 +42,7 @@ func StageIncoming(folder string) (string, error) {
 	return staged, os.Mkdir(staged, 0o700)
 }
 
-// commitIncoming lets the staged files, which are closed and durable, take their
+// CommitIncoming lets the staged files, which are closed and durable, take their
 // place, and returns where the old ones are now, "" if there were none.
 func CommitIncoming(folder string, now time.Time) (aside string, err error) {
 	stamp := now.UTC().Format(StampLayout)
@@ -162,7 +162,7 @@ func move(from, to, name string) error {
 	return os.Rename(filepath.Join(from, name), filepath.Join(to, name))
 }
 
-// alone calls do while a data folder is locked, and what was interrupted in it finished.
+// WhileLocked calls do while a data folder is locked, and what was interrupted in it finished.
 func WhileLocked(folder, holder string, do func() error) error {
 	if Missing(folder) {
 		return fmt.Errorf("there is no folder %s", folder)

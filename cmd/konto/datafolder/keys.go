@@ -16,16 +16,16 @@ import (
 // openLogAndKeys opens the two files that belong together, and refuses one
 // whose fellow was lost, emptied or exchanged: konto would go on without a past,
 // or would give claims another hash and so an email address to two accounts.
-func (h *Folder) openLogAndKeys(ctx context.Context, log, keys string, master keyring.Master) (err error) {
+func (f *Folder) openLogAndKeys(ctx context.Context, log, keys string, master keyring.Master) (err error) {
 	if !Missing(keys) {
-		h.Keys, err = master.Open(ctx, keys)
+		f.Keys, err = master.Open(ctx, keys)
 		if errors.Is(err, sqlitefile.ErrForeignWAL) {
 			return fmt.Errorf("%w; put its copy there with konto keys restore", err)
 		}
 		if err != nil {
 			return err
 		}
-		bound, err := h.Keys.Bound(ctx)
+		bound, err := f.Keys.Bound(ctx)
 		if err != nil {
 			return err
 		}
@@ -33,34 +33,34 @@ func (h *Folder) openLogAndKeys(ctx context.Context, log, keys string, master ke
 			return fmt.Errorf("%s is missing, whose keys are in %s; restore it", log, keys)
 		}
 	}
-	if h.Log, err = sqlite.Open(ctx, log); err != nil {
+	if f.Log, err = sqlite.Open(ctx, log); err != nil {
 		return err
 	}
-	head, err := h.Log.Head(ctx)
+	head, err := f.Log.Head(ctx)
 	if err != nil {
 		return err
 	}
-	if h.Keys == nil {
+	if f.Keys == nil {
 		if head > 0 {
 			return fmt.Errorf("%s is missing, without which %s cannot be read; put its copy there with konto keys restore", keys, log)
 		}
-		if h.Keys, err = master.Open(ctx, keys); err != nil {
+		if f.Keys, err = master.Open(ctx, keys); err != nil {
 			return err
 		}
 	}
-	if err := h.bind(ctx, head); err != nil {
+	if err := f.bind(ctx, head); err != nil {
 		return fmt.Errorf("%s does not fit: %w", log, err)
 	}
-	h.Store = eventstore.NewStore(h.Log, h.Keys)
+	f.Store = eventstore.NewStore(f.Log, f.Keys)
 	return nil
 }
 
-func (h *Folder) bind(ctx context.Context, head uint64) error {
-	id, err := h.Log.ID(ctx)
+func (f *Folder) bind(ctx context.Context, head uint64) error {
+	id, err := f.Log.ID(ctx)
 	if err != nil {
 		return err
 	}
-	return h.Keys.Bind(ctx, id, head == 0)
+	return f.Keys.Bind(ctx, id, head == 0)
 }
 
 // Where checkNewestKeys looks.
@@ -75,12 +75,12 @@ const (
 // back, those of the last records. One alone would not do: keys that are made
 // side by side come to the log in another order. It takes milliseconds, however long the
 // log is; konto verify looks at every stream.
-func (h *Folder) checkNewestKeys(ctx context.Context) error {
-	head, err := h.Log.Head(ctx)
+func (f *Folder) checkNewestKeys(ctx context.Context) error {
+	head, err := f.Log.Head(ctx)
 	if err != nil {
 		return err
 	}
-	last, err := h.Log.ReadAll(ctx, head-min(head, newestRecords), newestRecords)
+	last, err := f.Log.ReadAll(ctx, head-min(head, newestRecords), newestRecords)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (h *Folder) checkNewestKeys(ctx context.Context) error {
 		newest = append(newest, r.Stream)
 	}
 	for _, category := range []string{events.CategoryAccount, events.CategoryCredential, events.CategoryThirdParty} {
-		streams, err := h.Log.NewestStreams(ctx, category, newestStreams)
+		streams, err := f.Log.NewestStreams(ctx, category, newestStreams)
 		if err != nil {
 			return err
 		}
@@ -97,13 +97,13 @@ func (h *Folder) checkNewestKeys(ctx context.Context) error {
 	}
 	slices.Sort(newest)
 	for _, stream := range slices.Compact(newest) {
-		first, err := h.Log.ReadStream(ctx, stream, 0, 1)
+		first, err := f.Log.ReadStream(ctx, stream, 0, 1)
 		if err != nil {
 			return err
 		}
 		for _, r := range first {
 			// Another fault is the event's own: the followers report it.
-			if err := CheckKey(ctx, h.Keys, r); errors.Is(err, eventstore.ErrNoKey) {
+			if err := CheckKey(ctx, f.Keys, r); errors.Is(err, eventstore.ErrNoKey) {
 				return err
 			}
 		}
@@ -111,7 +111,7 @@ func (h *Folder) checkNewestKeys(ctx context.Context) error {
 	return nil
 }
 
-// checkKey looks at the events that begin streams.
+// CheckKey looks at the events that begin streams.
 func CheckKey(ctx context.Context, keys *keyring.Keyring, r eventstore.Record) error {
 	if r.Version != 1 || !events.Sealed(r.Type) {
 		return nil

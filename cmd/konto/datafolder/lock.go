@@ -12,17 +12,17 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// holderName is the file in the data folder that names who holds it.
+// HolderName is the file in the data folder that names who holds it.
 const HolderName = "konto.lock"
 
-// folderLocked tells that another process has opened the data folder.
+// Locked tells that another process has opened the data folder.
 type Locked struct{ Folder, Holder string }
 
 func (e *Locked) Error() string {
 	return fmt.Sprintf("data folder %s is in use by %s", e.Folder, e.Holder)
 }
 
-// lockFolder takes the folder's lock, which ends with the process that holds
+// Lock takes the folder's lock, which ends with the process that holds
 // it, however that ends. The lock is on the folder itself: one on a file in it
 // would let a second process in once the file was deleted. The file only says
 // who the holder is. A folder that others may write to is refused.

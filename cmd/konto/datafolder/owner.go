@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// makeFolder makes a data folder, durably: a folder is lost with the power,
+// Make makes a data folder, durably: a folder is lost with the power,
 // and all that was synced in it, until its name is synced in its parent.
 func Make(folder string) error {
 	folder, err := filepath.Abs(folder)
@@ -95,7 +95,7 @@ func errOthersMayWrite(what, path string, info fs.FileInfo) error {
 	return fmt.Errorf("%s can be written to by other users (mode %04o); put that right: chmod go-w %s", what, info.Mode().Perm(), forShell(path))
 }
 
-// absolute is a folder as it is told to people who may be in another one.
+// Absolute is a folder as it is told to people who may be in another one.
 func Absolute(folder string) string {
 	if path, err := filepath.Abs(folder); err == nil {
 		return path
@@ -103,7 +103,7 @@ func Absolute(folder string) string {
 	return folder
 }
 
-// actAsOwner makes root's process one of the user who owns the data folder, or the
+// ActAsOwner makes root's process one of the user who owns the data folder, or the
 // folder that the data folder will be made in. All that it makes there is that user's
 // then, and konto can open it when it runs as that user. It returns the name of
 // the user, "" if nothing had to change. The process cannot become root's again.

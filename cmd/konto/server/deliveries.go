@@ -16,7 +16,7 @@ import (
 	"konto/projections/deliveries"
 )
 
-// deliverOptions are the flags about deliveries to third parties and what is
+// DeliveryOptions are the flags about deliveries to third parties and what is
 // told of them. The zero value has the usual schedule and no page of metrics.
 type DeliveryOptions struct {
 	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"0s,5s,5m,30m,2h,5h,10h,14h,20h,24h" placeholder:"DELAYS" help:"Delay before each try to deliver an event, give or take a tenth."`
@@ -37,7 +37,7 @@ func (o *DeliveryOptions) Validate() error {
 
 // deliver makes what tells third parties, and lets commands use it.
 func (s *Server) deliver() (err error) {
-	h := s.house
+	h := s.folder
 	o := s.config.SenderOptions
 	if o.PublicURL == "" {
 		o.PublicURL = s.URL()
@@ -54,16 +54,16 @@ func (s *Server) deliver() (err error) {
 }
 
 // registry is deliveries' way to commands, which projections do not know.
-type registry struct{ house *datafolder.Folder }
+type registry struct{ folder *datafolder.Folder }
 
 // Disable implements deliveries.Registry.
 func (r registry) Disable(ctx context.Context, id ulid.ULID, reason string) (uint64, error) {
-	return r.house.ThirdParties.Disable(ctx, datafolder.Itself(), id, reason)
+	return r.folder.ThirdParties.Disable(ctx, datafolder.Itself(), id, reason)
 }
 
 // Checkpoint implements deliveries.Registry.
 func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64) (uint64, error) {
-	return r.house.ThirdParties.Checkpoint(ctx, datafolder.Itself(), id, position)
+	return r.folder.ThirdParties.Checkpoint(ctx, datafolder.Itself(), id, position)
 }
 
 // openMetrics binds the address of the page for Prometheus, if there is to be one.
@@ -71,16 +71,18 @@ func (s *Server) openMetrics() (err error) {
 	if s.config.Metrics == "" || s.config.Metrics == "off" {
 		return nil
 	}
-	if s.metricsDoor, err = net.Listen("tcp", s.config.Metrics); err != nil {
+	if s.metricsListener, err = net.Listen("tcp", s.config.Metrics); err != nil {
 		return fmt.Errorf("cannot answer Prometheus on %s: %w", s.config.Metrics, bare(err))
 	}
-	s.log.Info("metrics are at http://" + s.metricsDoor.Addr().String() + "/metrics")
+	s.log.Info("metrics are at http://" + s.metricsListener.Addr().String() + "/metrics")
 	return nil
 }
 
 // answerMetrics answers Prometheus until ctx ends.
-func (s *Server) answerMetrics(ctx context.Context, doors *errgroup.Group) {
-	if s.metricsDoor != nil {
-		doors.Go(func() error { return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsDoor) })
+func (s *Server) answerMetrics(ctx context.Context, group *errgroup.Group) {
+	if s.metricsListener != nil {
+		group.Go(func() error {
+			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
+		})
 	}
 }

@@ -18,7 +18,7 @@ func (s *Server) takeIn() *component {
 	from := s.Facts.Subscriber()
 	return &component{name: "inbound", from: from, reactor: inbound.New(inbound.Config{
 		Subscriber:  from,
-		Recorder:    recorder{s.house},
+		Recorder:    recorder{s.folder},
 		DeadLetters: s.Facts,
 		Metrics:     s.metrics.Registerer(),
 		Log:         s.log,
@@ -32,7 +32,7 @@ const lettersRetry = 10 * time.Second
 // as soon as it can be done.
 func (s *Server) forgetLetters(ctx context.Context) {
 	for told := false; ; told = true {
-		err := s.house.DeleteMessages(ctx, s.Facts)
+		err := s.folder.DeleteMessages(ctx, s.Facts)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -47,12 +47,12 @@ func (s *Server) forgetLetters(ctx context.Context) {
 	}
 }
 
-// recorder records inbound facts in a house's log.
-type recorder struct{ house *datafolder.Folder }
+// recorder records inbound facts in a folder's log.
+type recorder struct{ folder *datafolder.Folder }
 
 // RecordFacts implements inbound.Recorder.
 func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
-	id, err := r.house.LookUp(ctx, m.Account)
+	id, err := r.folder.LookUp(ctx, m.Account)
 	if err != nil {
 		return refuseFacts(err)
 	}
@@ -68,7 +68,7 @@ func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
 		TraceState: m.TraceState,
 	}
 	once := commands.Once{Name: m.Name, Fingerprint: m.Fingerprint, At: time.Now()}
-	_, err = r.house.Accounts.DoOnce(ctx, id, meta, once, commands.RecordFacts{Facts: m.Facts})
+	_, err = r.folder.Accounts.DoOnce(ctx, id, meta, once, commands.RecordFacts{Facts: m.Facts})
 	return refuseFacts(err)
 }
 

@@ -17,7 +17,7 @@ import (
 	"konto/projections/nats"
 )
 
-// webOptions are the flags about what callers meet over HTTP. The zero value is
+// WebOptions are the flags about what callers meet over HTTP. The zero value is
 // without limits and outside issuers, as the demo has it.
 type WebOptions struct {
 	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
@@ -86,7 +86,7 @@ func (o *WebOptions) checkIssuer() error {
 	return nil
 }
 
-// outsideOptions say how konto proves to an outside NATS server who it is. Secrets
+// NATSOptions say how konto proves to an outside NATS server who it is. Secrets
 // are in files, never in arguments.
 type NATSOptions struct {
 	NATSCreds  string `name:"nats-creds" placeholder:"FILE" help:"Credentials (JWT and seed) for the server at --nats-url."`
@@ -121,7 +121,7 @@ func (o *NATSOptions) configure(url string, log *slog.Logger) nats.DialConfig {
 	}
 }
 
-// mailOptions are the flags about verification codes, the only mail there is.
+// MailOptions are the flags about verification codes, the only mail there is.
 type MailOptions struct {
 	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; else they are written to mail/ in the data folder. The variable may hold user:password; here it is refused."`
 	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"FILE" help:"File with the password of the user in --smtp-url."`
@@ -143,7 +143,7 @@ func (o *MailOptions) Validate() error {
 	return nil
 }
 
-// server is the URL of the SMTP server, with the password of the file.
+// Server is the URL of the SMTP server, with the password of the file.
 func (o *MailOptions) Server() (string, error) {
 	if o.SMTPPasswordFile == "" {
 		return o.SMTPURL, nil
@@ -173,10 +173,10 @@ func (s *Server) mailer(o MailOptions) (*component, error) {
 	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.Conn, Durable: "konto-mailer", Log: s.log})
 	reactor, err := mail.New(mail.Config{
 		Subscriber: from,
-		Accounts:   s.house.Reader(),
-		Codes:      events.NewEmailCodes(s.house.Keys.Derive),
+		Accounts:   s.folder.Reader(),
+		Codes:      events.NewEmailCodes(s.folder.Keys.Derive),
 		SMTPURL:    server,
-		Dir:        filepath.Join(s.house.Path, datafolder.MailName),
+		Dir:        filepath.Join(s.folder.Path, datafolder.MailName),
 		From:       o.MailFrom,
 		Log:        s.log,
 	})

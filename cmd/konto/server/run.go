@@ -16,16 +16,16 @@ import (
 )
 
 // Run serves until ctx ends or the log fails, and then stops in order: the
-// doors, the followers once they have caught up, NATS. It calls ready once,
+// listeners, the followers once they have caught up, NATS. It calls ready once,
 // when requests are being answered; its error ends the server too.
 func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
 	failed := make(chan error, len(s.all())) // one for each: none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
-	doors, ctx := errgroup.WithContext(ctx)
-	doors.Go(func() error { return s.control.Run(ctx) })
-	doors.Go(func() error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.control.Run(ctx) })
+	group.Go(func() error {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -33,26 +33,26 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 			return err
 		}
 	})
-	doors.Go(func() error {
+	group.Go(func() error {
 		if err := s.inbound.run(ctx); err != nil {
 			s.log.Error("facts of other systems wait until konto is started again", "error", err)
 		}
 		return nil
 	})
-	doors.Go(func() error {
+	group.Go(func() error {
 		s.forgetLetters(ctx)
 		return nil
 	})
-	s.answerMetrics(ctx, doors)
-	doors.Go(func() error {
+	s.answerMetrics(ctx, group)
+	group.Go(func() error {
 		s.catchUp(ctx)
 		// Once more: a read model that was made anew knew of none before.
-		if err := s.house.ApplyErasures(ctx, s.log, s.house.CatchUp, s.Facts); err != nil {
+		if err := s.folder.ApplyErasures(ctx, s.log, s.folder.CatchUp, s.Facts); err != nil {
 			return err
 		}
-		return s.answer(ctx, doors, ready)
+		return s.answer(ctx, group, ready)
 	})
-	err := doors.Wait()
+	err := group.Wait()
 	s.drain()
 	stopFollowers()
 	return err
@@ -72,7 +72,7 @@ func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 			}
 			// Records as they are stored tell a sound log from an event in it
 			// that cannot be decrypted or decoded.
-			if _, err := s.house.Log.ReadAll(ctx, f.Status().Position, 1); err != nil {
+			if _, err := s.folder.Log.ReadAll(ctx, f.Status().Position, 1); err != nil {
 				failed <- fmt.Errorf("the log failed: %w", err)
 			}
 			return nil
@@ -97,7 +97,7 @@ func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 }
 
 func (s *Server) all() []*projections.Follower {
-	return []*projections.Follower{s.house.Follower, s.publisher, s.Deliveries.Follower()}
+	return []*projections.Follower{s.folder.Follower, s.publisher, s.Deliveries.Follower()}
 }
 
 func (s *Server) statuses() []projections.Status {
@@ -156,24 +156,24 @@ func (s *Server) components() []projections.Component {
 // the start, as after its file was deleted: before, valid keys would be
 // refused. It gives up on a follower in trouble, so that health can be asked.
 func (s *Server) catchUp(ctx context.Context) {
-	if err := s.house.CatchUp(ctx); err != nil && ctx.Err() == nil {
+	if err := s.folder.CatchUp(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("requests are answered without all that the log holds", "error", err)
 	}
 }
 
 // answer answers HTTP until ctx ends, and then lets requests that are under
 // way finish, bounded.
-func (s *Server) answer(ctx context.Context, doors *errgroup.Group, ready func(context.Context) error) error {
+func (s *Server) answer(ctx context.Context, group *errgroup.Group, ready func(context.Context) error) error {
 	cfg, err := s.config.WebOptions.configure()
 	if err != nil {
 		return err
 	}
-	cfg.Accounts, cfg.Reader, cfg.Access = s.house.Accounts, s.house.Reader(), s.house.Model
-	cfg.TokenKey = s.house.Keys.Derive(kontohttp.TokenPurpose)
-	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.house.Keys.Derive))
+	cfg.Accounts, cfg.Reader, cfg.Access = s.folder.Accounts, s.folder.Reader(), s.folder.Model
+	cfg.TokenKey = s.folder.Keys.Derive(kontohttp.TokenPurpose)
+	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
 	cfg.Health, cfg.Components, cfg.Log = s.statuses, s.components, s.log
 	web := kontohttp.NewServer(kontohttp.New(cfg))
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
-	doors.Go(func() error { return ready(ctx) })
+	group.Go(func() error { return ready(ctx) })
 	return control.ServeUntil(ctx, web, s.http)
 }

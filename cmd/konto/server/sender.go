@@ -15,7 +15,7 @@ import (
 	"konto/projections/webhook"
 )
 
-// senderOptions are the flags about requests to third parties. The zero value
+// SenderOptions are the flags about requests to third parties. The zero value
 // has none but addresses of the public internet. A server that is asked to send
 // something goes by its own, so they do not travel with a command.
 type SenderOptions struct {
@@ -38,7 +38,7 @@ func (o *SenderOptions) Validate() error {
 	return nil
 }
 
-// checkIssuer refuses security event tokens of another issuer than the server's,
+// CheckIssuer refuses security event tokens of another issuer than the server's,
 // which without a server nothing but its flag tells.
 func (o *SenderOptions) CheckIssuer(r *Running, party events.ThirdParty) error {
 	if r == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
@@ -47,7 +47,7 @@ func (o *SenderOptions) CheckIssuer(r *Running, party events.ThirdParty) error {
 	return nil
 }
 
-// errNoIssuer refuses security event tokens that would name an address that nobody
+// ErrNoIssuer refuses security event tokens that would name an address that nobody
 // can reach.
 var ErrNoIssuer = errors.New("security event tokens (risc) name konto's URL as their issuer, and --http is on all addresses, which is none: start konto serve with --public-url")
 
@@ -60,8 +60,8 @@ func (s *Server) checkIssuer(ctx context.Context) error {
 	}
 	s.NoURL = true
 	// An error is told by health, and in the log: the read model cannot be written.
-	_ = s.house.CatchUpAlone(ctx)
-	parties, err := s.house.Model.ThirdParties(ctx)
+	_ = s.folder.CatchUpAlone(ctx)
+	parties, err := s.folder.Model.ThirdParties(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,37 +73,37 @@ func (s *Server) checkIssuer(ctx context.Context) error {
 	return nil
 }
 
-// makeSender makes the sender of requests to third parties.
-func NewSender(h *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
+// NewSender makes the sender of requests to third parties.
+func NewSender(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
 	return webhook.NewSender(webhook.Config{
-		Accounts: h.Past,
-		Notices:  h.DeliveryStore,
+		Accounts: folder.Past,
+		Notices:  folder.DeliveryStore,
 		Allow:    o.ThirdPartyAllow,
 		Issuer:   o.PublicURL,
 		Timeout:  o.ThirdPartyTimeout,
-		TokenKey: webhook.TokenKey(h.Keys.Derive),
+		TokenKey: webhook.TokenKey(folder.Keys.Derive),
 	})
 }
 
-// senderOr is the server's sender, or without a server a new one.
-func (r *Running) SenderOr(h *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
+// SenderOr is the server's sender, or without a server a new one.
+func (r *Running) SenderOr(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
 	if r != nil {
 		return r.Sender, nil
 	}
-	return NewSender(h, o)
+	return NewSender(folder, o)
 }
 
-// deliveriesOr is what the server runs, or without a server what can redeliver
+// DeliveriesOr is what the server runs, or without a server what can redeliver
 // and never runs.
-func (r *Running) DeliveriesOr(h *datafolder.Folder, o SenderOptions) (*deliveries.Deliveries, error) {
+func (r *Running) DeliveriesOr(folder *datafolder.Folder, o SenderOptions) (*deliveries.Deliveries, error) {
 	if r != nil {
 		return r.Deliveries, nil
 	}
-	sender, err := NewSender(h, o)
+	sender, err := NewSender(folder, o)
 	if err != nil {
 		return nil, err
 	}
 	return deliveries.New(deliveries.Config{
-		Store: h.Store, Records: h.Log, DB: h.DeliveryStore, Parties: h.Model, Sender: sender,
+		Store: folder.Store, Records: folder.Log, DB: folder.DeliveryStore, Parties: folder.Model, Sender: sender,
 	})
 }

@@ -20,7 +20,7 @@ import (
 	"konto/projections/webhook"
 )
 
-// serverOptions are the flags of a server.
+// Options are the flags of a server.
 type Options struct {
 	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
@@ -38,10 +38,10 @@ func (c *Options) Validate() error {
 	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
 }
 
-// server is everything that runs while konto serves. It does not own its house.
+// Server is everything that runs while konto serves. It does not own the folder.
 type Server struct {
 	Running
-	house     *datafolder.Folder
+	folder    *datafolder.Folder
 	config    Options
 	log       *slog.Logger
 	http      net.Listener
@@ -50,12 +50,12 @@ type Server struct {
 	published *nats.Publisher // what publisher feeds
 	codes     *component
 
-	inbound     *component
-	metrics     *metrics.Metrics
-	metricsDoor net.Listener // nil when they are off
+	inbound         *component
+	metrics         *metrics.Metrics
+	metricsListener net.Listener // nil when they are off
 }
 
-// runningServer is what a command can use of the server in whose process it runs. It is nil
+// Running is what a command can use of the server in whose process it runs. It is nil
 // where no server runs, and its methods say what they then do.
 type Running struct {
 	Broker     *nats.Server  // nil when an outside one is used
@@ -67,7 +67,7 @@ type Running struct {
 	Health     func() []projections.Status
 }
 
-// followers returns what tells how the server's followers are doing, nil where none runs.
+// Followers returns what tells how the server's followers are doing, nil where none runs.
 func (r *Running) Followers() func() []projections.Status {
 	if r == nil {
 		return nil
@@ -75,7 +75,7 @@ func (r *Running) Followers() func() []projections.Status {
 	return r.Health
 }
 
-// messages are those of other systems, nil where they cannot be reached.
+// Messages are those of other systems, nil where they cannot be reached.
 func (r *Running) Messages() datafolder.InboundMessages {
 	if r == nil {
 		return nil
@@ -83,11 +83,11 @@ func (r *Running) Messages() datafolder.InboundMessages {
 	return r.Facts
 }
 
-// hasNoURL tells whether the server does not know its own URL; without one nothing
+// HasNoURL tells whether the server does not know its own URL; without one nothing
 // needs it.
 func (r *Running) HasNoURL() bool { return r != nil && r.NoURL }
 
-// reserve makes room in NATS for a new consumer, which the start of a server does too.
+// Reserve reserves what NATS needs for a new consumer, which the start of a server does too.
 func (r *Running) Reserve(consumer string) error {
 	if r == nil || r.Broker == nil {
 		return nil
@@ -95,7 +95,7 @@ func (r *Running) Reserve(consumer string) error {
 	return r.Broker.Reserve(consumer)
 }
 
-// disconnect closes the connections to NATS that were made with a key.
+// Disconnect closes the connections to NATS that were made with a key.
 func (r *Running) Disconnect(key events.Credential) {
 	if r != nil && r.Broker != nil {
 		r.Broker.Disconnect(key.ID.String())
@@ -105,12 +105,12 @@ func (r *Running) Disconnect(key events.Credential) {
 // streamTime is many times what it takes to make the stream.
 const streamTime = 5 * time.Second
 
-// openServer binds every address, so that one that is taken is found out
+// Open binds every address, so that one that is taken is found out
 // before anything runs.
 //
 // commands returns what runs the commands that are asked for over the control socket.
-func Open(ctx context.Context, h *datafolder.Folder, cfg Options, commands func(*Running) control.Finder, log *slog.Logger) (_ *Server, err error) {
-	s := &Server{house: h, config: cfg, log: log}
+func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands func(*Running) control.Finder, log *slog.Logger) (_ *Server, err error) {
+	s := &Server{folder: folder, config: cfg, log: log}
 	s.Health = s.statuses
 	defer func() {
 		if err != nil {
@@ -123,14 +123,14 @@ func Open(ctx context.Context, h *datafolder.Folder, cfg Options, commands func(
 	if err := s.checkIssuer(ctx); err != nil {
 		return nil, err
 	}
-	if s.control, err = control.Listen(h.Path, commands(&s.Running)); err != nil {
+	if s.control, err = control.Listen(folder.Path, commands(&s.Running)); err != nil {
 		return nil, err
 	}
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
-	s.Facts = nats.NewInbound(s.Conn, h.NamesErased, log)
-	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.Conn, Store: h.Store, Cursors: h.Model, Log: log})
+	s.Facts = nats.NewInbound(s.Conn, folder.NamesErased, log)
+	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Log: log})
 	if s.Broker != nil {
 		// A consumer or sender that comes as soon as konto is ready finds the
 		// streams. What fails here fails again in who uses them, and is reported there.
@@ -141,12 +141,12 @@ func Open(ctx context.Context, h *datafolder.Folder, cfg Options, commands func(
 	}
 	s.published = publisher
 	s.publisher = projections.NewFollower(projections.FollowerConfig{
-		Name: "publisher", Store: h.Store, Projection: publisher, Log: log,
+		Name: "publisher", Store: folder.Store, Projection: publisher, Log: log,
 	})
 	if s.codes, err = s.mailer(cfg.MailOptions); err != nil {
 		return nil, err
 	}
-	s.metrics = metrics.New(metrics.Config{Head: h.Store.Head, Health: s.statuses})
+	s.metrics = metrics.New(metrics.Config{Head: folder.Store.Head, Health: s.statuses})
 	s.inbound = s.takeIn()
 	if err := s.openMetrics(); err != nil {
 		return nil, err
@@ -171,9 +171,9 @@ func (s *Server) connect() (err error) {
 		return err
 	}
 	s.Broker, err = nats.StartServer(nats.ServerConfig{
-		Dir:          filepath.Join(s.house.Path, "jetstream"),
+		Dir:          filepath.Join(s.folder.Path, "jetstream"),
 		Listen:       s.config.NATSListen,
-		Key:          s.house.Keys.Derive("jetstream"),
+		Key:          s.folder.Keys.Derive("jetstream"),
 		Authenticate: s.holder(events.KindConsumer),
 		Consumers:    s.consumers,
 
@@ -191,7 +191,7 @@ func (s *Server) connect() (err error) {
 // holder names those who hold a key of a kind.
 func (s *Server) holder(kind string) func(token string) (nats.Holder, bool) {
 	return func(token string) (nats.Holder, bool) {
-		c, err := s.house.Model.Authenticate(context.Background(), token, time.Now())
+		c, err := s.folder.Model.Authenticate(context.Background(), token, time.Now())
 		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
 			s.log.Error("cannot authenticate a NATS client", "error", err)
 		}
@@ -200,7 +200,7 @@ func (s *Server) holder(kind string) func(token string) (nats.Holder, bool) {
 }
 
 func (s *Server) consumers() []string {
-	names, err := s.house.Model.ConsumerNames(context.Background())
+	names, err := s.folder.Model.ConsumerNames(context.Background())
 	if err != nil {
 		s.log.Error("cannot list the NATS consumers", "error", err)
 	}

@@ -7,12 +7,12 @@ import (
 )
 
 // drain waits, bounded, until the followers have everything that was
-// acknowledged. The doors are closed, so the log grows no more. A follower that
+// acknowledged. The listeners are closed, so the log grows no more. A follower that
 // is in trouble is not waited for.
 func (s *Server) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), control.DrainTime)
 	defer cancel()
-	head, err := s.house.Store.Head(ctx)
+	head, err := s.folder.Store.Head(ctx)
 	if err != nil {
 		s.log.Warn("cannot tell how far the log goes", "error", err)
 		return
@@ -36,8 +36,8 @@ func (s *Server) close() {
 	if s.control != nil {
 		s.control.Close()
 	}
-	if s.metricsDoor != nil {
-		s.metricsDoor.Close()
+	if s.metricsListener != nil {
+		s.metricsListener.Close()
 	}
 	if s.http != nil {
 		s.http.Close()
