@@ -12,8 +12,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Ask has the holder of a folder run a command. It tells whether there was
-// anyone to ask; if so, the error is the command's.
+// Ask asks the process that holds a folder to run a command. answered is false if there was
+// nobody to ask; if it is true, the error is the command's.
 func Ask(ctx context.Context, folder string, r Request, out *Output) (answered bool, err error) {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -42,7 +42,7 @@ func Ask(ctx context.Context, folder string, r Request, out *Output) (answered b
 	return true, outcome(answer.Trailer.Get(outcomeTrailer))
 }
 
-// outcome reads the trailer that tells how the command ended.
+// outcome returns how the command ended, as the trailer says.
 func outcome(trailer string) error {
 	switch trailer {
 	case outcomeOK:
@@ -57,7 +57,7 @@ func outcome(trailer string) error {
 	return errors.New(told)
 }
 
-// errOutcome explains a connection that broke.
+// errOutcome returns the error for a connection that broke.
 func errOutcome(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -15,16 +15,16 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Request asks the holder of a data folder to run a command. The answer's body
-// is what the command prints, in frames, its trailer how the command ended.
+// Request asks the process that holds a data folder to run a command. The body of the answer
+// is what the command prints, in frames. The trailer says how the command ended.
 type Request struct {
 	Command string         `json:"command"` // its path, such as "account open"
 	Input   jsontext.Value `json:"input"`
 	JSON    bool           `json:"json"`
 }
 
-// outcomeTrailer is "ok", or the sentence that tells the error, path-escaped.
-// A connection that breaks has no trailer, and so no outcome.
+// outcomeTrailer is "ok" or the error as a sentence, path-escaped. If the connection breaks
+// there is no trailer, and the outcome is not known.
 const (
 	outcomeTrailer = "Konto-Outcome"
 	outcomeOK      = "ok"
@@ -32,24 +32,24 @@ const (
 
 var errServerStopped = errors.New("the server stopped")
 
-// Task is a command that was asked for.
+// Task is a command that was requested.
 type Task struct {
 	Run     func(ctx context.Context, out *Output) error
 	Endless bool // it runs until it is interrupted
 }
 
-// Socket is the server's end of the control socket.
+// Socket is the control socket of the process that holds a data folder.
 type Socket struct {
 	folder   string
 	find     Finder
 	listener net.Listener
 }
 
-// Finder returns the task for the path of a command, such as "account open", and its
-// members as JSON.
+// Finder returns the task for the path of a command, such as "account open", and its members
+// as JSON.
 type Finder func(command string, input []byte) (Task, error)
 
-// Listen makes the control socket of a folder whose lock the caller holds.
+// Listen makes the control socket of a folder. The caller holds the folder's lock.
 func Listen(folder string, find Finder) (*Socket, error) {
 	listener, err := listenSocket(folder)
 	if err != nil {
@@ -58,15 +58,15 @@ func Listen(folder string, find Finder) (*Socket, error) {
 	return &Socket{folder: folder, find: find, listener: listener}, nil
 }
 
-// Run lets commands in until ctx ends, and then waits, bounded, for those that
-// are under way. Endless ones end with ctx.
+// Run runs the commands that are requested until ctx ends. Then it waits, bounded, for those
+// that are running; endless ones end with ctx.
 func (c *Socket) Run(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(ctx, w, r) }),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
-	// The file goes before the door closes: who does not find it waits for the
-	// lock, and does not knock in vain.
+	// The file is removed before the listener is closed: a caller that does not find the file
+	// waits for the lock and does not connect in vain.
 	defer context.AfterFunc(ctx, c.unlink)()
 	if err := ServeUntil(ctx, server, c.listener); err != nil {
 		return fmt.Errorf("control socket: %w", err)
@@ -74,7 +74,7 @@ func (c *Socket) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close takes the door away that Run did not.
+// Close removes a socket on which Run was never called.
 func (c *Socket) Close() {
 	c.unlink()
 	c.listener.Close()
@@ -82,11 +82,11 @@ func (c *Socket) Close() {
 
 func (c *Socket) unlink() { os.Remove(filepath.Join(c.folder, SocketName)) }
 
-// serve answers one request; the endless commands end when door does.
-func (c *Socket) serve(door context.Context, w http.ResponseWriter, r *http.Request) {
+// serve answers one request. Endless commands end when stopping does.
+func (c *Socket) serve(stopping context.Context, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Trailer", outcomeTrailer)
 	w.WriteHeader(http.StatusOK)
-	err := c.do(door, w, r)
+	err := c.do(stopping, w, r)
 	outcome := outcomeOK
 	if err != nil {
 		outcome = url.PathEscape(Sentence(err))
@@ -94,7 +94,7 @@ func (c *Socket) serve(door context.Context, w http.ResponseWriter, r *http.Requ
 	w.Header().Set(outcomeTrailer, outcome)
 }
 
-func (c *Socket) do(door context.Context, w http.ResponseWriter, r *http.Request) error {
+func (c *Socket) do(stopping context.Context, w http.ResponseWriter, r *http.Request) error {
 	var asked Request
 	if err := json.UnmarshalRead(r.Body, &asked, json.RejectUnknownMembers(true)); err != nil {
 		return fmt.Errorf("the server does not understand this version of konto: %w", err)
@@ -110,10 +110,10 @@ func (c *Socket) do(door context.Context, w http.ResponseWriter, r *http.Request
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(door, cancel)()
+		defer context.AfterFunc(stopping, cancel)()
 	}
 	err = found.Run(ctx, out)
-	if err == nil && ctx.Err() != nil && door.Err() != nil {
+	if err == nil && ctx.Err() != nil && stopping.Err() != nil {
 		err = errServerStopped
 	}
 	return errors.Join(err, out.Flush())

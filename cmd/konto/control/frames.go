@@ -15,13 +15,13 @@ type frame struct {
 	Progress *Progress `json:"progress,omitzero"`
 }
 
-// frames sends frames on at once.
+// frames sends each frame at once.
 type frames struct {
 	to      io.Writer
 	flusher *http.ResponseController
 }
 
-// Write sends what is printed.
+// Write sends printed text.
 func (f frames) Write(p []byte) (int, error) {
 	if err := f.send(frame{Print: p}); err != nil {
 		return 0, err
@@ -29,10 +29,11 @@ func (f frames) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Show sends progress. A caller that went away ends the command by its context.
+// Show sends progress. It ignores errors: if the caller is gone, the context ends the command.
 func (f frames) Show(p Progress) { f.send(frame{Progress: &p}) }
 
-func (frames) Clear() {} // there is no bar on this side
+// Clear implements Meter. The bar is drawn by the caller's process.
+func (frames) Clear() {}
 
 func (f frames) send(part frame) error {
 	if err := json.MarshalWrite(f.to, part); err != nil {
@@ -41,7 +42,7 @@ func (f frames) send(part frame) error {
 	return f.flusher.Flush()
 }
 
-// receive hands a command's frames to the output of its caller.
+// receive prints a command's frames to the output of its caller.
 func receive(from io.Reader, out *Output) error {
 	dec := jsontext.NewDecoder(from)
 	for {

@@ -18,22 +18,23 @@ import (
 	"konto/commands"
 )
 
-// Output is where a command prints: JSON for programs, one object a line, or
-// text for people.
+// Output is where a command prints: JSON for programs, one object a line, or text for people.
+// It is not for several goroutines at once.
 type Output struct {
 	direct io.Writer
-	Text   *bufio.Writer // in front of direct
+	Text   *bufio.Writer // what is written to it is printed to the byte, not escaped
 	JSON   bool
 	meter  Meter    // nil: progress is not shown
-	last   Progress // that went to meter
+	last   Progress // what meter showed
 	at     time.Time
 }
 
+// NewOutput returns an output that shows no progress.
 func NewOutput(w io.Writer, json bool) *Output {
 	return &Output{direct: w, Text: bufio.NewWriter(w), JSON: json}
 }
 
-// NewMeteredOutput also shows progress, but to programs.
+// NewMeteredOutput returns an output that also shows progress, but not if it prints JSON.
 func NewMeteredOutput(w io.Writer, json bool, m Meter) *Output {
 	if json {
 		return NewOutput(w, json)
@@ -43,10 +44,9 @@ func NewMeteredOutput(w io.Writer, json bool, m Meter) *Output {
 	return out
 }
 
-// Progress tells whoever waits for the command how far it has come: done of
-// total, which may grow, in a unit such as "events". It may be called often; like
-// the rest of output it is not for several goroutines at once. A task is over
-// when done is total; another unit is another task.
+// Progress shows the caller how much is done: done of total, which may grow, in a unit such as
+// "events". It may be called often. A task is over when done is total; another unit is another
+// task.
 func (o *Output) Progress(done, total uint64, unit string) {
 	p := Progress{done, max(done, total), unit}
 	if o.meter == nil || p == o.last {
@@ -60,11 +60,11 @@ func (o *Output) Progress(done, total uint64, unit string) {
 	o.meter.Show(p)
 }
 
-// Events is progress with events.
+// Events is Progress for events.
 func (o *Output) Events(done, total uint64) { o.Progress(done, total, "events") }
 
-// Object prints one value. For people it is a line for each member: its path
-// and its value.
+// Object prints one value. For people it prints a line for each member: its path and its
+// value.
 func (o *Output) Object(v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -93,7 +93,7 @@ func (o *Output) Object(v any) error {
 	}
 }
 
-// NameComesNext tells whether the next token is the name of an object's member.
+// NameComesNext reports whether the next token is the name of a member.
 func NameComesNext(dec *jsontext.Decoder) bool {
 	kind, length := dec.StackIndex(dec.StackDepth())
 	return kind == '{' && length%2 == 0
@@ -107,17 +107,16 @@ func (o *Output) Row(v any, format string, args ...any) error {
 	return o.Line(format, args...)
 }
 
-// Line prints one line, for people or programs. Texts from outside may be in it.
+// Line prints one line, for people or programs. It may hold text from outside.
 func (o *Output) Line(format string, args ...any) error {
 	_, err := o.Text.WriteString(escaped(fmt.Sprintf(format, args...)) + "\n")
 	return err
 }
 
-// escaped replaces what a terminal would obey, and what would make a text look like
-// another: control characters, the ends of lines among them, and characters that
-// are not seen or turn the direction of a text. The escapes are JSON's, so JSON means
-// the same before and after. Two such characters stay, which names in Persian and in
-// Indian languages need.
+// escaped escapes what a terminal would obey and what would make a text look like another:
+// control characters, line ends, and characters that are invisible or change the direction of
+// a text. The escapes are those of JSON, so JSON means the same before and after. Two such
+// characters are kept, because names in Persian and in Indian languages need them.
 func escaped(text string) string {
 	if strings.IndexFunc(text, unprintable) < 0 {
 		return text
@@ -150,10 +149,11 @@ func unprintable(r rune) bool {
 	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
-// Printing makes what is written printable but for the ends of lines: what goes to
-// standard error, errors and logs, is written whole lines at a time.
+// Printing escapes everything but line ends. Errors and logs go through it to standard error,
+// whole lines at a time.
 type Printing struct{ To io.Writer }
 
+// Write implements io.Writer.
 func (p Printing) Write(text []byte) (int, error) {
 	lines := strings.Split(string(text), "\n")
 	for i := range lines {
@@ -165,9 +165,10 @@ func (p Printing) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
+// Flush writes what is buffered.
 func (o *Output) Flush() error { return o.Text.Flush() }
 
-// Sentence is how an error is told to a person.
+// Sentence returns an error as one sentence for a person.
 func Sentence(err error) string {
 	var invalid *commands.Invalid
 	var taken *commands.Taken
@@ -186,7 +187,7 @@ func Sentence(err error) string {
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
-// FieldName is a JSON pointer in the words of the command line.
+// FieldName returns a JSON pointer as the command line names fields.
 func FieldName(pointer string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// Progress is how far a command has come with one of its tasks.
+// Progress is how much of a task a command has done.
 type Progress struct {
 	Done  uint64 `json:"done"`
 	Total uint64 `json:"total"` // at least Done; it may grow
@@ -18,21 +18,22 @@ type Progress struct {
 }
 
 const (
-	// reportEvery is how often progress goes to the caller, and a bar moves.
+	// ReportEvery is how often progress is sent to the caller and a bar moves.
 	ReportEvery = 100 * time.Millisecond
-	// lineEvery is how often progress is told where no bar can be drawn.
+	// lineEvery is how often progress is printed where no bar can be drawn.
 	lineEvery = 5 * time.Second
 )
 
-// Meter shows progress to who waits for a command.
+// Meter shows progress to the person who waits for a command.
 type Meter interface {
+	// Show shows the state of a task.
 	Show(p Progress)
-	// clear takes away what must not stand between the lines of the answer.
+	// Clear removes the bar before a line of the answer is printed.
 	Clear()
 }
 
-// NewMeter shows progress on stderr: a bar where it is a terminal, else a line
-// now and then.
+// NewMeter returns a meter for stderr: a bar if it is a terminal, else a line from time to
+// time.
 func NewMeter(stderr io.Writer) Meter {
 	terminal := stderr
 	if p, ok := stderr.(Printing); ok { // a bar is drawn with control characters
@@ -44,6 +45,7 @@ func NewMeter(stderr io.Writer) Meter {
 	return &lineMeter{to: stderr}
 }
 
+// IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
@@ -56,6 +58,7 @@ type barMeter struct {
 	bar  *progressbar.ProgressBar
 }
 
+// Show implements Meter.
 func (m *barMeter) Show(p Progress) {
 	if p.Total == 0 {
 		return
@@ -73,13 +76,15 @@ func (m *barMeter) Show(p Progress) {
 	m.bar.Set64(int64(p.Done))
 }
 
+// Clear implements Meter.
 func (m *barMeter) Clear() {
 	if m.bar != nil && !m.bar.IsFinished() {
 		m.bar.Clear()
 	}
 }
 
-// lineMeter tells what takes long: nothing is said of a task that is soon done.
+// lineMeter prints lines for tasks that take long. It prints nothing for a task that is soon
+// done.
 type lineMeter struct {
 	to    io.Writer
 	unit  string
@@ -88,6 +93,7 @@ type lineMeter struct {
 	told  time.Time
 }
 
+// Show implements Meter.
 func (m *lineMeter) Show(p Progress) {
 	now := time.Now()
 	if m.unit != p.Unit || m.begun.IsZero() {
@@ -107,14 +113,16 @@ func (m *lineMeter) Show(p Progress) {
 	fmt.Fprintln(m.to, line)
 }
 
+// Clear implements Meter.
 func (*lineMeter) Clear() {}
 
-// clearing takes the bar away before the answer is written to the same terminal.
+// clearing removes the bar before the answer is written to the same terminal.
 type clearing struct {
 	io.Writer
 	meter Meter
 }
 
+// Write implements io.Writer.
 func (c clearing) Write(p []byte) (int, error) {
 	c.meter.Clear()
 	return c.Writer.Write(p)

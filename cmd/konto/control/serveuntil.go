@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// DrainTime bounds each step of an ordered end: requests under way, then
-// followers. What is not done by then is done after the next start.
+// DrainTime bounds each step of an ordered end: running requests, then followers. What is not
+// done by then is done after the next start.
 const DrainTime = 5 * time.Second
 
-// ServeUntil serves until ctx ends, and then until the requests under way are
-// answered.
+// ServeUntil serves HTTP until ctx ends, and then until the running requests are answered, for
+// at most DrainTime.
 func ServeUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	closed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
@@ -21,7 +21,7 @@ func ServeUntil(ctx context.Context, server *http.Server, listener net.Listener)
 		defer cancel()
 		err := server.Shutdown(bounded)
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = server.Close() // who is slower than that is cut off
+			err = server.Close() // slower requests are cut off
 		}
 		closed <- err
 	})

@@ -10,14 +10,15 @@ import (
 	"path/filepath"
 )
 
+// SocketName is the name of the control socket in the data folder.
 const SocketName = "konto.sock"
 
-// maxSocketPath is the longest path that fits the kernel's address of a socket
-// everywhere: 108 bytes on Linux, 104 elsewhere, the closing zero included.
+// maxSocketPath is the longest path that fits into the kernel's address of a socket on all
+// systems: 108 bytes on Linux and 104 elsewhere, with the closing zero.
 const maxSocketPath = 103
 
-// inSocketFolder calls do with a path to the folder that is short enough for
-// the sockets in it. The path is good until do returns.
+// inSocketFolder calls do with a path to the folder that is short enough for sockets in it.
+// The path is valid until do returns.
 func inSocketFolder(folder string, do func(folder string) error) error {
 	if len(filepath.Join(folder, SocketName))+len(".new") <= maxSocketPath {
 		return do(folder)
@@ -28,15 +29,15 @@ func inSocketFolder(folder string, do func(folder string) error) error {
 	}
 	defer dir.Close()
 	short := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
-	if _, err := os.Stat(short); err != nil { // no such folder but on Linux
+	if _, err := os.Stat(short); err != nil { // only Linux has this folder
 		return fmt.Errorf("the path of %s is too long for a control socket; choose a data folder with a shorter one", folder)
 	}
 	return do(short)
 }
 
-// listenSocket makes the control socket of a folder whose lock the caller
-// holds; a file that a killed server left there is replaced. It is moved into
-// its place only when nobody but konto's user may connect.
+// listenSocket makes the control socket of a folder whose lock the caller holds. It replaces a
+// socket that a killed server left. The new socket gets its name only after its mode lets only
+// konto's user connect.
 func listenSocket(folder string) (listener *net.UnixListener, err error) {
 	err = inSocketFolder(folder, func(folder string) error {
 		path := filepath.Join(folder, SocketName)
@@ -47,7 +48,7 @@ func listenSocket(folder string) (listener *net.UnixListener, err error) {
 		if listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: fresh, Net: "unix"}); err != nil {
 			return err
 		}
-		listener.SetUnlinkOnClose(false) // it would not know the name after the move
+		listener.SetUnlinkOnClose(false) // the listener does not learn of the new name
 		if err = os.Chmod(fresh, 0o600); err == nil {
 			err = os.Rename(fresh, path)
 		}
@@ -62,7 +63,7 @@ func listenSocket(folder string) (listener *net.UnixListener, err error) {
 	return listener, nil
 }
 
-// Dial connects to whoever holds the folder.
+// Dial connects to the process that holds a folder.
 func Dial(ctx context.Context, folder string) (conn net.Conn, err error) {
 	err = inSocketFolder(folder, func(folder string) error {
 		conn, err = new(net.Dialer).DialContext(ctx, "unix", filepath.Join(folder, SocketName))

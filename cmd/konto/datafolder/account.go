@@ -14,7 +14,7 @@ import (
 	"konto/events"
 )
 
-// The contracts' own forms of an account's id.
+// Prefixes with which the contracts write an account's id.
 const (
 	ClientPrefix  = "client_" // HostUp
 	AccountPrefix = "acct_"   // generic
@@ -22,14 +22,14 @@ const (
 
 var paywayID = regexp.MustCompile(`^[0-9A-Fa-f]{24}$`)
 
-// errReference tells what can stand for an account on the command line.
+// errReference is the error for a text that cannot stand for an account.
 func errReference(ref string) error {
 	return fmt.Errorf("%q is neither an account's id nor an email address", ref)
 }
 
-// FindAccount finds the account that a person means: by its ULID, client_..., or
-// acct_..., its Payway id or its email address. It returns an id even for an
-// account that was never opened, when ref is an id of its own form.
+// FindAccount returns the id of the account that ref means: a ULID, client_..., acct_..., a
+// Payway id or an email address. If ref is a ULID in one of its forms, there need be no such
+// account.
 func (f *Folder) FindAccount(ctx context.Context, ref string) (ulid.ULID, error) {
 	id, err := f.LookUp(ctx, ref)
 	if errors.Is(err, ErrNoReference) {
@@ -38,11 +38,11 @@ func (f *Folder) FindAccount(ctx context.Context, ref string) (ulid.ULID, error)
 	return id, f.NotFound(err, ref)
 }
 
-// ErrNoReference tells that a text cannot stand for an account.
+// ErrNoReference is LookUp's error for a text that cannot stand for an account.
 var ErrNoReference = errors.New("neither an account's id nor an email address")
 
-// LookUp is account with errors that do not repeat the reference, which may be
-// somebody's address: errNoReference, commands.ErrNotFound or the log's.
+// LookUp is FindAccount with errors that do not repeat ref, which may be a person's address.
+// Errors: ErrNoReference, commands.ErrNotFound, or those of the log.
 func (f *Folder) LookUp(ctx context.Context, ref string) (ulid.ULID, error) {
 	bare := strings.TrimPrefix(strings.TrimPrefix(ref, ClientPrefix), AccountPrefix)
 	if id, err := ulid.ParseStrict(bare); err == nil {
@@ -57,7 +57,7 @@ func (f *Folder) LookUp(ctx context.Context, ref string) (ulid.ULID, error) {
 	return ulid.ULID{}, ErrNoReference
 }
 
-// LoadAccount is account for one that must exist.
+// LoadAccount returns the account that ref means.
 func (f *Folder) LoadAccount(ctx context.Context, ref string) (events.Account, error) {
 	id, err := f.FindAccount(ctx, ref)
 	if err != nil {
@@ -67,7 +67,7 @@ func (f *Folder) LoadAccount(ctx context.Context, ref string) (events.Account, e
 	return a, f.NotFound(err, ref)
 }
 
-// NotFound names what was not found, and where.
+// NotFound adds to commands.ErrNotFound which account was not found, and where.
 func (f *Folder) NotFound(err error, ref string) error {
 	var shared *commands.Shared
 	if errors.Is(err, commands.ErrNotFound) && !errors.As(err, &shared) {
@@ -76,10 +76,10 @@ func (f *Folder) NotFound(err error, ref string) error {
 	return err
 }
 
-// NewID makes an id that nobody can guess the next one from.
+// NewID returns a new id. Nobody can guess the next one from it.
 func NewID() (ulid.ULID, error) { return ulid.New(ulid.Now(), rand.Reader) }
 
-// Operator is the metadata of an event that the command line caused.
+// Operator returns the metadata of an event that a command caused.
 func Operator() (events.Metadata, error) {
 	id, err := NewID()
 	return events.Metadata{
@@ -89,5 +89,5 @@ func Operator() (events.Metadata, error) {
 	}, err
 }
 
-// Itself is the metadata of what konto does of its own accord.
+// Itself returns the metadata of an event that konto itself caused.
 func Itself() events.Metadata { return events.Metadata{Actor: events.Actor{Kind: "konto"}} }

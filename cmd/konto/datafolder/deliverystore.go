@@ -13,17 +13,17 @@ import (
 	"konto/projections/deliveries"
 )
 
-// openLedger opens deliveries.db, or where it is damaged a new one: nobody who
-// writes to an account or reads it depends on the file, so it must not stand in
-// their way. Deliveries then go on from the checkpoints in the log.
-func openLedger(ctx context.Context, cfg deliveries.StoreConfig, warn func(string)) (*deliveries.Store, error) {
+// openDeliveryStore opens deliveries.db, or a new one if the file is damaged. Nobody who reads
+// or changes an account depends on this file, so it must not keep konto from starting.
+// Deliveries then go on from the checkpoints in the log.
+func openDeliveryStore(ctx context.Context, cfg deliveries.StoreConfig, warn func(string)) (*deliveries.Store, error) {
 	l, err := deliveries.OpenStore(ctx, cfg)
 	if !errors.Is(err, sqlitefile.ErrMalformed) {
 		return l, err
 	}
 	aside := cfg.Path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000Z")
-	// The file itself goes last. Were it gone first and the process killed then,
-	// what is left of its write-ahead log would be played into the new one.
+	// The file itself is renamed last. If it were renamed first and the process were killed,
+	// what is left of its write-ahead log would be applied to the new file.
 	for _, part := range []string{"-wal", "-shm", ""} {
 		if err := os.Rename(cfg.Path+part, aside+part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("set a damaged file aside: %w", err)

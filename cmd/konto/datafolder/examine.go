@@ -11,7 +11,7 @@ import (
 	"konto/projections/verify"
 )
 
-// Files are those of the house that can be checked on their own.
+// Files returns a check for each file of the folder that can be checked on its own.
 func (f *Folder) Files() []verify.File {
 	model := verify.File{Name: "read.db", Check: func(ctx context.Context) error {
 		return projections.CheckReadModel(ctx, f.file("read.db"), f.Log, f.Keys)
@@ -29,7 +29,7 @@ func (f *Folder) Files() []verify.File {
 		}}))
 }
 
-// unlessMissing lets a file be missing that a start makes anew.
+// unlessMissing lets a file be missing if a start would make it again.
 func (folder *Folder) unlessMissing(f verify.File) verify.File {
 	check := f.Check
 	f.Check = func(ctx context.Context) error {
@@ -41,7 +41,7 @@ func (folder *Folder) unlessMissing(f verify.File) verify.File {
 	return f
 }
 
-// bound checks that log and keys still belong together, and are of the same time.
+// bound checks that the log and the keys belong together, and that the keys are not older.
 func (f *Folder) bound() []verify.File {
 	return []verify.File{{Name: "keys.db", Check: func(ctx context.Context) error {
 		id, err := f.Log.ID(ctx)
@@ -53,20 +53,20 @@ func (f *Folder) bound() []verify.File {
 		}
 		err = f.checkNewestKeys(ctx)
 		if errors.Is(err, eventstore.ErrNoKey) {
-			return errors.New(err.Error()) // verify would say it of an event, and it is the file's fault
+			return errors.New(err.Error()) // else verify would report an event, although the file is at fault
 		}
 		return err
 	}}}
 }
 
-// PresentFiles checks that the files are still there: those that are open would be
-// gone with the process.
+// PresentFiles checks that the files still exist: a file that was deleted while it is open is
+// lost when the process ends.
 func (f *Folder) PresentFiles() []verify.File {
 	names := []string{"log.db", "keys.db"}
 	if f.Master.Given == "" {
 		names = append(names, "master.key")
 	}
-	if f.DeliveryStore != nil { // the house is in use
+	if f.DeliveryStore != nil { // the folder is not merely examined
 		names = append(names, "read.db", "deliveries.db")
 	}
 	files := f.bound()
@@ -83,8 +83,8 @@ func (f *Folder) PresentFiles() []verify.File {
 
 func (f *Folder) file(name string) string { return filepath.Join(f.Path, name) }
 
-// openToExamine opens what can be opened as it is. A read model that a start
-// would make anew stays closed, and is among the problems.
+// openToExamine opens what can be opened without a change. A read model that a start would
+// make again stays closed and is one of the problems.
 func (f *Folder) openToExamine(ctx context.Context) (err error) {
 	if err := f.openLogAndKeys(ctx, f.file("log.db"), f.file("keys.db"), f.Master); err != nil {
 		return err

@@ -19,46 +19,46 @@ import (
 	"konto/projections/deliveries"
 )
 
-// Folder is an opened data folder, which no other process has opened.
+// Folder is an open data folder. No other process has opened it.
 type Folder struct {
 	Path          string
 	Begun         bool // there was no konto in the folder before
 	lock          *os.File
-	Master        keyring.Master // whose Next is this process's own, not its caller's
+	Master        keyring.Master // Next in it is of this process's environment, not of the caller's
 	Keys          *keyring.Keyring
 	Log           *sqlite.Log
 	Store         *eventstore.Store
 	Model         *projections.ReadModel
 	DeliveryStore *deliveries.Store
-	Follower      *projections.Follower // of model; nil where a command examines the folder
+	Follower      *projections.Follower // of Model; nil when the folder was opened to be examined
 	Accounts      *commands.Accounts
 	Credentials   *commands.Credentials
 
 	ThirdParties *commands.ThirdParties
 	Erasures     *ErasureList
 	erasing      sync.Mutex        // held while an account is erased
-	Past         *projections.Past // the sender's
-	// backingUp is held while a backup or an export is made, and while the master
-	// key is exchanged; it guards master.
+	Past         *projections.Past // earlier states of accounts, for the sender of webhooks
+	// Copying is held while a copy of the log or the keys is made, and while the master key is
+	// exchanged. It guards Master.
 	Copying sync.Mutex
 }
 
 // PageSize is how many events or rows are read at once.
 const PageSize = 500
 
-// MailName is where codes are without an SMTP server, in the data folder.
+// MailName is the subfolder for codes when there is no SMTP server.
 const MailName = "mail"
 
-// Config configures openHouse.
+// Config configures Open.
 type Config struct {
 	Path   string
-	Holder string // who opens it, for those who find it locked
-	Begin  bool   // whether to make the folder and its files where there are none
-	// examine opens what is there as it is, for an examiner: log, keys, and the
-	// read model if it fits them.
+	Holder string // who opens the folder, as another process is told that finds it locked
+	Begin  bool   // make the folder and its files if there are none
+	// Examine opens the log, the keys, and the read model if it fits them, and changes no
+	// file.
 	Examine bool
 	Log     *slog.Logger
-	Warn    func(string) // is told what was mended; nil: log is
+	Warn    func(string) // is called with what was repaired; Log is used if it is nil
 }
 
 func (cfg Config) warning(text string) {
@@ -70,7 +70,7 @@ func (cfg Config) warning(text string) {
 	}
 }
 
-// Open opens a data folder. A *folderLocked tells that another process has it.
+// Open opens a data folder. A *Locked error means that another process has opened it.
 func Open(ctx context.Context, cfg Config) (*Folder, error) {
 	if cfg.Begin {
 		if err := Make(cfg.Path); err != nil {
@@ -79,8 +79,8 @@ func Open(ctx context.Context, cfg Config) (*Folder, error) {
 	} else if Missing(cfg.Path) {
 		return nil, noKonto(cfg.Path)
 	}
-	// The lock comes first: to open a file that another process writes to is
-	// enough to move SQLite's own locks or start a recovery.
+	// The lock comes first. Merely opening a file that another process writes to can move
+	// SQLite's own locks or start a recovery.
 	lock, err := Lock(cfg.Path, cfg.Holder)
 	if err != nil {
 		return nil, err
@@ -103,13 +103,15 @@ func Open(ctx context.Context, cfg Config) (*Folder, error) {
 
 func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	file := func(name string) string { return filepath.Join(f.Path, name) }
-	// A new master key beside existing files would hide that theirs is missing.
+	// If files exist, no new master key may be made beside them: it would hide that theirs is
+	// missing.
 	f.Begun = !HoldsKonto(f.Path)
 	if f.Begun && !cfg.Begin {
 		return noKonto(f.Path)
 	}
 	f.Master = MasterOf(f.Path)
-	// Before any other file is made: a first start that fails leaves none behind.
+	// The master key comes before any other file, so that a first start that fails leaves no
+	// files.
 	if _, err := f.Master.Load(f.Begun); err != nil {
 		return err
 	}
@@ -128,8 +130,8 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	if f.Model, err = projections.OpenReadModel(ctx, file("read.db"), f.Log, f.Keys); err != nil {
 		return err
 	}
-	ledger := deliveries.StoreConfig{Path: file("deliveries.db"), Log: f.Log, Keys: f.Keys}
-	if f.DeliveryStore, err = openLedger(ctx, ledger, cfg.warning); err != nil {
+	store := deliveries.StoreConfig{Path: file("deliveries.db"), Log: f.Log, Keys: f.Keys}
+	if f.DeliveryStore, err = openDeliveryStore(ctx, store, cfg.warning); err != nil {
 		return err
 	}
 	f.Follower = projections.NewFollower(projections.FollowerConfig{
@@ -145,8 +147,8 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	return f.ApplyErasures(ctx, cfg.Log, f.CatchUpAlone, nil)
 }
 
-// renewClaims makes the claims of a log anew if a konto with another rule made them, and
-// tells which accounts share an address since. Nothing appends yet.
+// renewClaims computes all claims again if they were computed by another rule, and warns of
+// accounts that share an address since. Nothing appends to the log yet.
 func (f *Folder) renewClaims(ctx context.Context, cfg Config) error {
 	rule, err := f.Store.ClaimRule(ctx)
 	if err != nil {
@@ -164,7 +166,7 @@ func (f *Folder) renewClaims(ctx context.Context, cfg Config) error {
 	return err
 }
 
-// Close closes the files, and the lock after them.
+// Close closes the files and then releases the lock.
 func (f *Folder) Close() error {
 	var errs []error
 	if f.DeliveryStore != nil {
@@ -182,13 +184,13 @@ func (f *Folder) Close() error {
 	return errors.Join(append(errs, f.lock.Close())...)
 }
 
-// Follow calls do while the read model follows the log, which it does not in a folder
-// that is examined.
+// Follow calls do while the read model follows the log. In a folder that is examined, nothing
+// follows it.
 func (f *Folder) Follow(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	if f.Follower != nil {
-		// What ends it, do met if it mattered, and said more of it.
+		// If the follower fails and do needs it, do returns an error that says more.
 		beside.Go(func() { f.Follower.Run(ctx) })
 	}
 	err := do(ctx)
@@ -197,12 +199,12 @@ func (f *Folder) Follow(ctx context.Context, do func(ctx context.Context) error)
 	return err
 }
 
-// Reader answers with accounts that are never older than what was acknowledged.
+// Reader returns accounts that are never older than the last acknowledged event.
 func (f *Folder) Reader() *projections.Reader {
 	return &projections.Reader{Store: f.Store, Model: f.Model, Follower: f.Follower}
 }
 
-// CatchUp waits until the read model has everything that is in the log now.
+// CatchUp waits until the read model has applied everything that is in the log now.
 func (f *Folder) CatchUp(ctx context.Context) error {
 	head, err := f.Store.Head(ctx)
 	if err != nil {
@@ -211,8 +213,8 @@ func (f *Folder) CatchUp(ctx context.Context) error {
 	return f.WaitFor(ctx, head)
 }
 
-// WaitFor waits until the read model is at a position. A read model in trouble
-// is an error at once: it may be in trouble for as long as a disk is full.
+// WaitFor waits until the read model has reached a position. If the read model is in trouble,
+// WaitFor returns an error at once, because a full disk can last for hours.
 func (f *Folder) WaitFor(ctx context.Context, position uint64) error {
 	if err := f.Follower.WaitUnlessRetrying(ctx, position); err != nil {
 		return fmt.Errorf("the read model does not keep up with the log: %w", err)
@@ -220,19 +222,20 @@ func (f *Folder) WaitFor(ctx context.Context, position uint64) error {
 	return nil
 }
 
-// MasterOf is where the master key of a folder is.
+// MasterOf returns where the master key of a folder is.
 func MasterOf(folder string) keyring.Master {
 	return keyring.Master{
 		Path: filepath.Join(folder, "master.key"), Given: os.Getenv("KONTO_MASTER_KEY"), Next: os.Getenv("KONTO_NEXT_MASTER_KEY"),
 	}
 }
 
+// Missing reports whether there is no file at a path.
 func Missing(path string) bool {
 	_, err := os.Stat(path)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// HoldsKonto tells whether a konto was begun in a folder.
+// HoldsKonto reports whether a folder has a log or keys.
 func HoldsKonto(folder string) bool {
 	return !Missing(filepath.Join(folder, "keys.db")) || !Missing(filepath.Join(folder, "log.db"))
 }

@@ -11,20 +11,18 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// How a log that was made elsewhere takes the place of the one in a data folder.
-// At each step konto may be killed:
+// How new files replace the log or the keys of a data folder. konto may be killed at each step:
 //
-//	incoming.partial/        the new files are made and checked   the old log counts; this is thrown away
+//	incoming.partial/        the new files are made and checked   the old files count; a start deletes the new ones
 //	  │ sync, rename
-//	incoming-<time>/         they are complete                    every start goes on from here:
-//	  │ of keys.db and then log.db, if it is among them:
-//	  │ the old one, its WAL ──▶ replaced-<time>/                   1. the old file goes aside
-//	  │ read.db removed, for log.db                                 2. what was made of it goes
-//	  │ the new one ──▶ .                                           3. the new file comes
+//	incoming-<time>/         they are complete                    every start goes on from here
+//	  │ for keys.db and then for log.db, if it is there:
+//	  │ the old one, its WAL ──▶ replaced-<time>/                   1. the old file is moved
+//	  │ read.db removed, for log.db                                 2. what was made from it is deleted
+//	  │ the new one ──▶ .                                           3. the new file is moved
 //	  ▼ removed
 //
-// Step 1 is done whenever the file is in incoming-<time>/: that of the folder is the
-// old one until then.
+// While a file is in incoming-<time>/, the file of that name in the folder is the old one.
 const (
 	IncomingPartial = "incoming.partial"
 	IncomingPrefix  = "incoming-"
@@ -32,8 +30,8 @@ const (
 	StampLayout     = "20060102T150405.000Z"
 )
 
-// StageIncoming makes the empty folder for new files in a data folder that the
-// caller has locked. They may be keys.db, log.db, or both.
+// StageIncoming makes the empty folder for new files in a data folder that the caller has
+// locked. The files may be keys.db, log.db, or both.
 func StageIncoming(folder string) (string, error) {
 	staged := filepath.Join(folder, IncomingPartial)
 	if err := os.RemoveAll(staged); err != nil {
@@ -42,8 +40,8 @@ func StageIncoming(folder string) (string, error) {
 	return staged, os.Mkdir(staged, 0o700)
 }
 
-// CommitIncoming lets the staged files, which are closed and durable, take their
-// place, and returns where the old ones are now, "" if there were none.
+// CommitIncoming puts the staged files, which are closed and durable, into their places. It
+// returns the folder that has the old files now, "" if there were none.
 func CommitIncoming(folder string, now time.Time) (aside string, err error) {
 	stamp := now.UTC().Format(StampLayout)
 	staged := filepath.Join(folder, IncomingPartial)
@@ -65,10 +63,12 @@ func CommitIncoming(folder string, now time.Time) (aside string, err error) {
 	return aside, nil
 }
 
-// errUnsettled refuses to examine a folder whose next start would exchange the log.
+// errUnsettled is returned for a folder that is to be examined and whose next start would
+// replace files.
 var errUnsettled = errors.New("it was interrupted, and verify changes nothing; any other command, konto serve for one, goes on with it")
 
-// checkSettled changes nothing; what settleIncoming would throw away is no trouble.
+// checkSettled is settleIncoming for a folder that is to be examined: it changes nothing.
+// Staged files that settleIncoming would delete are no error.
 func checkSettled(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -82,8 +82,8 @@ func checkSettled(folder string) error {
 	return nil
 }
 
-// settleIncoming finishes what commitIncoming began, and removes what never came
-// to it. It is called before any file of the folder is opened.
+// settleIncoming finishes what CommitIncoming began, and deletes staged files that were never
+// committed. It must be called before any file of the folder is opened.
 func settleIncoming(folder string) error {
 	if err := os.RemoveAll(filepath.Join(folder, IncomingPartial)); err != nil {
 		return err
@@ -102,8 +102,8 @@ func settleIncoming(folder string) error {
 	return nil
 }
 
-// incomingStamp reads the time in a name that commitIncoming gave; a folder that is
-// only called alike is somebody's, and stays.
+// incomingStamp reads the time in a name that CommitIncoming gave. A folder with a similar
+// name is not konto's, and stays.
 func incomingStamp(name string) (stamp string, ok bool) {
 	stamp, ok = strings.CutPrefix(name, IncomingPrefix)
 	_, err := time.Parse(StampLayout, stamp)
@@ -133,9 +133,9 @@ func settle(folder, stamp string) error {
 	return errors.Join(os.RemoveAll(incoming), Sync(folder))
 }
 
-// setAside moves an old file out of the way, with its write-ahead log: each is
-// damaged without the other. The file goes last: once it is gone, what were left of
-// its log would be played into the new one.
+// setAside moves an old file with its write-ahead log, because each is damaged without the
+// other. The file itself is moved last: if it were gone and its write-ahead log were still
+// there, the log would be applied to the new file.
 func setAside(folder, aside, name string) error {
 	if err := os.Mkdir(aside, 0o700); err != nil && Missing(aside) {
 		return err
@@ -154,7 +154,7 @@ func setAside(folder, aside, name string) error {
 	return os.Remove(aside)
 }
 
-// move moves a file that is there.
+// move moves a file if it is there.
 func move(from, to, name string) error {
 	if Missing(filepath.Join(from, name)) {
 		return nil
@@ -162,7 +162,7 @@ func move(from, to, name string) error {
 	return os.Rename(filepath.Join(from, name), filepath.Join(to, name))
 }
 
-// WhileLocked calls do while a data folder is locked, and what was interrupted in it finished.
+// WhileLocked locks a data folder, finishes what was interrupted in it, and calls do.
 func WhileLocked(folder, holder string, do func() error) error {
 	if Missing(folder) {
 		return fmt.Errorf("there is no folder %s", folder)

@@ -13,9 +13,9 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// openLogAndKeys opens the two files that belong together, and refuses one
-// whose fellow was lost, emptied or exchanged: konto would go on without a past,
-// or would give claims another hash and so an email address to two accounts.
+// openLogAndKeys opens the log and the keys, and refuses one of them if the other is lost,
+// empty or of another log. Otherwise konto would go on without its past, or would compute
+// other hashes for claims and so give one email address to two accounts.
 func (f *Folder) openLogAndKeys(ctx context.Context, log, keys string, master keyring.Master) (err error) {
 	if !Missing(keys) {
 		f.Keys, err = master.Open(ctx, keys)
@@ -63,18 +63,17 @@ func (f *Folder) bind(ctx context.Context, head uint64) error {
 	return f.Keys.Bind(ctx, id, head == 0)
 }
 
-// Where checkNewestKeys looks.
+// How much of the log checkNewestKeys looks at.
 const (
 	newestStreams = 100 // of each category
 	newestRecords = 100
 )
 
-// checkNewestKeys finds out keys that are older than the log. A copy of keys.db from
-// before lacks what was made since, and a key is made just before its stream: so the
-// newest streams tell, those with the highest ids and, should a clock have been set
-// back, those of the last records. One alone would not do: keys that are made
-// side by side come to the log in another order. It takes milliseconds, however long the
-// log is; konto verify looks at every stream.
+// checkNewestKeys refuses keys that are older than the log. An older copy of keys.db lacks the
+// keys of newer streams, and a key is made just before its stream. So it looks at the streams
+// with the highest ids and, in case a clock was set back, at those of the last records. The
+// very last stream is not enough: keys that are made at the same time reach the log in another
+// order. This takes milliseconds however long the log is; konto verify looks at every stream.
 func (f *Folder) checkNewestKeys(ctx context.Context) error {
 	head, err := f.Log.Head(ctx)
 	if err != nil {
@@ -102,7 +101,7 @@ func (f *Folder) checkNewestKeys(ctx context.Context) error {
 			return err
 		}
 		for _, r := range first {
-			// Another fault is the event's own: the followers report it.
+			// Any other fault belongs to this one event, and the followers report it.
 			if err := CheckKey(ctx, f.Keys, r); errors.Is(err, eventstore.ErrNoKey) {
 				return err
 			}
@@ -111,7 +110,8 @@ func (f *Folder) checkNewestKeys(ctx context.Context) error {
 	return nil
 }
 
-// CheckKey looks at the events that begin streams.
+// CheckKey returns an error if a record begins a stream whose key is missing. A destroyed key
+// is not missing.
 func CheckKey(ctx context.Context, keys *keyring.Keyring, r eventstore.Record) error {
 	if r.Version != 1 || !events.Sealed(r.Type) {
 		return nil

@@ -12,20 +12,21 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// HolderName is the file in the data folder that names who holds it.
+// HolderName is the file in a data folder that names the process that holds the lock.
 const HolderName = "konto.lock"
 
-// Locked tells that another process has opened the data folder.
+// Locked is the error for a data folder that another process has opened.
 type Locked struct{ Folder, Holder string }
 
+// Error implements error.
 func (e *Locked) Error() string {
 	return fmt.Sprintf("data folder %s is in use by %s", e.Folder, e.Holder)
 }
 
-// Lock takes the folder's lock, which ends with the process that holds
-// it, however that ends. The lock is on the folder itself: one on a file in it
-// would let a second process in once the file was deleted. The file only says
-// who the holder is. A folder that others may write to is refused.
+// Lock locks a folder. The lock ends with the process that holds it, however the process ends.
+// The lock is on the folder itself: a lock on a file in the folder would let a second process
+// in once that file is deleted. The file HolderName only says who the holder is. Lock refuses
+// a folder that other users may write to.
 func Lock(folder, holder string) (*os.File, error) {
 	lock, err := os.OpenFile(folder, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
@@ -41,7 +42,7 @@ func Lock(folder, holder string) (*os.File, error) {
 		defer lock.Close()
 		known, _ := sqlitefile.ReadFile(name)
 		if len(known) == 0 {
-			known = []byte("another process") // it is about to write its name
+			known = []byte("another process") // it is just writing its name
 		}
 		return nil, &Locked{folder, strings.TrimSpace(string(known))}
 	}
@@ -55,7 +56,7 @@ func Lock(folder, holder string) (*os.File, error) {
 	return lock, nil
 }
 
-// writeHolder makes the file anew, of which the last holder may have left another.
+// writeHolder replaces the file that the last holder left.
 func writeHolder(name, holder string) error {
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

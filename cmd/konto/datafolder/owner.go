@@ -13,14 +13,14 @@ import (
 	"syscall"
 )
 
-// Make makes a data folder, durably: a folder is lost with the power,
-// and all that was synced in it, until its name is synced in its parent.
+// Make makes a data folder durably. Until a folder's name is synced in its parent, a loss of
+// power loses the folder and everything that was synced in it.
 func Make(folder string) error {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
 		return err
 	}
-	var parents []string // of what is about to be made
+	var parents []string // of the folders that are to be made
 	for made := folder; Missing(made); made = filepath.Dir(made) {
 		parents = append(parents, filepath.Dir(made))
 	}
@@ -35,6 +35,7 @@ func Make(folder string) error {
 	return nil
 }
 
+// Sync makes the names in a folder durable.
 func Sync(folder string) error {
 	dir, err := os.Open(folder)
 	if err != nil {
@@ -43,17 +44,17 @@ func Sync(folder string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// othersMayWrite are the bits of a mode with which others than the owner write. An
-// access control list that lets somebody write sets the group's.
+// othersMayWrite are the bits of a mode that let others than the owner write. An access
+// control list that lets another user write sets the bit of the group.
 const othersMayWrite = 0o022
 
-// checkFolder refuses a data folder, or something in it, that another user could
-// have put there or can change, and links, which lead out of it. Its caller has
-// opened the folder. After the check nobody but the owner and root can put a
-// link there, so what konto opens in it is what konto made.
+// checkFolder refuses a data folder that another user owns or can change, and such files in
+// it. It refuses links, because they lead out of the folder. The caller has opened the folder.
+// After the check only the owner and root can put a link there, so the files that konto opens
+// in it are those that konto made.
 //
-// The folders above are not judged: whoever can exchange the data folder can
-// put only a folder of their own in its place, which is refused.
+// The folders above are not checked. Whoever can replace the data folder can replace it only
+// by a folder of their own, which is refused.
 func checkFolder(opened *os.File, folder string) error {
 	info, err := opened.Stat()
 	if err != nil {
@@ -95,7 +96,7 @@ func errOthersMayWrite(what, path string, info fs.FileInfo) error {
 	return fmt.Errorf("%s can be written to by other users (mode %04o); put that right: chmod go-w %s", what, info.Mode().Perm(), forShell(path))
 }
 
-// Absolute is a folder as it is told to people who may be in another one.
+// Absolute returns the absolute path of a folder, for people who may be in another one.
 func Absolute(folder string) string {
 	if path, err := filepath.Abs(folder); err == nil {
 		return path
@@ -103,10 +104,10 @@ func Absolute(folder string) string {
 	return folder
 }
 
-// ActAsOwner makes root's process one of the user who owns the data folder, or the
-// folder that the data folder will be made in. All that it makes there is that user's
-// then, and konto can open it when it runs as that user. It returns the name of
-// the user, "" if nothing had to change. The process cannot become root's again.
+// ActAsOwner makes a process of root a process of the user who owns the data folder, or the
+// folder in which the data folder will be made. What it makes there then belongs to that user,
+// and konto can open it when it runs as that user. It returns the name of the user, "" if
+// nothing had to change. The process cannot become root's again.
 func ActAsOwner(folder string) (name string, err error) {
 	if os.Geteuid() != 0 {
 		return "", nil
@@ -130,7 +131,7 @@ func ActAsOwner(folder string) (name string, err error) {
 	groups := []int{group}
 	if known, err := user.LookupId(strconv.Itoa(owner)); err == nil {
 		groups = groups[:0]
-		ids, _ := known.GroupIds() // without them, konto has fewer rights and not more
+		ids, _ := known.GroupIds() // without these, konto has fewer rights, not more
 		for _, id := range append([]string{known.Gid}, ids...) {
 			if n, err := strconv.Atoi(id); err == nil {
 				groups = append(groups, n)
@@ -138,8 +139,8 @@ func ActAsOwner(folder string) (name string, err error) {
 		}
 		group = groups[0]
 	}
-	// The user last: who is not root may change none of them. Each holds for all
-	// threads of the process.
+	// The user is changed last, because only root may change any of these. Each change holds
+	// for all threads of the process.
 	for _, change := range []func() error{
 		func() error { return syscall.Setgroups(groups) },
 		func() error { return syscall.Setgid(group) },
@@ -154,7 +155,7 @@ func ActAsOwner(folder string) (name string, err error) {
 
 func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
-// userName is the name of a user, or its number if it has none here.
+// userName returns the name of a user, or the number if the user has no name here.
 func userName(id int) string {
 	known, err := user.LookupId(strconv.Itoa(id))
 	if err != nil {
@@ -163,7 +164,7 @@ func userName(id int) string {
 	return known.Username
 }
 
-// forSudo is how sudo -u wants a user, in a shell.
+// forSudo returns a user as sudo -u takes it in a shell.
 func forSudo(id int) string {
 	if name := userName(id); name != strconv.Itoa(id) {
 		return name
@@ -173,7 +174,7 @@ func forSudo(id int) string {
 
 var plainWord = regexp.MustCompile(`^[\w./:=@%+,-]+$`)
 
-// forShell quotes a word of a command, if it needs that.
+// forShell quotes a word for a shell if that is necessary.
 func forShell(word string) string {
 	if plainWord.MatchString(word) {
 		return word
