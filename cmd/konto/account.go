@@ -14,7 +14,7 @@ import (
 	"konto/events"
 )
 
-// identity is how an account is called, and where its stream ends.
+// identity has the ids of an account and the version of its stream.
 type identity struct {
 	ID        string `json:"id"`
 	ClientID  string `json:"clientId"`
@@ -54,7 +54,8 @@ func (c *accountOpen) Help() string {
     konto account open --email info@acme.example --account-type organisation --company-name Acme --json`
 }
 
-// readInput hashes the password where it was read, so that it goes no further.
+// readInput hashes the password in the process that read it, so that the password goes no
+// further.
 func (c *accountOpen) readInput(stdin io.Reader) error {
 	if !c.PasswordStdin {
 		return nil
@@ -67,7 +68,7 @@ func (c *accountOpen) readInput(stdin io.Reader) error {
 	return err
 }
 
-// readLine reads what must not be an argument, because it is a secret.
+// readLine reads one line that must not be an argument because it is a secret.
 func readLine(stdin io.Reader, what string) (string, error) {
 	line, err := bufio.NewReader(stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {

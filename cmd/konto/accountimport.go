@@ -72,7 +72,7 @@ type importReport struct {
 
 // Run prints importReports, for people too: run puts them into words.
 func (c *accountImport) Run(ctx context.Context, on *opened, out *control.Output) error {
-	i := importing{house: on, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
+	i := importing{on: on, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
 	err := i.all(ctx, c.Lines)
 	if printed := i.print(importReport{Imported: &i.imported, Rejected: i.rejected}); err == nil {
 		err = printed
@@ -83,9 +83,9 @@ func (c *accountImport) Run(ctx context.Context, on *opened, out *control.Output
 	return err
 }
 
-// importing is an import under way.
+// importing is the state of a running import.
 type importing struct {
-	house              *opened
+	on                 *opened
 	out                *control.Output
 	total              uint64
 	imported, rejected int
@@ -111,11 +111,11 @@ func (i *importing) all(ctx context.Context, lines []byte) error {
 		next := &importedLine{number: number}
 		next.open, next.reasons = readAccount(line)
 		claims := claimsOf(next.open)
-		// Of two lines with one address the first is imported, so it is settled
-		// before the other is tried.
+		// Of two lines with one address the first is imported, so the batch is opened before
+		// the second is tried.
 		clash := slices.ContainsFunc(claims, func(c events.Claim) bool { return i.held[c] })
 		if clash || len(i.batch) == importTogether {
-			if err := i.settle(ctx); err != nil {
+			if err := i.openBatch(ctx); err != nil {
 				return err
 			}
 		}
@@ -124,15 +124,15 @@ func (i *importing) all(ctx context.Context, lines []byte) error {
 			i.held[c] = true
 		}
 	}
-	return i.settle(ctx)
+	return i.openBatch(ctx)
 }
 
-// settle opens the batch's accounts and tells what came of them.
-func (i *importing) settle(ctx context.Context) error {
+// openBatch opens the batch's accounts and reports the results.
+func (i *importing) openBatch(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, a := range i.batch {
 		if a.reasons == nil {
-			all.Go(func() { a.reasons, a.err = i.house.importOne(ctx, a.open) })
+			all.Go(func() { a.reasons, a.err = i.on.importOne(ctx, a.open) })
 		}
 	}
 	all.Wait()

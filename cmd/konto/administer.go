@@ -16,16 +16,15 @@ import (
 	"konto/cmd/konto/server"
 )
 
-// A data folder that is locked but does not answer is held by a server that
-// starts or stops, or by another command. They are done within startTime, or
-// something is wrong with them.
+// If a data folder is locked and its holder does not answer, a server starts or stops there,
+// or another command runs. Each takes less than startTime unless something is wrong.
 const (
 	startTime = 10 * time.Second
 	askAgain  = 20 * time.Millisecond
 )
 
-// administer runs an administrative command: on the files when nobody holds
-// them, else by asking their holder.
+// administer runs an administrative command: on the files if no process holds them, else in
+// the process that holds them.
 func administer(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	first, begins := l.command.(beginner)
 	cfg := datafolder.Config{
@@ -47,45 +46,45 @@ func administer(ctx context.Context, l *line, out *control.Output, stderr io.Wri
 	return errors.Join((&opened{Folder: h}).do(ctx, l.command.(command), out), h.Close())
 }
 
-// opened is an open data folder, and the server that runs on it.
+// opened is an open data folder and the server that runs on it.
 type opened struct {
 	*datafolder.Folder
-	server *server.Running // nil where no server runs
+	server *server.Running // nil if no server runs
 }
 
 // command is an administrative command.
 type command interface {
-	// Run does the command in a folder whose follower runs. It may be called in
-	// another process than the one whose command line was parsed, so it uses
-	// nothing but its exported members and its parameters.
+	// Run runs the command in a folder whose follower runs. The process may be another than
+	// the one that parsed the command line, so Run uses only exported members and its
+	// parameters.
 	Run(ctx context.Context, h *opened, out *control.Output) error
 }
 
-// inputReader is a command that takes something from standard input before it runs.
+// inputReader is a command that reads standard input before it runs.
 type inputReader interface{ readInput(stdin io.Reader) error }
 
 // endless is a command that runs until it is interrupted.
 type endless interface{ endless() }
 
-// examiner is a command that must see a folder as it is: no file is made anew
-// because it does not fit the log, and nothing follows the log beside it.
+// examiner is a command that must see a folder as it is: no file is made again because it does
+// not fit the log, and nothing follows the log meanwhile.
 type examiner interface{ examines() }
 
-// do runs one command in a folder on which no server runs. A command that runs until
-// it is interrupted lets others in meanwhile.
+// do runs one command in a folder on which no server runs. During an endless command, other
+// commands can be requested over the control socket.
 func (on *opened) do(ctx context.Context, c command, out *control.Output) error {
 	err := on.Follow(ctx, func(ctx context.Context) error {
 		if _, ok := c.(endless); !ok {
 			return c.Run(ctx, on, out)
 		}
-		door, err := control.Listen(on.Path, finderOf(on))
+		socket, err := control.Listen(on.Path, finderOf(on))
 		if err != nil {
 			return err
 		}
-		defer door.Close()
+		defer socket.Close()
 		ctx, cancel := context.WithCancel(ctx)
 		var beside sync.WaitGroup
-		beside.Go(func() { door.Run(ctx) })
+		beside.Go(func() { socket.Run(ctx) })
 		defer beside.Wait()
 		defer cancel()
 		return c.Run(ctx, on, out)
@@ -93,8 +92,8 @@ func (on *opened) do(ctx context.Context, c command, out *control.Output) error 
 	return errors.Join(err, out.Flush())
 }
 
-// finderOf returns what finds the commands that are asked for over the control socket
-// of an open folder.
+// finderOf returns the Finder for an open folder: what runs commands that are requested over
+// its control socket.
 func finderOf(on *opened) control.Finder {
 	return func(path string, input []byte) (control.Task, error) {
 		c := commandAt(path)
@@ -109,8 +108,8 @@ func finderOf(on *opened) control.Finder {
 	}
 }
 
-// beginner is a command that may be the first in a new konto. The others would find
-// nothing there to show or to change.
+// beginner is a command that may be the first one in a new folder. All others would find
+// nothing there.
 type beginner interface{ begins() bool }
 
 func (*accountOpen) begins() bool   { return true }
@@ -119,16 +118,15 @@ func (*thirdPartyAdd) begins() bool { return true }
 func (c *keyIssue) begins() bool    { return c.Account == "" }
 func (c *sessionOpen) begins() bool { return c.Account == "" }
 
-// tellBegun tells that there was no konto in a folder, for those who thought that
-// there was one.
+// tellBegun says that a new konto was begun in a folder, in case the user expected an existing
+// one.
 func tellBegun(stderr io.Writer, folder string) {
 	fmt.Fprintf(stderr, "konto: a new konto was begun in %s\n", datafolder.Absolute(folder))
 }
 
-// enter opens a house. While another process has it, ask is called to find out
-// whether that one answers on its control socket; if so, enter ends with no
-// house and ask's error. Who holds the folder and does not answer is about to
-// answer or to leave.
+// enter opens a folder. While another process holds it, enter calls ask, which says whether
+// that process answers on its control socket. If it answers, enter returns no folder and ask's
+// error. If it does not answer, it is starting or ending, and enter tries again.
 func enter(ctx context.Context, cfg datafolder.Config, ask func(held error) (answered bool, err error)) (*datafolder.Folder, error) {
 	deadline := time.Now().Add(startTime)
 	for {
@@ -153,8 +151,8 @@ func enter(ctx context.Context, cfg datafolder.Config, ask func(held error) (ans
 	}
 }
 
-// enterAlone opens a house for a server. A folder that another server holds is
-// an error at once; one that a passing command holds is waited for.
+// enterAlone opens a folder for a server. If another server holds the folder, that is an error
+// at once. If a command holds it, enterAlone waits.
 func enterAlone(ctx context.Context, cfg datafolder.Config) (*datafolder.Folder, error) {
 	return enter(ctx, cfg, func(held error) (bool, error) {
 		conn, err := control.Dial(ctx, cfg.Path)
@@ -165,10 +163,10 @@ func enterAlone(ctx context.Context, cfg datafolder.Config) (*datafolder.Folder,
 	})
 }
 
-// ask has the holder of the folder run the command. It tells whether there was
-// anyone to ask; if so, the error is the command's.
+// ask asks the process that holds the folder to run the command. answered is false if there
+// was nobody to ask.
 func ask(ctx context.Context, l *line, out *control.Output) (answered bool, err error) {
-	// A flag that was not given must reach the holder as just that.
+	// A flag that was not given must not arrive as an empty one.
 	input, err := json.Marshal(l.command, json.FormatNilSliceAsNull(true))
 	if err != nil {
 		return true, err

@@ -22,8 +22,8 @@ type change struct {
 	To    jsontext.Value `json:"to"`
 }
 
-// compared is what a history tells of an account's state. It has no secret: of a
-// password or a code no more than that there is one.
+// compared is the part of an account's state that a history compares. It has no secret: of a
+// password or a code it only says that there is one.
 type compared struct {
 	Email         string `json:"email,omitzero"`
 	PaywayID      string `json:"paywayId,omitzero"`
@@ -60,8 +60,8 @@ func compare(a *events.Account) (c compared) {
 	return c
 }
 
-// changesBetween lists what differs between two states of an account, none for an
-// erased one: to repeat what is forgotten is not a history's business.
+// changesBetween lists the differences between two states of an account. For an erased account
+// it lists none, since they would repeat what was erased.
 func changesBetween(before, after *events.Account) ([]change, error) {
 	changes := []change{}
 	if after.Erased {
@@ -129,8 +129,8 @@ func fieldsOf(v any) (all []field, err error) {
 	return all, nil
 }
 
-// plain is a value for people. Control characters, which an outdated rule may
-// have let in, do not reach their terminal.
+// plain returns a value for people. It quotes text with control characters, which an earlier
+// rule may have allowed.
 func plain(value jsontext.Value) string {
 	if value.Kind() == 'n' {
 		return "–"

@@ -14,8 +14,8 @@ import (
 	"konto/cmd/konto/datafolder"
 )
 
-// cli is the command line. The flags of konto itself, of serve and of demo can be
-// given as variables instead; see nameVariables.
+// cli is the command line. The flags of konto itself, of serve and of demo can also be given
+// as variables; see nameVariables.
 type cli struct {
 	Data folder `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
 	JSON bool   `name:"json" help:"Print JSON: one object, or one a line."`
@@ -82,8 +82,8 @@ type cli struct {
 
 const defaultData = "konto-data"
 
-// folder is a path that was given. An empty one is what a variable in a script
-// that was never set leaves behind, and not the default.
+// folder is a path that was given. A script whose variable was never set gives an empty path,
+// which must not mean the default.
 type folder string
 
 // UnmarshalText refuses an empty path.
@@ -107,10 +107,10 @@ type line struct {
 	command any    // a local or an administrative command
 }
 
-// errHelpShown tells that the caller asked for help and got it.
+// errHelpShown says that the user asked for help and got it.
 var errHelpShown = errors.New("help was shown")
 
-// parse reads the command line. Its other errors are wrong usage.
+// parse reads the command line. Any other error than errHelpShown is wrong usage.
 func parse(args []string, stdout io.Writer) (*line, error) {
 	var c cli
 	helped := false
@@ -134,8 +134,8 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 	return &line{data: string(c.Data), json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
 }
 
-// refuseSecrets refuses a secret on the command line, where every user of the
-// machine reads it in the list of processes for as long as the process runs.
+// refuseSecrets refuses a secret on the command line. While the process runs, every user of
+// the machine can read the command line in the list of processes.
 func refuseSecrets(parsed *kong.Context) error {
 	for _, part := range parsed.Path {
 		if part.Flag == nil { // a variable's value is not part of the command line
@@ -156,9 +156,8 @@ func refuseSecrets(parsed *kong.Context) error {
 	return nil
 }
 
-// holdsSecret tells whether a flag's URL has a password, or NATS's token in the
-// place of a user. It would rather be wrong about an odd URL than miss a password
-// in which / or @ was not escaped.
+// holdsSecret reports whether a flag's URL has a password, or a token of NATS as its user. It
+// rather refuses an odd URL than misses a password in which / or @ is not escaped.
 func holdsSecret(flag, value string) bool {
 	_, rest, isURL := strings.Cut(value, "://")
 	switch flag {
@@ -181,7 +180,7 @@ func newParser(c *cli, more ...kong.Option) *kong.Kong {
 	)...)
 }
 
-// commandAt makes the administrative command with a path, nil if there is none.
+// commandAt returns a new administrative command for a path, nil if there is none.
 func commandAt(path string) command {
 	for _, leaf := range newParser(new(cli)).Model.Leaves(false) {
 		if leaf.Path() == path {
@@ -192,7 +191,7 @@ func commandAt(path string) command {
 	return nil
 }
 
-// folder is the data folder, whether it was given or not.
+// folder returns the data folder, given or default.
 func (l *line) folder() string {
 	if l.data == "" {
 		return defaultData
@@ -200,7 +199,7 @@ func (l *line) folder() string {
 	return l.data
 }
 
-// usesFolder tells whether the command uses the data folder.
+// usesFolder reports whether the command uses the data folder.
 func (l *line) usesFolder() bool {
 	switch l.command.(type) {
 	case *versionCommand:
@@ -240,7 +239,7 @@ func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	defer m.Clear()
 	err := administer(ctx, l, control.NewMeteredOutput(stdout, l.json, m), stderr)
 	if _, ok := l.command.(endless); ok && ctx.Err() != nil {
-		return nil // to be interrupted is how these end
+		return nil // these commands end by being interrupted
 	}
 	return err
 }

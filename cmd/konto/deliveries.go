@@ -114,8 +114,8 @@ func (on *opened) thirdPartyNames(ctx context.Context) (map[ulid.ULID]string, er
 	return names, err
 }
 
-// printable is what an endpoint answered as JSON can hold it: it may be anything,
-// and be cut in the middle of a character.
+// printable makes an answer valid UTF-8 for JSON. An answer may be anything, and may be cut
+// inside a character.
 func printable(answer string) string { return strings.ToValidUTF8(answer, "\uFFFD") }
 
 func inMilliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -66,7 +66,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	}))
 }
 
-// loopback is where the demo's visitor runs an endpoint.
+// loopback is where a user of the demo runs an endpoint.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // orFree is the address that was given, else the usual one, else any free one.
@@ -82,8 +82,7 @@ func orFree(given, usual string) string {
 	return usual
 }
 
-// tell prints what can be tried. Each curl line stands for itself, on one
-// line, so that it can be copied.
+// tell returns what can be tried. Each curl command is one line, so that it can be copied.
 func (s *scene) tell(http, nats, folder string) string {
 	curl := func(method, path, secret, body string) string {
 		line := fmt.Sprintf("curl -sS -w '\\n' -X %s %s%s %s", method, http, path, secret)
@@ -109,7 +108,7 @@ func (s *scene) tell(http, nats, folder string) string {
 		"nats --server '" + withToken(nats, s.consumer) + "' subscribe 'konto.account.>'\n"
 }
 
-// scene is what the demo's visitor holds in hand.
+// scene has the secrets that the demo prints.
 type scene struct{ hostup, session, payway, generic, consumer string }
 
 // Payway ids of the demo's accounts; the first is that of Payway's own example.
@@ -119,10 +118,10 @@ const (
 	adminID = "50f3ac249f6aef294d000009"
 )
 
-// furnish opens the demo's accounts, unless an earlier demo did, and issues
-// keys for them.
+// furnish opens the demo's accounts, unless an earlier demo opened them, and issues keys for
+// them.
 func (on *opened) furnish(ctx context.Context) (*scene, error) {
-	anna, err := on.settle(ctx, annaAccount())
+	anna, err := on.openOrLoad(ctx, annaAccount())
 	if err != nil {
 		return nil, err
 	}
@@ -136,18 +135,18 @@ func (on *opened) furnish(ctx context.Context) (*scene, error) {
 	}}); err != nil {
 		return nil, err
 	}
-	acme, err := on.settle(ctx, commands.Open{Email: "info@acme.example", PaywayID: acmeID, Profile: events.ProfileUpdated{
+	acme, err := on.openOrLoad(ctx, commands.Open{Email: "info@acme.example", PaywayID: acmeID, Profile: events.ProfileUpdated{
 		CompanyName: events.Set("Acme"), AccountType: events.Set(events.TypeOrganisation),
 	}})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := on.settle(ctx, commands.Open{Email: "admin@example.com", PaywayID: adminID, Administrator: true, Profile: events.ProfileUpdated{
+	if _, err := on.openOrLoad(ctx, commands.Open{Email: "admin@example.com", PaywayID: adminID, Administrator: true, Profile: events.ProfileUpdated{
 		FirstName: events.Set("Eva"), LastName: events.Set("Admin"),
 	}}); err != nil {
 		return nil, err
 	}
-	return on.handOut(ctx, anna, acme)
+	return on.issueKeys(ctx, anna, acme)
 }
 
 func annaAccount() commands.Open {
@@ -160,9 +159,9 @@ func annaAccount() commands.Open {
 	}}
 }
 
-// settle opens an account, or finds the one that an earlier demo opened and
-// the visitor may have changed since.
-func (on *opened) settle(ctx context.Context, open commands.Open) (events.Account, error) {
+// openOrLoad opens an account, or loads the one that an earlier demo opened and the user may
+// have changed since.
+func (on *opened) openOrLoad(ctx context.Context, open commands.Open) (events.Account, error) {
 	id, err := on.Accounts.Find(ctx, events.PaywayIDClaim(open.PaywayID))
 	if errors.Is(err, commands.ErrNotFound) {
 		return on.open(ctx, open.WithDefaults())
@@ -173,7 +172,7 @@ func (on *opened) settle(ctx context.Context, open commands.Open) (events.Accoun
 	return on.Accounts.Load(ctx, id)
 }
 
-func (on *opened) handOut(ctx context.Context, anna, acme events.Account) (*scene, error) {
+func (on *opened) issueKeys(ctx context.Context, anna, acme events.Account) (*scene, error) {
 	var s scene
 	own := []string{"read:account", "write:account"}
 	for _, k := range []struct {

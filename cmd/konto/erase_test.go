@@ -80,7 +80,7 @@ func kontoOut(t *testing.T, stdin string, args ...string) string {
 
 func (l *leaving) in(args ...string) []string { return append(args, "--data", l.folder) }
 
-func (l *leaving) house() *datafolder.Folder {
+func (l *leaving) open() *datafolder.Folder {
 	l.t.Helper()
 	h, err := datafolder.Open(l.t.Context(), datafolder.Config{Path: l.folder, Holder: "test"})
 	if err != nil {
@@ -92,7 +92,7 @@ func (l *leaving) house() *datafolder.Folder {
 // isGone checks all that the next start has to have done.
 func (l *leaving) isGone() {
 	l.t.Helper()
-	h := l.house()
+	h := l.open()
 	if done, err := h.IsErased(l.t.Context(), l.id); !done || err != nil {
 		l.t.Errorf("it is erased: %v, %v", done, err)
 	}
@@ -135,7 +135,7 @@ func TestInterruptedErasureIsFinishedAtTheNextStart(t *testing.T) {
 	for done := 1; done <= len((&datafolder.Erasure{}).Steps()); done++ {
 		t.Run(fmt.Sprint("after step ", done), func(t *testing.T) {
 			l := newLeaving(t)
-			h := l.house()
+			h := l.open()
 			e := &datafolder.Erasure{Folder: h, Account: l.id, Meta: datafolder.Itself(), CatchUp: h.CatchUpAlone}
 			for _, step := range e.Steps()[:done] {
 				if err := step(t.Context()); err != nil {
@@ -156,7 +156,7 @@ func TestInterruptedErasureIsFinishedAtTheNextStart(t *testing.T) {
 func TestErasureThatIsCutOffWhenDoneAgainIsFinished(t *testing.T) {
 	l := newLeaving(t)
 	first := mustJSON(t, l.in("account", "erase", "anna@example.com", "--yes")...)["proof"].(string)
-	h := l.house()
+	h := l.open()
 	e := &datafolder.Erasure{Folder: h, Account: l.id, Meta: datafolder.Itself(), Again: true, CatchUp: h.CatchUpAlone}
 	if err := e.Steps()[0](t.Context()); err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 	erase := map[string]func(g *gossip){
 		"no server": func(g *gossip) { must(g.t, g.in("account", "erase", "anna@example.com", "--yes")...) },
 		"no NATS": func(g *gossip) {
-			h := g.house()
+			h := g.open()
 			conn, err := nats.Dial(nats.DialConfig{URL: "nats://127.0.0.1:1"})
 			if err != nil {
 				g.t.Fatal(err)
@@ -92,7 +92,7 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 			g.untilLetters(1)
 			must(t, g.in("account", "erase", g.id.String(), "--yes")...) // behind what removed them
 			g.server.stop()
-			h := g.house()
+			h := g.open()
 			defer h.Close()
 			if names, err := h.DeliveryStore.Names(t.Context()); err != nil || len(names) > 0 {
 				t.Errorf("what they were found by is still kept, %v", err)

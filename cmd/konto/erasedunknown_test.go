@@ -26,7 +26,7 @@ func TestAccountThatOnlyTheKeyringKnowsIsErased(t *testing.T) {
 	}
 	verifies(t, folder)
 	l := &leaving{t: t, folder: folder}
-	h := l.house()
+	h := l.open()
 	defer h.Close()
 	account := ulid.MustParse(id)
 	if _, err := h.Keys.Cipher(t.Context(), events.AccountStream(account)); !errors.Is(err, eventstore.ErrDestroyed) {

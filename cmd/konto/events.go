@@ -76,8 +76,8 @@ func (c *eventsWanted) filter(ctx context.Context, on *opened) (func(events.Even
 }
 
 type eventsTail struct {
-	// nil: what happened before stays unsaid. A log has millions of events, and
-	// whoever wants those asks for them.
+	// nil: past events are not shown. A log has millions of them, and a user who wants them
+	// asks for them.
 	After *uint64 `name:"after" placeholder:"P" help:"Begin with the events after this position, 0 for all; with what happens from now on unless given."`
 	eventsWanted
 }
@@ -148,10 +148,9 @@ func printEvent(out *control.Output, e events.Event) error {
 		"%6d  %s  %s/%d  %s  %s", e.Position, e.Time.Format(time.RFC3339), e.Stream, e.Version, e.Type, data)
 }
 
-// readable is an event's data without what an operator must not see either:
-// the hash of a password or a code is a secret that can be guessed from it, and
-// who has a third party's secrets can write to it in konto's name. Of an event
-// whose key was destroyed it is null.
+// readable returns an event's data without what not even an operator may see. A secret can be
+// guessed from the hash of a password or a code, and with a third party's secret anyone can
+// write to it in konto's name. For an event whose key was destroyed it returns null.
 func readable(e events.Event) (jsontext.Value, error) {
 	if e.Shredded {
 		return jsontext.Value("null"), nil
@@ -169,8 +168,8 @@ func readable(e events.Event) (jsontext.Value, error) {
 	return e.Data, nil
 }
 
-// withoutSecret is the data of a third party's event without its member secret,
-// and without what may be one in its URL.
+// withoutSecret returns the data of a third party's event without its secret and without the
+// query of its URL, which may hold one.
 func withoutSecret(e events.Event) (jsontext.Value, error) {
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(e.Data, &members); err != nil {

@@ -54,8 +54,8 @@ func (c *accountHistory) Run(ctx context.Context, on *opened, out *control.Outpu
 	return nil
 }
 
-// history gives the events of one account up to a moment. An account that was
-// never opened is an error, and so is a version that it never had.
+// history yields the events of one account up to a moment. If the account was never opened, or
+// never had the version, it yields an error.
 func (on *opened) history(ctx context.Context, ref string, until moment) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
 		id, err := on.FindAccount(ctx, ref)
@@ -114,7 +114,7 @@ func printHistory(out *control.Output, e events.Event, p events.Payload, changes
 			Shredded bool           `json:"shredded,omitzero"`
 		}{e.Version, e.Position, e.Time, e.ID.String(), e.Type, e.Metadata, data, changes, e.Shredded})
 	}
-	if err := out.Line("%4d  %s  %s  %s", e.Version, e.Time.Format(time.RFC3339), happened(e, p), by(e)); err != nil {
+	if err := out.Line("%4d  %s  %s  %s", e.Version, e.Time.Format(time.RFC3339), eventName(e, p), by(e)); err != nil {
 		return err
 	}
 	for _, c := range changes {
@@ -125,15 +125,15 @@ func printHistory(out *control.Output, e events.Event, p events.Payload, changes
 	return nil
 }
 
-// happened names an event to a person.
-func happened(e events.Event, p events.Payload) string {
+// eventName returns an event's type for a person.
+func eventName(e events.Event, p events.Payload) string {
 	if p, ok := p.(events.EmailChanged); ok {
 		return e.Type + " (" + p.How + ")"
 	}
 	return e.Type
 }
 
-// by tells who caused an event, in whose name and through what.
+// by says who caused an event, for whom and through what.
 func by(e events.Event) string {
 	if e.Shredded {
 		return "its key was destroyed: nobody can read what it said"

@@ -11,7 +11,7 @@ import (
 	"konto/projections/nats"
 )
 
-// errNotServed tells that a command needs the server that it did not find.
+// errNotServed is the error if no server runs.
 var errNotServed = errors.New("inbound messages are with the server, and it does not run")
 
 type inboundDeadLetters struct {

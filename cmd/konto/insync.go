@@ -12,16 +12,16 @@ import (
 	"konto/eventstore"
 )
 
-// standing tells whether a third party knows the last of an account.
+// standing says whether a third party knows the last event of an account.
 type standing struct {
 	ID     string `json:"id"`
 	InSync bool   `json:"inSync"`
 	// Last is the account's last event that the third party wants.
 	Last *told `json:"last,omitzero"`
-	// Delivered is the newest event of the account that it took, as far as the
-	// ledger knows.
+	// Delivered is the newest event of the account that the third party accepted, as far as
+	// the delivery store knows.
 	Delivered *told `json:"delivered,omitzero"`
-	// Attempts counts how often the event that comes next was tried in vain.
+	// Attempts counts the failed attempts to deliver the next event.
 	Attempts int       `json:"attempts,omitzero"`
 	NextTry  time.Time `json:"nextTry,omitzero"` // not before a third party that is paused or disabled is resumed
 }
@@ -71,14 +71,14 @@ func (on *opened) standing(ctx context.Context, p events.ThirdParty, ref string)
 	case known:
 		s.InSync = lane.Delivered >= s.Last.Position
 	default:
-		// The checkpoint covers what was before the third party was added, and what
-		// was settled by a ledger that was lost.
+		// The checkpoint covers what was before the third party was added, and what was
+		// settled according to a delivery store that was lost.
 		s.InSync = s.Last.Position <= min(reading, p.Checkpoint)
 	}
 	return s, nil
 }
 
-// reading is how far a third party's reading of the log has come.
+// reading returns the position up to which a third party's deliveries have read the log.
 func (on *opened) reading(ctx context.Context, p events.ThirdParty) (uint64, error) {
 	position, known, err := on.DeliveryStore.Position(ctx, p.ID)
 	if err == nil && !known {
@@ -87,8 +87,8 @@ func (on *opened) reading(ctx context.Context, p events.ThirdParty) (uint64, err
 	return position, err
 }
 
-// lastWanted finds the account's last event that a third party wants, and the
-// one at a position. Records tell: the account's key may be gone.
+// lastWanted returns the account's last event that a third party subscribed to, and the event
+// at a position. It reads records, because the account's key may be destroyed.
 func (on *opened) lastWanted(ctx context.Context, p events.ThirdParty, account ulid.ULID, position uint64) (last, at *told, err error) {
 	for version := uint64(0); ; {
 		page, err := on.Log.ReadStream(ctx, events.AccountStream(account), version, datafolder.PageSize)

@@ -93,8 +93,8 @@ func (c *keysRestore) run(ctx context.Context, l *line, stdout, stderr io.Writer
 }
 
 type keysRotate struct {
-	// Next is the caller's KONTO_NEXT_MASTER_KEY: a server has no other way to
-	// learn of it, whose own environment is that of its start.
+	// Next is KONTO_NEXT_MASTER_KEY of the caller. A server cannot know it otherwise, since
+	// its own environment is that of its start.
 	Next string `kong:"-"`
 }
 
@@ -113,7 +113,7 @@ Examples:
     KONTO_NEXT_MASTER_KEY=$(cat next.key) konto keys rotate`
 }
 
-// readInput takes the next master key along, to whoever holds the data folder.
+// readInput sends the next master key along to the process that holds the data folder.
 func (c *keysRotate) readInput(io.Reader) error {
 	c.Next = os.Getenv("KONTO_NEXT_MASTER_KEY")
 	return nil

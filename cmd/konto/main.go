@@ -14,19 +14,19 @@ import (
 )
 
 func main() {
-	// First of all: before, SIGTERM ends the process as Go does it, which is as clean,
-	// as nothing was opened, but not with status 0.
+	// Signals come first. Before this line SIGTERM ends the process as Go does it. That is as
+	// clean, because nothing is open yet, but the status is not 0.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// What konto writes is for its own user alone; SQLite and nats-server would
-	// let others read it.
+	// Only konto's user may read what konto writes. SQLite and nats-server would let others
+	// read it.
 	syscall.Umask(0o077)
 	tune.Runtime()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		<-signals // begins an ordered end
+		<-signals // starts an orderly end
 		cancel()
-		<-signals // is in a hurry
+		<-signals // ends at once
 		os.Exit(exitFailed)
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

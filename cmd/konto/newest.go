@@ -10,10 +10,9 @@ import (
 	"konto/events"
 )
 
-// checkNewest refuses an event when the third party took a newer one of its
-// account. What the ledger does not know, as after its file was lost, counts as
-// taken when it had its turn. What the third party is not told of passes: that
-// it is not is for others to say.
+// checkNewest refuses an event if the third party accepted a newer one of its account. If the
+// delivery store does not know, for example after its file was lost, every event that was read
+// counts as accepted. Events that the third party did not subscribe to are not refused here.
 func (on *opened) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
 	found, err := on.Log.ReadAll(ctx, position-1, 1)
 	if err != nil {
@@ -39,8 +38,8 @@ func (on *opened) checkNewest(ctx context.Context, party events.ThirdParty, posi
 	return nil
 }
 
-// newestRead is the position of the last event of an account that a third party
-// wants and its reading has passed, 0 for none.
+// newestRead returns the position of the last event of an account that a third party
+// subscribed to and whose turn has come, 0 if there is none.
 func (on *opened) newestRead(ctx context.Context, party events.ThirdParty, account ulid.ULID) (newest uint64, err error) {
 	reading, err := on.reading(ctx, party)
 	if err != nil {

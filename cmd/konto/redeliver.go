@@ -75,8 +75,7 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, on *opened, out *control.
 	return printAnswer(out, id.String(), answer)
 }
 
-// positionOf finds an event by its id: in the delivery log, else in the log,
-// which is read from its beginning.
+// positionOf finds an event by its id: in the delivery log, else by reading the whole log.
 func (on *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
 	attempts, err := on.DeliveryStore.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
 	if err != nil {
@@ -135,8 +134,8 @@ func (c *thirdPartyTest) Run(ctx context.Context, on *opened, out *control.Outpu
 
 var errNotDelivered = errors.New("it was not delivered")
 
-// printAnswer prints what a third party answered; its error tells that this was
-// not what it should be.
+// printAnswer prints what a third party answered. It returns an error unless the event was
+// delivered.
 func printAnswer(out *control.Output, event string, a webhook.Answer) error {
 	delivered := a.Verdict == webhook.Delivered
 	err := out.Object(struct {

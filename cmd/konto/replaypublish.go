@@ -17,7 +17,7 @@ import (
 	"konto/projections/nats"
 )
 
-// errNoNATS tells that a command needs the server that it did not find.
+// errNoNATS is the error if no server runs.
 var errNoNATS = errors.New("history is published through the server's connection to NATS, and no server runs; start konto serve")
 
 type replayPublish struct {
@@ -73,7 +73,7 @@ func (r *replayRate) UnmarshalText(text []byte) error {
 // MarshalText is the reverse of UnmarshalText, for the control socket.
 func (r replayRate) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d/s", r), nil }
 
-// limiter lets a hundredth of a second's events pass at once.
+// limiter returns a limiter with a burst of a hundredth of a second's events.
 func (r replayRate) limiter() *rate.Limiter {
 	if r == 0 {
 		return rate.NewLimiter(rate.Inf, 0)
@@ -95,7 +95,7 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 	if c.From > head || c.To > head {
 		return fmt.Errorf("the log's last position is %d", head)
 	}
-	r := replaying{replayPublish: *c, house: on, out: out, limit: c.Rate.limiter()}
+	r := replaying{replayPublish: *c, on: on, out: out, limit: c.Rate.limiter()}
 	name, _, _ := strings.Cut(c.Type, ".")
 	cfg := nats.ReplayConfig{Conn: on.server.Conn, Prefix: c.SubjectPrefix, Type: name}
 	if c.Account != "" {
@@ -120,10 +120,10 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 	}{c.From, c.To, r.published, r.shredded, r.to.Stream()})
 }
 
-// replaying is a replay under way.
+// replaying is the state of a running replay.
 type replaying struct {
 	replayPublish
-	house               *opened
+	on                  *opened
 	out                 *control.Output
 	to                  *nats.Replay
 	limit               *rate.Limiter
@@ -131,8 +131,7 @@ type replaying struct {
 	published, shredded uint64
 }
 
-// all publishes page by page. What went wrong is told with the position from
-// which to go on.
+// all publishes page by page. An error says from which position to go on.
 func (r *replaying) all(ctx context.Context) error {
 	next := r.From
 	for page, err := range r.pages(ctx) {
@@ -183,17 +182,17 @@ func (r *replaying) wants(e events.Event) bool {
 	return e.Stream.Category() == events.CategoryAccount && (r.Type == "" || r.Type == e.Type || r.Type == name)
 }
 
-// pages gives what the log, or one account, has from the first position to the
-// last. Every page holds something.
+// pages yields what the log, or one account, has from the first position to the last. No page
+// is empty.
 func (r *replaying) pages(ctx context.Context) iter.Seq2[[]events.Event, error] {
 	return func(yield func([]events.Event, error) bool) {
 		for after, version := r.From-1, uint64(0); ; {
 			var page []events.Event
 			var err error
 			if r.account != nil {
-				page, err = r.house.Store.ReadStream(ctx, events.AccountStream(*r.account), version, datafolder.PageSize)
+				page, err = r.on.Store.ReadStream(ctx, events.AccountStream(*r.account), version, datafolder.PageSize)
 			} else {
-				page, err = r.house.Store.ReadAll(ctx, after, datafolder.PageSize)
+				page, err = r.on.Store.ReadAll(ctx, after, datafolder.PageSize)
 			}
 			if err != nil {
 				yield(nil, err)

@@ -29,8 +29,8 @@ Examples:
 }
 
 func (c *replayReadModel) Run(ctx context.Context, on *opened, out *control.Output) error {
-	// One that only lags, as after its file was deleted, is given the time. One in
-	// trouble is what this command is for.
+	// A read model that only lags, for example after its file was deleted, gets the time to
+	// catch up. A read model in trouble is what this command is for.
 	if err := on.CatchUp(ctx); ctx.Err() != nil {
 		return err
 	}

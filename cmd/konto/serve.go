@@ -44,8 +44,8 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 	return errors.Join(unlessStopped(ctx, err), h.Close())
 }
 
-// unlessStopped is the error of a server, but none if the server only tells that it
-// was stopped before it was ready, which is as good an end as one afterwards.
+// unlessStopped returns the error of a server, or nil if the server was only stopped before it
+// was ready: that is as good an end as a later one.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

@@ -22,7 +22,7 @@ type sessionOpen struct {
 	ExpiresIn   lifetime `name:"expires-in" default:"24h" placeholder:"DURATION" help:"How long the session lasts, 24h unless given; 0: for ever."`
 }
 
-// lifetime is a duration that crosses the control socket as text.
+// lifetime is a duration that is text in JSON, as for the control socket.
 type lifetime time.Duration
 
 // UnmarshalText reads what time.ParseDuration does, unless it is below 0.

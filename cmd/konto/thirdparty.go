@@ -28,8 +28,8 @@ type thirdPartyShown struct {
 	PublicKey string    `json:"publicKey"`
 	Previous  time.Time `json:"previousUntil,omitzero"` // when the last of its previous secrets ends
 	Added     time.Time `json:"added"`
-	// Begin and Checkpoint are positions in the log: it is told of what follows
-	// the one, and everything up to the other was settled.
+	// Begin and Checkpoint are positions in the log. The third party is told of events after
+	// Begin; all events up to Checkpoint are settled.
 	Begin      uint64 `json:"begin"`
 	Checkpoint uint64 `json:"checkpoint"`
 	Version    uint64 `json:"version"`
@@ -101,7 +101,7 @@ func (c *thirdPartyAdd) Run(ctx context.Context, on *opened, out *control.Output
 	if err != nil {
 		return err
 	}
-	// Before anything that can fail: nothing tells the secret again.
+	// The secret is printed before anything that can fail, because nothing shows it again.
 	if err := out.Object(struct {
 		ID        string `json:"id"`
 		Name      string `json:"name"`

@@ -48,7 +48,7 @@ func (c *thirdPartyResume) Run(ctx context.Context, on *opened, out *control.Out
 
 type thirdPartyRemove struct {
 	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
-	// What waits for it is never delivered, and its place in the log is gone.
+	// Waiting deliveries are never sent, and the position in the log is lost.
 	Yes bool `name:"yes" required:"" help:"Required: what was not delivered never will be."`
 }
 
@@ -102,7 +102,8 @@ func (c *thirdPartyRotateSecret) Run(ctx context.Context, on *opened, out *contr
 	if rotated.Secret == "" {
 		return err
 	}
-	// Also when what came after failed: nothing tells the secret again.
+	// The secret is printed even if something failed after the change, because nothing shows
+	// it again.
 	return errors.Join(err, out.Object(struct {
 		ID            string    `json:"id"`
 		Name          string    `json:"name"`
@@ -115,8 +116,8 @@ func (c *thirdPartyRotateSecret) Run(ctx context.Context, on *opened, out *contr
 // thirdPartyChange returns the position of its event.
 type thirdPartyChange func(context.Context, events.Metadata, ulid.ULID) (uint64, error)
 
-// changeThirdParty returns the third party as it was, once the read model has
-// the change and deliveries go by it.
+// changeThirdParty returns the third party as it was before the change. It returns when the
+// read model and the deliveries have the change.
 func (on *opened) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
 	p, err := on.thirdParty(ctx, ref)
 	if err != nil {

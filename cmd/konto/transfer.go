@@ -30,8 +30,8 @@ Examples:
     konto export /backup/konto.ndjson --encrypted`
 }
 
-// errTerminal refuses an export that nobody reads: its lines are to be stored to the
-// byte, so they are printed as they are, whatever a terminal makes of them.
+// errTerminal refuses an export to a terminal. The lines of an export are printed to the byte,
+// unescaped, and a terminal would obey what is in them.
 var errTerminal = errors.New("standard output is a terminal; name a file, or send it to a program")
 
 func (c *exportCommand) Run(ctx context.Context, on *opened, out *control.Output) error {

@@ -46,7 +46,7 @@ func (c *verifyCommand) Run(ctx context.Context, on *opened, out *control.Output
 	return errors.Join(out.Object(report), damaged(report.Problems, report.Found))
 }
 
-// damaged is the error for what was found, whose first is the one to look at.
+// damaged returns the error for the problems that were found. It names the first.
 func damaged(problems []verify.Problem, found int) error {
 	if found == 0 {
 		return nil

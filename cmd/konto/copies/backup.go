@@ -13,7 +13,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// BackedUp is what konto tells of a backup, and of one that was restored.
+// BackedUp describes a backup that was made or restored.
 type BackedUp struct {
 	File     string `json:"file"`
 	Position uint64 `json:"position"` // of the last event in it
@@ -23,15 +23,16 @@ type BackedUp struct {
 	Verified bool   `json:"verified"`
 }
 
-// errCopying refuses a second copy while one is made.
+// errCopying is returned while another copy is being made.
 var errCopying = errors.New("another backup is being made; wait until it is done")
 
-// Progress is told how far a copy has come: done of total events.
+// Progress is called with how much of a copy is done: done of total events.
 type Progress func(done, total uint64)
 
-// Backup copies the log to a file, which it makes, and tries the copy.
+// Backup makes a file with a copy of the log, restores that copy elsewhere and checks it
+// there.
 func Backup(ctx context.Context, folder *datafolder.Folder, file string, tell Progress) (BackedUp, error) {
-	// One at a time: a second one to the same file would take the first's copy away.
+	// Only one at a time: a second backup to the same file would remove the copy of the first.
 	if !folder.Copying.TryLock() {
 		return BackedUp{}, errCopying
 	}
@@ -48,7 +49,7 @@ func Backup(ctx context.Context, folder *datafolder.Folder, file string, tell Pr
 	return b, nil
 }
 
-// backUp copies the log and tries the copy.
+// backUp copies the log and checks the copy.
 func backUp(ctx context.Context, folder *datafolder.Folder, to string, tell Progress) (BackedUp, error) {
 	acknowledged, err := folder.Store.Head(ctx)
 	if err != nil {
@@ -74,8 +75,8 @@ func backUp(ctx context.Context, folder *datafolder.Folder, to string, tell Prog
 	return described(to, found)
 }
 
-// tryBackup restores a backup to a folder beside it, and checks what comes of it.
-// The backup itself is only read: SQLite would change even a good one.
+// tryBackup restores a backup into a folder beside it and checks the result. The backup itself
+// is only read, because SQLite would change even a good one.
 func tryBackup(ctx context.Context, backup string, tell Progress) (found sqlite.Extent, err error) {
 	err = sqlitefile.Try(ctx, backup, func(restored string) (err error) {
 		found, err = sqlite.Inspect(ctx, restored, tell)

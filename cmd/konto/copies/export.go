@@ -12,7 +12,7 @@ import (
 	"konto/eventstore/transfer"
 )
 
-// Exported is what konto tells of an export.
+// Exported describes an export.
 type Exported struct {
 	File      string `json:"file"`
 	Events    uint64 `json:"events"`
@@ -23,7 +23,7 @@ type Exported struct {
 
 const clearWarning = "in clear: it holds personal data, password hashes and third parties' secrets; delete it when it was imported"
 
-// Export writes the log to a file, which it makes and reads again.
+// Export writes the log to a new file, and reads the file again to check it.
 func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypted bool, tell Progress) (Exported, error) {
 	done := Exported{File: file, Encrypted: encrypted}
 	if !folder.Copying.TryLock() {
@@ -43,7 +43,7 @@ func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypt
 	return done, nil
 }
 
-// exportTo writes a file, and reads it again.
+// exportTo writes a file and reads it again.
 func exportTo(ctx context.Context, folder *datafolder.Folder, path string, encrypted bool, tell Progress) (events uint64, bytes int64, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -67,7 +67,7 @@ func exportTo(ctx context.Context, folder *datafolder.Folder, path string, encry
 	return end.Events, bytes, err
 }
 
-// ExportStream writes the log to a stream, which nobody can read again.
+// ExportStream writes the log to a stream. It cannot check what arrives.
 func ExportStream(ctx context.Context, folder *datafolder.Folder, to io.Writer, encrypted bool, tell Progress) (transfer.End, error) {
 	id, err := folder.Log.ID(ctx)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 	"konto/eventstore/transfer"
 )
 
-// Import makes the log of a locked folder of an export, beside it at first.
+// Import makes the log of a locked folder from an export. It makes the log beside its place
+// first.
 func Import(ctx context.Context, folder string, from *transfer.Reader, tell Progress) error {
 	if err := checkPlace(folder, from.Header().Encrypted); err != nil {
 		return err

@@ -15,24 +15,24 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// The names of copies: prefix, shortID, -, time, suffix. Both of one backup have the
-// same time.
+// Names of copies: prefix, shortID, -, time, suffix. The two files of one backup have the same
+// time.
 const (
 	keysPrefix, keysSuffix     = "keys-", ".db"
 	erasedPrefix, erasedSuffix = "erasures-", ".ndjson"
 )
 
-// KeysBackedUp is what konto tells of a copy of keys.db.
+// KeysBackedUp describes a copy of keys.db.
 type KeysBackedUp struct {
 	File     string   `json:"file"`
-	Erasures string   `json:"erasures,omitzero"` // the copy of their ledger
+	Erasures string   `json:"erasures,omitzero"` // the copy of the list of erasures
 	Bytes    int64    `json:"bytes"`
 	Verified bool     `json:"verified"`
 	Deleted  []string `json:"deleted"` // older copies
 }
 
-// BackupKeys makes a copy of keys.db and of the ledger of erasures in a folder, and deletes
-// older copies there.
+// BackupKeys puts a copy of keys.db and of the list of erasures into a folder, and deletes
+// copies there that are older than keepFor.
 func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepFor time.Duration) (KeysBackedUp, error) {
 	if !folder.Copying.TryLock() {
 		return KeysBackedUp{}, errCopying
@@ -54,11 +54,13 @@ func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepF
 		return done, err
 	}
 	done.Bytes = info.Size()
-	// After the keys: it says of all that were destroyed in the copy.
+	// The list is copied after the keys, so that it names all accounts whose keys are
+	// destroyed in the copy.
 	if ledger := filepath.Join(folder.Path, datafolder.ErasuresName); !datafolder.Missing(ledger) {
 		done.Erasures = filepath.Join(to, erasedPrefix+stamp+erasedSuffix)
 		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, ledger, partial) }); err != nil {
-			// Without it, the keys would bring back who was erased since an older copy of it.
+			// Without the list, the keys could bring back accounts that were erased since an
+			// older copy of the list.
 			err = errors.Join(err, os.Remove(done.File), datafolder.Sync(to))
 			return done, fmt.Errorf("no backup of the keys was made: their ledger of erasures: %w", err)
 		}
@@ -69,14 +71,15 @@ func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepF
 	return done, nil
 }
 
-// shortID tells the copies of this log's keys from those of another's in the same folder.
+// shortID distinguishes the copies of this log's keys from those of another log in the same
+// folder.
 func shortID(ctx context.Context, folder *datafolder.Folder) (string, error) {
 	id, err := folder.Log.ID(ctx)
 	return hex.EncodeToString(id[:min(len(id), 4)]), err
 }
 
-// deleteOld deletes copies of a log's keys that were made too long ago, by their names,
-// but for the one that was made just now.
+// deleteOld deletes copies of a log's keys whose names say that they are too old, except the
+// one that was just made.
 func deleteOld(now time.Time, id string, made KeysBackedUp, keepFor time.Duration) (deleted []string, err error) {
 	dir := filepath.Dir(made.File)
 	entries, err := os.ReadDir(dir)
@@ -85,7 +88,8 @@ func deleteOld(now time.Time, id string, made KeysBackedUp, keepFor time.Duratio
 	}
 	deleted = []string{}
 	for _, entry := range entries {
-		// What was cut off holds keys as well, and so does the folder it was tried in.
+		// An unfinished copy holds keys as well, and so does the folder in which it was
+		// checked.
 		name, tried := strings.CutPrefix(entry.Name(), sqlitefile.TriedPrefix)
 		at, ours := madeAt(strings.TrimSuffix(name, partialSuffix), id)
 		path := filepath.Join(dir, entry.Name())
@@ -105,7 +109,7 @@ func deleteOld(now time.Time, id string, made KeysBackedUp, keepFor time.Duratio
 	return deleted, datafolder.Sync(dir)
 }
 
-// madeAt reads the time in the name of a copy of a log's keys.
+// madeAt returns the time in the name of a copy of a log's keys.
 func madeAt(name, id string) (at time.Time, ours bool) {
 	for prefix, suffix := range map[string]string{keysPrefix: keysSuffix, erasedPrefix: erasedSuffix} {
 		stamp, begins := strings.CutPrefix(name, prefix+id+"-")

@@ -12,8 +12,8 @@ import (
 	"konto/eventstore/sqlite"
 )
 
-// RestoreKeys puts a copy of keys.db in the place of the keys of a locked folder, and
-// returns where the old ones are now.
+// RestoreKeys replaces the keys of a locked folder by a copy, and returns where the old keys
+// are now.
 func RestoreKeys(ctx context.Context, folder, file string) (aside string, err error) {
 	if datafolder.Missing(filepath.Join(folder, "log.db")) {
 		return "", fmt.Errorf("there is no log.db in %s that has to fit; konto restore --keys puts both there", folder)
@@ -28,7 +28,7 @@ func RestoreKeys(ctx context.Context, folder, file string) (aside string, err er
 	return datafolder.CommitIncoming(folder, time.Now())
 }
 
-// replaceKeys takes the copy in, and checks that it fits the log.
+// replaceKeys stages the copy and checks that it fits the log.
 func replaceKeys(ctx context.Context, folder, staged, file string) (err error) {
 	master, keys := datafolder.MasterOf(folder), filepath.Join(staged, "keys.db")
 	if err := stageKeys(ctx, master, file, keys); err != nil {
@@ -42,7 +42,8 @@ func replaceKeys(ctx context.Context, folder, staged, file string) (err error) {
 	if err := checkKeys(ctx, master, keys, log); err != nil {
 		return &ofCopy{fmt.Errorf("%s does not fit the log: %w", file, err), keys, file}
 	}
-	// One that opens leaves no write-ahead log, so that it can be put back.
+	// If the old file can be opened, this leaves it without a write-ahead log, so that it can
+	// be put back.
 	if old, err := master.OpenCopy(ctx, filepath.Join(folder, "keys.db")); err == nil {
 		return old.Close()
 	}

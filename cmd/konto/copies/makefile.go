@@ -10,17 +10,17 @@ import (
 	"konto/cmd/konto/datafolder"
 )
 
-// partialSuffix marks a file that is being made: it is not what its name says yet.
+// partialSuffix marks a file that is not complete yet.
 const partialSuffix = ".partial"
 
-// makeFile has write make a file, readable by its owner alone, which appears under
-// its name only when it is complete and durable. After an error nothing is left. A file that is there already is
-// never overwritten: it may be the only good copy. write gets the name to write
-// to; nothing has it yet.
+// makeFile makes a file that only its owner can read. write gets the name to write to, under
+// which there is nothing yet. The file gets its own name only when it is complete and durable.
+// After an error nothing is left. An existing file is never overwritten, because it may be the
+// only good copy.
 func makeFile(path string, write func(partial string) error) error {
 	partial := path + partialSuffix
-	// Of one that was cut off, with secrets in clear perhaps; a folder of that name is
-	// somebody else's.
+	// An earlier call that was killed may have left this file, perhaps with secrets in clear.
+	// os.Remove keeps a folder that is not empty: konto did not make it.
 	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -40,7 +40,7 @@ func makeFile(path string, write func(partial string) error) error {
 		}
 		return err
 	}
-	if err := datafolder.Sync(filepath.Dir(path)); err != nil { // its name may be lost with the power
+	if err := datafolder.Sync(filepath.Dir(path)); err != nil { // a loss of power may lose the name
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil

@@ -12,29 +12,29 @@ import (
 	"konto/eventstore/sqlite"
 )
 
-// Restored is what konto tells of a backup that it restored.
+// Restored describes a backup that was restored.
 type Restored struct {
 	BackedUp
-	// Lost is how many events the log had that the backup does not have, absent for
-	// a log that could not be opened.
+	// Lost is how many events the old log had that the backup does not have. It is absent if
+	// the old log could not be opened.
 	Lost     *uint64 `json:"lost,omitzero"`
-	Replaced string  `json:"replaced,omitzero"` // where the files are that were there before
+	Replaced string  `json:"replaced,omitzero"` // where the old files are
 	Notice   string  `json:"notice,omitzero"`
 }
 
-// NoLedger is told to who puts keys in their place and no ledger beside them.
+// NoLedger is the notice for a folder that gets keys and has no list of erasures.
 const NoLedger = "there is no erasures.ndjson: if accounts were erased after this copy of the keys was made, they can be read again until the ledger's copy is put there and konto started"
 
 // RestoreConfig configures Restore.
 type RestoreConfig struct {
 	File string // the backup
 	Keys string // a copy of keys.db to restore with it, "" for none
-	// Lose lets a log be replaced that has events which the backup does not have.
+	// Lose allows events of the old log to be lost that the backup does not have.
 	Lose bool
 	Tell Progress
 }
 
-// Restore puts a backup in the place of the log of a locked folder.
+// Restore replaces the log of a locked folder by a backup.
 func Restore(ctx context.Context, folder string, c RestoreConfig) (Restored, error) {
 	if c.Keys == "" && datafolder.Missing(filepath.Join(folder, "keys.db")) {
 		return Restored{}, fmt.Errorf("there is no keys.db in %s, without which no backup can be read; give its copy with --keys", folder)
@@ -54,7 +54,7 @@ func Restore(ctx context.Context, folder string, c RestoreConfig) (Restored, err
 	return r, err
 }
 
-// stage takes the backup in, and checks that it fits what is there.
+// stage copies the backup and checks that it fits the keys.
 func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r Restored, err error) {
 	path := filepath.Join(staged, "log.db")
 	found, err := stageLog(ctx, c.File, path, c.Tell)
@@ -90,10 +90,10 @@ func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r Res
 	return r, nil
 }
 
-// Reopen opens a folder whose log or keys were exchanged, as every start would: that
-// erases again who is to be erased. It returns once the read model is made again, which
-// tells of accounts that the keyring knows to be erased, and neither the ledger nor the
-// log that came back.
+// Reopen opens a folder whose log or keys were replaced, as every start would. This erases
+// accounts again that are to be erased. It returns when the read model is made again: the read
+// model finds accounts that are erased according to the keys, but neither in the list of
+// erasures nor in the log that was restored.
 func Reopen(ctx context.Context, cfg datafolder.Config, tell Progress) error {
 	h, err := datafolder.Open(ctx, cfg)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// ofCopy tells an error about a copy of a file by the name that the caller knows.
+// ofCopy is an error about a copy of a file. It names the file instead, which the caller
+// knows.
 type ofCopy struct {
 	error
 	copy, file string
@@ -24,7 +25,7 @@ type ofCopy struct {
 func (e *ofCopy) Error() string { return strings.ReplaceAll(e.error.Error(), e.copy, e.file) }
 func (e *ofCopy) Unwrap() error { return e.error }
 
-// stageFile copies a file that is about to take the place of another, and checks the copy.
+// stageFile copies a file that is about to replace another, and checks the copy.
 func stageFile(ctx context.Context, file, to string, check func() error) error {
 	// The write-ahead log is beside the file itself.
 	if path, err := filepath.EvalSymlinks(file); err != nil {
@@ -44,7 +45,7 @@ func stageFile(ctx context.Context, file, to string, check func() error) error {
 	return nil
 }
 
-// stageLog takes a backup of the log in.
+// stageLog stages a backup of the log.
 func stageLog(ctx context.Context, file, to string, tell Progress) (found sqlite.Extent, err error) {
 	err = stageFile(ctx, file, to, func() (err error) {
 		found, err = sqlite.Inspect(ctx, to, tell)
@@ -53,7 +54,7 @@ func stageLog(ctx context.Context, file, to string, tell Progress) (found sqlite
 	return found, err
 }
 
-// stageKeys takes a copy of keys.db in.
+// stageKeys stages a copy of keys.db.
 func stageKeys(ctx context.Context, master keyring.Master, file, to string) error {
 	return stageFile(ctx, file, to, func() error {
 		keys, err := master.OpenCopy(ctx, to)
@@ -64,7 +65,7 @@ func stageKeys(ctx context.Context, master keyring.Master, file, to string) erro
 	})
 }
 
-// checkKeys tells whether the keys in a file are those of a log, and all of them.
+// checkKeys checks that a file has the keys of a log, and all of them.
 func checkKeys(ctx context.Context, master keyring.Master, path string, log *sqlite.Log) (err error) {
 	id, err := log.ID(ctx)
 	if err != nil {
@@ -92,10 +93,10 @@ func checkKeys(ctx context.Context, master keyring.Master, path string, log *sql
 	}
 }
 
-// ahead tells how many events the log of a folder has that a backup of it does not
-// have, and the position of the first. It leaves the log without a write-ahead log, so
-// that it can be restored once it was set aside. It is nil for a log that cannot be
-// opened: that one is set aside as it is.
+// ahead returns how many events the log of a folder has that its backup does not have, and the
+// position of the first. It leaves the log without a write-ahead log, so that the log can be
+// restored after it was moved. n is nil if the log cannot be opened; such a log is moved as it
+// is.
 func ahead(ctx context.Context, folder string, backup *sqlite.Log, found sqlite.Extent) (n *uint64, from uint64, err error) {
 	path := filepath.Join(folder, "log.db")
 	if datafolder.Missing(path) {
@@ -113,7 +114,8 @@ func ahead(ctx context.Context, folder string, backup *sqlite.Log, found sqlite.
 	if err != nil {
 		return nil, 0, err
 	}
-	// A hash stands for all records up to it, so that those in common can be searched.
+	// The hash of a record covers all records before it, so a binary search finds the last
+	// common one.
 	common := sort.Search(int(min(head, found.Position)), func(i int) bool {
 		was, err := live.Extent(ctx, uint64(i)+1)
 		is, err2 := backup.Extent(ctx, uint64(i)+1)

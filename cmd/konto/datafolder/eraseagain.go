@@ -64,7 +64,7 @@ func (f *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp f
 	return nil
 }
 
-// runAgain is run in a house where older keys may have been put back: a read model that
+// runAgain is Run in a folder where older keys may have been put back: a read model that
 // was made since can tell neither what they read nor whose the credentials are.
 func (e *Erasure) runAgain(ctx context.Context) error {
 	err := e.Run(ctx)

@@ -48,7 +48,7 @@ type Erasure struct {
 	position    uint64
 }
 
-// Erase erases an account, in a house whose follower runs. Error:
+// Erase erases an account, in a folder whose follower runs. Error:
 // commands.ErrNotFound. After another error it is to be called again; the next
 // start does so too. inbound is the server's, nil where none runs.
 func (f *Folder) Erase(ctx context.Context, id ulid.ULID, inbound InboundMessages) (Erased, error) {

@@ -16,15 +16,15 @@ import (
 	"konto/projections/deliveries"
 )
 
-// DeliveryOptions are the flags about deliveries to third parties and what is
-// told of them. The zero value has the usual schedule and no page of metrics.
+// DeliveryOptions are the flags about deliveries to third parties and about metrics. The zero
+// value has the usual schedule and no metrics.
 type DeliveryOptions struct {
 	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"0s,5s,5m,30m,2h,5h,10h,14h,20h,24h" placeholder:"DELAYS" help:"Delay before each try to deliver an event, give or take a tenth."`
 	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Requests that each third party gets at the same time at most; fewer while it asks for less."`
 	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
 }
 
-// Validate tells what of the flags is wrong; serveCommand's calls it.
+// Validate is called by Options.Validate.
 func (o *DeliveryOptions) Validate() error {
 	if err := deliveries.CheckSchedule(o.ThirdPartyRetry); err != nil {
 		return fmt.Errorf("--third-party-retry: %w", err)
@@ -35,7 +35,7 @@ func (o *DeliveryOptions) Validate() error {
 	return nil
 }
 
-// deliver makes what tells third parties, and lets commands use it.
+// deliver makes the deliveries to third parties and their sender.
 func (s *Server) deliver() (err error) {
 	h := s.folder
 	o := s.config.SenderOptions
@@ -53,7 +53,8 @@ func (s *Server) deliver() (err error) {
 	return err
 }
 
-// registry is deliveries' way to commands, which projections do not know.
+// registry lets package deliveries run commands: packages below projections do not import
+// commands.
 type registry struct{ folder *datafolder.Folder }
 
 // Disable implements deliveries.Registry.
@@ -66,7 +67,7 @@ func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64)
 	return r.folder.ThirdParties.Checkpoint(ctx, datafolder.Itself(), id, position)
 }
 
-// openMetrics binds the address of the page for Prometheus, if there is to be one.
+// openMetrics binds the address of the metrics, if there are to be any.
 func (s *Server) openMetrics() (err error) {
 	if s.config.Metrics == "" || s.config.Metrics == "off" {
 		return nil

@@ -13,8 +13,8 @@ import (
 	"konto/projections/inbound"
 )
 
-// takeIn makes the reactor that records the facts of other systems.
-func (s *Server) takeIn() *component {
+// recordFacts makes the reactor that records the facts of other systems.
+func (s *Server) recordFacts() *component {
 	from := s.Facts.Subscriber()
 	return &component{name: "inbound", from: from, reactor: inbound.New(inbound.Config{
 		Subscriber:  from,
@@ -25,12 +25,13 @@ func (s *Server) takeIn() *component {
 	})}
 }
 
-// lettersRetry is how long a server waits before it looks for NATS again.
-const lettersRetry = 10 * time.Second
+// deleteRetry is how long a server waits before it tries again to delete messages of erased
+// accounts.
+const deleteRetry = 10 * time.Second
 
-// forgetLetters does what erasures left to do while NATS was away or no server ran,
-// as soon as it can be done.
-func (s *Server) forgetLetters(ctx context.Context) {
+// deleteErased deletes messages of accounts that were erased while NATS was away or no server
+// ran. It tries until that is done.
+func (s *Server) deleteErased(ctx context.Context) {
 	for told := false; ; told = true {
 		err := s.folder.DeleteMessages(ctx, s.Facts)
 		if err == nil || ctx.Err() != nil {
@@ -40,7 +41,7 @@ func (s *Server) forgetLetters(ctx context.Context) {
 			s.log.Warn("what others sent of erased accounts is still there; konto goes on trying", "error", err)
 		}
 		select {
-		case <-time.After(lettersRetry):
+		case <-time.After(deleteRetry):
 		case <-ctx.Done():
 			return
 		}
@@ -72,8 +73,8 @@ func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
 	return refuseFacts(err)
 }
 
-// refuseFacts tells what another try would not change from what it may. The
-// reasons are for whoever reads dead letters, and hold nothing personal.
+// refuseFacts turns an error that another try would not change into inbound.Refused. The
+// reasons are for readers of dead letters and hold nothing personal.
 func refuseFacts(err error) error {
 	var invalid *commands.Invalid
 	var undecodable *events.DecodeError
@@ -89,7 +90,7 @@ func refuseFacts(err error) error {
 	case errors.As(err, &invalid) && len(invalid.Fields) > 0:
 		return &inbound.Refused{Reason: invalid.Fields[0].Field + ": " + invalid.Fields[0].Detail}
 	case errors.Is(err, eventstore.ErrSealBroken), errors.As(err, &undecodable):
-		// Waiting would mend nothing, and hold up the facts of all other accounts.
+		// To wait would repair nothing, and would hold up the facts of all other accounts.
 		return &inbound.Refused{Reason: "the account cannot be read from the log"}
 	}
 	return err

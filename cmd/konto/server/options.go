@@ -17,8 +17,8 @@ import (
 	"konto/projections/nats"
 )
 
-// WebOptions are the flags about what callers meet over HTTP. The zero value is
-// without limits and outside issuers, as the demo has it.
+// WebOptions are the flags about HTTP. The zero value has no limits and no outside issuer, as
+// the demo needs it.
 type WebOptions struct {
 	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
 	AllowedOrigins     []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
@@ -37,7 +37,7 @@ func (o *WebOptions) Validate() error {
 	return err
 }
 
-// configure gives what follows from the flags alone.
+// configure returns what follows from the flags alone.
 func (o *WebOptions) configure() (cfg kontohttp.Config, err error) {
 	if o.RateLimit != "" {
 		if cfg.RateLimit, err = kontohttp.ParseRateLimit(o.RateLimit); err != nil {
@@ -86,8 +86,8 @@ func (o *WebOptions) checkIssuer() error {
 	return nil
 }
 
-// NATSOptions say how konto proves to an outside NATS server who it is. Secrets
-// are in files, never in arguments.
+// NATSOptions say how konto authenticates to an outside NATS server. Secrets are in files,
+// never in arguments.
 type NATSOptions struct {
 	NATSCreds  string `name:"nats-creds" placeholder:"FILE" help:"Credentials (JWT and seed) for the server at --nats-url."`
 	NATSNkey   string `name:"nats-nkey" placeholder:"FILE" help:"Nkey seed for the server at --nats-url."`
@@ -121,7 +121,7 @@ func (o *NATSOptions) configure(url string, log *slog.Logger) nats.DialConfig {
 	}
 }
 
-// MailOptions are the flags about verification codes, the only mail there is.
+// MailOptions are the flags about verification codes, which are the only mail of konto.
 type MailOptions struct {
 	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; else they are written to mail/ in the data folder. The variable may hold user:password; here it is refused."`
 	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"FILE" help:"File with the password of the user in --smtp-url."`
@@ -143,14 +143,14 @@ func (o *MailOptions) Validate() error {
 	return nil
 }
 
-// Server is the URL of the SMTP server, with the password of the file.
+// Server returns the URL of the SMTP server, with the password from the file.
 func (o *MailOptions) Server() (string, error) {
 	if o.SMTPPasswordFile == "" {
 		return o.SMTPURL, nil
 	}
 	u, err := url.Parse(o.SMTPURL)
 	if err != nil {
-		return "", errors.New("--smtp-url is no URL") // url's error quotes it
+		return "", errors.New("--smtp-url is no URL") // the error of url.Parse quotes it
 	}
 	text, err := os.ReadFile(o.SMTPPasswordFile)
 	if err != nil {

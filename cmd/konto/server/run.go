@@ -15,12 +15,12 @@ import (
 	"konto/projections/webhook"
 )
 
-// Run serves until ctx ends or the log fails, and then stops in order: the
-// listeners, the followers once they have caught up, NATS. It calls ready once,
-// when requests are being answered; its error ends the server too.
+// Run serves until ctx ends or the log fails. Then it stops in order: the listeners, the
+// followers when they have caught up, NATS. It calls ready once, when requests are being
+// answered; an error of ready ends the server too.
 func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
-	failed := make(chan error, len(s.all())) // one for each: none waits for a reader
+	failed := make(chan error, len(s.allFollowers())) // one place for each follower: none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -40,13 +40,14 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		return nil
 	})
 	group.Go(func() error {
-		s.forgetLetters(ctx)
+		s.deleteErased(ctx)
 		return nil
 	})
 	s.answerMetrics(ctx, group)
 	group.Go(func() error {
 		s.catchUp(ctx)
-		// Once more: a read model that was made anew knew of none before.
+		// Erasures are applied again: a read model that was made again did not know of any
+		// when the folder was opened.
 		if err := s.folder.ApplyErasures(ctx, s.log, s.folder.CatchUp, s.Facts); err != nil {
 			return err
 		}
@@ -58,20 +59,19 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 	return err
 }
 
-// follow runs the followers until the returned function is called, which
-// returns once they have ended. failed gets the error of a log that cannot be
-// read; a follower that stops at an event of a sound log leaves the server
-// running and itself unhealthy.
+// follow runs the followers until the returned function is called, which returns once they
+// have ended. failed receives the error of a log that cannot be read. A follower that stops at
+// one event of a good log leaves the server running and itself unhealthy.
 func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var followers errgroup.Group
-	for _, f := range s.all() {
+	for _, f := range s.allFollowers() {
 		followers.Go(func() error {
 			if f.Run(ctx) == nil {
 				return nil
 			}
-			// Records as they are stored tell a sound log from an event in it
-			// that cannot be decrypted or decoded.
+			// If the stored records can be read, the log is good and only the event cannot be
+			// decrypted or decoded.
 			if _, err := s.folder.Log.ReadAll(ctx, f.Status().Position, 1); err != nil {
 				failed <- fmt.Errorf("the log failed: %w", err)
 			}
@@ -96,19 +96,19 @@ func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 	}
 }
 
-func (s *Server) all() []*projections.Follower {
+func (s *Server) allFollowers() []*projections.Follower {
 	return []*projections.Follower{s.folder.Follower, s.publisher, s.Deliveries.Follower()}
 }
 
 func (s *Server) statuses() []projections.Status {
 	var all []projections.Status
-	for _, f := range s.all() {
+	for _, f := range s.allFollowers() {
 		all = append(all, f.Status())
 	}
 	return all
 }
 
-// component is a reactor that takes its messages from a stream.
+// component is a reactor that receives its messages from a stream.
 type component struct {
 	name    string
 	from    *nats.Subscriber
@@ -139,8 +139,8 @@ func (c *component) health() projections.Component {
 	return projections.Component{Name: c.name, State: projections.StateRunning}
 }
 
-// components tells how what is no follower of the log is doing: the connection to
-// NATS with what is published over it, facts of other systems, codes.
+// components returns the health of what is no follower of the log: the connection to NATS with
+// the publisher, facts of other systems, codes.
 func (s *Server) components() []projections.Component {
 	broker := projections.Component{
 		Name: "nats", State: projections.StateRunning,
@@ -152,17 +152,16 @@ func (s *Server) components() []projections.Component {
 	return []projections.Component{broker, s.inbound.health(), s.codes.health()}
 }
 
-// catchUp waits until the read model knows everything that the log held at
-// the start, as after its file was deleted: before, valid keys would be
-// refused. It gives up on a follower in trouble, so that health can be asked.
+// catchUp waits until the read model has applied all that the log held at the start, for
+// example after its file was deleted. Before that, valid keys would be refused. It does not
+// wait for a follower in trouble, so that /healthz answers.
 func (s *Server) catchUp(ctx context.Context) {
 	if err := s.folder.CatchUp(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("requests are answered without all that the log holds", "error", err)
 	}
 }
 
-// answer answers HTTP until ctx ends, and then lets requests that are under
-// way finish, bounded.
+// answer answers HTTP until ctx ends, and then lets the running requests finish, bounded.
 func (s *Server) answer(ctx context.Context, group *errgroup.Group, ready func(context.Context) error) error {
 	cfg, err := s.config.WebOptions.configure()
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"konto/projections/webhook"
 )
 
-// SenderOptions are the flags about requests to third parties. The zero value
-// has none but addresses of the public internet. A server that is asked to send
-// something goes by its own, so they do not travel with a command.
+// SenderOptions are the flags about requests to third parties. The zero value allows only
+// addresses of the public internet. A server uses its own flags, so these are not sent to it
+// with a command.
 type SenderOptions struct {
 	ThirdPartyAllow   []netip.Prefix `name:"third-party-allow" placeholder:"CIDR" help:"Network that third parties may be in although it is private or loopback, and be told by http; may be repeated." json:"-"`
 	ThirdPartyTimeout time.Duration  `name:"third-party-timeout" default:"15s" placeholder:"DURATION" help:"How long a third party may take to answer." json:"-"`
@@ -38,8 +38,8 @@ func (o *SenderOptions) Validate() error {
 	return nil
 }
 
-// CheckIssuer refuses security event tokens of another issuer than the server's,
-// which without a server nothing but its flag tells.
+// CheckIssuer refuses to send a security event token without a server unless --public-url is
+// given: nothing else tells the server's issuer.
 func (o *SenderOptions) CheckIssuer(r *Running, party events.ThirdParty) error {
 	if r == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
 		return errors.New("a security event token names its issuer: give the server's --public-url, or let a running server send it")
@@ -47,19 +47,19 @@ func (o *SenderOptions) CheckIssuer(r *Running, party events.ThirdParty) error {
 	return nil
 }
 
-// ErrNoIssuer refuses security event tokens that would name an address that nobody
-// can reach.
+// ErrNoIssuer refuses security event tokens whose issuer would be an address that nobody can
+// reach.
 var ErrNoIssuer = errors.New("security event tokens (risc) name konto's URL as their issuer, and --http is on all addresses, which is none: start konto serve with --public-url")
 
-// checkIssuer refuses to start where third parties are owed security event tokens
-// and nothing tells konto's URL. Receivers remember an issuer, so it is not guessed.
+// checkIssuer refuses to start if a third party receives security event tokens and konto's URL
+// is not known. Receivers store the issuer, so konto does not guess it.
 func (s *Server) checkIssuer(ctx context.Context) error {
 	at, ok := s.http.Addr().(*net.TCPAddr)
 	if s.config.PublicURL != "" || !ok || !at.IP.IsUnspecified() {
 		return nil
 	}
 	s.NoURL = true
-	// An error is told by health, and in the log: the read model cannot be written.
+	// Health and the log report an error: the read model cannot be written.
 	_ = s.folder.CatchUpAlone(ctx)
 	parties, err := s.folder.Model.ThirdParties(ctx)
 	if err != nil {
@@ -73,7 +73,7 @@ func (s *Server) checkIssuer(ctx context.Context) error {
 	return nil
 }
 
-// NewSender makes the sender of requests to third parties.
+// NewSender returns the sender of requests to third parties.
 func NewSender(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
 	return webhook.NewSender(webhook.Config{
 		Accounts: folder.Past,
@@ -85,7 +85,7 @@ func NewSender(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, err
 	})
 }
 
-// SenderOr is the server's sender, or without a server a new one.
+// SenderOr returns the server's sender, or a new one if no server runs.
 func (r *Running) SenderOr(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
 	if r != nil {
 		return r.Sender, nil
@@ -93,8 +93,8 @@ func (r *Running) SenderOr(folder *datafolder.Folder, o SenderOptions) (*webhook
 	return NewSender(folder, o)
 }
 
-// DeliveriesOr is what the server runs, or without a server what can redeliver
-// and never runs.
+// DeliveriesOr returns the server's deliveries. If no server runs, it returns new ones that
+// can redeliver and are never run.
 func (r *Running) DeliveriesOr(folder *datafolder.Folder, o SenderOptions) (*deliveries.Deliveries, error) {
 	if r != nil {
 		return r.Deliveries, nil

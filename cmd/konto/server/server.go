@@ -47,16 +47,16 @@ type Server struct {
 	http      net.Listener
 	control   *control.Socket
 	publisher *projections.Follower
-	published *nats.Publisher // what publisher feeds
+	published *nats.Publisher // the projection of publisher
 	codes     *component
 
 	inbound         *component
 	metrics         *metrics.Metrics
-	metricsListener net.Listener // nil when they are off
+	metricsListener net.Listener // nil if metrics are off
 }
 
-// Running is what a command can use of the server in whose process it runs. It is nil
-// where no server runs, and its methods say what they then do.
+// Running is what a command can use of the server in whose process it runs. If no server runs
+// it is nil; the comment of each method says what it then does.
 type Running struct {
 	Broker     *nats.Server  // nil when an outside one is used
 	Conn       *nats.Conn    // to NATS
@@ -67,7 +67,8 @@ type Running struct {
 	Health     func() []projections.Status
 }
 
-// Followers returns what tells how the server's followers are doing, nil where none runs.
+// Followers returns the function that reports the states of the server's followers, nil if no
+// server runs.
 func (r *Running) Followers() func() []projections.Status {
 	if r == nil {
 		return nil
@@ -75,7 +76,7 @@ func (r *Running) Followers() func() []projections.Status {
 	return r.Health
 }
 
-// Messages are those of other systems, nil where they cannot be reached.
+// Messages returns the messages of other systems, nil if no server runs.
 func (r *Running) Messages() datafolder.InboundMessages {
 	if r == nil {
 		return nil
@@ -83,11 +84,11 @@ func (r *Running) Messages() datafolder.InboundMessages {
 	return r.Facts
 }
 
-// HasNoURL tells whether the server does not know its own URL; without one nothing
-// needs it.
+// HasNoURL reports whether a server runs and does not know its own URL.
 func (r *Running) HasNoURL() bool { return r != nil && r.NoURL }
 
-// Reserve reserves what NATS needs for a new consumer, which the start of a server does too.
+// Reserve reserves in NATS what a new consumer needs. Without a server it does nothing; the
+// next start does it.
 func (r *Running) Reserve(consumer string) error {
 	if r == nil || r.Broker == nil {
 		return nil
@@ -95,20 +96,20 @@ func (r *Running) Reserve(consumer string) error {
 	return r.Broker.Reserve(consumer)
 }
 
-// Disconnect closes the connections to NATS that were made with a key.
+// Disconnect closes the connections to NATS that were made with a key. Without a server there
+// are none.
 func (r *Running) Disconnect(key events.Credential) {
 	if r != nil && r.Broker != nil {
 		r.Broker.Disconnect(key.ID.String())
 	}
 }
 
-// streamTime is many times what it takes to make the stream.
+// streamTime is many times what NATS needs to make the stream.
 const streamTime = 5 * time.Second
 
-// Open binds every address, so that one that is taken is found out
-// before anything runs.
+// Open binds every address before anything runs, so that an address in use is found at once.
 //
-// commands returns what runs the commands that are asked for over the control socket.
+// commands returns the Finder for commands that are requested over the control socket.
 func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands func(*Running) control.Finder, log *slog.Logger) (_ *Server, err error) {
 	s := &Server{folder: folder, config: cfg, log: log}
 	s.Health = s.statuses
@@ -132,8 +133,8 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 	s.Facts = nats.NewInbound(s.Conn, folder.NamesErased, log)
 	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Log: log})
 	if s.Broker != nil {
-		// A consumer or sender that comes as soon as konto is ready finds the
-		// streams. What fails here fails again in who uses them, and is reported there.
+		// A consumer or sender that connects as soon as konto is ready finds the streams. An
+		// error here occurs again where the streams are used, and is reported there.
 		bounded, cancel := context.WithTimeout(ctx, streamTime)
 		defer cancel()
 		publisher.Position(bounded)
@@ -147,14 +148,14 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 		return nil, err
 	}
 	s.metrics = metrics.New(metrics.Config{Head: folder.Store.Head, Health: s.statuses})
-	s.inbound = s.takeIn()
+	s.inbound = s.recordFacts()
 	if err := s.openMetrics(); err != nil {
 		return nil, err
 	}
 	return s, s.deliver()
 }
 
-// bare takes the operation and the address out of a network error.
+// bare removes the operation and the address from a network error.
 func bare(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -163,8 +164,7 @@ func bare(err error) error {
 	return err
 }
 
-// connect starts the embedded NATS server, unless an outside one is to be
-// used, and connects to it.
+// connect starts the embedded NATS server, unless an outside one is used, and connects.
 func (s *Server) connect() (err error) {
 	if s.config.NATSURL != "" {
 		s.Conn, err = nats.Dial(s.config.NATSOptions.configure(s.config.NATSURL, s.log))
@@ -188,7 +188,7 @@ func (s *Server) connect() (err error) {
 	return err
 }
 
-// holder names those who hold a key of a kind.
+// holder returns a function that authenticates the holder of a key of one kind.
 func (s *Server) holder(kind string) func(token string) (nats.Holder, bool) {
 	return func(token string) (nats.Holder, bool) {
 		c, err := s.folder.Model.Authenticate(context.Background(), token, time.Now())
@@ -207,10 +207,10 @@ func (s *Server) consumers() []string {
 	return names
 }
 
-// URL is where HTTP is answered.
+// URL returns where HTTP is answered.
 func (s *Server) URL() string { return "http://" + s.http.Addr().String() }
 
-// NATSURL is where consumers connect.
+// NATSURL returns where consumers connect.
 func (s *Server) NATSURL() string {
 	switch {
 	case s.Broker == nil:

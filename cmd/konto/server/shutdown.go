@@ -6,9 +6,8 @@ import (
 	"konto/cmd/konto/control"
 )
 
-// drain waits, bounded, until the followers have everything that was
-// acknowledged. The listeners are closed, so the log grows no more. A follower that
-// is in trouble is not waited for.
+// drain waits, bounded, until the followers have everything that was acknowledged. The
+// listeners are closed, so the log does not grow. It does not wait for a follower in trouble.
 func (s *Server) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), control.DrainTime)
 	defer cancel()
@@ -17,7 +16,7 @@ func (s *Server) drain() {
 		s.log.Warn("cannot tell how far the log goes", "error", err)
 		return
 	}
-	for _, f := range s.all() {
+	for _, f := range s.allFollowers() {
 		if err := f.WaitUnlessRetrying(ctx, head); err != nil {
 			s.log.Warn("follower is behind and goes on after the next start",
 				"follower", f.Status().Name, "position", f.Status().Position, "head", head, "error", err)
@@ -25,7 +24,7 @@ func (s *Server) drain() {
 	}
 }
 
-// close frees what openServer took; what was never opened is nil.
+// close closes what Open opened. What was never opened is nil.
 func (s *Server) close() {
 	if s.Conn != nil {
 		s.Conn.Close()

@@ -10,7 +10,7 @@ import (
 	"konto/projections"
 )
 
-// Rebuilding is a house that nobody serves.
+// Rebuilding is an open data folder on which no server runs.
 type Rebuilding struct {
 	Log   eventstore.Feed
 	Store *eventstore.Store
