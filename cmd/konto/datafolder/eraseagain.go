@@ -14,22 +14,22 @@ import (
 	"konto/projections"
 )
 
-// ApplyErasures holds all erasures that are known of against the files, before
-// anybody answers from them: one that was interrupted is finished, and one that
-// a restored log or keyring knows nothing of is done again. They are known from
-// their ledger, and from the read model, should the ledger be lost or an older one: it
-// has the accounts that the log calls erased, and those whose keys are destroyed.
+// ApplyErasures finishes erasures that were interrupted, and erases accounts again that
+// restored files brought back, before anybody is answered from these files. It takes the
+// accounts from the list of erasures, and from the read model in case the list is lost or old:
+// the read model has the accounts whose last event is AccountErased, and those whose keys are
+// destroyed.
 //
-// One that cannot be finished now, such as while the read model has nowhere to be
-// written, keeps nobody from starting konto: but the account's key is destroyed
-// in any case, or there is an error. inbound is the server's, nil where none runs.
+// An erasure that cannot be finished now, for example because the read model cannot be
+// written, does not keep konto from starting. But its key is destroyed in any case, or
+// ApplyErasures returns an error. inbound is nil if no server runs.
 func (f *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp func(context.Context) error, inbound InboundMessages) error {
 	if log == nil {
 		log = slog.Default()
 	}
 	f.erasing.Lock()
 	defer f.erasing.Unlock()
-	letters, err := filepath.Glob(filepath.Join(f.Path, MailName, "*"))
+	mails, err := filepath.Glob(filepath.Join(f.Path, MailName, "*"))
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (f *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp f
 		if err != nil {
 			return err
 		}
-		if done && len(letters) > 0 { // one may have been under way at the erasure
+		if done && len(mails) > 0 { // one may have been written during the erasure
 			if err := f.deleteMails(ctx, id); err != nil {
 				return err
 			}
@@ -54,7 +54,7 @@ func (f *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp f
 		}
 		e := &Erasure{Folder: f, Account: id, Meta: Itself(), Again: true, CatchUp: caughtUp, Inbound: inbound}
 		if err := e.runAgain(ctx); err != nil {
-			f.Store.Forget(e.stream()) // whose clear events nobody is given once the key is gone
+			f.Store.Forget(e.stream()) // so that nobody gets its decrypted events after the key is gone
 			if err := f.Keys.Destroy(ctx, e.stream()); err != nil {
 				return err
 			}
@@ -64,8 +64,8 @@ func (f *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp f
 	return nil
 }
 
-// runAgain is Run in a folder where older keys may have been put back: a read model that
-// was made since can tell neither what they read nor whose the credentials are.
+// runAgain is Run in a folder where older keys may have been restored. A read model that was
+// made before then knows neither what they read nor whose the credentials are.
 func (e *Erasure) runAgain(ctx context.Context) error {
 	err := e.Run(ctx)
 	if !errors.Is(err, eventstore.ErrSealBroken) {
@@ -77,8 +77,8 @@ func (e *Erasure) runAgain(ctx context.Context) error {
 	return e.Run(ctx)
 }
 
-// IsErased tells whether nothing is left to do: the erasure was proven, the log
-// does not know the account or knows of its end, and its key is destroyed.
+// IsErased reports whether nothing is left to do: the erasure has a proof, the account's key
+// is destroyed, and the log does not know the account or its last event is AccountErased.
 func (f *Folder) IsErased(ctx context.Context, id ulid.ULID) (bool, error) {
 	if known, _ := f.Erasures.Of(id); known.Proof == "" {
 		return false, nil
@@ -99,7 +99,7 @@ func (f *Folder) IsErased(ctx context.Context, id ulid.ULID) (bool, error) {
 	return len(last) == 1 && last[0].Type == events.TypeAccountErased, err
 }
 
-// CatchUpAlone brings the read model to the log's end while nobody follows it.
+// CatchUpAlone brings the read model to the log's end while nothing follows the log.
 func (folder *Folder) CatchUpAlone(ctx context.Context) error {
 	head, err := folder.Store.Head(ctx)
 	if err != nil {

@@ -15,16 +15,16 @@ import (
 	"konto/events"
 )
 
-// InboundMessages are what other systems sent over NATS: facts that wait, and dead letters.
+// InboundMessages are what other systems sent over NATS: waiting facts and dead letters.
 type InboundMessages interface {
-	// Forget deletes those that named says it of. After an error some of them may still
-	// be there; to repeat it is harmless.
+	// Forget deletes the messages for which named returns true. After an error some of them
+	// may be left; it may be repeated.
 	Forget(ctx context.Context, named func(text []byte) bool) error
 }
 
-// remember keeps what the account is called, until no letter names it any more:
-// NATS may be away when its key is destroyed, and afterwards nobody could tell.
-func (e *Erasure) remember(ctx context.Context) error {
+// keepNames stores what the account is called until no message names it: NATS may be away when
+// the account's key is destroyed, and afterwards nothing tells these names.
+func (e *Erasure) keepNames(ctx context.Context) error {
 	names, err := e.names(ctx)
 	if err != nil {
 		return err
@@ -38,13 +38,13 @@ func (e *Erasure) remember(ctx context.Context) error {
 	return e.Folder.DeliveryStore.KeepNames(ctx, e.Account, slices.Compact(names))
 }
 
-// letters removes the dead letters that name the account, and the facts that wait:
-// it comes after the account's end, since when none is recorded any more. Without a
-// server, that is for the next one to do.
-func (e *Erasure) letters(ctx context.Context) error { return e.Folder.deleteMessages(ctx, e.Inbound) }
+// messages deletes the dead letters and waiting facts that name the account. It runs after the
+// account's end, because no facts are recorded afterwards. Without a server, the next server
+// does it.
+func (e *Erasure) messages(ctx context.Context) error { return e.Folder.deleteMessages(ctx, e.Inbound) }
 
-// forgetLetters removes what others sent of all accounts whose names are kept. The
-// caller holds erasing. After an error it is to be called again.
+// deleteMessages deletes the messages about all accounts whose names are stored. The caller
+// holds erasing. After an error it must be called again.
 func (f *Folder) deleteMessages(ctx context.Context, inbound InboundMessages) error {
 	if inbound == nil {
 		return nil
@@ -72,18 +72,18 @@ func (f *Folder) deleteMessages(ctx context.Context, inbound InboundMessages) er
 	return nil
 }
 
-// DeleteMessages does what erasures left to do while NATS was away or no server ran.
-// After an error it is to be called again.
+// DeleteMessages deletes messages about accounts that were erased while NATS was away or no
+// server ran. After an error it must be called again.
 func (f *Folder) DeleteMessages(ctx context.Context, inbound InboundMessages) error {
 	f.erasing.Lock()
 	defer f.erasing.Unlock()
 	return f.deleteMessages(ctx, inbound)
 }
 
-// isNamed tells whether a text has a name: an id, or an address in any spelling. An address
-// that is part of a longer one is somebody else's: what others sent of hanna@example.com
-// stays when anna@example.com is erased. A dash or the like joins nothing, since senders
-// make ids of messages that way.
+// isNamed reports whether a text has a name: an id, or an address in any spelling. An address
+// inside a longer one is another address: messages about hanna@example.com stay when
+// anna@example.com is erased. A dash or the like does not make an address longer, because
+// senders make ids of messages that way.
 func isNamed(text, name string) bool {
 	at := strings.LastIndexByte(name, '@')
 	if at < 0 {
@@ -101,10 +101,10 @@ func isNamed(text, name string) bool {
 	}
 }
 
-// maxAround is more than an address has on either side of its @, in bytes.
+// maxAround is more than the bytes that an address has on either side of its @.
 const maxAround = 1100
 
-// endsWithLocal tells whether what is before an @ ends with a local part.
+// endsWithLocal reports whether the text before an @ ends with a local part.
 func endsWithLocal(text, local string) bool {
 	text = canonical(text[max(strings.LastIndexByte(text, '@')+1, len(text)-maxAround, 0):] + "@")
 	rest, found := strings.CutSuffix(text, canonical(local+"@"))
@@ -113,7 +113,7 @@ func endsWithLocal(text, local string) bool {
 	return found && (!isOfAName(before) || escape)
 }
 
-// beginsWithDomain tells whether what is behind an @ begins with a domain.
+// beginsWithDomain reports whether the text after an @ begins with a domain.
 func beginsWithDomain(text, domain string) bool {
 	domain = canonical("@" + domain)
 	text, _, _ = strings.Cut(text[:min(len(text), maxAround)], "@")
@@ -127,15 +127,15 @@ func beginsWithDomain(text, domain string) bool {
 	return false
 }
 
-// canonical is the one spelling of all those that are one address.
+// canonical returns the one spelling that stands for all spellings of an address.
 func canonical(email string) string { return events.EmailClaim(email).Value }
 
 func isOfAName(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 var accountID = regexp.MustCompile(`[0-7][0-9a-hjkmnp-tv-z]{25}`)
 
-// NamesErased tells whether a text names an erased account by its id, as others may
-// go on to do. By its address nobody can tell any more.
+// NamesErased reports whether a text names an erased account by its id. Nothing tells its
+// address any more.
 func (f *Folder) NamesErased(text []byte) bool {
 	for _, id := range accountID.FindAllString(strings.ToLower(unescaped(text)), -1) {
 		if account, err := ulid.ParseStrict(id); err == nil {
@@ -149,8 +149,8 @@ func (f *Folder) NamesErased(text []byte) bool {
 
 var escapes = regexp.MustCompile(`(?:\\u[0-9a-fA-F]{4})+|\\["\\/]`)
 
-// unescaped is a text without the escapes of JSON. It need not be JSON as a whole; dead
-// letters often are not.
+// unescaped returns a text without the escapes of JSON. The text need not be JSON as a whole;
+// dead letters often are not.
 func unescaped(text []byte) string {
 	return string(escapes.ReplaceAllFunc(text, func(escape []byte) []byte {
 		var meant string
@@ -161,8 +161,8 @@ func unescaped(text []byte) string {
 	}))
 }
 
-// names are what others call the account: its ids, in small letters, and all addresses
-// that it ever had or asked for.
+// names returns what others call the account: its ids in lower case, and all addresses that it
+// ever had or asked for.
 func (e *Erasure) names(ctx context.Context) ([]string, error) {
 	names := []string{strings.ToLower(e.Account.String())}
 	add := func(name string) {
@@ -179,7 +179,7 @@ func (e *Erasure) names(ctx context.Context) ([]string, error) {
 			after = event.Version
 			p, err := event.Payload()
 			if err != nil {
-				continue // a newer konto's; what can be read tells enough
+				continue // an event of a newer konto; the others tell enough
 			}
 			switch p := p.(type) {
 			case events.AccountOpened:

@@ -18,39 +18,39 @@ import (
 	"konto/projections/webhook"
 )
 
-// Erasure is one account on its way out. Every step may be repeated, and a crash
-// after any of them is made up for at the next start, by the ledger:
+// Erasure erases one account. Every step may be repeated. If konto is killed after any
+// step, the next start goes on, because the list of erasures has the account:
 //
-//	intend       the ledger says that the account is to be erased
-//	remember     what the account is called, sealed apart from its key (erasedletters.go)
-//	notice       what third parties are still to be told, sealed apart from the account's key
-//	release      claims of an account that nobody can read any more: an older log was restored
-//	end          AccountErased: claims and idempotency answers go, commands are refused
-//	revoke       the account's keys and sessions, and those that it delegated
-//	destroy      the keys that seal all of these, in keys.db
-//	forget       what memory and the delivery log hold
-//	clear        letters in mail/
-//	letters      dead letters and waiting facts that name the account
-//	prove        the ledger has the signed proof: nothing is left to do
+//	intend     the list of erasures says that the account is to be erased
+//	keepNames  what the account is called is stored, sealed without the account's key
+//	keepNotice what third parties must still be told is stored, sealed without the account's key
+//	release    the claims of an account that nobody can read, after an older log was restored
+//	end        AccountErased is appended: claims and idempotency answers go, commands are refused
+//	revoke     the account's keys and sessions, and those that it delegated, are revoked
+//	destroy    the keys that seal all of these are destroyed, in keys.db
+//	evict      caches and the delivery log delete what they hold
+//	mails      mails with codes are deleted from mail/
+//	messages   dead letters and waiting facts that name the account are deleted
+//	prove      the list has the signed proof: nothing is left to do
 //
-// The order matters: credentials cannot be told to be the account's once their keys are
-// destroyed, nor can its Payway id.
+// The order matters: after the keys are destroyed nothing tells which credentials are the
+// account's, or what its Payway id is.
 type Erasure struct {
 	Folder  *Folder
 	Account ulid.ULID
 	Meta    events.Metadata
-	Again   bool                        // whatever the ledger says: another log or keyring was put back
+	Again   bool                        // erase again although the list has a proof: another log or other keys were restored
 	CatchUp func(context.Context) error // waits for the read model
-	Inbound InboundMessages             // the server's; nil where none runs
+	Inbound InboundMessages             // nil if no server runs
 
 	credentials []ulid.ULID
 	event       ulid.ULID // AccountErased, zero when the log does not know the account
 	position    uint64
 }
 
-// Erase erases an account, in a folder whose follower runs. Error:
-// commands.ErrNotFound. After another error it is to be called again; the next
-// start does so too. inbound is the server's, nil where none runs.
+// Erase erases an account in a folder whose follower runs. inbound is nil if no server runs.
+// Error: commands.ErrNotFound. After any other error Erase must be called again; the next
+// start does so too.
 func (f *Folder) Erase(ctx context.Context, id ulid.ULID, inbound InboundMessages) (Erased, error) {
 	f.erasing.Lock()
 	defer f.erasing.Unlock()
@@ -62,7 +62,8 @@ func (f *Folder) Erase(ctx context.Context, id ulid.ULID, inbound InboundMessage
 	if err := e.mustBeKnown(ctx); err != nil {
 		return Erased{}, err
 	}
-	// Begun, it does not end with who asked: what is half done helps nobody.
+	// An erasure that has begun goes on although the caller is gone: half an erasure helps
+	// nobody.
 	if err := e.Run(context.WithoutCancel(ctx)); err != nil {
 		return Erased{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
 	}
@@ -72,12 +73,14 @@ func (f *Folder) Erase(ctx context.Context, id ulid.ULID, inbound InboundMessage
 
 func (e *Erasure) stream() events.Stream { return events.AccountStream(e.Account) }
 
+// Steps returns the steps in their order.
 func (e *Erasure) Steps() []func(context.Context) error {
 	return []func(context.Context) error{
-		e.intend, e.remember, e.notice, e.release, e.end, e.revoke, e.destroy, e.forget, e.clear, e.letters, e.prove,
+		e.intend, e.keepNames, e.keepNotice, e.release, e.end, e.revoke, e.destroy, e.evict, e.mails, e.messages, e.prove,
 	}
 }
 
+// Run runs all steps.
 func (e *Erasure) Run(ctx context.Context) error {
 	for _, step := range e.Steps() {
 		if err := step(ctx); err != nil {
@@ -87,9 +90,9 @@ func (e *Erasure) Run(ctx context.Context) error {
 	return nil
 }
 
-// mustBeKnown refuses what is neither in the log nor in the ledger nor in the keyring.
-// A log that was set aside, or a backup, may have an account of which the keyring alone
-// knows: its key is what there is to destroy.
+// mustBeKnown refuses an account that neither the log nor the list nor the keys know. A log
+// that was replaced, or a backup, may have an account of which only the keys know; its key is
+// then destroyed.
 func (e *Erasure) mustBeKnown(ctx context.Context) error {
 	head, err := e.Folder.Store.StreamHead(ctx, e.stream())
 	if _, known := e.Folder.Erasures.Of(e.Account); err != nil || head.Version > 0 || known {
@@ -105,8 +108,8 @@ func (e *Erasure) mustBeKnown(ctx context.Context) error {
 	return err
 }
 
-// intend takes the proof back of an erasure that has to be done again: should this one
-// be cut off, what is left is found by that alone.
+// intend removes the proof of an erasure that must be done again: if this erasure is
+// interrupted, only the missing proof says so.
 func (e *Erasure) intend(context.Context) error {
 	if known, ok := e.Folder.Erasures.Of(e.Account); ok && (known.Proof == "" || !e.Again) {
 		return nil
@@ -114,8 +117,8 @@ func (e *Erasure) intend(context.Context) error {
 	return e.Folder.Erasures.add(ErasureLine{Account: e.Account, Intended: now()})
 }
 
-// notice keeps the Payway id for those who know the account by nothing else.
-func (e *Erasure) notice(ctx context.Context) error {
+// keepNotice stores the Payway id for third parties that know the account by nothing else.
+func (e *Erasure) keepNotice(ctx context.Context) error {
 	if err := e.CatchUp(ctx); err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (e *Erasure) notice(ctx context.Context) error {
 	return nil
 }
 
-// release gives up what the account holds although nobody can tell what it is.
+// release releases the claims of the account although nobody can read which they are.
 func (e *Erasure) release(ctx context.Context) error {
 	last, err := e.last(ctx)
 	if err != nil || !last.Shredded {
@@ -165,7 +168,7 @@ func (e *Erasure) release(ctx context.Context) error {
 	return e.Folder.Store.Release(ctx, e.stream(), last.Version, held...)
 }
 
-// last is the account's last event, the zero Event when it has none.
+// last returns the account's last event, the zero Event if it has none.
 func (e *Erasure) last(ctx context.Context) (events.Event, error) {
 	head, err := e.Folder.Store.StreamHead(ctx, e.stream())
 	if err != nil || head.Version == 0 {
@@ -188,8 +191,8 @@ func (e *Erasure) end(ctx context.Context) error {
 	return err
 }
 
-// revoke ends the account's credentials. It looks for them after the account's
-// end, since when none can be issued any more.
+// revoke revokes the account's credentials. It looks for them after the account's end, because
+// none can be issued afterwards.
 func (e *Erasure) revoke(ctx context.Context) error {
 	if err := e.CatchUp(ctx); err != nil {
 		return err
@@ -202,8 +205,8 @@ func (e *Erasure) revoke(ctx context.Context) error {
 		for _, c := range page {
 			after = c.ID
 			its := c.Account == e.Account || c.Parent == e.Account
-			// In a log that was put back, nobody can tell any more whose the
-			// credentials are whose keys were destroyed: they have no kind.
+			// In a log that was restored nothing tells whose the credentials are whose keys
+			// were destroyed: they have no kind.
 			if !its && (!e.Again || c.Kind != "") {
 				continue
 			}
@@ -220,7 +223,7 @@ func (e *Erasure) revoke(ctx context.Context) error {
 	}
 }
 
-// streams are those whose keys are destroyed.
+// streams returns the streams whose keys are destroyed.
 func (e *Erasure) streams() []events.Stream {
 	streams := []events.Stream{e.stream()}
 	for _, id := range e.credentials {
@@ -233,19 +236,19 @@ func (e *Erasure) destroy(ctx context.Context) error {
 	return e.Folder.Keys.Destroy(ctx, e.streams()...)
 }
 
-func (e *Erasure) forget(ctx context.Context) error {
+func (e *Erasure) evict(ctx context.Context) error {
 	e.Folder.Store.Forget(e.streams()...)
 	e.Folder.Model.Forget(e.Account, e.credentials...)
 	e.Folder.Past.Forget(e.Account)
 	return e.Folder.DeliveryStore.DeleteAccount(ctx, e.Account)
 }
 
-// clear removes the letters with codes. Their files are named for events, whose
-// types the log keeps in clear.
-func (e *Erasure) clear(ctx context.Context) error { return e.Folder.deleteMails(ctx, e.Account) }
+// mails deletes the mails with codes. Their files are named for events, whose types the log
+// keeps in clear.
+func (e *Erasure) mails(ctx context.Context) error { return e.Folder.deleteMails(ctx, e.Account) }
 
 func (f *Folder) deleteMails(ctx context.Context, account ulid.ULID) error {
-	var letters []ulid.ULID
+	var mails []ulid.ULID
 	for after := uint64(0); ; {
 		page, err := f.Log.ReadStream(ctx, events.AccountStream(account), after, PageSize)
 		if err != nil {
@@ -253,17 +256,17 @@ func (f *Folder) deleteMails(ctx context.Context, account ulid.ULID) error {
 		}
 		for _, r := range page {
 			if after = r.Version; r.Type == events.TypeEmailChangeRequested {
-				letters = append(letters, r.ID)
+				mails = append(mails, r.ID)
 			}
 		}
 		if len(page) < PageSize {
-			return mail.Forget(filepath.Join(f.Path, MailName), letters...)
+			return mail.Forget(filepath.Join(f.Path, MailName), mails...)
 		}
 	}
 }
 
-// prove signs what was done. An erasure that was proven keeps its proof, unless it
-// had to be done again in a log that was restored.
+// prove signs what was done. An erasure that has a proof keeps it, unless it had to be done
+// again.
 func (e *Erasure) prove(context.Context) error {
 	if known, _ := e.Folder.Erasures.Of(e.Account); known.Proof != "" && !e.Again {
 		return nil
@@ -281,5 +284,5 @@ func (e *Erasure) prove(context.Context) error {
 	return nil
 }
 
-// now is as precise as anybody needs to know.
+// now returns the time to the second, which is precise enough.
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }

@@ -22,28 +22,29 @@ import (
 	"konto/projections/webhook"
 )
 
-// ErasuresName is the ledger's file in the data folder.
+// ErasuresName is the file with the list of erasures in the data folder.
 const ErasuresName = "erasures.ndjson"
 
-// ErasureList is the ledger of erasures, erasures.ndjson beside keys.db. It is what
-// a restored log or keyring is held against: whoever is in it is erased at every
-// start, whatever the other files say. It holds no personal data and is kept for ever.
+// ErasureList is the list of erasures, erasures.ndjson beside keys.db. Every start erases
+// the accounts in it again if a restored log or restored keys brought them back. It holds
+// no personal data and is kept for ever.
 //
 // The file is JSON, an object a line, and lines are only ever added:
 //
 //	{"account":"01J...","intended":"2026-11-22T10:00:00Z","sum":"1f..."}                 before anything is done
 //	{"account":"01J...","erased":"2026-11-22T10:00:01Z","proof":"eyJ...","sum":"8a..."}  once all of it is done
 //
-// The sum is of the rest of the line: a flipped bit must not erase another account,
-// nor spare one. It has no key, because a ledger may outlive its keyring, as at an
-// import, and who can write to the folder can do worse. verify checks the proofs too.
+// The sum covers the rest of the line: a flipped bit must neither erase another account nor
+// spare one. It has no key, because the list may be used with other keys, as after an
+// import, and whoever can write to the folder can do worse. konto verify checks the proofs
+// too.
 //
-// The last line of an account counts: one that is intended again, since an older file was
-// put back, is not done, whatever the proof before it says.
+// The last line of an account counts. If that line intends the erasure again, because an
+// older file was restored, the erasure is not done, whatever proof is before it.
 //
-// A line is durable before the next step, so one that a crash cut off at the end
-// is of an erasure that had not begun, or is done again: it is dropped. Any other
-// line that cannot be read is damage, and an error.
+// A line is durable before the next step. So a last line that a crash cut off belongs to an
+// erasure that had not begun or is done again, and is dropped. Any other line that cannot be
+// read is damage, and an error.
 type ErasureList struct {
 	mu    sync.Mutex
 	path  string
@@ -52,8 +53,8 @@ type ErasureList struct {
 	order []ulid.ULID // as they came
 }
 
-// Erased is what the ledger has of an account; without a proof its erasure was
-// begun and perhaps not finished.
+// Erased is what the list has of an account. Without a proof the erasure has begun and may not
+// be finished.
 type Erased struct {
 	At    time.Time
 	Proof string
@@ -72,7 +73,7 @@ func (l ErasureLine) isValid() bool {
 	return !l.Account.IsZero() && l.Intended.IsZero() != l.Erased.IsZero() && l.Erased.IsZero() == (l.Proof == "")
 }
 
-// Text is the line as the file has it.
+// Text returns the line as the file has it.
 func (l ErasureLine) Text() ([]byte, error) {
 	l.Sum = ""
 	rest, err := json.Marshal(l)
@@ -85,8 +86,8 @@ func (l ErasureLine) Text() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// errShortLedger refuses to go on behind lines that were taken away meanwhile.
-var errShortLedger = errors.New("lines of it are gone; put the file back, or restart konto, which adds who the log knows to be erased")
+// errShortList refuses to write behind lines that were removed meanwhile.
+var errShortList = errors.New("lines of it are gone; put the file back, or restart konto, which adds who the log knows to be erased")
 
 // readErasureLine reads a line that is, to the byte, as text makes it.
 func readErasureLine(text []byte) (l ErasureLine, ok bool) {
@@ -97,18 +98,18 @@ func readErasureLine(text []byte) (l ErasureLine, ok bool) {
 	return l, err == nil && bytes.Equal(text, again)
 }
 
-// openErasures reads the ledger of a folder. There is no file before the first erasure.
+// openErasures reads the list of a folder. Before the first erasure there is no file.
 func openErasures(folder string) (l *ErasureList, err error) {
 	l = &ErasureList{path: filepath.Join(folder, ErasuresName), known: map[ulid.ULID]Erased{}}
 	l.size, err = ReadErasures(l.path, func(_ int, line ErasureLine) error {
-		l.take(line)
+		l.remember(line)
 		return nil
 	})
 	return l, err
 }
 
-// ReadErasures gives each line of the file, with its number from 1, and returns the
-// size of those that count.
+// ReadErasures calls each for every line of the file, with its number from 1. It returns the
+// size of the lines that count.
 func ReadErasures(path string, each func(number int, line ErasureLine) error) (size int64, err error) {
 	rest, err := sqlitefile.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -133,7 +134,7 @@ func ReadErasures(path string, each func(number int, line ErasureLine) error) (s
 	return size, nil
 }
 
-// checkErasures checks the file as it is, and its proofs as those of this keyring.
+// checkErasures checks the file, and its proofs with these keys.
 func (f *Folder) checkErasures(context.Context) error {
 	key := webhook.TokenKey(f.Keys.Derive)
 	size, err := ReadErasures(f.file(ErasuresName), func(number int, l ErasureLine) error {
@@ -146,7 +147,7 @@ func (f *Folder) checkErasures(context.Context) error {
 		return nil
 	})
 	if err == nil && f.Erasures != nil && size < f.Erasures.written() {
-		err = errShortLedger
+		err = errShortList
 	}
 	return err
 }
@@ -157,8 +158,8 @@ func (l *ErasureList) written() int64 {
 	return l.size
 }
 
-// take adds a line to what is known.
-func (l *ErasureList) take(line ErasureLine) {
+// remember adds a line to what is known.
+func (l *ErasureList) remember(line ErasureLine) {
 	if _, ok := l.known[line.Account]; !ok {
 		l.order = append(l.order, line.Account)
 	}
@@ -169,7 +170,7 @@ func (l *ErasureList) take(line ErasureLine) {
 	l.known[line.Account] = Erased{line.Erased, line.Proof}
 }
 
-// Of returns what is known of an account.
+// Of returns what the list has of an account.
 func (l *ErasureList) Of(account ulid.ULID) (e Erased, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,8 +185,8 @@ func (l *ErasureList) all() []ulid.ULID {
 	return append([]ulid.ULID(nil), l.order...)
 }
 
-// add writes a line, durably. After an error it may be there or not; to add it
-// again is harmless.
+// add writes a line durably. After an error the line may be there or not; to add it again is
+// harmless.
 func (l *ErasureList) add(line ErasureLine) error {
 	text, err := line.Text()
 	if err != nil {
@@ -197,12 +198,12 @@ func (l *ErasureList) add(line ErasureLine) error {
 		return fmt.Errorf("write to the ledger of erasures: %w", err)
 	}
 	l.size += int64(len(text))
-	l.take(line)
+	l.remember(line)
 	return nil
 }
 
-// write puts bytes behind the lines that count. What a write that failed or a
-// crash left there would make the next line unreadable, so it goes first.
+// write writes bytes behind the lines that count. First it removes what a failed write or a
+// crash left there, which would make the next line unreadable.
 func (l *ErasureList) write(text []byte) (err error) {
 	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -210,7 +211,7 @@ func (l *ErasureList) write(text []byte) (err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	if info, err := file.Stat(); err != nil || info.Size() < l.size {
-		return errors.Join(errShortLedger, err)
+		return errors.Join(errShortList, err)
 	}
 	if err := file.Truncate(l.size); err != nil {
 		return err
