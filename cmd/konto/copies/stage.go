@@ -22,7 +22,9 @@ type ofCopy struct {
 	copy, file string
 }
 
+// Error implements error.
 func (e *ofCopy) Error() string { return strings.ReplaceAll(e.error.Error(), e.copy, e.file) }
+// Unwrap returns the error about the copy.
 func (e *ofCopy) Unwrap() error { return e.error }
 
 // stageFile copies a file that is about to replace another, and checks the copy.
