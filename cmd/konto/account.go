@@ -8,11 +8,13 @@ import (
 	"io"
 	"strings"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
 
-// identity is how an account is called, and where its stream ends.
+// identity has the ids of an account and the version of its stream.
 type identity struct {
 	ID        string `json:"id"`
 	ClientID  string `json:"clientId"`
@@ -24,7 +26,7 @@ type identity struct {
 func identify(a events.Account) identity {
 	id := a.ID.String()
 	return identity{
-		ID: id, ClientID: clientPrefix + strings.ToLower(id), AccountID: accountPrefix + strings.ToLower(id),
+		ID: id, ClientID: datafolder.ClientPrefix + strings.ToLower(id), AccountID: datafolder.AccountPrefix + strings.ToLower(id),
 		PaywayID: a.PaywayID, Version: a.Version,
 	}
 }
@@ -52,7 +54,8 @@ func (c *accountOpen) Help() string {
     konto account open --email info@acme.example --account-type organisation --company-name Acme --json`
 }
 
-// readInput hashes the password where it was read, so that it goes no further.
+// readInput hashes the password in the process that read it, so that the password goes no
+// further.
 func (c *accountOpen) readInput(stdin io.Reader) error {
 	if !c.PasswordStdin {
 		return nil
@@ -65,7 +68,7 @@ func (c *accountOpen) readInput(stdin io.Reader) error {
 	return err
 }
 
-// readLine reads what must not be an argument, because it is a secret.
+// readLine reads one line that must not be an argument because it is a secret.
 func readLine(stdin io.Reader, what string) (string, error) {
 	line, err := bufio.NewReader(stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -77,7 +80,7 @@ func readLine(stdin io.Reader, what string) (string, error) {
 	return line, nil
 }
 
-func (c *accountOpen) Run(ctx context.Context, h *house, out *output) error {
+func (c *accountOpen) Run(ctx context.Context, on *opened, out *control.Output) error {
 	open := commands.Open{
 		Email: c.Email, PaywayID: c.PaywayID, Administrator: c.Administrator, PasswordHash: c.PasswordHash,
 		Profile: events.ProfileUpdated{
@@ -87,27 +90,27 @@ func (c *accountOpen) Run(ctx context.Context, h *house, out *output) error {
 			CustomerNumber: given(c.CustomerNumber),
 		},
 	}
-	account, err := h.open(ctx, open.WithDefaults())
+	account, err := on.open(ctx, open.WithDefaults())
 	if err != nil {
 		return err
 	}
-	return out.object(identify(account))
+	return out.Object(identify(account))
 }
 
 // open opens an account in the operator's name.
-func (h *house) open(ctx context.Context, open commands.Open) (events.Account, error) {
-	id, err := newID()
+func (on *opened) open(ctx context.Context, open commands.Open) (events.Account, error) {
+	id, err := datafolder.NewID()
 	if err != nil {
 		return events.Account{}, err
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return events.Account{}, err
 	}
 	if open.PaywayID == "" {
 		open.PaywayID = commands.NewPaywayID()
 	}
-	outcome, err := h.accounts.Do(ctx, id, meta, open)
+	outcome, err := on.Accounts.Do(ctx, id, meta, open)
 	if err != nil {
 		return events.Account{}, err
 	}
@@ -152,23 +155,23 @@ func (c *accountFacts) Validate() error {
 	return nil
 }
 
-func (c *accountFacts) Run(ctx context.Context, h *house, out *output) error {
-	id, err := h.account(ctx, c.Ref)
+func (c *accountFacts) Run(ctx context.Context, on *opened, out *control.Output) error {
+	id, err := on.FindAccount(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	outcome, err := h.accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: events.FactsRecorded{
+	outcome, err := on.Accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: events.FactsRecorded{
 		ActiveDomains: c.ActiveDomains, SeNuDomains: c.SeNuDomains, Verified: c.Verified,
 		PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
 	}})
 	if err != nil {
-		return h.notFound(err, c.Ref)
+		return on.NotFound(err, c.Ref)
 	}
-	return out.object(identify(*outcome.Account))
+	return out.Object(identify(*outcome.Account))
 }
 
 // fact is a change to what a flag holds, where none stands for nothing.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"konto/cmd/konto/control"
 	"konto/commands"
 	"konto/events"
 )
@@ -70,8 +71,8 @@ type importReport struct {
 }
 
 // Run prints importReports, for people too: run puts them into words.
-func (c *accountImport) Run(ctx context.Context, h *house, out *output) error {
-	i := importing{house: h, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
+func (c *accountImport) Run(ctx context.Context, on *opened, out *control.Output) error {
+	i := importing{on: on, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
 	err := i.all(ctx, c.Lines)
 	if printed := i.print(importReport{Imported: &i.imported, Rejected: i.rejected}); err == nil {
 		err = printed
@@ -82,10 +83,10 @@ func (c *accountImport) Run(ctx context.Context, h *house, out *output) error {
 	return err
 }
 
-// importing is an import under way.
+// importing is the state of a running import.
 type importing struct {
-	house              *house
-	out                *output
+	on                 *opened
+	out                *control.Output
 	total              uint64
 	imported, rejected int
 	batch              []*importedLine
@@ -110,11 +111,11 @@ func (i *importing) all(ctx context.Context, lines []byte) error {
 		next := &importedLine{number: number}
 		next.open, next.reasons = readAccount(line)
 		claims := claimsOf(next.open)
-		// Of two lines with one address the first is imported, so it is settled
-		// before the other is tried.
+		// Of two lines with one address the first is imported, so the batch is opened before
+		// the second is tried.
 		clash := slices.ContainsFunc(claims, func(c events.Claim) bool { return i.held[c] })
 		if clash || len(i.batch) == importTogether {
-			if err := i.settle(ctx); err != nil {
+			if err := i.openBatch(ctx); err != nil {
 				return err
 			}
 		}
@@ -123,15 +124,15 @@ func (i *importing) all(ctx context.Context, lines []byte) error {
 			i.held[c] = true
 		}
 	}
-	return i.settle(ctx)
+	return i.openBatch(ctx)
 }
 
-// settle opens the batch's accounts and tells what came of them.
-func (i *importing) settle(ctx context.Context) error {
+// openBatch opens the batch's accounts and reports the results.
+func (i *importing) openBatch(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, a := range i.batch {
 		if a.reasons == nil {
-			all.Go(func() { a.reasons, a.err = i.house.importOne(ctx, a.open) })
+			all.Go(func() { a.reasons, a.err = i.on.importOne(ctx, a.open) })
 		}
 	}
 	all.Wait()
@@ -149,7 +150,7 @@ func (i *importing) settle(ctx context.Context) error {
 				return err
 			}
 		}
-		i.out.progress(uint64(a.number), i.total, "lines")
+		i.out.Progress(uint64(a.number), i.total, "lines")
 	}
 	i.batch = i.batch[:0]
 	clear(i.held)
@@ -161,12 +162,12 @@ func (i *importing) print(r importReport) error {
 	if err != nil {
 		return err
 	}
-	return i.out.line("%s", text)
+	return i.out.Line("%s", text)
 }
 
 // importOne opens an account. Its error tells nothing of the line.
-func (h *house) importOne(ctx context.Context, open commands.Open) ([]commands.FieldError, error) {
-	_, err := h.open(ctx, open)
+func (on *opened) importOne(ctx context.Context, open commands.Open) ([]commands.FieldError, error) {
+	_, err := on.open(ctx, open)
 	var invalid *commands.Invalid
 	var taken *commands.Taken
 	switch {

@@ -10,12 +10,14 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"konto/cmd/konto/control"
 )
 
-// run has the import done by whoever holds the folder, and tells of it here:
-// the files that the caller names are the caller's.
+// run lets the process that holds the folder import the lines, and reports in this process:
+// the files that the caller names belong to the caller.
 func (c *accountImport) run(ctx context.Context, l *line, stdout, stderr io.Writer) (err error) {
-	told := &importTold{lines: c.Lines, summary: newOutput(stdout, l.json), stderr: stderr}
+	told := &importReports{lines: c.Lines, summary: control.NewOutput(stdout, l.json), stderr: stderr}
 	if c.Rejected != "" {
 		f, err := c.createRejected()
 		if err != nil {
@@ -24,11 +26,11 @@ func (c *accountImport) run(ctx context.Context, l *line, stdout, stderr io.Writ
 		defer func() { err = errors.Join(err, f.Close()) }()
 		told.file = f
 	}
-	m := newMeter(stderr)
-	defer m.clear()
-	told.clear = m.clear
-	err = administer(ctx, l, newMeteredOutput(told, l.json, m), stderr)
-	return errors.Join(err, told.summary.flush())
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	told.clear = m.Clear
+	err = administer(ctx, l, control.NewMeteredOutput(told, l.json, m), stderr)
+	return errors.Join(err, told.summary.Flush())
 }
 
 // createRejected makes the file before anything is imported, so that an import
@@ -49,19 +51,19 @@ func (c *accountImport) createRejected() (*os.File, error) {
 	return f, nil
 }
 
-// importTold is where Run's reports arrive.
-type importTold struct {
+// importReports receives the reports that Run prints.
+type importReports struct {
 	lines   []byte // that are imported, without those before the last rejected one
 	number  int    // of the last line that was cut off lines
 	begun   []byte // of a report
 	clear   func() // takes a bar away
 	stderr  io.Writer
 	file    io.Writer // nil unless --rejected names one
-	summary *output
+	summary *control.Output
 }
 
 // Write takes any part of the reports.
-func (t *importTold) Write(p []byte) (int, error) {
+func (t *importReports) Write(p []byte) (int, error) {
 	t.begun = append(t.begun, p...)
 	for {
 		text, rest, complete := bytes.Cut(t.begun, []byte("\n"))
@@ -79,10 +81,10 @@ func (t *importTold) Write(p []byte) (int, error) {
 	}
 }
 
-func (t *importTold) tell(r importReport) error {
+func (t *importReports) tell(r importReport) error {
 	switch {
 	case r.Imported != nil:
-		return t.summary.object(struct {
+		return t.summary.Object(struct {
 			Imported int `json:"imported"`
 			Rejected int `json:"rejected"`
 		}{*r.Imported, r.Rejected})
@@ -93,7 +95,7 @@ func (t *importTold) tell(r importReport) error {
 	for _, f := range r.Reasons {
 		told := strings.TrimSuffix(f.Detail, ".")
 		if f.Field != "" {
-			told = fieldName(f.Field) + ": " + told
+			told = control.FieldName(f.Field) + ": " + told
 		}
 		wrong = append(wrong, told)
 	}
@@ -104,7 +106,7 @@ func (t *importTold) tell(r importReport) error {
 
 // keep writes a rejected line to the file, with what it held. Reports come in
 // the order of the lines.
-func (t *importTold) keep(r importReport) error {
+func (t *importReports) keep(r importReport) error {
 	var line []byte
 	for ; t.number < r.Line; t.number++ {
 		line, t.lines, _ = bytes.Cut(t.lines, []byte("\n"))

@@ -1,54 +1,115 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/url"
-	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 )
 
-// A data folder that is locked but does not answer is held by a server that
-// starts or stops, or by another command. They are done within startTime, or
-// something is wrong with them.
+// If a data folder is locked and its holder does not answer, a server starts or stops there,
+// or another command runs. Each takes less than startTime unless something is wrong.
 const (
 	startTime = 10 * time.Second
 	askAgain  = 20 * time.Millisecond
 )
 
-// administer runs an administrative command: on the files when nobody holds
-// them, else by asking their holder.
-func administer(ctx context.Context, l *line, out *output, stderr io.Writer) error {
+// administer runs an administrative command: on the files if no process holds them, else in
+// the process that holds them.
+func administer(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	first, begins := l.command.(beginner)
-	cfg := houseConfig{
-		folder: l.folder(), holder: "konto " + l.path,
+	cfg := datafolder.Config{
+		Path: l.folder(), Holder: "konto " + l.path,
 		// A folder that nobody named is the wrong one as often as not.
-		begin: begins && l.data != "" && first.begins(),
+		Begin: begins && l.data != "" && first.begins(),
 		// A command's own error says it all; what a follower logs is for servers.
-		log:  slog.New(slog.DiscardHandler),
-		warn: func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) },
+		Log:  slog.New(slog.DiscardHandler),
+		Warn: func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) },
 	}
-	_, cfg.examine = l.command.(examiner)
+	_, cfg.Examine = l.command.(examiner)
 	h, err := enter(ctx, cfg, func(error) (bool, error) { return ask(ctx, l, out) })
 	if h == nil {
 		return err
 	}
-	if h.begun {
-		tellBegun(stderr, h.folder)
+	if h.Begun {
+		tellBegun(stderr, h.Path)
 	}
-	return errors.Join(h.do(ctx, l.command.(command), out), h.Close())
+	return errors.Join((&opened{Folder: h}).do(ctx, l.command.(command), out), h.Close())
 }
 
-// beginner is a command that may be the first in a new konto. The others would find
-// nothing there to show or to change.
+// opened is an open data folder and the server that runs on it.
+type opened struct {
+	*datafolder.Folder
+	server *server.Running // nil if no server runs
+}
+
+// command is an administrative command.
+type command interface {
+	// Run runs the command in a folder whose follower runs. The process may be another than
+	// the one that parsed the command line, so Run uses only exported members and its
+	// parameters.
+	Run(ctx context.Context, h *opened, out *control.Output) error
+}
+
+// inputReader is a command that reads standard input before it runs.
+type inputReader interface{ readInput(stdin io.Reader) error }
+
+// endless is a command that runs until it is interrupted.
+type endless interface{ endless() }
+
+// examiner is a command that must see a folder as it is: no file is made again because it does
+// not fit the log, and nothing follows the log meanwhile.
+type examiner interface{ examines() }
+
+// do runs one command in a folder on which no server runs. During an endless command, other
+// commands can be requested over the control socket.
+func (on *opened) do(ctx context.Context, c command, out *control.Output) error {
+	err := on.Follow(ctx, func(ctx context.Context) error {
+		if _, ok := c.(endless); !ok {
+			return c.Run(ctx, on, out)
+		}
+		socket, err := control.Listen(on.Path, finderOf(on))
+		if err != nil {
+			return err
+		}
+		defer socket.Close()
+		ctx, cancel := context.WithCancel(ctx)
+		var beside sync.WaitGroup
+		beside.Go(func() { socket.Run(ctx) })
+		defer beside.Wait()
+		defer cancel()
+		return c.Run(ctx, on, out)
+	})
+	return errors.Join(err, out.Flush())
+}
+
+// finderOf returns the Finder for an open folder: what runs commands that are requested over
+// its control socket.
+func finderOf(on *opened) control.Finder {
+	return func(path string, input []byte) (control.Task, error) {
+		c := commandAt(path)
+		if c == nil {
+			return control.Task{}, fmt.Errorf("the server is another version of konto and does not know %q", path)
+		}
+		if err := json.Unmarshal(input, c, json.RejectUnknownMembers(true)); err != nil {
+			return control.Task{}, fmt.Errorf("the server is another version of konto: %w", err)
+		}
+		_, runsOn := c.(endless)
+		return control.Task{Run: func(ctx context.Context, out *control.Output) error { return c.Run(ctx, on, out) }, Endless: runsOn}, nil
+	}
+}
+
+// beginner is a command that may be the first one in a new folder. All others would find
+// nothing there.
 type beginner interface{ begins() bool }
 
 func (*accountOpen) begins() bool   { return true }
@@ -57,29 +118,20 @@ func (*thirdPartyAdd) begins() bool { return true }
 func (c *keyIssue) begins() bool    { return c.Account == "" }
 func (c *sessionOpen) begins() bool { return c.Account == "" }
 
-// tellBegun tells that there was no konto in a folder, for those who thought that
-// there was one.
+// tellBegun says that a new konto was begun in a folder, in case the user expected an existing
+// one.
 func tellBegun(stderr io.Writer, folder string) {
-	fmt.Fprintf(stderr, "konto: a new konto was begun in %s\n", absolute(folder))
+	fmt.Fprintf(stderr, "konto: a new konto was begun in %s\n", datafolder.Absolute(folder))
 }
 
-// absolute is a folder as it is told to people who may be in another one.
-func absolute(folder string) string {
-	if path, err := filepath.Abs(folder); err == nil {
-		return path
-	}
-	return folder
-}
-
-// enter opens a house. While another process has it, ask is called to find out
-// whether that one answers on its control socket; if so, enter ends with no
-// house and ask's error. Who holds the folder and does not answer is about to
-// answer or to leave.
-func enter(ctx context.Context, cfg houseConfig, ask func(held error) (answered bool, err error)) (*house, error) {
+// enter opens a folder. While another process holds it, enter calls ask, which says whether
+// that process answers on its control socket. If it answers, enter returns no folder and ask's
+// error. If it does not answer, it is starting or ending, and enter tries again.
+func enter(ctx context.Context, cfg datafolder.Config, ask func(held error) (answered bool, err error)) (*datafolder.Folder, error) {
 	deadline := time.Now().Add(startTime)
 	for {
-		h, err := openHouse(ctx, cfg)
-		var held *folderLocked
+		h, err := datafolder.Open(ctx, cfg)
+		var held *datafolder.Locked
 		if !errors.As(err, &held) {
 			return h, err
 		}
@@ -99,11 +151,11 @@ func enter(ctx context.Context, cfg houseConfig, ask func(held error) (answered 
 	}
 }
 
-// enterAlone opens a house for a server. A folder that another server holds is
-// an error at once; one that a passing command holds is waited for.
-func enterAlone(ctx context.Context, cfg houseConfig) (*house, error) {
+// enterAlone opens a folder for a server. If another server holds the folder, that is an error
+// at once. If a command holds it, enterAlone waits.
+func enterAlone(ctx context.Context, cfg datafolder.Config) (*datafolder.Folder, error) {
 	return enter(ctx, cfg, func(held error) (bool, error) {
-		conn, err := dialSocket(ctx, cfg.folder)
+		conn, err := control.Dial(ctx, cfg.Path)
 		if err != nil {
 			return false, nil
 		}
@@ -111,60 +163,13 @@ func enterAlone(ctx context.Context, cfg houseConfig) (*house, error) {
 	})
 }
 
-// ask has the holder of the folder run the command. It tells whether there was
-// anyone to ask; if so, the error is the command's.
-func ask(ctx context.Context, l *line, out *output) (answered bool, err error) {
-	// A flag that was not given must reach the holder as just that.
+// ask asks the process that holds the folder to run the command. answered is false if there
+// was nobody to ask.
+func ask(ctx context.Context, l *line, out *control.Output) (answered bool, err error) {
+	// A flag that was not given must not arrive as an empty one.
 	input, err := json.Marshal(l.command, json.FormatNilSliceAsNull(true))
 	if err != nil {
 		return true, err
 	}
-	body, err := json.Marshal(request{Command: l.path, Input: input, JSON: l.json})
-	if err != nil {
-		return true, err
-	}
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, l.folder()) },
-	}}
-	defer client.CloseIdleConnections()
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://konto/", bytes.NewReader(body))
-	if err != nil {
-		return true, err
-	}
-	answer, err := client.Do(post)
-	var unreached *net.OpError
-	if errors.As(err, &unreached) && unreached.Op == "dial" {
-		return false, unreached
-	}
-	if err != nil {
-		return true, errOutcome(ctx, err)
-	}
-	defer answer.Body.Close()
-	if err := receive(answer.Body, out); err != nil {
-		return true, errOutcome(ctx, err)
-	}
-	return true, outcome(answer.Trailer.Get(outcomeTrailer))
-}
-
-// outcome reads the trailer that tells how the command ended.
-func outcome(trailer string) error {
-	switch trailer {
-	case outcomeOK:
-		return nil
-	case "":
-		return errors.New("the server did not tell how the command ended")
-	}
-	told, err := url.PathUnescape(trailer)
-	if err != nil {
-		return fmt.Errorf("the server's answer is malformed: %w", err)
-	}
-	return errors.New(told)
-}
-
-// errOutcome explains a connection that broke.
-func errOutcome(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("the server went away before it told how the command ended: %w", err)
+	return control.Ask(ctx, l.folder(), control.Request{Command: l.path, Input: input, JSON: l.json}, out)
 }

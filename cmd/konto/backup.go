@@ -1,15 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
+	"io"
+	"log/slog"
 
-	"konto/eventstore/sqlite"
-	"konto/eventstore/sqlitefile"
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/copies"
+	"konto/cmd/konto/datafolder"
 )
 
 type backupCommand struct {
@@ -27,80 +27,65 @@ Examples:
     konto backup /backup/now.db --json`
 }
 
-// backedUp is what konto tells of a backup, and of one that was restored.
-type backedUp struct {
-	File     string `json:"file"`
-	Position uint64 `json:"position"` // of the last event in it
-	Events   uint64 `json:"events"`
-	Chain    string `json:"chain"` // hash of the last event and all before it
-	Bytes    int64  `json:"bytes"`
-	Verified bool   `json:"verified"`
+func (c *backupCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
+	made, err := copies.Backup(ctx, on.Folder, c.File, out.Events)
+	if err != nil {
+		return err
+	}
+	return out.Object(made)
 }
 
-func (c *backupCommand) Run(ctx context.Context, h *house, out *output) error {
-	// One at a time: a second one to the same FILE would take the first's copy away.
-	if !h.backingUp.TryLock() {
-		return errors.New("another backup is being made; wait until it is done")
+type restoreCommand struct {
+	File string `arg:"" name:"file" type:"path" help:"A backup that konto backup made."`
+	Keys string `name:"keys" type:"path" placeholder:"FILE" help:"Put this copy of keys.db in its place, too."`
+	Yes  bool   `name:"yes" help:"Required if the log has events that the backup does not have."`
+}
+
+func (c *restoreCommand) Help() string {
+	return `Puts a backup in the place of the log, while no server runs. The backup is checked first, and keys.db must be that of
+the same log and hold all of its keys. The log that was there is moved aside, never deleted; if it has events that the
+backup does not have, restore tells how many and wants --yes. What is made from the log is made again. Accounts that were
+erased since the backup are erased again, by the ledger beside keys.db.
+
+After a loss of everything, put master.key and erasures.ndjson into an empty folder first, and give a copy of keys.db
+with --keys.
+
+Examples:
+
+    konto restore /backup/konto-2026-11-21.db --yes
+    konto restore /backup/konto-2026-11-21.db --keys /safe/keys.db --data /var/lib/konto`
+}
+
+func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	out := control.NewMeteredOutput(stdout, l.json, m)
+	begun := !datafolder.HoldsKonto(l.folder())
+	if begun && l.data == "" {
+		return fmt.Errorf("nothing was restored: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
 	}
-	defer h.backingUp.Unlock()
-	var b backedUp
-	err := makeFile(c.File, func(partial string) (err error) {
-		b, err = h.backUp(ctx, partial, out)
+	var r copies.Restored
+	err := datafolder.WhileLocked(l.folder(), "konto "+l.path, func() (err error) {
+		r, err = copies.Restore(ctx, l.folder(), copies.RestoreConfig{File: c.File, Keys: c.Keys, Lose: c.Yes, Tell: out.Events})
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("no backup was made: %w", err)
+		return fmt.Errorf("nothing was restored: %w", err)
 	}
-	b.File = c.File
-	return out.object(b)
+	if begun {
+		tellBegun(stderr, l.folder())
+	}
+	if err := reopen(ctx, l, out, stderr); err != nil {
+		return fmt.Errorf("the backup is in its place, but: %w", err)
+	}
+	return errors.Join(out.Object(r), out.Flush())
 }
 
-// backUp copies the log and tries the copy.
-func (h *house) backUp(ctx context.Context, to string, out *output) (backedUp, error) {
-	acknowledged, err := h.store.Head(ctx)
-	if err != nil {
-		return backedUp{}, err
-	}
-	if err := h.log.Copy(ctx, to); err != nil {
-		return backedUp{}, err
-	}
-	found, err := tryBackup(ctx, to, out)
-	if err != nil {
-		return backedUp{}, err
-	}
-	if found.Position < acknowledged {
-		return backedUp{}, fmt.Errorf("the copy ends at position %d, the log went to %d before", found.Position, acknowledged)
-	}
-	live, err := h.log.Extent(ctx, found.Position)
-	if err != nil {
-		return backedUp{}, err
-	}
-	if live.Chain != found.Chain || !bytes.Equal(live.ID, found.ID) {
-		return backedUp{}, fmt.Errorf("the copy differs from the log somewhere up to position %d", found.Position)
-	}
-	return described(to, found)
-}
-
-// tryBackup restores a backup to a folder beside it, and checks what comes of it.
-// The backup itself is only read: SQLite would change even a good one.
-func tryBackup(ctx context.Context, backup string, out *output) (found sqlite.Extent, err error) {
-	err = sqlitefile.Try(ctx, backup, func(restored string) (err error) {
-		found, err = sqlite.Inspect(ctx, restored, out.events)
-		return err
-	})
-	return found, err
-}
-
-// events is progress with events.
-func (o *output) events(done, total uint64) { o.progress(done, total, "events") }
-
-func described(file string, e sqlite.Extent) (backedUp, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return backedUp{}, err
-	}
-	return backedUp{
-		File: file, Position: e.Position, Events: e.Position, // which count from 1 without gaps
-		Chain: hex.EncodeToString(e.Chain[:]), Bytes: info.Size(), Verified: true,
-	}, nil
+// reopen opens the folder after its log or its keys were exchanged. What cannot be done
+// yet is told, such as an erasure that the next start tries again.
+func reopen(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	warn := func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) }
+	err := copies.Reopen(ctx, datafolder.Config{Path: l.folder(), Holder: "konto " + l.path, Log: log, Warn: warn}, out.Events)
+	return errors.Join(err, out.Flush())
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -31,9 +32,9 @@ func copyTo(t testing.TB, from, to string, names ...string) {
 }
 
 // opened opens a folder that nobody holds, with its read model caught up.
-func opened(t testing.TB, folder string) *house {
+func openFolder(t testing.TB, folder string) *datafolder.Folder {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,10 +43,10 @@ func opened(t testing.TB, folder string) *house {
 }
 
 // records reads the log up to a position.
-func records(t testing.TB, h *house, upTo uint64) (all []eventstore.Record) {
+func records(t testing.TB, folder *datafolder.Folder, upTo uint64) (all []eventstore.Record) {
 	t.Helper()
 	for after := uint64(0); after < upTo; after = all[len(all)-1].Position {
-		page, err := h.log.ReadAll(t.Context(), after, int(min(pageSize, upTo-after)))
+		page, err := folder.Log.ReadAll(t.Context(), after, int(min(datafolder.PageSize, upTo-after)))
 		if err != nil || len(page) == 0 {
 			t.Fatalf("after %d: %d records, %v", after, len(page), err)
 		}
@@ -55,11 +56,11 @@ func records(t testing.TB, h *house, upTo uint64) (all []eventstore.Record) {
 }
 
 // folds folds every account up to a position.
-func folds(t testing.TB, h *house, upTo uint64) map[events.Stream]events.Account {
+func folds(t testing.TB, folder *datafolder.Folder, upTo uint64) map[events.Stream]events.Account {
 	t.Helper()
 	all := make(map[events.Stream]events.Account)
 	for after := uint64(0); after < upTo; {
-		page, err := h.store.ReadAll(t.Context(), after, int(min(pageSize, upTo-after)))
+		page, err := folder.Store.ReadAll(t.Context(), after, int(min(datafolder.PageSize, upTo-after)))
 		if err != nil || len(page) == 0 {
 			t.Fatalf("after %d: %d events, %v", after, len(page), err)
 		}
@@ -113,8 +114,8 @@ func TestBackupMadeUnderFullLoadRestoresToTheLogAtItsPosition(t *testing.T) {
 		t.Errorf("backup: %v\nrestore: %v", made, got)
 	}
 
-	was, is := opened(t, live), opened(t, elsewhere)
-	if head, err := is.store.Head(t.Context()); err != nil || head != position {
+	was, is := openFolder(t, live), openFolder(t, elsewhere)
+	if head, err := is.Store.Head(t.Context()); err != nil || head != position {
 		t.Fatalf("the restored log ends at %d, not %d: %v", head, position, err)
 	}
 	want, restored := records(t, was, position), records(t, is, position)
@@ -128,12 +129,12 @@ func TestBackupMadeUnderFullLoadRestoresToTheLogAtItsPosition(t *testing.T) {
 		t.Errorf("the accounts differ, or are not %d but %d", len(owners), len(accounts))
 	}
 	for stream, account := range accounts {
-		shown, ok, err := is.model.Account(t.Context(), account.ID)
+		shown, ok, err := is.Model.Account(t.Context(), account.ID)
 		if err != nil || !ok || !reflect.DeepEqual(shown, account) {
 			t.Errorf("%s: the read model has version %d, the fold %d: %v", stream, shown.Version, account.Version, err)
 		}
 		for _, claim := range account.Claims() {
-			if holder, err := is.store.Holder(t.Context(), claim); err != nil || holder != stream {
+			if holder, err := is.Store.Holder(t.Context(), claim); err != nil || holder != stream {
 				t.Errorf("%s does not hold its %s: %v", stream, claim.Kind, err)
 			}
 		}
@@ -141,9 +142,9 @@ func TestBackupMadeUnderFullLoadRestoresToTheLogAtItsPosition(t *testing.T) {
 	t.Logf("a backup at position %d, the log went on to %d", position, len(records(t, was, mustHead(t, was))))
 }
 
-func mustHead(t testing.TB, h *house) uint64 {
+func mustHead(t testing.TB, folder *datafolder.Folder) uint64 {
 	t.Helper()
-	head, err := h.store.Head(t.Context())
+	head, err := folder.Store.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,9 +218,9 @@ func TestBackupsThatFailLeaveNothing(t *testing.T) {
 // enough to open the folder and not for a copy of its log.
 func TestBackupOnAFullDisk(t *testing.T) {
 	folder, to := furnished(t), t.TempDir()
-	h := opened(t, folder)
+	h := openFolder(t, folder)
 	for i := range 250 {
-		if _, err := h.open(t.Context(), commands.Open{Email: fmt.Sprintf("a%d@example.com", i)}.WithDefaults()); err != nil {
+		if _, err := (&opened{Folder: h}).open(t.Context(), commands.Open{Email: fmt.Sprintf("a%d@example.com", i)}.WithDefaults()); err != nil {
 			t.Fatal(err)
 		}
 	}

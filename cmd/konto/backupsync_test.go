@@ -5,6 +5,8 @@ package main
 import (
 	"path/filepath"
 	"testing"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // What was not synced when konto says that it is there may be gone with the power.
@@ -23,9 +25,9 @@ func TestBackupsAndRestoredLogsAreSynced(t *testing.T) {
 			}
 		}
 	}
-	syncedBy([]string{"backup", file}, file+partialSuffix, safe)
-	syncedBy([]string{"export", filepath.Join(safe, "e")}, filepath.Join(safe, "e")+partialSuffix, safe)
-	staged := filepath.Join(folder, incomingPartial)
+	syncedBy([]string{"backup", file}, file+".partial", safe)
+	syncedBy([]string{"export", filepath.Join(safe, "e")}, filepath.Join(safe, "e")+".partial", safe)
+	staged := filepath.Join(folder, datafolder.IncomingPartial)
 	syncedBy([]string{"restore", file}, filepath.Join(staged, "log.db"), staged, folder)
 	copied := mustJSON(t, "keys", "backup", safe, "--data", folder)["file"].(string)
 	syncedBy([]string{"keys", "restore", copied}, filepath.Join(staged, "keys.db"), staged, folder)

@@ -10,10 +10,13 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 )
 
-// cli is the command line. The flags of konto itself, of serve and of demo can be
-// given as variables instead; see nameVariables.
+// cli is the command line. The flags of konto itself, of serve and of demo can also be given
+// as variables; see nameVariables.
 type cli struct {
 	Data folder `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
 	JSON bool   `name:"json" help:"Print JSON: one object, or one a line."`
@@ -76,13 +79,12 @@ type cli struct {
 		Tail eventsTail `cmd:"" help:"Show events as they happen, until interrupted."`
 	} `cmd:"" help:"The log of all events."`
 	Verify verifyCommand `cmd:"" help:"Check the log and all that follows from it."`
-	Bench  benchCommand  `cmd:"" help:"Measure a fresh or a running konto."`
 }
 
 const defaultData = "konto-data"
 
-// folder is a path that was given. An empty one is what a variable in a script
-// that was never set leaves behind, and not the default.
+// folder is a path that was given. A script whose variable was never set gives an empty path,
+// which must not mean the default.
 type folder string
 
 // UnmarshalText refuses an empty path.
@@ -106,10 +108,10 @@ type line struct {
 	command any    // a local or an administrative command
 }
 
-// errHelpShown tells that the caller asked for help and got it.
+// errHelpShown says that the user asked for help and got it.
 var errHelpShown = errors.New("help was shown")
 
-// parse reads the command line. Its other errors are wrong usage.
+// parse reads the command line. Any other error than errHelpShown is wrong usage.
 func parse(args []string, stdout io.Writer) (*line, error) {
 	var c cli
 	helped := false
@@ -133,8 +135,8 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 	return &line{data: string(c.Data), json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
 }
 
-// refuseSecrets refuses a secret on the command line, where every user of the
-// machine reads it in the list of processes for as long as the process runs.
+// refuseSecrets refuses a secret on the command line. While the process runs, every user of
+// the machine can read the command line in the list of processes.
 func refuseSecrets(parsed *kong.Context) error {
 	for _, part := range parsed.Path {
 		if part.Flag == nil { // a variable's value is not part of the command line
@@ -171,9 +173,8 @@ func refuseEmpty(parsed *kong.Context) error {
 	return nil
 }
 
-// holdsSecret tells whether a flag's URL has a password, or NATS's token in the
-// place of a user. It would rather be wrong about an odd URL than miss a password
-// in which / or @ was not escaped.
+// holdsSecret reports whether a flag's URL has a password, or a token of NATS as its user. It
+// rather refuses an odd URL than misses a password in which / or @ is not escaped.
 func holdsSecret(flag, value string) bool {
 	_, rest, isURL := strings.Cut(value, "://")
 	switch flag {
@@ -196,7 +197,7 @@ func newParser(c *cli, more ...kong.Option) *kong.Kong {
 	)...)
 }
 
-// commandAt makes the administrative command with a path, nil if there is none.
+// commandAt returns a new administrative command for a path, nil if there is none.
 func commandAt(path string) command {
 	for _, leaf := range newParser(new(cli)).Model.Leaves(false) {
 		if leaf.Path() == path {
@@ -207,7 +208,7 @@ func commandAt(path string) command {
 	return nil
 }
 
-// folder is the data folder, whether it was given or not.
+// folder returns the data folder, given or default.
 func (l *line) folder() string {
 	if l.data == "" {
 		return defaultData
@@ -215,10 +216,10 @@ func (l *line) folder() string {
 	return l.data
 }
 
-// usesFolder tells whether the command uses the data folder.
+// usesFolder reports whether the command uses the data folder.
 func (l *line) usesFolder() bool {
 	switch l.command.(type) {
-	case *versionCommand, *benchCommand: // a bench makes a folder of its own
+	case *versionCommand:
 		return false
 	case *demoCommand:
 		return l.data != "" // else it is in a temporary folder
@@ -228,7 +229,7 @@ func (l *line) usesFolder() bool {
 
 func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (failed error) {
 	if l.usesFolder() {
-		owner, err := actAsOwner(l.folder())
+		owner, err := datafolder.ActAsOwner(l.folder())
 		if err != nil {
 			return err
 		}
@@ -248,14 +249,14 @@ func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if c, ok := l.command.(local); ok {
 		return c.run(ctx, l, stdout, stderr)
 	}
-	if c, ok := l.command.(*exportCommand); ok && c.File == "-" && isTerminal(stdout) {
+	if c, ok := l.command.(*exportCommand); ok && c.File == "-" && control.IsTerminal(stdout) {
 		return errTerminal
 	}
-	m := newMeter(stderr)
-	defer m.clear()
-	err := administer(ctx, l, newMeteredOutput(stdout, l.json, m), stderr)
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	err := administer(ctx, l, control.NewMeteredOutput(stdout, l.json, m), stderr)
 	if _, ok := l.command.(endless); ok && ctx.Err() != nil {
-		return nil // to be interrupted is how these end
+		return nil // these commands end by being interrupted
 	}
 	return err
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"konto/cmd/konto/datafolder"
 )
 
 func TestWrongUsage(t *testing.T) {
@@ -79,19 +81,6 @@ func TestWrongUsage(t *testing.T) {
 		"serve --jwt-audience konto",
 		"serve --jwks-url https://issuer.example.com/keys",
 		"serve --jwt-issuer konto --jwt-audience konto",
-		"bench --accounts 0",
-		"bench --connections 0",
-		"bench --seconds 0",
-		"bench --seconds NaN",
-		"bench --url http://127.0.0.1:8080",
-		"bench --targets file",
-		"bench --targets file --url 127.0.0.1:8080",
-		"bench --targets file --url http://127.0.0.1:8080/api",
-		"bench --targets file --url http://127.0.0.1:8080 --growth",
-		"bench --prepare folder --growth",
-		"bench --growth --events 1000,100",
-		"bench --growth --events 1",
-		"bench --growth --of-accounts 0,10",
 	} {
 		t.Run(args, func(t *testing.T) {
 			refused(t, exitUsage, konto(t, strings.Fields(args)...), "--help tells more")
@@ -116,7 +105,7 @@ func TestVariableThatIsEmptyIsNoDataFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("KONTO_DATA", "")
 	refused(t, exitUsage, konto(t, "account", "open", "--email", "anna@example.com"), "KONTO_DATA", "empty")
-	if !missing(defaultData) {
+	if !datafolder.Missing(defaultData) {
 		t.Error("a data folder was begun in the working directory")
 	}
 }

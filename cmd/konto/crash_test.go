@@ -19,6 +19,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -239,7 +240,7 @@ func (w *writer) checkAnswer(t *testing.T, url string) {
 // version that its answer named.
 func checkLog(t *testing.T, folder string, writers []*writer) {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +249,7 @@ func checkLog(t *testing.T, folder string, writers []*writer) {
 			t.Error(err)
 		}
 	}()
-	if err := h.log.CheckChain(t.Context()); err != nil {
+	if err := h.Log.CheckChain(t.Context()); err != nil {
 		t.Error(err)
 	}
 	for _, w := range writers {
@@ -261,8 +262,8 @@ func checkLog(t *testing.T, folder string, writers []*writer) {
 	}
 }
 
-func inLog(ctx context.Context, h *house, account ulid.ULID, a ack) error {
-	found, err := h.store.ReadStream(ctx, events.AccountStream(account), a.version-1, 1)
+func inLog(ctx context.Context, folder *datafolder.Folder, account ulid.ULID, a ack) error {
+	found, err := folder.Store.ReadStream(ctx, events.AccountStream(account), a.version-1, 1)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -44,12 +46,12 @@ func idOrNone(id ulid.ULID) string {
 	return id.String()
 }
 
-func (h *house) listCredentials(ctx context.Context, out *output, wanted func(events.Credential) bool) error {
-	if err := h.caughtUp(ctx); err != nil {
+func (on *opened) listCredentials(ctx context.Context, out *control.Output, wanted func(events.Credential) bool) error {
+	if err := on.CatchUp(ctx); err != nil {
 		return err
 	}
 	for after := (ulid.ULID{}); ; {
-		page, err := h.model.Credentials(ctx, after, pageSize)
+		page, err := on.Model.Credentials(ctx, after, datafolder.PageSize)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -68,7 +70,7 @@ func (h *house) listCredentials(ctx context.Context, out *output, wanted func(ev
 			case !c.Usable(time.Now()):
 				state = "expired"
 			}
-			if err := out.row(showCredential(c), "%s  %-8s  %-7s  %-26s  %s", c.ID, c.Kind, state, holder, strings.Join(c.Scopes, " ")); err != nil {
+			if err := out.Row(showCredential(c), "%s  %-8s  %-7s  %-26s  %s", c.ID, c.Kind, state, holder, strings.Join(c.Scopes, " ")); err != nil {
 				return err
 			}
 		}
@@ -78,7 +80,7 @@ func (h *house) listCredentials(ctx context.Context, out *output, wanted func(ev
 
 // revoke ends a credential of the wanted kind and returns when nobody can use
 // it any more. To revoke one twice is no error.
-func (h *house) revoke(ctx context.Context, idOrToken, noun string, wanted func(events.Credential) bool) (events.Credential, error) {
+func (on *opened) revoke(ctx context.Context, idOrToken, noun string, wanted func(events.Credential) bool) (events.Credential, error) {
 	id, err := ulid.ParseStrict(idOrToken)
 	if err != nil {
 		id, _, err = events.ParseToken(idOrToken)
@@ -86,27 +88,27 @@ func (h *house) revoke(ctx context.Context, idOrToken, noun string, wanted func(
 	if err != nil {
 		return events.Credential{}, fmt.Errorf("%q is not the id of a %s", idOrToken, noun)
 	}
-	credential, err := h.credential(ctx, id)
+	credential, err := on.credential(ctx, id)
 	if err != nil {
 		return credential, err
 	}
 	if credential.Version == 0 || !wanted(credential) {
 		return credential, fmt.Errorf("there is no %s %s", noun, id)
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return credential, err
 	}
-	position, err := h.credentials.Revoke(ctx, meta, id)
+	position, err := on.Credentials.Revoke(ctx, meta, id)
 	if err != nil {
 		return credential, err
 	}
-	return credential, h.reached(ctx, position)
+	return credential, on.WaitFor(ctx, position)
 }
 
 // credential folds the log, which is never behind.
-func (h *house) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
-	page, err := h.store.ReadStream(ctx, events.CredentialStream(id), 0, pageSize)
+func (on *opened) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
+	page, err := on.Store.ReadStream(ctx, events.CredentialStream(id), 0, datafolder.PageSize)
 	if err != nil {
 		return c, err
 	}
@@ -120,8 +122,8 @@ func (h *house) credential(ctx context.Context, id ulid.ULID) (c events.Credenti
 	return c, nil
 }
 
-func printRevoked(out *output, c events.Credential) error {
-	return out.object(struct {
+func printRevoked(out *control.Output, c events.Credential) error {
+	return out.Object(struct {
 		ID      string `json:"id"`
 		Revoked bool   `json:"revoked"`
 	}{c.ID.String(), true})

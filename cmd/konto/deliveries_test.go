@@ -12,6 +12,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/projections/deliveries"
 )
 
@@ -68,17 +69,17 @@ func (n *newspaper) settle(outcome, answer string) {
 
 func (n *newspaper) withLedger(do func(*deliveries.Store) error) {
 	n.t.Helper()
-	h, err := openHouse(n.t.Context(), houseConfig{folder: n.folder, holder: "test"})
+	h, err := datafolder.Open(n.t.Context(), datafolder.Config{Path: n.folder, Holder: "test"})
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if err := do(h.ledger); err != nil {
+	if err := do(h.DeliveryStore); err != nil {
 		n.t.Error(err)
 	}
 	if err := h.Close(); err != nil {
 		n.t.Error(err)
 	}
-	if !missing(filepath.Join(n.folder, "deliveries.db-wal")) {
+	if !datafolder.Missing(filepath.Join(n.folder, "deliveries.db-wal")) {
 		n.t.Error("the ledger was not closed")
 	}
 }

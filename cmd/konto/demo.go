@@ -7,7 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"strings"
+
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
+	"konto/commands"
+	"konto/events"
 )
 
 type demoCommand struct {
@@ -34,29 +42,32 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	}
-	h, err := enterAlone(ctx, houseConfig{folder: folder, holder: "konto demo", begin: true, log: log})
+	h, err := enterAlone(ctx, datafolder.Config{Path: folder, Holder: "konto demo", Begin: true, Log: log})
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	s, err := openServer(ctx, h, serveCommand{
+	s, err := server.Open(ctx, h, server.Options{
 		HTTP:       orFree(c.HTTP, "127.0.0.1:8080"),
 		NATSListen: orFree(c.NATSListen, "127.0.0.1:4222"),
 		// So that an endpoint on this machine can be tried.
-		senderOptions: senderOptions{ThirdPartyAllow: loopback},
-	}, log)
+		SenderOptions: server.SenderOptions{ThirdPartyAllow: loopback},
+	}, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, log)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
 	return unlessStopped(ctx, s.Run(ctx, func(ctx context.Context) error {
-		scene, err := h.furnish(ctx)
+		scene, err := (&opened{h, &s.Running}).furnish(ctx)
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(printing{stdout}, scene.tell(s.url(), s.natsURL(), folder))
+		_, err = io.WriteString(control.Printing{To: stdout}, scene.tell(s.URL(), s.NATSURL(), folder))
 		return err
 	}))
 }
+
+// loopback is where a user of the demo runs an endpoint.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // orFree is the address that was given, else the usual one, else any free one.
 func orFree(given, usual string) string {
@@ -71,8 +82,7 @@ func orFree(given, usual string) string {
 	return usual
 }
 
-// tell prints what can be tried. Each curl line stands for itself, on one
-// line, so that it can be copied.
+// tell returns what can be tried. Each curl command is one line, so that it can be copied.
 func (s *scene) tell(http, nats, folder string) string {
 	curl := func(method, path, secret, body string) string {
 		line := fmt.Sprintf("curl -sS -w '\\n' -X %s %s%s %s", method, http, path, secret)
@@ -97,3 +107,95 @@ func (s *scene) tell(http, nats, folder string) string {
 		"go run ./cmd/konto events tail --after 0 --data '" + folder + "'\n" +
 		"nats --server '" + withToken(nats, s.consumer) + "' subscribe 'konto.account.>'\n"
 }
+
+// scene has the secrets that the demo prints.
+type scene struct{ hostup, session, payway, generic, consumer string }
+
+// Payway ids of the demo's accounts; the first is that of Payway's own example.
+const (
+	annaID  = "50f3ac249f6aef294d000007"
+	acmeID  = "50f3ac249f6aef294d000008"
+	adminID = "50f3ac249f6aef294d000009"
+)
+
+// furnish opens the demo's accounts, unless an earlier demo opened them, and issues keys for
+// them.
+func (on *opened) furnish(ctx context.Context) (*scene, error) {
+	anna, err := on.openOrLoad(ctx, annaAccount())
+	if err != nil {
+		return nil, err
+	}
+	domains, seNu, verified := 2, 1, true
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := on.Accounts.Do(ctx, anna.ID, meta, commands.RecordFacts{Facts: events.FactsRecorded{
+		ActiveDomains: &domains, SeNuDomains: &seNu, Verified: &verified, BankIDName: events.Set("Anna Svensson"),
+	}}); err != nil {
+		return nil, err
+	}
+	acme, err := on.openOrLoad(ctx, commands.Open{Email: "info@acme.example", PaywayID: acmeID, Profile: events.ProfileUpdated{
+		CompanyName: events.Set("Acme"), AccountType: events.Set(events.TypeOrganisation),
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := on.openOrLoad(ctx, commands.Open{Email: "admin@example.com", PaywayID: adminID, Administrator: true, Profile: events.ProfileUpdated{
+		FirstName: events.Set("Eva"), LastName: events.Set("Admin"),
+	}}); err != nil {
+		return nil, err
+	}
+	return on.issueKeys(ctx, anna, acme)
+}
+
+func annaAccount() commands.Open {
+	return commands.Open{Email: "anna.svensson@example.com", PaywayID: annaID, Profile: events.ProfileUpdated{
+		FirstName: events.Set("Anna"), LastName: events.Set("Svensson"),
+		Address: events.AddressUpdated{
+			Street: events.Set("Examplegatan 1"), City: events.Set("Stockholm"),
+			PostalCode: events.Set("12345"), State: events.Set("Stockholm County"),
+		},
+	}}
+}
+
+// openOrLoad opens an account, or loads the one that an earlier demo opened and the user may
+// have changed since.
+func (on *opened) openOrLoad(ctx context.Context, open commands.Open) (events.Account, error) {
+	id, err := on.Accounts.Find(ctx, events.PaywayIDClaim(open.PaywayID))
+	if errors.Is(err, commands.ErrNotFound) {
+		return on.open(ctx, open.WithDefaults())
+	}
+	if err != nil {
+		return events.Account{}, err
+	}
+	return on.Accounts.Load(ctx, id)
+}
+
+func (on *opened) issueKeys(ctx context.Context, anna, acme events.Account) (*scene, error) {
+	var s scene
+	own := []string{"read:account", "write:account"}
+	for _, k := range []struct {
+		token *string
+		spec  events.KeyIssued
+	}{
+		{&s.hostup, events.KeyIssued{Account: anna.ID, Scopes: own}},
+		{&s.generic, events.KeyIssued{Account: acme.ID, Scopes: own}},
+		{&s.payway, events.KeyIssued{Client: "demo", Scopes: []string{"/external/account/r", "/external/account/w"}}},
+		{&s.consumer, events.KeyIssued{Consumer: "demo"}},
+	} {
+		_, token, err := on.issueKey(ctx, k.spec)
+		if err != nil {
+			return nil, err
+		}
+		*k.token = token
+	}
+	var err error
+	_, s.session, err = on.openSession(ctx, events.SessionOpened{
+		Account: anna.ID, AuthType: "session", Scopes: append(own, "read:billing", "read:support"),
+	})
+	return &s, err
+}
+
+// withToken puts a token into a NATS URL.
+func withToken(url, token string) string { return strings.Replace(url, "://", "://"+token+"@", 1) }

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"konto/cmd/konto/datafolder"
 )
 
 var (
@@ -55,7 +57,7 @@ func TestDemoPrintsLinesThatWork(t *testing.T) {
 	if status := demo.stop(); status != exitDone || demo.stderr.String() != "" {
 		t.Errorf("ended with %d: %s", status, demo.stderr)
 	}
-	if !missing(printed[2]) {
+	if !datafolder.Missing(printed[2]) {
 		t.Errorf("left %s behind", printed[2])
 	}
 }

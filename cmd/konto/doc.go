@@ -1,29 +1,23 @@
-// Command konto is the whole service in one program: the server and its
-// administration.
+// Command konto is the server and its administration in one program.
 //
-// A house is an opened data folder. Whoever holds the lock of the folder has
-// opened all of its files, and nobody else has opened any:
+// An administrative command runs in a process that has opened the data folder. Only one
+// process can: if a server has it, the command is sent to the server over the folder's
+// control socket and runs there.
 //
-//	konto serve ──holds──▶ house ◀── konto.sock ──asks── konto account, key, session, events
-//	                         ▲
-//	                         └──holds, when no server does── the same commands
+//	konto serve ──opens──▶ data folder ◀── konto.sock ◀──asks── konto account, key, ...
+//	                            ▲
+//	                            └──opens, if no server runs── the same commands
 //
-// An administrative command is a struct that kong fills and that runs against a
-// house. It does not know in which of the two processes it runs.
+// Each command is a struct that kong fills. Its Run gets the open folder and the running
+// server, which is nil if there is none.
 //
-//   - the command line: main.go, cli.go, variables.go, output.go
-//   - the data folder: house.go, folder.go, lock.go
-//   - the two ends of the control socket: control.go, administer.go, socket.go, frames.go
-//   - how far a command has come, for people who wait: progress.go
-//   - the server: serve.go wires it, server.go runs it, shutdown.go ends it; demo.go
-//     and furnish.go are its demonstration
-//   - copies: backup.go, keysbackup.go and export.go make them; restore.go and import.go
-//     make a log of them, which takes its place as incoming.go shows
-//   - erasure: erase.go is the command, erasing.go and erasedletters.go its steps, erasures.go
-//     the ledger that erasedagain.go applies at every start
-//   - measuring: bench.go is the command, benchfresh.go and benchgrowth.go what it measures,
-//     benchfill.go fills the folder, benchserver.go runs the server; the load is in bench/
-//   - one file per noun: account.go, show.go, key.go, session.go, credential.go, thirdparty.go,
-//     thirdpartystate.go, inbound.go, events.go;
-//     verify.go examines a folder as it is; reference.go finds the account that a person means
+//   - main.go, cli.go and variables.go are the command line; administer.go runs a command
+//     in the process that holds the folder
+//   - the other files have the commands, one file for each noun: account.go, key.go,
+//     session.go, thirdparty.go, events.go; a noun with much to it has several, such as
+//     accountimport.go
+//   - package datafolder opens a data folder and erases accounts; copies has backups,
+//     restores, exports and imports; server is the running konto; control is the control
+//     socket and the output
+//   - imports_test.go says which package may import which
 package main

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -40,13 +41,13 @@ type owner struct {
 // newOwners opens accounts in a folder that nobody serves.
 func newOwners(t testing.TB, folder string, n int) []*owner {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test", begin: true})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test", Begin: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
 	issue := func(spec events.KeyIssued) string {
-		issued, err := h.credentials.IssueKey(t.Context(), events.Metadata{}, spec)
+		issued, err := h.Credentials.IssueKey(t.Context(), events.Metadata{}, spec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +56,7 @@ func newOwners(t testing.TB, folder string, n int) []*owner {
 	client := issue(events.KeyIssued{Client: "load", Scopes: []string{"/external/account/w"}})
 	var all []*owner
 	for i := range n {
-		a, err := h.open(t.Context(), commands.Open{Email: fmt.Sprintf("o%d@example.com", i)}.WithDefaults())
+		a, err := (&opened{Folder: h}).open(t.Context(), commands.Open{Email: fmt.Sprintf("o%d@example.com", i)}.WithDefaults())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	"konto/projections/deliveries"
 )
@@ -20,7 +21,7 @@ func TestErasureHasToBeMeant(t *testing.T) {
 	for _, ref := range []string{"nobody@example.com", ulid.Make().String()} {
 		refused(t, exitFailed, konto(t, "account", "erase", ref, "--yes", "--data", folder), "there is no account "+ref)
 	}
-	if !missing(filepath.Join(folder, erasuresName)) {
+	if !datafolder.Missing(filepath.Join(folder, datafolder.ErasuresName)) {
 		t.Error("the ledger has an account that there is not")
 	}
 }
@@ -54,7 +55,7 @@ func newLeaving(t *testing.T) *leaving {
 		t.Fatalf("answered %d %s", status, body)
 	}
 	for l.letter == "" {
-		letters, err := filepath.Glob(filepath.Join(l.folder, mailFolder, "*.eml"))
+		letters, err := filepath.Glob(filepath.Join(l.folder, datafolder.MailName, "*.eml"))
 		if err != nil || t.Context().Err() != nil {
 			t.Fatal(err)
 		}
@@ -79,9 +80,9 @@ func kontoOut(t *testing.T, stdin string, args ...string) string {
 
 func (l *leaving) in(args ...string) []string { return append(args, "--data", l.folder) }
 
-func (l *leaving) house() *house {
+func (l *leaving) open() *datafolder.Folder {
 	l.t.Helper()
-	h, err := openHouse(l.t.Context(), houseConfig{folder: l.folder, holder: "test"})
+	h, err := datafolder.Open(l.t.Context(), datafolder.Config{Path: l.folder, Holder: "test"})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -91,19 +92,19 @@ func (l *leaving) house() *house {
 // isGone checks all that the next start has to have done.
 func (l *leaving) isGone() {
 	l.t.Helper()
-	h := l.house()
-	if done, err := h.isErased(l.t.Context(), l.id); !done || err != nil {
+	h := l.open()
+	if done, err := h.IsErased(l.t.Context(), l.id); !done || err != nil {
 		l.t.Errorf("it is erased: %v, %v", done, err)
 	}
-	if known, _ := h.erasures.of(l.id); known.Proof == "" {
+	if known, _ := h.Erasures.Of(l.id); known.Proof == "" {
 		l.t.Error("the ledger has no proof")
 	}
 	for _, stream := range []events.Stream{events.AccountStream(l.id), events.CredentialStream(l.key), events.CredentialStream(l.session)} {
-		head, err := h.store.StreamHead(l.t.Context(), stream)
+		head, err := h.Store.StreamHead(l.t.Context(), stream)
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		all, err := h.store.ReadStream(l.t.Context(), stream, 0, pageSize)
+		all, err := h.Store.ReadStream(l.t.Context(), stream, 0, datafolder.PageSize)
 		if err != nil || len(all) == 0 || uint64(len(all)) != head.Version {
 			l.t.Fatalf("%d events of %s, %v", len(all), stream, err)
 		}
@@ -116,7 +117,7 @@ func (l *leaving) isGone() {
 	if err := h.Close(); err != nil {
 		l.t.Error(err)
 	}
-	if !missing(l.letter) {
+	if !datafolder.Missing(l.letter) {
 		l.t.Error("the letter is still there")
 	}
 	for _, c := range append(mustLines(l.t, l.in("key", "list")...), mustLines(l.t, l.in("session", "list")...)...) {
@@ -131,12 +132,12 @@ func (l *leaving) isGone() {
 
 // konto may be killed after any step: the next start, whoever starts, goes on.
 func TestInterruptedErasureIsFinishedAtTheNextStart(t *testing.T) {
-	for done := 1; done <= len((&erasure{}).steps()); done++ {
+	for done := 1; done <= len((&datafolder.Erasure{}).Steps()); done++ {
 		t.Run(fmt.Sprint("after step ", done), func(t *testing.T) {
 			l := newLeaving(t)
-			h := l.house()
-			e := &erasure{house: h, account: l.id, meta: itself(), caughtUp: h.catchUpAlone}
-			for _, step := range e.steps()[:done] {
+			h := l.open()
+			e := &datafolder.Erasure{Folder: h, Account: l.id, Meta: datafolder.Itself(), CatchUp: h.CatchUpAlone}
+			for _, step := range e.Steps()[:done] {
 				if err := step(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -155,12 +156,12 @@ func TestInterruptedErasureIsFinishedAtTheNextStart(t *testing.T) {
 func TestErasureThatIsCutOffWhenDoneAgainIsFinished(t *testing.T) {
 	l := newLeaving(t)
 	first := mustJSON(t, l.in("account", "erase", "anna@example.com", "--yes")...)["proof"].(string)
-	h := l.house()
-	e := &erasure{house: h, account: l.id, meta: itself(), again: true, caughtUp: h.catchUpAlone}
-	if err := e.steps()[0](t.Context()); err != nil {
+	h := l.open()
+	e := &datafolder.Erasure{Folder: h, Account: l.id, Meta: datafolder.Itself(), Again: true, CatchUp: h.CatchUpAlone}
+	if err := e.Steps()[0](t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := h.isErased(t.Context(), l.id); done || err != nil {
+	if done, err := h.IsErased(t.Context(), l.id); done || err != nil {
 		t.Errorf("it is erased: %v, %v", done, err)
 	}
 	if err := h.Close(); err != nil {
@@ -211,7 +212,7 @@ func TestWhatIsPutBackIsErasedAgain(t *testing.T) {
 // The log knows who was erased, should the ledger be lost together with the keys.
 func TestWithoutTheLedgerTheLogTellsWhoWasErased(t *testing.T) {
 	for name, lost := range map[string][]string{
-		"the ledger": {erasuresName}, "ledger and read model": {erasuresName, "read.db"},
+		"the ledger": {datafolder.ErasuresName}, "ledger and read model": {datafolder.ErasuresName, "read.db"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, yesterday := newLeaving(t), t.TempDir()

@@ -5,56 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/projections/nats"
 )
-
-func TestLettersAreReadAsTheyAreMeant(t *testing.T) {
-	for text, want := range map[string]string{
-		`{"account":"Anna@Example.com"}`:   `{"account":"Anna@Example.com"}`,
-		`{"account":"\u0061nna\u0040X.com`: `{"account":"anna@X.com`,
-		`"\u00C5sa\/b@example.com"`:        `"Åsa/b@example.com"`,
-		`"\ud83d\ude00@example.com"`:       `"😀@example.com"`,
-		`"\\u0061nna"`:                     `"\u0061nna"`,
-		`\u`:                               `\u`, "": "",
-	} {
-		if got := unescaped([]byte(text)); got != want {
-			t.Errorf("%s is %s, want %s", text, got, want)
-		}
-	}
-}
-
-func TestNameInALongerOneIsAnothers(t *testing.T) {
-	for text, want := range map[string]bool{
-		`{"account":"anna@example.com"}`: true, "anna@example.com": true, "fact-anna@example.com-17": true, "åanna@example.com. anna@example.com.": true,
-		`"says:\nanna@example.com"`: true, "\xffanna@example.com\xff": true, "hanna@example.com": false, "åanna@example.com": false,
-		"7anna@example.com anna@example.community": false, "": false,
-	} {
-		if got := isNamed(text, "anna@example.com"); got != want {
-			t.Errorf("%q: %v", text, got)
-		}
-	}
-	if !isNamed("client01M80vsz7n2ybkra6h75aeezxp", "01m80vsz7n2ybkra6h75aeezxp") {
-		t.Error("an id is nobody else's, whatever it is in")
-	}
-}
-
-func TestAddressIsFoundInAnySpelling(t *testing.T) {
-	const name = "jos\u00e9@b\u00fccher.example"
-	for text, want := range map[string]bool{
-		"JOSE\u0301@bu\u0308cher.example": true, "fact-jos\u00e9@XN--BCHER-KVA.example-17": true, "<jos\u00e9@b\u00fccher\u3002example>": true,
-		"a@b jos\u00e9@b\u00fccher.example@c": true, "jose@b\u00fccher.example": false, "xjos\u00e9@b\u00fccher.example": false,
-		"jos\u00e9@b\u00fccher.example1": false, "jos\u00e9@bucher.example": false, "@@": false,
-	} {
-		if got := isNamed(text, name); got != want {
-			t.Errorf("%+q: %v", text, got)
-		}
-	}
-	for _, text := range []string{"boss@g\u0130thub.example", "bo\u017fs@github.example"} {
-		if isNamed(text, "boss@github.example") {
-			t.Errorf("%+q is another's", text)
-		}
-	}
-}
 
 // gossip serves an account, with letters about it and about another one, that
 // nobody could record.
@@ -70,7 +23,7 @@ func newGossip(t *testing.T) *gossip {
 	var url string
 	g.server, _, url = serve(t, g.folder)
 	g.registry = newSender(t, g.folder, url, "registry")
-	for _, ref := range []string{`\u0061nna@example.com`, "new@example.com", clientPrefix + g.id.String(), "other@example.com"} {
+	for _, ref := range []string{`\u0061nna@example.com`, "new@example.com", datafolder.ClientPrefix + g.id.String(), "other@example.com"} {
 		g.registry.send(fmt.Sprintf(`{"account":"%s","unknown":1}`, ref))
 	}
 	g.untilLetters(4)
@@ -112,17 +65,16 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 	erase := map[string]func(g *gossip){
 		"no server": func(g *gossip) { must(g.t, g.in("account", "erase", "anna@example.com", "--yes")...) },
 		"no NATS": func(g *gossip) {
-			h := g.house()
+			h := g.open()
 			conn, err := nats.Dial(nats.DialConfig{URL: "nats://127.0.0.1:1"})
 			if err != nil {
 				g.t.Fatal(err)
 			}
-			h.inbound = nats.NewInbound(conn, nil, nil)
-			e := &erasure{house: h, account: g.id, meta: itself(), caughtUp: h.catchUpAlone}
-			if err := e.run(g.t.Context()); err == nil {
+			e := &datafolder.Erasure{Folder: h, Account: g.id, Meta: datafolder.Itself(), CatchUp: h.CatchUpAlone, Inbound: nats.NewInbound(conn, nil, nil)}
+			if err := e.Run(g.t.Context()); err == nil {
 				g.t.Error("it says that all is done")
 			}
-			if known, _ := h.erasures.of(g.id); known.Proof != "" {
+			if known, _ := h.Erasures.Of(g.id); known.Proof != "" {
 				g.t.Error("it has a proof")
 			}
 			conn.Close()
@@ -140,9 +92,9 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 			g.untilLetters(1)
 			must(t, g.in("account", "erase", g.id.String(), "--yes")...) // behind what removed them
 			g.server.stop()
-			h := g.house()
+			h := g.open()
 			defer h.Close()
-			if names, err := h.ledger.Names(t.Context()); err != nil || len(names) > 0 {
+			if names, err := h.DeliveryStore.Names(t.Context()); err != nil || len(names) > 0 {
 				t.Errorf("what they were found by is still kept, %v", err)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	"konto/eventstore"
 )
@@ -19,19 +20,19 @@ func TestAccountThatOnlyTheKeyringKnowsIsErased(t *testing.T) {
 	id := mustJSON(t, "account", "open", "--data", folder, "--email", "later@example.com")["id"].(string)
 	must(t, "restore", backup, "--yes", "--data", folder)
 	refused(t, exitFailed, konto(t, "account", "erase", "later@example.com", "--yes", "--data", folder), "there is no account")
-	proof := mustJSON(t, "account", "erase", clientPrefix+id, "--yes", "--data", folder)["proof"].(string)
+	proof := mustJSON(t, "account", "erase", datafolder.ClientPrefix+id, "--yes", "--data", folder)["proof"].(string)
 	if again := mustJSON(t, "account", "erase", id, "--yes", "--data", folder)["proof"]; again != proof {
 		t.Errorf("erased again, it has the proof %v", again)
 	}
 	verifies(t, folder)
 	l := &leaving{t: t, folder: folder}
-	h := l.house()
+	h := l.open()
 	defer h.Close()
 	account := ulid.MustParse(id)
-	if _, err := h.keys.Cipher(t.Context(), events.AccountStream(account)); !errors.Is(err, eventstore.ErrDestroyed) {
+	if _, err := h.Keys.Cipher(t.Context(), events.AccountStream(account)); !errors.Is(err, eventstore.ErrDestroyed) {
 		t.Errorf("its key: %v", err)
 	}
-	if done, err := h.isErased(t.Context(), account); !done || err != nil {
+	if done, err := h.IsErased(t.Context(), account); !done || err != nil {
 		t.Errorf("it is erased: %v, %v", done, err)
 	}
 }
@@ -42,11 +43,11 @@ func TestRestoreWithoutTheLedgerBringsNobodyBack(t *testing.T) {
 	backup := filepath.Join(t.TempDir(), "backup.db")
 	must(t, l.in("backup", backup)...)
 	must(t, l.in("account", "erase", "anna@example.com", "--yes")...)
-	if err := os.Remove(filepath.Join(l.folder, erasuresName)); err != nil {
+	if err := os.Remove(filepath.Join(l.folder, datafolder.ErasuresName)); err != nil {
 		t.Fatal(err)
 	}
 	must(t, l.in("restore", backup, "--yes")...)
-	if missing(filepath.Join(l.folder, erasuresName)) {
+	if datafolder.Missing(filepath.Join(l.folder, datafolder.ErasuresName)) {
 		t.Error("restore did not see to it")
 	}
 	l.isGone()

@@ -8,11 +8,10 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
-
-// pageSize is how many events or rows are read at once.
-const pageSize = 500
 
 // eventsWanted is which events are shown.
 type eventsWanted struct {
@@ -32,20 +31,20 @@ func (c *eventsList) Help() string {
     konto events list --account anna@example.com --type EmailChanged --json`
 }
 
-func (c *eventsList) Run(ctx context.Context, h *house, out *output) error {
-	wanted, err := c.filter(ctx, h)
+func (c *eventsList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	wanted, err := c.filter(ctx, on)
 	if err != nil {
 		return err
 	}
-	_, err = listEvents(ctx, h, out, c.After, wanted)
+	_, err = listEvents(ctx, on, out, c.After, wanted)
 	return err
 }
 
 // listEvents prints what is in the log now after a position, and returns the
 // position of the last event that it has seen.
-func listEvents(ctx context.Context, h *house, out *output, after uint64, wanted func(events.Event) bool) (uint64, error) {
+func listEvents(ctx context.Context, on *opened, out *control.Output, after uint64, wanted func(events.Event) bool) (uint64, error) {
 	for {
-		page, err := h.store.ReadAll(ctx, after, pageSize)
+		page, err := on.Store.ReadAll(ctx, after, datafolder.PageSize)
 		for _, e := range page {
 			after = e.Position
 			if !wanted(e) {
@@ -61,10 +60,10 @@ func listEvents(ctx context.Context, h *house, out *output, after uint64, wanted
 	}
 }
 
-func (c *eventsWanted) filter(ctx context.Context, h *house) (func(events.Event) bool, error) {
+func (c *eventsWanted) filter(ctx context.Context, on *opened) (func(events.Event) bool, error) {
 	var stream events.Stream
 	if c.Account != "" {
-		id, err := h.account(ctx, c.Account)
+		id, err := on.FindAccount(ctx, c.Account)
 		if err != nil {
 			return nil, err
 		}
@@ -77,8 +76,8 @@ func (c *eventsWanted) filter(ctx context.Context, h *house) (func(events.Event)
 }
 
 type eventsTail struct {
-	// nil: what happened before stays unsaid. A log has millions of events, and
-	// whoever wants those asks for them.
+	// nil: past events are not shown. A log has millions of them, and a user who wants them
+	// asks for them.
 	After *uint64 `name:"after" placeholder:"P" help:"Begin with the events after this position, 0 for all; with what happens from now on unless given."`
 	eventsWanted
 }
@@ -96,21 +95,21 @@ Examples:
 
 func (c *eventsTail) endless() {}
 
-func (c *eventsTail) Run(ctx context.Context, h *house, out *output) error {
-	wanted, err := c.filter(ctx, h)
+func (c *eventsTail) Run(ctx context.Context, on *opened, out *control.Output) error {
+	wanted, err := c.filter(ctx, on)
 	if err != nil {
 		return err
 	}
-	after, err := c.begin(ctx, h)
+	after, err := c.begin(ctx, on)
 	for {
 		if err == nil {
-			after, err = listEvents(ctx, h, out, after, wanted)
+			after, err = listEvents(ctx, on, out, after, wanted)
 		}
 		if err == nil {
-			err = out.flush()
+			err = out.Flush()
 		}
 		if err == nil {
-			err = h.store.Wait(ctx, after)
+			err = on.Store.Wait(ctx, after)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -122,20 +121,20 @@ func (c *eventsTail) Run(ctx context.Context, h *house, out *output) error {
 }
 
 // begin is the position after which the tail begins.
-func (c *eventsTail) begin(ctx context.Context, h *house) (uint64, error) {
+func (c *eventsTail) begin(ctx context.Context, on *opened) (uint64, error) {
 	if c.After != nil {
 		return *c.After, nil
 	}
-	return h.store.Head(ctx)
+	return on.Store.Head(ctx)
 }
 
 // printEvent prints an event as one of the whole log.
-func printEvent(out *output, e events.Event) error {
+func printEvent(out *control.Output, e events.Event) error {
 	data, err := readable(e)
 	if err != nil {
 		return err
 	}
-	return out.row(struct {
+	return out.Row(struct {
 		Position uint64          `json:"position"`
 		Time     time.Time       `json:"time"`
 		Stream   events.Stream   `json:"stream"`
@@ -149,10 +148,9 @@ func printEvent(out *output, e events.Event) error {
 		"%6d  %s  %s/%d  %s  %s", e.Position, e.Time.Format(time.RFC3339), e.Stream, e.Version, e.Type, data)
 }
 
-// readable is an event's data without what an operator must not see either:
-// the hash of a password or a code is a secret that can be guessed from it, and
-// who has a third party's secrets can write to it in konto's name. Of an event
-// whose key was destroyed it is null.
+// readable returns an event's data without what not even an operator may see. A secret can be
+// guessed from the hash of a password or a code, and with a third party's secret anyone can
+// write to it in konto's name. For an event whose key was destroyed it returns null.
 func readable(e events.Event) (jsontext.Value, error) {
 	if e.Shredded {
 		return jsontext.Value("null"), nil
@@ -170,8 +168,8 @@ func readable(e events.Event) (jsontext.Value, error) {
 	return e.Data, nil
 }
 
-// withoutSecret is the data of a third party's event without its member secret,
-// and without what may be one in its URL.
+// withoutSecret returns the data of a third party's event without its secret and without the
+// query of its URL, which may hold one.
 func withoutSecret(e events.Event) (jsontext.Value, error) {
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(e.Data, &members); err != nil {

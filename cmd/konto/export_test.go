@@ -7,36 +7,38 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"konto/cmd/konto/control"
 )
 
 // interrupting is a meter that interrupts the command once it has come so far.
 type interrupting struct {
-	when      func(progress) bool
+	when      func(control.Progress) bool
 	interrupt context.CancelFunc
 }
 
-func (m interrupting) show(p progress) {
+func (m interrupting) Show(p control.Progress) {
 	if m.when(p) {
 		m.interrupt()
 	}
 }
 
-func (interrupting) clear() {}
+func (interrupting) Clear() {}
 
 // TestInterruptedExportLeavesNothing interrupts it where it begins to write, and
 // where all is written that is to be checked yet.
 func TestInterruptedExportLeavesNothing(t *testing.T) {
-	h, to := opened(t, furnished(t)), t.TempDir()
-	for name, when := range map[string]func(progress) bool{
-		"at its begin": func(p progress) bool { return p.Done == 0 },
-		"at its end":   func(p progress) bool { return p.Done == p.Total },
+	h, to := openFolder(t, furnished(t)), t.TempDir()
+	for name, when := range map[string]func(control.Progress) bool{
+		"at its begin": func(p control.Progress) bool { return p.Done == 0 },
+		"at its end":   func(p control.Progress) bool { return p.Done == p.Total },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var said bytes.Buffer
-			out := newMeteredOutput(&said, false, interrupting{when, cancel})
+			out := control.NewMeteredOutput(&said, false, interrupting{when, cancel})
 			export := &exportCommand{File: filepath.Join(to, "x.ndjson")}
-			if err := export.Run(ctx, h, out); !errors.Is(err, context.Canceled) {
+			if err := export.Run(ctx, &opened{Folder: h}, out); !errors.Is(err, context.Canceled) {
 				t.Errorf("%v", err)
 			}
 			onlyFile(t, to)
@@ -49,7 +51,7 @@ func TestExportTakesAwayWhatAKilledOneLeft(t *testing.T) {
 	folder, to := furnished(t), t.TempDir()
 	file := filepath.Join(to, "x.ndjson")
 	leave := func() {
-		if err := os.WriteFile(file+partialSuffix, []byte("secret"), 0o600); err != nil {
+		if err := os.WriteFile(file+".partial", []byte("secret"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,10 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // serviceUser is a user who is neither root nor, as a rule, the one who tests.
@@ -50,8 +54,8 @@ func ownedBy(t *testing.T, uid int, folder, after string) {
 			return err
 		}
 		info, err := entry.Info()
-		if err == nil && ownerOf(info) != uid {
-			t.Errorf("after konto %s, %s belongs to user %d", after, path, ownerOf(info))
+		if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != uid {
+			t.Errorf("after konto %s, %s belongs to user %d", after, path, int(info.Sys().(*syscall.Stat_t).Uid))
 		}
 		return err
 	})
@@ -145,7 +149,7 @@ func TestPlaceThatTheOwnerCannotWriteToNamesTheOwner(t *testing.T) {
 	}
 	place := t.TempDir() // root's
 	r := asUser(t, 0, "", "backup", filepath.Join(place, "log.db"), "--data", folder)
-	refused(t, exitFailed, r, "permission denied", "konto acts as user "+userName(serviceUser))
+	refused(t, exitFailed, r, "permission denied", "konto acts as user "+nameOf(t, serviceUser))
 	empty(t, place)
 }
 
@@ -168,7 +172,7 @@ func TestFolderOfAnotherUserIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := asUser(t, serviceUser, "", "account", "list", "--data", folder)
-	refused(t, exitFailed, r, "belongs to user root", "chown -R "+userName(serviceUser)+" "+folder)
+	refused(t, exitFailed, r, "belongs to user root", "chown -R "+nameOf(t, serviceUser)+" "+folder)
 }
 
 func TestFolderThatOthersMayWriteToIsRefused(t *testing.T) {
@@ -214,7 +218,7 @@ func TestLinksInTheDataFolderAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			folder, elsewhere := furnished(t), t.TempDir()
 			path, target := filepath.Join(folder, name), filepath.Join(elsewhere, "target")
-			if !missing(path) { // what it leads to is right, and is refused all the same
+			if !datafolder.Missing(path) { // what it leads to is right, and is refused all the same
 				if err := os.Rename(path, target); err != nil {
 					t.Fatal(err)
 				}
@@ -274,4 +278,14 @@ func TestEveryFileInTheDataFolderIsItsOwnersAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// nameOf is how a user is called here.
+func nameOf(t *testing.T, id int) string {
+	t.Helper()
+	known, err := user.LookupId(strconv.Itoa(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return known.Username
 }

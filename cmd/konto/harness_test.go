@@ -257,3 +257,12 @@ func send(t *testing.T, method, url, token, body string) (int, string) {
 	}
 	return answer.StatusCode, string(text)
 }
+
+// empty checks that nothing was left behind, not even the data folder that was named.
+func empty(t *testing.T, folder string) {
+	t.Helper()
+	left, err := os.ReadDir(folder)
+	if err != nil || len(left) > 0 {
+		t.Errorf("%v remains, %v", left, err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore/keyring"
@@ -17,12 +18,12 @@ import (
 // lived opens an account that many things happened to, through the house itself.
 func lived(t *testing.T, folder string) (id ulid.ULID) {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test", begin: true})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test", Begin: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	if id, err = newID(); err != nil {
+	if id, err = datafolder.NewID(); err != nil {
 		t.Fatal(err)
 	}
 	hash, err := commands.HashPassword(context.Background(), "correct horse")
@@ -45,7 +46,7 @@ func lived(t *testing.T, folder string) (id ulid.ULID) {
 		{session, commands.RequestEmailChange{NewEmail: "next@example.com", CurrentPassword: "correct horse"}},
 		{session, commands.ChangePassword{CurrentPassword: "correct horse", NewPassword: "horse staple battery correct"}},
 	} {
-		if _, err := h.accounts.Do(t.Context(), id, step.meta, step.c); err != nil {
+		if _, err := h.Accounts.Do(t.Context(), id, step.meta, step.c); err != nil {
 			t.Fatalf("%T: %v", step.c, err)
 		}
 	}

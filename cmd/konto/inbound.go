@@ -4,78 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 
-	"konto/commands"
-	"konto/events"
-	"konto/eventstore"
-	"konto/projections/inbound"
+	"konto/cmd/konto/control"
 	"konto/projections/nats"
 )
 
-// takeIn makes the reactor that records the facts of other systems.
-func (s *server) takeIn() *component {
-	from := s.house.inbound.Subscriber()
-	return &component{name: "inbound", from: from, reactor: inbound.New(inbound.Config{
-		Subscriber:  from,
-		Recorder:    recorder{s.house},
-		DeadLetters: s.house.inbound,
-		Metrics:     s.metrics.Registerer(),
-		Log:         s.log,
-	})}
-}
-
-// recorder records inbound facts in a house's log.
-type recorder struct{ house *house }
-
-// RecordFacts implements inbound.Recorder.
-func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
-	id, err := r.house.lookUp(ctx, m.Account)
-	if err != nil {
-		return refuseFacts(err)
-	}
-	request, err := newID()
-	if err != nil {
-		return err
-	}
-	meta := events.Metadata{
-		RequestID:  "req_" + strings.ToLower(request.String()),
-		Actor:      events.Actor{Kind: "inbound", ID: m.From},
-		Contract:   "inbound",
-		Trace:      m.Trace,
-		TraceState: m.TraceState,
-	}
-	once := commands.Once{Name: m.Name, Fingerprint: m.Fingerprint, At: time.Now()}
-	_, err = r.house.accounts.DoOnce(ctx, id, meta, once, commands.RecordFacts{Facts: m.Facts})
-	return refuseFacts(err)
-}
-
-// refuseFacts tells what another try would not change from what it may. The
-// reasons are for whoever reads dead letters, and hold nothing personal.
-func refuseFacts(err error) error {
-	var invalid *commands.Invalid
-	var undecodable *events.DecodeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, errNoReference):
-		return &inbound.Refused{Reason: "the account is neither named by an id nor by an email address"}
-	case errors.Is(err, commands.ErrNotFound), errors.Is(err, eventstore.ErrNoKey):
-		return &inbound.Refused{Reason: "there is no such account"}
-	case errors.Is(err, commands.ErrReused):
-		return &inbound.Refused{Reason: "its id is that of another message"}
-	case errors.As(err, &invalid) && len(invalid.Fields) > 0:
-		return &inbound.Refused{Reason: invalid.Fields[0].Field + ": " + invalid.Fields[0].Detail}
-	case errors.Is(err, eventstore.ErrSealBroken), errors.As(err, &undecodable):
-		// Waiting would mend nothing, and hold up the facts of all other accounts.
-		return &inbound.Refused{Reason: "the account cannot be read from the log"}
-	}
-	return err
-}
-
-// errNotServed tells that a command needs the server that it did not find.
+// errNotServed is the error if no server runs.
 var errNotServed = errors.New("inbound messages are with the server, and it does not run")
 
 type inboundDeadLetters struct {
@@ -111,11 +47,11 @@ type deadLetterShown struct {
 	Length    int       `json:"length"`         // of the body as it was sent; of a long one the beginning is kept
 }
 
-func (c *inboundDeadLetters) Run(ctx context.Context, h *house, out *output) error {
-	if h.inbound == nil {
+func (c *inboundDeadLetters) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if on.server == nil {
 		return errNotServed
 	}
-	letters, err := h.inbound.DeadLetters(ctx, c.Limit)
+	letters, err := on.server.Facts.DeadLetters(ctx, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -126,7 +62,7 @@ func (c *inboundDeadLetters) Run(ctx context.Context, h *house, out *output) err
 		} else {
 			shown.Bytes = l.Body
 		}
-		if err := out.row(shown, "%6d  %s  %-16s  %s  %q", l.Sequence, l.Received.Format(time.RFC3339), l.From, l.Reason, l.Body); err != nil {
+		if err := out.Row(shown, "%6d  %s  %-16s  %s  %q", l.Sequence, l.Received.Format(time.RFC3339), l.From, l.Reason, l.Body); err != nil {
 			return err
 		}
 	}
@@ -145,18 +81,18 @@ Example:
     konto inbound retry 17`
 }
 
-func (c *inboundRetry) Run(ctx context.Context, h *house, out *output) error {
-	if h.inbound == nil {
+func (c *inboundRetry) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if on.server == nil {
 		return errNotServed
 	}
-	err := h.inbound.Retry(ctx, c.Sequence)
+	err := on.server.Facts.Retry(ctx, c.Sequence)
 	if errors.Is(err, nats.ErrNoDeadLetter) {
 		return fmt.Errorf("there is no dead letter %d", c.Sequence)
 	}
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		Sequence uint64 `json:"sequence"`
 		Retried  bool   `json:"retried"`
 	}{c.Sequence, true})

@@ -8,6 +8,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -48,16 +50,16 @@ func (c *keyIssue) Validate() error {
 	return nil
 }
 
-func (c *keyIssue) Run(ctx context.Context, h *house, out *output) error {
+func (c *keyIssue) Run(ctx context.Context, on *opened, out *control.Output) error {
 	spec := events.KeyIssued{Client: c.Client, Consumer: c.Consumer, Inbound: c.Inbound, Scopes: c.Scopes}
 	if c.Account != "" {
-		a, err := h.present(ctx, c.Account)
+		a, err := on.LoadAccount(ctx, c.Account)
 		if err != nil {
 			return err
 		}
 		spec.Account = a.ID
 	}
-	id, token, err := h.issueKey(ctx, spec)
+	id, token, err := on.issueKey(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -70,32 +72,30 @@ func (c *keyIssue) Run(ctx context.Context, h *house, out *output) error {
 	if c.Client != "" {
 		issued.ClientID, issued.ClientSecret = issued.ID, issued.Token
 	}
-	return out.object(issued)
+	return out.Object(issued)
 }
 
 // issueKey returns when the key can be used.
-func (h *house) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.ULID, token string, err error) {
-	meta, err := operator()
+func (on *opened) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.ULID, token string, err error) {
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return id, "", err
 	}
-	known, err := h.model.ConsumerNames(ctx)
+	known, err := on.Model.ConsumerNames(ctx)
 	if err != nil {
 		return id, "", err
 	}
-	issued, err := h.credentials.IssueKey(ctx, meta, spec)
+	issued, err := on.Credentials.IssueKey(ctx, meta, spec)
 	if err != nil {
 		return id, "", err
 	}
-	if err := h.reached(ctx, issued.Position); err != nil {
+	if err := on.WaitFor(ctx, issued.Position); err != nil {
 		return id, "", err
 	}
-	if spec.Consumer != "" && h.broker != nil && !slices.Contains(known, spec.Consumer) {
-		if err := h.broker.Reserve(spec.Consumer); err != nil {
-			return id, "", err
-		}
+	if spec.Consumer != "" && !slices.Contains(known, spec.Consumer) {
+		err = on.server.Reserve(spec.Consumer)
 	}
-	return issued.ID, issued.Token, nil
+	return issued.ID, issued.Token, err
 }
 
 type keyList struct{}
@@ -107,8 +107,8 @@ func (c *keyList) Help() string {
     konto key list --json`
 }
 
-func (c *keyList) Run(ctx context.Context, h *house, out *output) error {
-	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind != events.KindSession })
+func (c *keyList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind != events.KindSession })
 }
 
 type keyRevoke struct {
@@ -131,13 +131,11 @@ func (c *keyRevoke) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *keyRevoke) Run(ctx context.Context, h *house, out *output) error {
-	key, err := h.revoke(ctx, c.ID, "key", func(c events.Credential) bool { return c.Kind != events.KindSession })
+func (c *keyRevoke) Run(ctx context.Context, on *opened, out *control.Output) error {
+	key, err := on.revoke(ctx, c.ID, "key", func(c events.Credential) bool { return c.Kind != events.KindSession })
 	if err != nil {
 		return err
 	}
-	if h.broker != nil {
-		h.broker.Disconnect(key.ID.String())
-	}
+	on.server.Disconnect(key)
 	return printRevoked(out, key)
 }

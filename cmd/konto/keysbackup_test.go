@@ -1,23 +1,27 @@
 package main
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"konto/cmd/konto/datafolder"
 )
 
 func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	folder, dir := furnished(t), t.TempDir()
-	h := opened(t, folder)
-	id, err := h.shortID(t.Context())
+	h := openFolder(t, folder)
+	logID, err := h.Log.ID(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	id := hex.EncodeToString(logID[:4])
 	h.Close()
 	stamp := func(days int) string {
-		return time.Now().Add(-time.Duration(days) * 24 * time.Hour).UTC().Format(stampLayout)
+		return time.Now().Add(-time.Duration(days) * 24 * time.Hour).UTC().Format(datafolder.StampLayout)
 	}
 	young := "keys-" + id + "-" + stamp(29) + ".db"
 	old, oldLedger := "keys-"+id+"-"+stamp(31)+".db", "erasures-"+id+"-"+stamp(31)+".ndjson"
@@ -25,7 +29,7 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 		"keys-notes.db", "keys.db", "keys-" + id + "-20200101T000000.000Z.txt", "backup-" + id + "-20200101T000000.000Z.db",
 		"keys-0badc0de-" + stamp(31) + ".db", "erasures-0badc0de-" + stamp(31) + ".ndjson", "keys-" + stamp(31) + ".db", // of another log, and of who knows which
 	}
-	cutOff := old + partialSuffix // holds keys as well
+	cutOff := old + ".partial" // holds keys as well
 	for _, name := range append(others, young, old, oldLedger, cutOff) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
@@ -39,7 +43,7 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 		}
 	}
 	others = append(others, triedOfOther)
-	if err := os.WriteFile(filepath.Join(folder, erasuresName), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, datafolder.ErasuresName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	made := mustJSON(t, "keys", "backup", dir, "--data", folder)

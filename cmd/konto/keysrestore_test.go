@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"konto/cmd/konto/copies"
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/sqlitefile"
 )
 
@@ -98,7 +100,7 @@ func TestRestoredKeysBringNobodyBackBesideANewerReadModel(t *testing.T) {
 		"restored": func(l *leaving, copied string) { must(t, l.in("keys", "restore", copied)...) },
 		"by hand":  func(l *leaving, copied string) { overwritten(t, copied, filepath.Join(l.folder, "keys.db")) },
 		"ledger lost": func(l *leaving, copied string) {
-			if err := os.Remove(filepath.Join(l.folder, erasuresName)); err != nil {
+			if err := os.Remove(filepath.Join(l.folder, datafolder.ErasuresName)); err != nil {
 				t.Fatal(err)
 			}
 			must(t, l.in("keys", "restore", copied)...)
@@ -165,7 +167,7 @@ func TestKeysThatDoNotFitAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := konto(t, "keys", "restore", test.file, "--data", folder)
 			refused(t, exitFailed, r, "nothing was restored: ", test.file, test.says)
-			if strings.Contains(r.stderr, incomingPartial) {
+			if strings.Contains(r.stderr, datafolder.IncomingPartial) {
 				t.Errorf("a file is told of that nobody gave: %s", r.stderr)
 			}
 			noneIncoming(t, folder)
@@ -193,7 +195,7 @@ func TestKeysRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 	for crash, last := range steps {
 		t.Run("after "+last, func(t *testing.T) {
 			folder, copied := crashedFolder(t)
-			incoming, aside := filepath.Join(folder, incomingPrefix+stamp), filepath.Join(folder, replacedPrefix+stamp)
+			incoming, aside := filepath.Join(folder, datafolder.IncomingPrefix+stamp), filepath.Join(folder, datafolder.ReplacedPrefix+stamp)
 			for _, made := range []string{incoming, aside} {
 				if err := os.Mkdir(made, 0o700); err != nil {
 					t.Fatal(err)
@@ -201,12 +203,12 @@ func TestKeysRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 			}
 			overwritten(t, copied, filepath.Join(incoming, "keys.db"))
 			for _, name := range steps[:crash] {
-				if err := move(folder, aside, name); err != nil {
+				if err := moveFile(folder, aside, name); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if last == "" {
-				if err := move(incoming, folder, "keys.db"); err != nil {
+				if err := moveFile(incoming, folder, "keys.db"); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -217,7 +219,7 @@ func TestKeysRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 			}
 			verifies(t, folder)
 			onlyFile(t, aside, "keys.db", "keys.db-wal", "keys.db-shm", "keys.db-stamp")
-			if !missing(incoming) {
+			if !datafolder.Missing(incoming) {
 				t.Error("it is not finished")
 			}
 		})
@@ -234,7 +236,7 @@ func TestRestoreTakesKeysAlong(t *testing.T) {
 	}
 	refused(t, exitFailed, konto(t, "restore", backup, "--data", folder), "there is no keys.db", "--keys")
 	refused(t, exitFailed, konto(t, "keys", "restore", copied, "--data", folder), "the keys are older than the log's position 3")
-	if err := os.WriteFile(filepath.Join(folder, erasuresName), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, datafolder.ErasuresName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if done := mustJSON(t, "restore", backup, "--keys", copied, "--yes", "--data", folder); done["notice"] != nil {
@@ -245,7 +247,7 @@ func TestRestoreTakesKeysAlong(t *testing.T) {
 	// After the loss of everything.
 	elsewhere := t.TempDir()
 	copyTo(t, folder, elsewhere, "master.key")
-	if done := mustJSON(t, "restore", backup, "--keys", copied, "--data", elsewhere); done["replaced"] != nil || done["lost"] != 0.0 || done["notice"] != noLedger {
+	if done := mustJSON(t, "restore", backup, "--keys", copied, "--data", elsewhere); done["replaced"] != nil || done["lost"] != 0.0 || done["notice"] != copies.NoLedger {
 		t.Errorf("%v", done)
 	}
 	verifies(t, elsewhere)

@@ -7,12 +7,16 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
 
 // The last stream alone does not tell: keys that are made side by side come to the log in
 // another order, the last event may be of an old stream, and a clock may be set back.
+// newest is how many of the newest records, and of the newest streams, a start looks at.
+const newest = 100
+
 func TestKeyOfOneOfTheNewestStreamsIsMissing(t *testing.T) {
 	now := time.Now()
 	for name, test := range map[string]struct {
@@ -21,18 +25,18 @@ func TestKeyOfOneOfTheNewestStreamsIsMissing(t *testing.T) {
 		found          bool
 	}{
 		"begun last":                            {0, 0, 0, true},
-		"the newest but some, long ago":         {0, 0, 2 * newestRecords, true},
-		"at the end, by a clock that was wrong": {-time.Hour, 2 * newestStreams, 5, true},
-		"neither, which verify finds":           {-time.Hour, 2 * newestStreams, 2 * newestRecords, false},
+		"the newest but some, long ago":         {0, 0, 2 * newest, true},
+		"at the end, by a clock that was wrong": {-time.Hour, 2 * newest, 5, true},
+		"neither, which verify finds":           {-time.Hour, 2 * newest, 2 * newest, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := furnished(t)
-			h := opened(t, folder)
+			h := openFolder(t, folder)
 			open := func(at time.Time, i int) ulid.ULID {
 				t.Helper()
 				id := ulid.MustNew(ulid.Timestamp(at), ulid.DefaultEntropy())
 				command := commands.Open{Email: fmt.Sprintf("a%d@example.com", i), PaywayID: commands.NewPaywayID()}
-				if _, err := h.accounts.Do(t.Context(), id, itself(), command.WithDefaults()); err != nil {
+				if _, err := h.Accounts.Do(t.Context(), id, datafolder.Itself(), command.WithDefaults()); err != nil {
 					t.Fatal(err)
 				}
 				return id
@@ -45,7 +49,7 @@ func TestKeyOfOneOfTheNewestStreamsIsMissing(t *testing.T) {
 			for i := range test.behind {
 				domains := i + 1
 				facts := commands.RecordFacts{Facts: events.FactsRecorded{ActiveDomains: &domains}}
-				if _, err := h.accounts.Do(t.Context(), other, itself(), facts); err != nil {
+				if _, err := h.Accounts.Do(t.Context(), other, datafolder.Itself(), facts); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -54,7 +54,7 @@ func TestSMTPPasswordIsOfAVariableOrAFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		url, err := line.command.(*serveCommand).mailOptions.server()
+		url, err := line.command.(*serveCommand).MailOptions.Server()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bytes"
-	"log/slog"
 	"strings"
 	"testing"
 	"unicode"
 
-	"github.com/go-json-experiment/json"
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -31,12 +29,12 @@ func obeyed(text string) (found []rune) {
 // visited makes a folder in which every text from outside is hostile.
 func visited(t *testing.T, folder string) ulid.ULID {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test", begin: true})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test", Begin: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	id, err := newID()
+	id, err := datafolder.NewID()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,11 +42,11 @@ func visited(t *testing.T, folder string) ulid.ULID {
 		Actor: events.Actor{Kind: "client", ID: hostile}, Impersonator: hostile, Grant: hostile, Contract: hostile, RequestID: hostile,
 	}
 	open := commands.Open{Email: "anna@example.com", PaywayID: annaID, Profile: events.ProfileUpdated{FirstName: events.Set("Anna \u202e\u200bnna")}}
-	if _, err := h.accounts.Do(t.Context(), id, meta, open); err != nil {
+	if _, err := h.Accounts.Do(t.Context(), id, meta, open); err != nil {
 		t.Fatal(err)
 	}
 	order := hostile
-	if _, err := h.accounts.Do(t.Context(), id, meta, commands.RecordFacts{Facts: events.FactsRecorded{PendingOrder: events.Set(order)}}); err != nil {
+	if _, err := h.Accounts.Do(t.Context(), id, meta, commands.RecordFacts{Facts: events.FactsRecorded{PendingOrder: events.Set(order)}}); err != nil {
 		t.Logf("an order is not called so: %v", err)
 	}
 	return id
@@ -110,37 +108,5 @@ func TestNoControlCharacterIsPrinted(t *testing.T) {
 	server.stop()
 	if found := obeyed(server.stderr.String()); found != nil {
 		t.Errorf("the log has %U", found)
-	}
-}
-
-// Whatever a log is given, its lines stay lines.
-func TestLogsHoldNoControlCharacter(t *testing.T) {
-	var told bytes.Buffer
-	log := slog.New(slog.NewTextHandler(printing{&told}, nil))
-	log.Error(hostile, hostile, hostile, "error", &commands.Invalid{Fields: []commands.FieldError{{Field: hostile, Detail: hostile}}})
-	if found := obeyed(told.String()); found != nil || strings.Count(told.String(), "\n") != 1 {
-		t.Errorf("%U in %q", found, told.String())
-	}
-}
-
-func TestEscapedJSONMeansTheSame(t *testing.T) {
-	text, err := json.Marshal(map[string]string{"a": hostile, "b": "Åsa \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 👩\u200d🚀"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var v map[string]string
-	if err := json.Unmarshal([]byte(escaped(string(text))), &v); err != nil || v["a"] != hostile {
-		t.Errorf("%q, %v", v["a"], err)
-	}
-	for text, want := range map[string]string{
-		"Åsa 👩\u200d🚀":  "Åsa 👩\u200d🚀",
-		"a\x1bb\nc":     `a\u001bb\u000ac`,
-		"a\xffb\xc3":    "a\ufffdb\ufffd",
-		"a\U000e0041b":  `a\udb40\udc41b`,
-		"a\u009b\u202e": `a\u009b\u202e`,
-	} {
-		if got := escaped(text); got != want {
-			t.Errorf("%q became %q", text, got)
-		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -34,17 +35,17 @@ func TestServerGoesOnWithAPoisonEvent(t *testing.T) {
 // addPoison appends an event as a newer konto might.
 func addPoison(t *testing.T, folder string) {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	id, err := newID()
+	id, err := datafolder.NewID()
 	if err != nil {
 		t.Fatal(err)
 	}
 	stream := events.AccountStream(id)
-	if _, err := h.store.Append(t.Context(), stream, 0, nil, []events.Event{{
+	if _, err := h.Store.Append(t.Context(), stream, 0, nil, []events.Event{{
 		ID: id, Stream: stream, Version: 1, Type: "AccountPainted.v1",
 		Time: time.Now().UTC().Truncate(time.Millisecond), Data: []byte(`{"colour":"red"}`),
 	}}); err != nil {

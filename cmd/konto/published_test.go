@@ -10,6 +10,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	"konto/projections/natsserver"
 )
@@ -19,14 +20,14 @@ import (
 // there are.
 func checkPublished(t *testing.T, folder string) int {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
 	var logged []string
 	for position := uint64(0); ; {
-		page, err := h.store.ReadAll(t.Context(), position, pageSize)
+		page, err := h.Store.ReadAll(t.Context(), position, datafolder.PageSize)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,10 +49,10 @@ func checkPublished(t *testing.T, folder string) int {
 }
 
 // streamIDs reads the stream's files with a server of their own.
-func streamIDs(t *testing.T, h *house) []string {
+func streamIDs(t *testing.T, folder *datafolder.Folder) []string {
 	t.Helper()
 	broker, err := natsserver.Start(natsserver.Config{
-		Dir: filepath.Join(h.folder, "jetstream"), Key: h.keys.Derive("jetstream"), Listen: "127.0.0.1:0",
+		Dir: filepath.Join(folder.Path, "jetstream"), Key: folder.Keys.Derive("jetstream"), Listen: "127.0.0.1:0",
 		Authenticate: func(token string) (natsserver.Holder, bool) { return natsserver.Holder{Name: "test"}, token == "test" },
 		Consumers:    func() []string { return []string{"test"} },
 		Log:          slog.New(slog.DiscardHandler),

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -107,14 +108,14 @@ func (w *writer) mustAnswer(t *testing.T, url string, value int, version uint64)
 // versions are those of the writers' accounts in a folder that nobody serves.
 func versions(t *testing.T, folder string, writers []*writer) []uint64 {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
 	all := make([]uint64, len(writers))
 	for i, w := range writers {
-		head, err := h.store.StreamHead(t.Context(), events.AccountStream(w.account))
+		head, err := h.Store.StreamHead(t.Context(), events.AccountStream(w.account))
 		if err != nil {
 			t.Fatal(err)
 		}

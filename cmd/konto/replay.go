@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"konto/cmd/konto/control"
 	"konto/projections/deliveries"
 )
 
@@ -32,21 +33,21 @@ func (c *replayThirdParty) Validate() error {
 	return nil
 }
 
-func (c *replayThirdParty) Run(ctx context.Context, h *house, out *output) error {
-	party, err := h.thirdParty(ctx, c.Ref)
+func (c *replayThirdParty) Run(ctx context.Context, on *opened, out *control.Output) error {
+	party, err := on.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
-	reading, err := h.reading(ctx, party)
+	reading, err := on.reading(ctx, party)
 	if err != nil {
 		return err
 	}
 	if c.From > reading {
 		return errNotThere(party.Name, reading, c.From)
 	}
-	rewind := h.ledger.Rewind
-	if h.deliveries != nil {
-		rewind = h.deliveries.Rewind
+	rewind := on.DeliveryStore.Rewind
+	if on.server != nil {
+		rewind = on.server.Deliveries.Rewind
 	}
 	err = rewind(ctx, party.ID, c.From-1)
 	if errors.Is(err, deliveries.ErrNotReached) {
@@ -55,7 +56,7 @@ func (c *replayThirdParty) Run(ctx context.Context, h *house, out *output) error
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
 		From uint64 `json:"from"`

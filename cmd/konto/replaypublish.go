@@ -11,11 +11,13 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/time/rate"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 	"konto/projections/nats"
 )
 
-// errNoNATS tells that a command needs the server that it did not find.
+// errNoNATS is the error if no server runs.
 var errNoNATS = errors.New("history is published through the server's connection to NATS, and no server runs; start konto serve")
 
 type replayPublish struct {
@@ -71,7 +73,7 @@ func (r *replayRate) UnmarshalText(text []byte) error {
 // MarshalText is the reverse of UnmarshalText, for the control socket.
 func (r replayRate) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d/s", r), nil }
 
-// limiter lets a hundredth of a second's events pass at once.
+// limiter returns a limiter with a burst of a hundredth of a second's events.
 func (r replayRate) limiter() *rate.Limiter {
 	if r == 0 {
 		return rate.NewLimiter(rate.Inf, 0)
@@ -79,11 +81,11 @@ func (r replayRate) limiter() *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(r), max(1, int(r/100)))
 }
 
-func (c *replayPublish) Run(ctx context.Context, h *house, out *output) error {
-	if h.conn == nil {
+func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if on.server == nil {
 		return errNoNATS
 	}
-	head, err := h.store.Head(ctx)
+	head, err := on.Store.Head(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,11 +95,11 @@ func (c *replayPublish) Run(ctx context.Context, h *house, out *output) error {
 	if c.From > head || c.To > head {
 		return fmt.Errorf("the log's last position is %d", head)
 	}
-	r := replaying{replayPublish: *c, house: h, out: out, limit: c.Rate.limiter()}
+	r := replaying{replayPublish: *c, on: on, out: out, limit: c.Rate.limiter()}
 	name, _, _ := strings.Cut(c.Type, ".")
-	cfg := nats.ReplayConfig{Conn: h.conn, Prefix: c.SubjectPrefix, Type: name}
+	cfg := nats.ReplayConfig{Conn: on.server.Conn, Prefix: c.SubjectPrefix, Type: name}
 	if c.Account != "" {
-		id, err := h.account(ctx, c.Account)
+		id, err := on.FindAccount(ctx, c.Account)
 		if err != nil {
 			return err
 		}
@@ -109,7 +111,7 @@ func (c *replayPublish) Run(ctx context.Context, h *house, out *output) error {
 	if err := r.all(ctx); err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		From      uint64 `json:"from"`
 		To        uint64 `json:"to"`
 		Published uint64 `json:"published"`
@@ -118,19 +120,18 @@ func (c *replayPublish) Run(ctx context.Context, h *house, out *output) error {
 	}{c.From, c.To, r.published, r.shredded, r.to.Stream()})
 }
 
-// replaying is a replay under way.
+// replaying is the state of a running replay.
 type replaying struct {
 	replayPublish
-	house               *house
-	out                 *output
+	on                  *opened
+	out                 *control.Output
 	to                  *nats.Replay
 	limit               *rate.Limiter
 	account             *ulid.ULID
 	published, shredded uint64
 }
 
-// all publishes page by page. What went wrong is told with the position from
-// which to go on.
+// all publishes page by page. An error says from which position to go on.
 func (r *replaying) all(ctx context.Context) error {
 	next := r.From
 	for page, err := range r.pages(ctx) {
@@ -145,7 +146,7 @@ func (r *replaying) all(ctx context.Context) error {
 		}
 		next = page[len(page)-1].Position + 1
 	}
-	r.out.progress(r.To-r.From+1, r.To-r.From+1, "positions")
+	r.out.Progress(r.To-r.From+1, r.To-r.From+1, "positions")
 	return nil
 }
 
@@ -166,13 +167,13 @@ func (r *replaying) page(ctx context.Context, page []events.Event) error {
 			return err
 		}
 		published++
-		r.out.progress(e.Position-r.From, r.To-r.From+1, "positions")
+		r.out.Progress(e.Position-r.From, r.To-r.From+1, "positions")
 	}
 	if err := r.to.Flush(ctx); err != nil {
 		return err
 	}
 	r.published, r.shredded = r.published+published, r.shredded+shredded
-	r.out.progress(page[len(page)-1].Position-r.From, r.To-r.From+1, "positions")
+	r.out.Progress(page[len(page)-1].Position-r.From, r.To-r.From+1, "positions")
 	return nil
 }
 
@@ -181,17 +182,17 @@ func (r *replaying) wants(e events.Event) bool {
 	return e.Stream.Category() == events.CategoryAccount && (r.Type == "" || r.Type == e.Type || r.Type == name)
 }
 
-// pages gives what the log, or one account, has from the first position to the
-// last. Every page holds something.
+// pages yields what the log, or one account, has from the first position to the last. No page
+// is empty.
 func (r *replaying) pages(ctx context.Context) iter.Seq2[[]events.Event, error] {
 	return func(yield func([]events.Event, error) bool) {
 		for after, version := r.From-1, uint64(0); ; {
 			var page []events.Event
 			var err error
 			if r.account != nil {
-				page, err = r.house.store.ReadStream(ctx, events.AccountStream(*r.account), version, pageSize)
+				page, err = r.on.Store.ReadStream(ctx, events.AccountStream(*r.account), version, datafolder.PageSize)
 			} else {
-				page, err = r.house.store.ReadAll(ctx, after, pageSize)
+				page, err = r.on.Store.ReadAll(ctx, after, datafolder.PageSize)
 			}
 			if err != nil {
 				yield(nil, err)

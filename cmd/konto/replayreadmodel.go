@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"konto/cmd/konto/control"
 	"konto/projections"
 )
 
@@ -27,23 +28,23 @@ Examples:
     konto replay read-model --json`
 }
 
-func (c *replayReadModel) Run(ctx context.Context, h *house, out *output) error {
-	// One that only lags, as after its file was deleted, is given the time. One in
-	// trouble is what this command is for.
-	if err := h.caughtUp(ctx); ctx.Err() != nil {
+func (c *replayReadModel) Run(ctx context.Context, on *opened, out *control.Output) error {
+	// A read model that only lags, for example after its file was deleted, gets the time to
+	// catch up. A read model in trouble is what this command is for.
+	if err := on.CatchUp(ctx); ctx.Err() != nil {
 		return err
 	}
-	done, err := h.model.Rebuild(ctx, projections.RebuildConfig{DryRun: c.DryRun, Progress: out.progress})
+	done, err := on.Model.Rebuild(ctx, projections.RebuildConfig{DryRun: c.DryRun, Progress: out.Progress})
 	if err != nil {
 		return err
 	}
-	if err := out.object(done); err != nil {
+	if err := out.Object(done); err != nil {
 		return err
 	}
 	if n := done.Different(); n > 0 && c.DryRun {
 		return fmt.Errorf("the read model differs from the log in %d rows; without --dry-run they are mended", n)
 	}
-	if done.Exchanged && h.follower.Status().State == projections.StateStopped {
+	if done.Exchanged && on.Follower.Status().State == projections.StateStopped {
 		return errors.New("the read model was rebuilt, but konto had given up following the log before: restart it")
 	}
 	return nil

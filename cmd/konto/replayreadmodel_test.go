@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // read tells whether the account is shown with what was acknowledged last.
@@ -100,12 +102,12 @@ func TestKilledRebuildLeavesTheOldReadModel(t *testing.T) {
 		}
 		rebuilt := make(chan result, 1)
 		go func() { rebuilt <- konto(t, "replay", "read-model", "--data", folder) }()
-		wait(t, func() bool { return !missing(next) || len(rebuilt) > 0 })
+		wait(t, func() bool { return !datafolder.Missing(next) || len(rebuilt) > 0 })
 		p.kill()
 		if r := <-rebuilt; r.status != exitDone && r.status != exitFailed {
 			t.Errorf("the caller ended with %d: %s", r.status, r.stderr)
 		}
-		if !missing(next) {
+		if !datafolder.Missing(next) {
 			left++
 		}
 		if r := konto(t, "replay", "read-model", "--dry-run", "--data", folder); r.status != exitDone {

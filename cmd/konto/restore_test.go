@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // backedUpFolder is a folder with an account, its backup, and one event that the
@@ -150,7 +154,7 @@ func TestBackupsThatAreNoGoodAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := konto(t, "restore", test.file, "--yes", "--data", folder)
 			refused(t, exitFailed, r, "nothing was restored: ", test.file, test.says)
-			if strings.Contains(r.stderr, incomingPartial) {
+			if strings.Contains(r.stderr, datafolder.IncomingPartial) {
 				t.Errorf("a file is told of that nobody gave: %s", r.stderr)
 			}
 			if n := eventCount(t, folder); n != 2 {
@@ -197,8 +201,8 @@ func TestKeysThatAreOlderThanTheBackupAreRefused(t *testing.T) {
 // TestRestoreSurvivesACrashAtEveryStep begins where each step of the restore ended.
 func TestRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 	const stamp = "20261122T100000.000Z"
-	incoming := func(folder string) string { return filepath.Join(folder, incomingPrefix+stamp) }
-	aside := func(folder string) string { return filepath.Join(folder, replacedPrefix+stamp) }
+	incoming := func(folder string) string { return filepath.Join(folder, datafolder.IncomingPrefix+stamp) }
+	aside := func(folder string) string { return filepath.Join(folder, datafolder.ReplacedPrefix+stamp) }
 	do := func(t *testing.T, errs ...error) {
 		t.Helper()
 		for _, err := range errs {
@@ -216,9 +220,9 @@ func TestRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 		{"its write-ahead log moved", func(t *testing.T, folder string) {
 			do(t, os.WriteFile(filepath.Join(aside(folder), "log.db-wal"), nil, 0o600))
 		}},
-		{"the old log moved", func(t *testing.T, folder string) { do(t, move(folder, aside(folder), "log.db")) }},
+		{"the old log moved", func(t *testing.T, folder string) { do(t, moveFile(folder, aside(folder), "log.db")) }},
 		{"the read model removed", func(t *testing.T, folder string) { do(t, os.Remove(filepath.Join(folder, "read.db"))) }},
-		{"the new log moved", func(t *testing.T, folder string) { do(t, move(incoming(folder), folder, "log.db")) }},
+		{"the new log moved", func(t *testing.T, folder string) { do(t, moveFile(incoming(folder), folder, "log.db")) }},
 		{"all done", func(t *testing.T, folder string) { do(t, os.Remove(incoming(folder))) }},
 	}
 	for crash := range steps {
@@ -238,14 +242,14 @@ func TestRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 			if shown := mustJSON(t, "account", "show", "anna@example.com", "--data", folder); shown["version"] != 1.0 {
 				t.Errorf("the read model is the old log's: %v", shown)
 			}
-			if !missing(incoming(folder)) || missing(filepath.Join(aside(folder), "log.db")) {
+			if !datafolder.Missing(incoming(folder)) || datafolder.Missing(filepath.Join(aside(folder), "log.db")) {
 				t.Error("it is not finished")
 			}
 		})
 	}
 	t.Run("before it was committed", func(t *testing.T) {
 		folder, backup := backedUpFolder(t)
-		staged, err := stageIncoming(folder)
+		staged, err := datafolder.StageIncoming(folder)
 		do(t, err)
 		copyTo(t, filepath.Dir(backup), staged, "backup.db")
 		if n := eventCount(t, folder); n != 2 {
@@ -257,7 +261,7 @@ func TestRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 
 func TestCommittedFilesAreComplete(t *testing.T) {
 	folder, backup := backedUpFolder(t)
-	staged, err := stageIncoming(folder)
+	staged, err := datafolder.StageIncoming(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,8 +269,8 @@ func TestCommittedFilesAreComplete(t *testing.T) {
 	if err := os.Rename(filepath.Join(staged, "backup.db"), filepath.Join(staged, "log.db")); err != nil {
 		t.Fatal(err)
 	}
-	aside, err := commitIncoming(folder, time.Now())
-	if err != nil || missing(filepath.Join(aside, "log.db")) {
+	aside, err := datafolder.CommitIncoming(folder, time.Now())
+	if err != nil || datafolder.Missing(filepath.Join(aside, "log.db")) {
 		t.Errorf("the old log is in %q, %v", aside, err)
 	}
 }
@@ -307,4 +311,13 @@ func TestErasedAccountsAreErasedAgainAfterARestore(t *testing.T) {
 	}
 	// Its address is free, so its claims went too.
 	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
+}
+
+// moveFile moves a file that is there.
+func moveFile(from, to, name string) error {
+	err := os.Rename(filepath.Join(from, name), filepath.Join(to, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"konto/cmd/konto/copies"
+	"konto/cmd/konto/datafolder"
 )
 
 // newMaster is a master key as the environment gives it.
@@ -23,14 +26,14 @@ func newMaster() string {
 // key.
 func expectReadable(t *testing.T, folder string, atLeast int) {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
 	n := 0
 	for {
-		page, err := h.store.ReadAll(t.Context(), uint64(n), pageSize)
+		page, err := h.Store.ReadAll(t.Context(), uint64(n), datafolder.PageSize)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +61,7 @@ func TestRotationMakesAnotherMasterKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		printed := mustJSON(t, "keys", "rotate", "--data", folder)
-		if n := printed["rotated"].(float64); n < 2 || printed["notice"] != olderCopies { // the root key, and Anna's
+		if n := printed["rotated"].(float64); n < 2 || printed["notice"] != copies.OlderCopies { // the root key, and Anna's
 			t.Errorf("%v", printed)
 		}
 		after, err := os.ReadFile(master)
@@ -88,7 +91,7 @@ func TestRotationTakesTheNextMasterKeyFromItsCaller(t *testing.T) {
 	said := r.stderr
 	t.Setenv("KONTO_NEXT_MASTER_KEY", second)
 	printed := must(t, "keys", "rotate", "--data", folder)
-	if !strings.Contains(printed, "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start; "+olderCopies) {
+	if !strings.Contains(printed, "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start; "+copies.OlderCopies) {
 		t.Errorf("%s", printed)
 	}
 	if said += printed + p.stderr.String(); strings.Contains(said, second) || strings.Contains(said, first) {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -20,7 +22,7 @@ type sessionOpen struct {
 	ExpiresIn   lifetime `name:"expires-in" default:"24h" placeholder:"DURATION" help:"How long the session lasts, 24h unless given; 0: for ever."`
 }
 
-// lifetime is a duration that crosses the control socket as text.
+// lifetime is a duration that is text in JSON, as for the control socket.
 type lifetime time.Duration
 
 // UnmarshalText reads what time.ParseDuration does, unless it is below 0.
@@ -62,22 +64,22 @@ func (c *sessionOpen) Validate() error {
 	return nil
 }
 
-func (c *sessionOpen) Run(ctx context.Context, h *house, out *output) error {
-	spec, err := c.spec(ctx, h)
+func (c *sessionOpen) Run(ctx context.Context, on *opened, out *control.Output) error {
+	spec, err := c.spec(ctx, on)
 	if err != nil {
 		return err
 	}
-	id, cookie, err := h.openSession(ctx, spec)
+	id, cookie, err := on.openSession(ctx, spec)
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		ID     string `json:"id"`
 		Cookie string `json:"cookie"`
 	}{id, cookie})
 }
 
-func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened, error) {
+func (c *sessionOpen) spec(ctx context.Context, on *opened) (events.SessionOpened, error) {
 	spec := events.SessionOpened{
 		AuthType: c.AuthType, Scopes: c.Scopes, Admin: c.Admin, Roles: c.Roles, Label: c.Label,
 	}
@@ -85,7 +87,7 @@ func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened,
 		spec.ExpiresAt = time.Now().Add(time.Duration(c.ExpiresIn)).UTC().Truncate(time.Millisecond)
 	}
 	if c.Account != "" {
-		a, err := h.present(ctx, c.Account)
+		a, err := on.LoadAccount(ctx, c.Account)
 		if err != nil {
 			return spec, err
 		}
@@ -94,7 +96,7 @@ func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened,
 	if c.DelegatedBy == "" {
 		return spec, nil
 	}
-	parent, err := h.present(ctx, c.DelegatedBy)
+	parent, err := on.LoadAccount(ctx, c.DelegatedBy)
 	if err != nil {
 		return spec, err
 	}
@@ -103,16 +105,16 @@ func (c *sessionOpen) spec(ctx context.Context, h *house) (events.SessionOpened,
 }
 
 // openSession returns when the session can be used.
-func (h *house) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
-	meta, err := operator()
+func (on *opened) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return "", "", err
 	}
-	opened, err := h.credentials.OpenSession(ctx, meta, spec)
+	opened, err := on.Credentials.OpenSession(ctx, meta, spec)
 	if err != nil {
 		return "", "", err
 	}
-	return opened.ID.String(), opened.Token, h.reached(ctx, opened.Position)
+	return opened.ID.String(), opened.Token, on.WaitFor(ctx, opened.Position)
 }
 
 type sessionList struct{}
@@ -124,8 +126,8 @@ func (c *sessionList) Help() string {
     konto session list --json`
 }
 
-func (c *sessionList) Run(ctx context.Context, h *house, out *output) error {
-	return h.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
+func (c *sessionList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
 }
 
 type sessionClose struct {
@@ -146,8 +148,8 @@ func (c *sessionClose) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *sessionClose) Run(ctx context.Context, h *house, out *output) error {
-	session, err := h.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
+func (c *sessionClose) Run(ctx context.Context, on *opened, out *control.Output) error {
+	session, err := on.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
 	if err != nil {
 		return err
 	}

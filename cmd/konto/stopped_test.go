@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // stopping is a context that ends when it is asked for the n-th time whether it has
@@ -90,7 +92,7 @@ func TestStopBeforeReadyIsACleanExit(t *testing.T) {
 
 func TestStopWhileAnotherHoldsTheFolderIsACleanExit(t *testing.T) {
 	folder := furnished(t)
-	lock, err := lockFolder(folder, "test")
+	lock, err := datafolder.Lock(folder, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +180,7 @@ func TestKeysBackupWithoutItsLedgerLeavesNothing(t *testing.T) {
 	folder, copies := furnished(t), t.TempDir()
 	must(t, "account", "erase", "anna@example.com", "--yes", "--data", folder)
 	serve(t, folder)
-	ledger := filepath.Join(folder, erasuresName)
+	ledger := filepath.Join(folder, datafolder.ErasuresName)
 	if err := os.Rename(ledger, ledger+".away"); err != nil {
 		t.Fatal(err)
 	}

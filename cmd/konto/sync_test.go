@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // A kill leaves the page cache, so the crash test cannot tell whether konto
@@ -118,14 +120,14 @@ func traced(t *testing.T, name string, args ...string) (cmd *exec.Cmd, trace str
 // signal for itself.
 func interruptHolder(t *testing.T, folder string) {
 	t.Helper()
-	_, err := lockFolder(folder, "test")
-	var held *folderLocked
+	_, err := datafolder.Lock(folder, "test")
+	var held *datafolder.Locked
 	if !errors.As(err, &held) {
 		t.Fatalf("nobody holds %s: %v", folder, err)
 	}
 	var id int
-	if _, err := fmt.Sscanf(held.holder, "konto serve (process %d)", &id); err != nil {
-		t.Fatalf("%q: %v", held.holder, err)
+	if _, err := fmt.Sscanf(held.Holder, "konto serve (process %d)", &id); err != nil {
+		t.Fatalf("%q: %v", held.Holder, err)
 	}
 	if err := syscall.Kill(id, syscall.SIGINT); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
@@ -25,8 +28,8 @@ type thirdPartyShown struct {
 	PublicKey string    `json:"publicKey"`
 	Previous  time.Time `json:"previousUntil,omitzero"` // when the last of its previous secrets ends
 	Added     time.Time `json:"added"`
-	// Begin and Checkpoint are positions in the log: it is told of what follows
-	// the one, and everything up to the other was settled.
+	// Begin and Checkpoint are positions in the log. The third party is told of events after
+	// Begin; all events up to Checkpoint are settled.
 	Begin      uint64 `json:"begin"`
 	Checkpoint uint64 `json:"checkpoint"`
 	Version    uint64 `json:"version"`
@@ -83,23 +86,23 @@ func (c *thirdPartyAdd) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-func (c *thirdPartyAdd) Run(ctx context.Context, h *house, out *output) error {
-	if c.Format == events.FormatRISC && h.unnamed {
-		return errNoIssuer
+func (c *thirdPartyAdd) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if c.Format == events.FormatRISC && on.server.HasNoURL() {
+		return server.ErrNoIssuer
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	added, err := h.thirdParties.Add(ctx, meta, commands.AddThirdParty{Name: c.Name, URL: c.URL, Format: c.Format, Events: c.Events})
+	added, err := on.ThirdParties.Add(ctx, meta, commands.AddThirdParty{Name: c.Name, URL: c.URL, Format: c.Format, Events: c.Events})
 	if errors.Is(err, eventstore.ErrTaken) {
 		return fmt.Errorf("there is a third party %s already", c.Name)
 	}
 	if err != nil {
 		return err
 	}
-	// Before anything that can fail: nothing tells the secret again.
-	if err := out.object(struct {
+	// The secret is printed before anything that can fail, because nothing shows it again.
+	if err := out.Object(struct {
 		ID        string `json:"id"`
 		Name      string `json:"name"`
 		Secret    string `json:"secret"`
@@ -107,7 +110,7 @@ func (c *thirdPartyAdd) Run(ctx context.Context, h *house, out *output) error {
 	}{added.ID.String(), c.Name, added.Secret, added.PublicKey}); err != nil {
 		return err
 	}
-	return h.reached(ctx, added.Position)
+	return on.WaitFor(ctx, added.Position)
 }
 
 type thirdPartyList struct{}
@@ -121,17 +124,17 @@ Examples:
     konto third-party list --json | jq -r .name`
 }
 
-func (c *thirdPartyList) Run(ctx context.Context, h *house, out *output) error {
-	if err := h.caughtUp(ctx); err != nil {
+func (c *thirdPartyList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if err := on.CatchUp(ctx); err != nil {
 		return err
 	}
-	all, err := h.model.ThirdParties(ctx)
+	all, err := on.Model.ThirdParties(ctx)
 	if err != nil {
 		return err
 	}
 	for _, p := range all {
 		state := strings.TrimSpace(p.State + " " + p.Reason)
-		if err := out.row(showThirdParty(p), "%s  %-18s  %-11s  %-20s  %s", p.ID, state, p.Format, p.Name, withoutQuery(p.URL)); err != nil {
+		if err := out.Row(showThirdParty(p), "%s  %-18s  %-11s  %-20s  %s", p.ID, state, p.Format, p.Name, withoutQuery(p.URL)); err != nil {
 			return err
 		}
 	}
@@ -152,30 +155,30 @@ Examples:
     konto third-party show crm --account anna@example.com --json | jq .account.inSync`
 }
 
-func (c *thirdPartyShow) Run(ctx context.Context, h *house, out *output) error {
-	p, err := h.thirdParty(ctx, c.Ref)
+func (c *thirdPartyShow) Run(ctx context.Context, on *opened, out *control.Output) error {
+	p, err := on.thirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
 	if c.Account == "" {
-		return out.object(showThirdParty(p))
+		return out.Object(showThirdParty(p))
 	}
-	account, err := h.standing(ctx, p, c.Account)
+	account, err := on.standing(ctx, p, c.Account)
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		thirdPartyShown
 		Account standing `json:"account"`
 	}{showThirdParty(p), account})
 }
 
 // thirdParty finds the third party that a person means, by its name or its id.
-func (h *house) thirdParty(ctx context.Context, ref string) (events.ThirdParty, error) {
-	if err := h.caughtUp(ctx); err != nil {
+func (on *opened) thirdParty(ctx context.Context, ref string) (events.ThirdParty, error) {
+	if err := on.CatchUp(ctx); err != nil {
 		return events.ThirdParty{}, err
 	}
-	p, ok, err := h.model.ThirdParty(ctx, ref)
+	p, ok, err := on.Model.ThirdParty(ctx, ref)
 	if err == nil && !ok {
 		err = fmt.Errorf("there is no third party %s", ref)
 	}

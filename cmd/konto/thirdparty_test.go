@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -52,11 +53,11 @@ func TestThirdPartiesSecretsAreShownOnce(t *testing.T) {
 // readModelsParties is what the read model of a folder that nobody holds has.
 func readModelsParties(t *testing.T, folder string) []events.ThirdParty {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	parties, err := h.model.ThirdParties(t.Context()) // no follower runs
+	parties, err := h.Model.ThirdParties(t.Context()) // no follower runs
 	if err := errors.Join(err, h.Close()); err != nil {
 		t.Fatal(err)
 	}

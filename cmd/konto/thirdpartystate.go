@@ -8,6 +8,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -24,8 +26,8 @@ Example:
     konto third-party pause crm`
 }
 
-func (c *thirdPartyPause) Run(ctx context.Context, h *house, out *output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, h.thirdParties.Pause)
+func (c *thirdPartyPause) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, on.ThirdParties.Pause)
 }
 
 type thirdPartyResume struct {
@@ -40,13 +42,13 @@ Example:
     konto third-party resume crm`
 }
 
-func (c *thirdPartyResume) Run(ctx context.Context, h *house, out *output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, h.thirdParties.Resume)
+func (c *thirdPartyResume) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, on.ThirdParties.Resume)
 }
 
 type thirdPartyRemove struct {
 	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
-	// What waits for it is never delivered, and its place in the log is gone.
+	// Waiting deliveries are never sent, and the position in the log is lost.
 	Yes bool `name:"yes" required:"" help:"Required: what was not delivered never will be."`
 }
 
@@ -59,17 +61,17 @@ Example:
     konto third-party remove crm --yes`
 }
 
-func (c *thirdPartyRemove) Run(ctx context.Context, h *house, out *output) error {
-	return h.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, h.thirdParties.Remove)
+func (c *thirdPartyRemove) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, on.ThirdParties.Remove)
 }
 
 // setThirdParty brings a third party to a state, and tells so.
-func (h *house) setThirdParty(ctx context.Context, out *output, ref, state string, change thirdPartyChange) error {
-	p, err := h.changeThirdParty(ctx, ref, change)
+func (on *opened) setThirdParty(ctx context.Context, out *control.Output, ref, state string, change thirdPartyChange) error {
+	p, err := on.changeThirdParty(ctx, ref, change)
 	if err != nil {
 		return err
 	}
-	return out.object(struct {
+	return out.Object(struct {
 		ID    string `json:"id"`
 		Name  string `json:"name"`
 		State string `json:"state"`
@@ -91,17 +93,18 @@ Examples:
     konto third-party rotate-secret crm --overlap 0`
 }
 
-func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *house, out *output) error {
+func (c *thirdPartyRotateSecret) Run(ctx context.Context, on *opened, out *control.Output) error {
 	var rotated commands.RotatedSecret
-	p, err := h.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
-		rotated, err = h.thirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
+	p, err := on.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
+		rotated, err = on.ThirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
 		return rotated.Position, err
 	})
 	if rotated.Secret == "" {
 		return err
 	}
-	// Also when what came after failed: nothing tells the secret again.
-	return errors.Join(err, out.object(struct {
+	// The secret is printed even if something failed after the change, because nothing shows
+	// it again.
+	return errors.Join(err, out.Object(struct {
 		ID            string    `json:"id"`
 		Name          string    `json:"name"`
 		Secret        string    `json:"secret"`
@@ -113,14 +116,14 @@ func (c *thirdPartyRotateSecret) Run(ctx context.Context, h *house, out *output)
 // thirdPartyChange returns the position of its event.
 type thirdPartyChange func(context.Context, events.Metadata, ulid.ULID) (uint64, error)
 
-// changeThirdParty returns the third party as it was, once the read model has
-// the change and deliveries go by it.
-func (h *house) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
-	p, err := h.thirdParty(ctx, ref)
+// changeThirdParty returns the third party as it was before the change. It returns when the
+// read model and the deliveries have the change.
+func (on *opened) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
+	p, err := on.thirdParty(ctx, ref)
 	if err != nil {
 		return p, err
 	}
-	meta, err := operator()
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return p, err
 	}
@@ -131,8 +134,8 @@ func (h *house) changeThirdParty(ctx context.Context, ref string, change thirdPa
 	if err != nil {
 		return p, err
 	}
-	if err := h.reached(ctx, position); err != nil || h.deliveries == nil {
+	if err := on.WaitFor(ctx, position); err != nil || on.server == nil {
 		return p, err
 	}
-	return p, h.deliveries.WaitFor(ctx, position)
+	return p, on.server.Deliveries.WaitFor(ctx, position)
 }

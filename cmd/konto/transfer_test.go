@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"konto/cmd/konto/datafolder"
 )
 
 // moved is a folder in which everything has happened that has a command, and an
@@ -61,16 +63,16 @@ func TestLogGoesThroughAnExportUnchanged(t *testing.T) {
 			if got := shows(t, to); got != want {
 				t.Errorf("the folders differ:\n%s\n%s", want, got)
 			}
-			was, is := opened(t, folder), opened(t, to)
+			was, is := openFolder(t, folder), openFolder(t, to)
 			head := mustHead(t, was)
 			if !reflect.DeepEqual(folds(t, was, head), folds(t, is, head)) {
 				t.Error("the accounts differ")
 			}
-			if err := is.log.CheckChain(t.Context()); err != nil {
+			if err := is.Log.CheckChain(t.Context()); err != nil {
 				t.Error(err)
 			}
-			idWas, _ := was.log.ID(t.Context())
-			idIs, _ := is.log.ID(t.Context())
+			idWas, _ := was.Log.ID(t.Context())
+			idIs, _ := is.Log.ID(t.Context())
 			if name == "encrypted" && !reflect.DeepEqual(records(t, was, head), records(t, is, head)) {
 				t.Error("the records differ")
 			}
@@ -128,7 +130,7 @@ func TestImportsThatFailLeaveNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			to := t.TempDir()
 			refused(t, exitFailed, konto(t, "import", test.file, "--data", to), "nothing was imported from "+test.file+": ", test.says)
-			if left, err := filepath.Glob(filepath.Join(to, "*")); err != nil || len(left) > 1 || len(left) == 1 && filepath.Base(left[0]) != holderName {
+			if left, err := filepath.Glob(filepath.Join(to, "*")); err != nil || len(left) > 1 || len(left) == 1 && filepath.Base(left[0]) != datafolder.HolderName {
 				t.Errorf("%v is left, %v", left, err)
 			}
 			must(t, "import", good, "--data", to) // the folder is as good as new

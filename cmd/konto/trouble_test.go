@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlitefile"
 )
@@ -44,7 +46,7 @@ func TestFolderThatIsTailed(t *testing.T) {
 func TestLockHoldsWithoutItsFile(t *testing.T) {
 	folder := furnished(t)
 	serve(t, folder)
-	if err := os.Remove(filepath.Join(folder, holderName)); err != nil {
+	if err := os.Remove(filepath.Join(folder, datafolder.HolderName)); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, exitFailed, serveOn(t, folder), "data folder "+folder+" is in use by another process")
@@ -81,7 +83,7 @@ func TestKeysThatAreMissingOrWrong(t *testing.T) {
 	}
 	refused(t, exitFailed, list(folder), keyring.ErrNoMaster.Error(), key)
 	refused(t, exitFailed, serveOn(t, folder), keyring.ErrNoMaster.Error(), key)
-	if !missing(key) {
+	if !datafolder.Missing(key) {
 		t.Fatal("a new key was made beside old files")
 	}
 	t.Setenv("KONTO_MASTER_KEY", strings.Repeat("5a", 32))
@@ -240,7 +242,7 @@ func TestRestoreBeginsOnlyInAFolderThatWasNamed(t *testing.T) {
 	}
 	refused(t, exitFailed, konto(t, "restore", backup, "--keys", keys[0]), "there is no konto in konto-data", "--data konto-data")
 	r := konto(t, "restore", backup, "--keys", keys[0], "--data", defaultData)
-	if r.status != exitDone || !strings.Contains(r.stderr, "a new konto was begun in "+absolute(defaultData)) {
+	if r.status != exitDone || !strings.Contains(r.stderr, "a new konto was begun in "+datafolder.Absolute(defaultData)) {
 		t.Errorf("exit %d: %s", r.status, r.stderr)
 	}
 	if again := konto(t, "restore", backup); again.status != exitDone || again.stderr != "" {
@@ -316,7 +318,7 @@ func TestUnknownReferences(t *testing.T) {
 // A socket that a killed server left behind answers nobody.
 func TestStaleSocket(t *testing.T) {
 	folder := furnished(t)
-	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, socketName), Net: "unix"})
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, control.SocketName), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,12 +327,12 @@ func TestStaleSocket(t *testing.T) {
 	must(t, "account", "show", "anna@example.com", "--data", folder)
 	server, _, _ := serve(t, folder)
 	must(t, "account", "show", "anna@example.com", "--data", folder)
-	socket := filepath.Join(folder, socketName)
+	socket := filepath.Join(folder, control.SocketName)
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket's mode: %v, %v", info, err)
 	}
 	server.stop()
-	if !missing(socket) {
+	if !datafolder.Missing(socket) {
 		t.Error("the server left its socket")
 	}
 }
@@ -343,7 +345,7 @@ func TestSocketRefusesWhatItDoesNotKnow(t *testing.T) {
 		"unknown member":  {data: folder, path: "account list", command: struct{ Sorted bool }{true}},
 		"a local command": {data: folder, path: "serve", command: struct{}{}},
 	} {
-		answered, err := ask(t.Context(), l, newOutput(new(strings.Builder), false))
+		answered, err := ask(t.Context(), l, control.NewOutput(new(strings.Builder), false))
 		if !answered || err == nil || !strings.Contains(err.Error(), "another version of konto") {
 			t.Errorf("%s: %v, %v", name, answered, err)
 		}

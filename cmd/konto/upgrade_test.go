@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -118,17 +119,6 @@ func TestExportOfAnEarlierClaimRule(t *testing.T) {
 	}
 }
 
-func TestRenewalOfClaimsTellsEachTenth(t *testing.T) {
-	var told []string
-	tell := eachTenth(func(text string) { told = append(told, text) })
-	for done := uint64(1); done <= 25; done++ {
-		tell(done, 25)
-	}
-	if len(told) != 9 || !strings.Contains(told[0], "3 of 25") || !strings.Contains(told[8], "23 of 25") {
-		t.Errorf("%q", told)
-	}
-}
-
 // sharedAreTold wants a text to name the accounts that share an address, by their ids alone.
 func sharedAreTold(t *testing.T, folder, text string) {
 	t.Helper()
@@ -217,15 +207,15 @@ func changeEmail(t *testing.T, folder, paywayID, email string) {
 
 func tryEmail(t *testing.T, folder, paywayID, email string) error {
 	t.Helper()
-	h, err := openHouse(t.Context(), houseConfig{folder: folder, holder: "test"})
+	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	id, err := h.account(t.Context(), paywayIDOfClaims1(paywayID))
+	id, err := h.FindAccount(t.Context(), paywayIDOfClaims1(paywayID))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.accounts.Do(t.Context(), id, events.Metadata{}, &commands.Update{Email: events.Set(email)})
+	_, err = h.Accounts.Do(t.Context(), id, events.Metadata{}, &commands.Update{Email: events.Set(email)})
 	return err
 }

@@ -11,10 +11,10 @@ import (
 
 const variablePrefix = "KONTO_"
 
-// nameVariables gives a variable to each flag of konto itself, of konto serve and
-// of konto demo. No other flag has one. A variable stays in an environment and is
-// forgotten there; it must never confirm an act (--yes) or change what a command
-// reads or writes (--from, --account).
+// nameVariables gives a variable to each flag of konto itself, of konto serve and of konto
+// demo, and to no other flag. A variable stays in an environment long after its reason; it
+// must never confirm an act (--yes) or change what a command reads or writes (--from,
+// --account).
 func nameVariables(k *kong.Kong) error {
 	nodes := []*kong.Node{k.Model.Node}
 	for _, node := range k.Model.Children {
@@ -38,9 +38,9 @@ func variableOf(flag string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// otherVariables stand for no flag: the first two are the master keys, one is in
-// README's examples, and the rest are those of docker-compose.yml, which an
-// env_file may bring along.
+// otherVariables stand for no flag. The first two are the master keys, the third is in
+// README's examples, and the others are those of docker-compose.yml, which an env_file may
+// bring along.
 var otherVariables = []string{
 	"KONTO_MASTER_KEY", "KONTO_NEXT_MASTER_KEY", "KONTO_TOKEN",
 	"KONTO_NATS_PASSWORD", "KONTO_NATS_STORE_KEY", "KONTO_NATS_CONSUMER_PASSWORD", "KONTO_NATS_SENDER_PASSWORD",
@@ -51,9 +51,9 @@ var otherVariables = []string{
 var serviceLink = regexp.MustCompile(
 	`^KONTO_(PORT|SERVICE_).*=|^KONTO_\w*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^KONTO_\w*_PORT=(tcp|udp|sctp)://`)
 
-// ignoredVariables tells of each variable that looks as if it were konto's and is
-// not: a setting that its operator believes in and that has no effect. Values
-// may be secrets, so they are not told.
+// ignoredVariables returns a warning for each variable that looks like konto's and is not: a
+// setting that its operator believes in and that has no effect. It does not repeat values,
+// which may be secrets.
 func ignoredVariables(environment []string) (told []string) {
 	var named, unnamed []string
 	for _, setting := range environment {
@@ -75,8 +75,8 @@ func ignoredVariables(environment []string) (told []string) {
 	return told
 }
 
-// allFlags returns the variables of flags, and what they would be of the flags
-// that have none.
+// allFlags returns the variables of flags, and the names that variables of the other flags
+// would have.
 func allFlags() (named, unnamed []string) {
 	for _, leaf := range newParser(new(cli)).Model.Leaves(false) {
 		for _, flags := range leaf.AllFlags(false) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"konto/cmd/konto/datafolder"
 	"konto/eventstore/sqlitefile"
 )
 
@@ -79,7 +80,7 @@ func TestVerifyChangesNothing(t *testing.T) {
 // TestVerifyFinishesNoRestore: what was interrupted is for a start to finish.
 func TestVerifyFinishesNoRestore(t *testing.T) {
 	folder, backup := backedUpFolder(t)
-	staged, err := stageIncoming(folder)
+	staged, err := datafolder.StageIncoming(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestVerifyFinishesNoRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	verifies(t, folder) // the old log counts
-	incoming := filepath.Join(folder, incomingPrefix+"20261122T100000.000Z")
+	incoming := filepath.Join(folder, datafolder.IncomingPrefix+"20261122T100000.000Z")
 	if err := os.Rename(staged, incoming); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestVerifyFinishesNoRestore(t *testing.T) {
 // A folder that is only called alike is somebody's.
 func TestFoldersThatNoRestoreMadeAreLeftAlone(t *testing.T) {
 	folder := furnished(t)
-	path := filepath.Join(folder, incomingPrefix+"letters")
+	path := filepath.Join(folder, datafolder.IncomingPrefix+"letters")
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}

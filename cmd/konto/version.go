@@ -5,6 +5,8 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+
+	"konto/cmd/konto/control"
 )
 
 type versionCommand struct{}
@@ -16,12 +18,12 @@ func (c *versionCommand) Help() string {
 }
 
 func (c *versionCommand) run(_ context.Context, l *line, stdout, _ io.Writer) error {
-	out := newOutput(stdout, l.json)
+	out := control.NewOutput(stdout, l.json)
 	v := builtFrom()
-	if err := out.row(v, "konto %s (%s)", v.Version, v.Go); err != nil {
+	if err := out.Row(v, "konto %s (%s)", v.Version, v.Go); err != nil {
 		return err
 	}
-	return out.flush()
+	return out.Flush()
 }
 
 // built says which konto this is, as far as the build knows.

@@ -1,0 +1,123 @@
+package copies
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"konto/cmd/konto/datafolder"
+	"konto/eventstore"
+	"konto/eventstore/keyring"
+	"konto/eventstore/sqlite"
+	"konto/eventstore/transfer"
+)
+
+// Import makes the log of a locked folder from an export. It makes the log beside its place
+// first.
+func Import(ctx context.Context, folder string, from *transfer.Reader, tell Progress) error {
+	if err := checkPlace(folder, from.Header().Encrypted); err != nil {
+		return err
+	}
+	madeMaster := datafolder.Missing(filepath.Join(folder, "master.key"))
+	staged, err := datafolder.StageIncoming(folder)
+	if err != nil {
+		return err
+	}
+	if err := stageImport(ctx, folder, staged, from, tell); err != nil {
+		if madeMaster {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(folder, "master.key")))
+		}
+		return errors.Join(err, os.RemoveAll(staged))
+	}
+	_, err = datafolder.CommitIncoming(folder, time.Now())
+	return err
+}
+
+// checkPlace refuses a folder in which something would be replaced.
+func checkPlace(folder string, encrypted bool) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == name })
+	}
+	if encrypted {
+		if has("log.db") {
+			return fmt.Errorf("there is a log in %s already", folder)
+		}
+		if !has("keys.db") {
+			return fmt.Errorf("the export is encrypted: put the keys.db of its log, with its master key, into %s", folder)
+		}
+		return nil
+	}
+	if has("log.db") || has("keys.db") {
+		return fmt.Errorf("there is a log in %s already, or its keys", folder)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "master.key", datafolder.ErasuresName, datafolder.HolderName, "lost+found":
+		default:
+			return fmt.Errorf("%s is not empty: %s is in it", folder, e.Name())
+		}
+	}
+	return nil
+}
+
+// stageImport fills the staged log, checks it, and closes it.
+func stageImport(ctx context.Context, folder, staged string, from *transfer.Reader, tell Progress) (err error) {
+	place := staged // where keys.db is
+	if from.Header().Encrypted {
+		place = folder
+	}
+	master := datafolder.MasterOf(folder)
+	if _, err := master.Load(!from.Header().Encrypted); err != nil {
+		return err
+	}
+	keys, err := master.Open(ctx, filepath.Join(place, "keys.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	path := filepath.Join(staged, "log.db")
+	end, err := fillLog(ctx, path, keys, from, tell)
+	if err != nil {
+		return err
+	}
+	found, err := sqlite.Inspect(ctx, path, tell)
+	if err != nil {
+		return err
+	}
+	if found.Position != end.Events || from.Header().Encrypted && end.Events > 0 && !bytes.Equal(found.Chain[:], end.Chain) {
+		return transfer.ErrOtherLog
+	}
+	return nil
+}
+
+func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *transfer.Reader, tell Progress) (end transfer.End, err error) {
+	log, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return end, err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if from.Header().Encrypted {
+		if err := log.Adopt(ctx, from.Header().Log); err != nil {
+			return end, err
+		}
+	}
+	id, err := log.ID(ctx)
+	if err != nil {
+		return end, err
+	}
+	if err := keys.Bind(ctx, id, !from.Header().Encrypted); err != nil {
+		return end, err
+	}
+	return transfer.Import(ctx, from, transfer.Target{
+		Log: log, Store: eventstore.NewStore(log, keys), Keys: keys, Tell: tell,
+	})
+}

@@ -1,0 +1,98 @@
+package datafolder
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"konto/eventstore"
+	"konto/projections"
+	"konto/projections/deliveries"
+	"konto/projections/verify"
+)
+
+// Files returns a check for each file of the folder that can be checked on its own.
+func (f *Folder) Files() []verify.File {
+	model := verify.File{Name: "read.db", Check: func(ctx context.Context) error {
+		return projections.CheckReadModel(ctx, f.file("read.db"), f.Log, f.Keys)
+	}}
+	if f.Model != nil {
+		model.Check = f.Model.Check
+	}
+	return append(f.bound(),
+		verify.File{Name: "log.db", Check: f.Log.CheckFile},
+		verify.File{Name: "keys.db", Check: f.Keys.Check},
+		verify.File{Name: ErasuresName, Check: f.checkErasures},
+		f.unlessMissing(model),
+		f.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
+			return deliveries.CheckStore(ctx, deliveries.StoreConfig{Path: f.file("deliveries.db"), Log: f.Log, Keys: f.Keys})
+		}}))
+}
+
+// unlessMissing lets a file be missing if a start would make it again.
+func (folder *Folder) unlessMissing(f verify.File) verify.File {
+	check := f.Check
+	f.Check = func(ctx context.Context) error {
+		if folder.DeliveryStore == nil && Missing(folder.file(f.Name)) {
+			return nil
+		}
+		return check(ctx)
+	}
+	return f
+}
+
+// bound checks that the log and the keys belong together, and that the keys are not older.
+func (f *Folder) bound() []verify.File {
+	return []verify.File{{Name: "keys.db", Check: func(ctx context.Context) error {
+		id, err := f.Log.ID(ctx)
+		if err != nil {
+			return err
+		}
+		if err := f.Keys.Bind(ctx, id, false); err != nil {
+			return err
+		}
+		err = f.checkNewestKeys(ctx)
+		if errors.Is(err, eventstore.ErrNoKey) {
+			return errors.New(err.Error()) // else verify would report an event, although the file is at fault
+		}
+		return err
+	}}}
+}
+
+// PresentFiles checks that the files still exist: a file that was deleted while it is open is
+// lost when the process ends.
+func (f *Folder) PresentFiles() []verify.File {
+	names := []string{"log.db", "keys.db"}
+	if f.Master.Given == "" {
+		names = append(names, "master.key")
+	}
+	if f.DeliveryStore != nil { // the folder is not merely examined
+		names = append(names, "read.db", "deliveries.db")
+	}
+	files := f.bound()
+	for _, name := range names {
+		files = append(files, verify.File{Name: name, Check: func(context.Context) error {
+			if Missing(f.file(name)) {
+				return errors.New("the file is missing")
+			}
+			return nil
+		}})
+	}
+	return files
+}
+
+func (f *Folder) file(name string) string { return filepath.Join(f.Path, name) }
+
+// openToExamine opens what can be opened without a change. A read model that a start would
+// make again stays closed and is one of the problems.
+func (f *Folder) openToExamine(ctx context.Context) (err error) {
+	if err := f.openLogAndKeys(ctx, f.file("log.db"), f.file("keys.db"), f.Master); err != nil {
+		return err
+	}
+	path := f.file("read.db")
+	if Missing(path) || projections.ReadModelFits(ctx, path, f.Log, f.Keys) != nil {
+		return nil
+	}
+	f.Model, err = projections.OpenReadModel(ctx, path, f.Log, f.Keys)
+	return err
+}

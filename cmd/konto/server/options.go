@@ -1,0 +1,184 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"konto/cmd/konto/datafolder"
+	"konto/events"
+	kontohttp "konto/http"
+	"konto/projections/mail"
+	"konto/projections/nats"
+)
+
+// WebOptions are the flags about HTTP. The zero value has no limits and no outside issuer, as
+// the demo needs it.
+type WebOptions struct {
+	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
+	AllowedOrigins     []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
+	EmailChangePolicy  string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once or asks for a code."`
+	ElevatedRole       string        `name:"elevated-role" default:"account-admin" placeholder:"ROLE" help:"Role with which an impersonating administrator may update through the generic contract and use HostUp's actions."`
+	SessionEmailChange bool          `name:"session-email-change" help:"Let a session of the account's holder change the email address through the generic contract, without the current password. Whoever steals a session can then take the account."`
+	OAuthTTL           time.Duration `name:"oauth-ttl" default:"1h" placeholder:"DURATION" help:"Life of access tokens, 1h to 2h."`
+	JWTIssuer          string        `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
+	JWTAudience        string        `name:"jwt-audience" placeholder:"NAME" help:"What the outside issuer calls konto."`
+	JWKSURL            string        `name:"jwks-url" placeholder:"URL" help:"Where the outside issuer's keys are; found from its metadata unless given."`
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (o *WebOptions) Validate() error {
+	_, err := o.configure()
+	return err
+}
+
+// configure returns what follows from the flags alone.
+func (o *WebOptions) configure() (cfg kontohttp.Config, err error) {
+	if o.RateLimit != "" {
+		if cfg.RateLimit, err = kontohttp.ParseRateLimit(o.RateLimit); err != nil {
+			return cfg, err
+		}
+	}
+	for _, text := range o.AllowedOrigins {
+		origin, err := kontohttp.ParseOrigin(text)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.AllowedOrigins = append(cfg.AllowedOrigins, origin)
+	}
+	if o.EmailChangePolicy != "" {
+		if cfg.EmailChangePolicy, err = kontohttp.ParseEmailChangePolicy(o.EmailChangePolicy); err != nil {
+			return cfg, err
+		}
+	}
+	if o.OAuthTTL != 0 && (o.OAuthTTL < time.Hour || o.OAuthTTL > 2*time.Hour) {
+		return cfg, fmt.Errorf("--oauth-ttl is from 1h to 2h, not %s", o.OAuthTTL)
+	}
+	if err := o.checkIssuer(); err != nil {
+		return cfg, err
+	}
+	cfg.SessionEmailChange = o.SessionEmailChange
+	cfg.ElevatedRole, cfg.TokenTTL = o.ElevatedRole, o.OAuthTTL
+	cfg.JWTIssuer, cfg.JWTAudience, cfg.JWKSURL = o.JWTIssuer, o.JWTAudience, o.JWKSURL
+	return cfg, nil
+}
+
+func (o *WebOptions) checkIssuer() error {
+	if (o.JWTIssuer == "") != (o.JWTAudience == "") {
+		return errors.New("--jwt-issuer and --jwt-audience go together")
+	}
+	if o.JWKSURL != "" && o.JWTIssuer == "" {
+		return errors.New("--jwks-url goes with --jwt-issuer")
+	}
+	for flag, text := range map[string]string{"--jwt-issuer": o.JWTIssuer, "--jwks-url": o.JWKSURL} {
+		if text == "" {
+			continue
+		}
+		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return fmt.Errorf("%s is no http or https URL", flag)
+		}
+	}
+	return nil
+}
+
+// NATSOptions say how konto authenticates to an outside NATS server. Secrets are in files,
+// never in arguments.
+type NATSOptions struct {
+	NATSCreds  string `name:"nats-creds" placeholder:"FILE" help:"Credentials (JWT and seed) for the server at --nats-url."`
+	NATSNkey   string `name:"nats-nkey" placeholder:"FILE" help:"Nkey seed for the server at --nats-url."`
+	NATSCert   string `name:"nats-cert" placeholder:"FILE" help:"Client certificate (PEM) for the server at --nats-url; needs --nats-key."`
+	NATSKey    string `name:"nats-key" placeholder:"FILE" help:"Key (PEM) of the client certificate."`
+	NATSCA     string `name:"nats-ca" placeholder:"FILE" help:"Certificates (PEM) of who signs that of the server at --nats-url; the system's unless given."`
+	NATSDomain string `name:"nats-domain" placeholder:"NAME" help:"JetStream domain, when the server at --nats-url is a leaf node of the one with JetStream."`
+}
+
+func (o *NATSOptions) validate(url string) error {
+	for _, flag := range []struct{ name, value string }{
+		{"--nats-creds", o.NATSCreds}, {"--nats-nkey", o.NATSNkey}, {"--nats-cert", o.NATSCert},
+		{"--nats-key", o.NATSKey}, {"--nats-ca", o.NATSCA}, {"--nats-domain", o.NATSDomain},
+	} {
+		if flag.value != "" && url == "" {
+			return fmt.Errorf("%s is about an outside NATS server: give its --nats-url", flag.name)
+		}
+	}
+	if o.NATSCreds != "" && o.NATSNkey != "" {
+		return errors.New("--nats-creds and --nats-nkey are two ways to log in: give one")
+	}
+	if (o.NATSCert == "") != (o.NATSKey == "") {
+		return errors.New("--nats-cert and --nats-key are given together")
+	}
+	return nil
+}
+
+func (o *NATSOptions) configure(url string, log *slog.Logger) nats.DialConfig {
+	return nats.DialConfig{
+		URL: url, Creds: o.NATSCreds, Nkey: o.NATSNkey, Cert: o.NATSCert, Key: o.NATSKey, CA: o.NATSCA, Domain: o.NATSDomain, Log: log,
+	}
+}
+
+// MailOptions are the flags about verification codes, which are the only mail of konto.
+type MailOptions struct {
+	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; else they are written to mail/ in the data folder. The variable may hold user:password; here it is refused."`
+	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"FILE" help:"File with the password of the user in --smtp-url."`
+	MailFrom         string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (o *MailOptions) Validate() error {
+	if o.SMTPPasswordFile == "" {
+		return nil
+	}
+	u, err := url.Parse(o.SMTPURL)
+	if err != nil || u.User.Username() == "" {
+		return errors.New("--smtp-password-file goes with an --smtp-url that names a user, such as smtps://konto@mail.example.com")
+	}
+	if _, has := u.User.Password(); has {
+		return errors.New("the password is in --smtp-url and in --smtp-password-file; leave one of them out")
+	}
+	return nil
+}
+
+// Server returns the URL of the SMTP server, with the password from the file.
+func (o *MailOptions) Server() (string, error) {
+	if o.SMTPPasswordFile == "" {
+		return o.SMTPURL, nil
+	}
+	u, err := url.Parse(o.SMTPURL)
+	if err != nil {
+		return "", errors.New("--smtp-url is no URL") // the error of url.Parse quotes it
+	}
+	text, err := os.ReadFile(o.SMTPPasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("read the password of --smtp-password-file: %w", err)
+	}
+	password := strings.TrimRight(string(text), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("%s holds no password", o.SMTPPasswordFile)
+	}
+	u.User = url.UserPassword(u.User.Username(), password)
+	return u.String(), nil
+}
+
+// mailer makes the reactor that mails codes.
+func (s *Server) mailer(o MailOptions) (*component, error) {
+	server, err := o.Server()
+	if err != nil {
+		return nil, err
+	}
+	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.Conn, Durable: "konto-mailer", Log: s.log})
+	reactor, err := mail.New(mail.Config{
+		Subscriber: from,
+		Accounts:   s.folder.Reader(),
+		Codes:      events.NewEmailCodes(s.folder.Keys.Derive),
+		SMTPURL:    server,
+		Dir:        filepath.Join(s.folder.Path, datafolder.MailName),
+		From:       o.MailFrom,
+		Log:        s.log,
+	})
+	return &component{name: "mailer", from: from, reactor: reactor}, err
+}

@@ -1,0 +1,183 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"konto/cmd/konto/control"
+	kontohttp "konto/http"
+	"konto/projections"
+	"konto/projections/nats"
+	"konto/projections/webhook"
+)
+
+// Run serves until ctx ends or the log fails. Then it stops in order: the listeners, the
+// followers when they have caught up, NATS. It calls ready once, when requests are being
+// answered; an error of ready ends the server too.
+func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
+	defer s.close()
+	failed := make(chan error, len(s.allFollowers())) // one place for each follower: none waits for a reader
+	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.control.Run(ctx) })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		}
+	})
+	group.Go(func() error {
+		if err := s.inbound.run(ctx); err != nil {
+			s.log.Error("facts of other systems wait until konto is started again", "error", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		s.deleteErased(ctx)
+		return nil
+	})
+	s.answerMetrics(ctx, group)
+	group.Go(func() error {
+		s.catchUp(ctx)
+		// Erasures are applied again: a read model that was made again did not know of any
+		// when the folder was opened.
+		if err := s.folder.ApplyErasures(ctx, s.log, s.folder.CatchUp, s.Facts); err != nil {
+			return err
+		}
+		return s.answer(ctx, group, ready)
+	})
+	err := group.Wait()
+	s.drain()
+	stopFollowers()
+	return err
+}
+
+// follow runs the followers until the returned function is called, which returns once they
+// have ended. failed receives the error of a log that cannot be read. A follower that stops at
+// one event of a good log leaves the server running and itself unhealthy.
+func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var followers errgroup.Group
+	for _, f := range s.allFollowers() {
+		followers.Go(func() error {
+			if f.Run(ctx) == nil {
+				return nil
+			}
+			// If the stored records can be read, the log is good and only the event cannot be
+			// decrypted or decoded.
+			if _, err := s.folder.Log.ReadAll(ctx, f.Status().Position, 1); err != nil {
+				failed <- fmt.Errorf("the log failed: %w", err)
+			}
+			return nil
+		})
+	}
+	followers.Go(func() error {
+		if err := s.codes.run(ctx); err != nil {
+			s.log.Error("codes are not mailed until konto is started again", "error", err)
+		}
+		return nil
+	})
+	followers.Go(func() error {
+		if err := s.Deliveries.Run(ctx); err != nil {
+			s.log.Error("third parties are not told until konto is started again", "error", err)
+		}
+		return nil
+	})
+	return func() {
+		cancel()
+		followers.Wait()
+	}
+}
+
+func (s *Server) allFollowers() []*projections.Follower {
+	return []*projections.Follower{s.folder.Follower, s.publisher, s.Deliveries.Follower()}
+}
+
+func (s *Server) statuses() []projections.Status {
+	var all []projections.Status
+	for _, f := range s.allFollowers() {
+		all = append(all, f.Status())
+	}
+	return all
+}
+
+// component is a reactor that receives its messages from a stream.
+type component struct {
+	name    string
+	from    *nats.Subscriber
+	reactor interface {
+		Run(ctx context.Context) error
+		Trouble() string // why it could not handle the last message
+	}
+	ended projections.Trouble
+}
+
+func (c *component) run(ctx context.Context) error {
+	err := c.reactor.Run(ctx)
+	c.ended.Set(err)
+	return err
+}
+
+func (c *component) health() projections.Component {
+	for _, is := range []projections.Component{
+		{State: projections.StateStopped, Error: c.ended.Text()},
+		{State: projections.StateWaiting, Error: c.from.Trouble()},
+		{State: projections.StateRetrying, Error: c.reactor.Trouble()},
+	} {
+		if is.Error != "" {
+			is.Name = c.name
+			return is
+		}
+	}
+	return projections.Component{Name: c.name, State: projections.StateRunning}
+}
+
+// components returns the health of what is no follower of the log: the connection to NATS with
+// the publisher, facts of other systems, codes.
+func (s *Server) components() []projections.Component {
+	broker := projections.Component{
+		Name: "nats", State: projections.StateRunning,
+		Error: cmp.Or(s.Conn.Trouble(), s.published.Trouble()), Warnings: s.Conn.Warnings(),
+	}
+	if broker.Error != "" {
+		broker.State = projections.StateWaiting
+	}
+	if s.Broker != nil {
+		if why := s.Broker.Trouble(); why != "" {
+			broker.State, broker.Error = projections.StateStopped, why // only a restart helps
+		}
+	}
+	return []projections.Component{broker, s.inbound.health(), s.codes.health()}
+}
+
+// catchUp waits until the read model has applied all that the log held at the start, for
+// example after its file was deleted. Before that, valid keys would be refused. It does not
+// wait for a follower in trouble, so that /healthz answers.
+func (s *Server) catchUp(ctx context.Context) {
+	if err := s.folder.CatchUp(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("requests are answered without all that the log holds", "error", err)
+	}
+}
+
+// answer answers HTTP until ctx ends, and then lets the running requests finish, bounded.
+func (s *Server) answer(ctx context.Context, group *errgroup.Group, ready func(context.Context) error) error {
+	cfg, err := s.config.WebOptions.configure()
+	if err != nil {
+		return err
+	}
+	cfg.Accounts, cfg.Reader, cfg.Access = s.folder.Accounts, s.folder.Reader(), s.folder.Model
+	cfg.TokenKey = s.folder.Keys.Derive(kontohttp.TokenPurpose)
+	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
+	cfg.Health, cfg.Components, cfg.Log = s.statuses, s.components, s.log
+	web := kontohttp.NewServer(kontohttp.New(cfg))
+	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	group.Go(func() error { return ready(ctx) })
+	return control.ServeUntil(ctx, web, s.http)
+}

@@ -1,0 +1,223 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
+	"konto/events"
+	"konto/projections"
+	"konto/projections/deliveries"
+	"konto/projections/metrics"
+	"konto/projections/nats"
+	"konto/projections/natsserver"
+	"konto/projections/webhook"
+)
+
+// Options are the flags of a server.
+type Options struct {
+	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
+	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. The variable may hold user:password@ or a token; here they are refused."`
+
+	NATSOptions
+	WebOptions
+	MailOptions
+	SenderOptions
+	DeliveryOptions
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (c *Options) Validate() error {
+	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
+}
+
+// Server is everything that runs while konto serves. It does not own the folder.
+type Server struct {
+	Running
+	folder    *datafolder.Folder
+	config    Options
+	log       *slog.Logger
+	http      net.Listener
+	control   *control.Socket
+	publisher *projections.Follower
+	published *nats.Publisher // the projection of publisher
+	codes     *component
+
+	inbound         *component
+	metrics         *metrics.Metrics
+	metricsListener net.Listener // nil if metrics are off
+}
+
+// Running is what a command can use of the server in whose process it runs. If no server runs
+// it is nil; the comment of each method says what it then does.
+type Running struct {
+	Broker     *natsserver.Server // nil when an outside one is used
+	Conn       *nats.Conn         // to NATS
+	Facts      *nats.Inbound      // where facts of other systems arrive
+	Deliveries *deliveries.Deliveries
+	Sender     *webhook.Sender
+	NoURL      bool // the server does not know its own URL
+	Health     func() []projections.Status
+}
+
+// Followers returns the function that reports the states of the server's followers, nil if no
+// server runs.
+func (r *Running) Followers() func() []projections.Status {
+	if r == nil {
+		return nil
+	}
+	return r.Health
+}
+
+// Messages returns the messages of other systems, nil if no server runs.
+func (r *Running) Messages() datafolder.InboundMessages {
+	if r == nil {
+		return nil
+	}
+	return r.Facts
+}
+
+// HasNoURL reports whether a server runs and does not know its own URL.
+func (r *Running) HasNoURL() bool { return r != nil && r.NoURL }
+
+// Reserve reserves in NATS what a new consumer needs. Without a server it does nothing; the
+// next start does it.
+func (r *Running) Reserve(consumer string) error {
+	if r == nil || r.Broker == nil {
+		return nil
+	}
+	return r.Broker.Reserve(consumer)
+}
+
+// Disconnect closes the connections to NATS that were made with a key. Without a server there
+// are none.
+func (r *Running) Disconnect(key events.Credential) {
+	if r != nil && r.Broker != nil {
+		r.Broker.Disconnect(key.ID.String())
+	}
+}
+
+// streamTime is many times what NATS needs to make the stream.
+const streamTime = 5 * time.Second
+
+// Open binds every address before anything runs, so that an address in use is found at once.
+//
+// commands returns the Finder for commands that are requested over the control socket.
+func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands func(*Running) control.Finder, log *slog.Logger) (_ *Server, err error) {
+	s := &Server{folder: folder, config: cfg, log: log}
+	s.Health = s.statuses
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		return nil, fmt.Errorf("cannot answer HTTP on %s: %w", cfg.HTTP, bare(err))
+	}
+	if err := s.checkIssuer(ctx); err != nil {
+		return nil, err
+	}
+	if s.control, err = control.Listen(folder.Path, commands(&s.Running)); err != nil {
+		return nil, err
+	}
+	if err := s.connect(); err != nil {
+		return nil, err
+	}
+	s.Facts = nats.NewInbound(s.Conn, folder.NamesErased, log)
+	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Log: log})
+	if s.Broker != nil {
+		// A consumer or sender that connects as soon as konto is ready finds the streams. An
+		// error here occurs again where the streams are used, and is reported there.
+		bounded, cancel := context.WithTimeout(ctx, streamTime)
+		defer cancel()
+		publisher.Open(bounded)
+		s.Facts.Open(bounded)
+	}
+	s.published = publisher
+	s.publisher = projections.NewFollower(projections.FollowerConfig{
+		Name: "publisher", Store: folder.Store, Projection: publisher, Log: log,
+	})
+	if s.codes, err = s.mailer(cfg.MailOptions); err != nil {
+		return nil, err
+	}
+	s.metrics = metrics.New(metrics.Config{Head: folder.Store.Head, Health: s.statuses})
+	s.inbound = s.recordFacts()
+	if err := s.openMetrics(); err != nil {
+		return nil, err
+	}
+	return s, s.deliver()
+}
+
+// bare removes the operation and the address from a network error.
+func bare(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// connect starts the embedded NATS server, unless an outside one is used, and connects.
+func (s *Server) connect() (err error) {
+	if s.config.NATSURL != "" {
+		s.Conn, err = nats.Dial(s.config.NATSOptions.configure(s.config.NATSURL, s.log))
+		return err
+	}
+	s.Broker, err = natsserver.Start(natsserver.Config{
+		Dir:          filepath.Join(s.folder.Path, "jetstream"),
+		Listen:       s.config.NATSListen,
+		Key:          s.folder.Keys.Derive("jetstream"),
+		Authenticate: s.holder(events.KindConsumer),
+		Consumers:    s.consumers,
+
+		AuthenticateSender: s.holder(events.KindInbound),
+
+		Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.Conn, err = nats.DialInProcess(s.log, s.Broker.ClientOptions()...)
+	return err
+}
+
+// holder returns a function that authenticates the holder of a key of one kind.
+func (s *Server) holder(kind string) func(token string) (natsserver.Holder, bool) {
+	return func(token string) (natsserver.Holder, bool) {
+		c, err := s.folder.Model.Authenticate(context.Background(), token, time.Now())
+		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
+			s.log.Error("cannot authenticate a NATS client", "error", err)
+		}
+		return natsserver.Holder{Name: c.Name, Key: c.ID.String()}, err == nil && c.Kind == kind
+	}
+}
+
+func (s *Server) consumers() []string {
+	names, err := s.folder.Model.ConsumerNames(context.Background())
+	if err != nil {
+		s.log.Error("cannot list the NATS consumers", "error", err)
+	}
+	return names
+}
+
+// URL returns where HTTP is answered.
+func (s *Server) URL() string { return "http://" + s.http.Addr().String() }
+
+// NATSURL returns where consumers connect.
+func (s *Server) NATSURL() string {
+	switch {
+	case s.Broker == nil:
+		return "outside" // its URL may hold a password
+	case s.Broker.URL() == "":
+		return "off"
+	}
+	return s.Broker.URL()
+}
