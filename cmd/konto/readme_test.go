@@ -100,6 +100,7 @@ func runLines(t *testing.T, folder, block string, endless func(line string, s *s
 }
 
 func TestReadmeRunsAndItsConsumerHearsOfEvents(t *testing.T) {
+	t.Parallel()
 	folder := checkout(t)
 	var server *shell
 	var natsURL string
