@@ -12,7 +12,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/control"
-	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )

@@ -132,6 +132,7 @@ func (l *leaving) isGone() {
 
 // konto may be killed after any step: the next start, whoever starts, goes on.
 func TestInterruptedErasureIsFinishedAtTheNextStart(t *testing.T) {
+	t.Parallel()
 	for done := 1; done <= len((&datafolder.Erasure{}).Steps()); done++ {
 		t.Run(fmt.Sprint("after step ", done), func(t *testing.T) {
 			l := newLeaving(t)

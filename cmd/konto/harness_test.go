@@ -23,7 +23,8 @@ import (
 const patience = time.Minute
 
 func TestMain(m *testing.M) {
-	syscall.Umask(0o077) // as main does; the test's own data folders are refused otherwise
+	syscall.Umask(0o077)            // as main does; the test's own data folders are refused otherwise
+	os.Unsetenv("KONTO_MASTER_KEY") // the tests' data folders have master keys of their own
 	status := m.Run()
 	if program.folder != "" {
 		os.RemoveAll(program.folder)

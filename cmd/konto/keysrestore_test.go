@@ -190,6 +190,7 @@ func TestKeysThatDoNotFitAreRefused(t *testing.T) {
 
 // TestKeysRestoreSurvivesACrashAtEveryStep begins where each step ended.
 func TestKeysRestoreSurvivesACrashAtEveryStep(t *testing.T) {
+	t.Parallel()
 	const stamp = "20261122T100000.000Z"
 	steps := []string{"keys.db-wal", "keys.db-shm", "keys.db-stamp", "keys.db", ""}
 	for crash, last := range steps {

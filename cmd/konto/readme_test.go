@@ -135,7 +135,7 @@ func runLines(t *testing.T, folder, block string, endless func(line string, s *s
 // TestCommandsOfReadmeAndGuidesRun runs every block of commands, in one data
 // folder, and the guide's consumer in Go.
 func TestCommandsOfReadmeAndGuidesRun(t *testing.T) {
-	t.Setenv("KONTO_MASTER_KEY", "")
+	t.Parallel()
 	left := map[string]bool{} // blocks that have not run
 	for _, block := range codeBlocks(t, "sh") {
 		left[block] = !runsElsewhere(block)

@@ -200,6 +200,7 @@ func TestKeysThatAreOlderThanTheBackupAreRefused(t *testing.T) {
 
 // TestRestoreSurvivesACrashAtEveryStep begins where each step of the restore ended.
 func TestRestoreSurvivesACrashAtEveryStep(t *testing.T) {
+	t.Parallel()
 	const stamp = "20261122T100000.000Z"
 	incoming := func(folder string) string { return filepath.Join(folder, datafolder.IncomingPrefix+stamp) }
 	aside := func(folder string) string { return filepath.Join(folder, datafolder.ReplacedPrefix+stamp) }

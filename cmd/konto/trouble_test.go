@@ -17,7 +17,6 @@ import (
 // furnished is a data folder with one account in it.
 func furnished(t *testing.T) string {
 	t.Helper()
-	t.Setenv("KONTO_MASTER_KEY", "")
 	folder := t.TempDir()
 	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
 	return folder

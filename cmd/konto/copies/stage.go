@@ -24,6 +24,7 @@ type ofCopy struct {
 
 // Error implements error.
 func (e *ofCopy) Error() string { return strings.ReplaceAll(e.error.Error(), e.copy, e.file) }
+
 // Unwrap returns the error about the copy.
 func (e *ofCopy) Unwrap() error { return e.error }
 
