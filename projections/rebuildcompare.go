@@ -96,8 +96,8 @@ func (b *rebuild) compareTable(ctx context.Context, tx *sql.Tx, category string)
 			differs(&d.Missing, next.row.ID)
 			err = next.next(ctx)
 		default:
-			same, err := b.same(ctx, tx, category, live.row, next.row)
-			if err != nil {
+			var same bool
+			if same, err = b.same(ctx, tx, category, live.row, next.row); err != nil {
 				return d, err
 			}
 			if !same {
