@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"io"
 	"log/slog"
@@ -45,9 +46,10 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 }
 
 // unlessStopped returns the error of a server, or nil if the server was only stopped before it
-// was ready: that is as good an end as a later one.
+// was ready: that is as good an end as a later one. database/sql rolls a transaction back when
+// its context ends, and who uses it next gets ErrTxDone instead of the context's error.
 func unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, sql.ErrTxDone)) {
 		return nil
 	}
 	return err

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,5 +193,17 @@ func TestKeysBackupWithoutItsLedgerLeavesNothing(t *testing.T) {
 	empty(t, copies)
 	if err := os.Remove(ledger); err != nil || os.Rename(ledger+".away", ledger) != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestTransactionThatEndedWithItsContextIsACleanExit(t *testing.T) {
+	ended := fmt.Errorf("open log.db: %w", sql.ErrTxDone)
+	if err := unlessStopped(t.Context(), ended); err == nil {
+		t.Error("a transaction that ended without a stop is no error")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := unlessStopped(ctx, ended); err != nil {
+		t.Errorf("after a stop: %v", err)
 	}
 }
