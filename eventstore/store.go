@@ -197,7 +197,7 @@ func sealOne(aead cipher.AEAD, e events.Event) (Record, error) {
 	}
 	if events.Sealed(e.Type) {
 		place := binding(&r)
-		r.Metadata = aead.Seal(meta[:0], nil, meta, append(place, boundMetadata...)) // in the room that it was encoded in
+		r.Metadata = aead.Seal(meta[:0], nil, meta, append(place, boundMetadata...)) // over the bytes that it was encoded to
 		r.Data = aead.Seal(nil, nil, e.Data, append(place, boundData...))
 	}
 	return r, nil
