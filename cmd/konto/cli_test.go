@@ -83,7 +83,7 @@ func TestWrongUsage(t *testing.T) {
 		"serve --jwt-issuer konto --jwt-audience konto",
 	} {
 		t.Run(args, func(t *testing.T) {
-			refused(t, exitUsage, konto(t, strings.Fields(args)...), "--help tells more")
+			refused(t, exitUsage, konto(t, strings.Fields(args)...), " --help)")
 		})
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -108,18 +109,8 @@ func (on *opened) revoke(ctx context.Context, idOrToken, noun string, wanted fun
 
 // credential folds the log, which is never behind.
 func (on *opened) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
-	page, err := on.Store.ReadStream(ctx, events.CredentialStream(id), 0, datafolder.PageSize)
-	if err != nil {
-		return c, err
-	}
-	for _, e := range page {
-		p, err := e.Payload()
-		if err != nil {
-			return c, err
-		}
-		c.Apply(e, p)
-	}
-	return c, nil
+	err = on.Store.Fold(ctx, events.CredentialStream(id), math.MaxUint64, &c.Version, c.Apply)
+	return c, err
 }
 
 func printRevoked(out *control.Output, c events.Credential) error {

@@ -173,7 +173,7 @@ func TestWhatWasBeforeAThirdPartyCameIsNotAskedFor(t *testing.T) {
 	if got := mustJSON(t, show...)["account"].(map[string]any); got["inSync"] != true {
 		t.Errorf("%v", got)
 	}
-	refused(t, exitFailed, konto(t, n.in("replay", "third-party", "late", "--from", "100")...), "late has been told of what happened up to position 4")
+	refused(t, exitFailed, konto(t, n.in("replay", "third-party", "late", "--from", "100")...), "late received the events up to position 4")
 	must(t, n.in("replay", "third-party", "late", "--from", "1")...)
 	if got := mustJSON(t, show...)["account"].(map[string]any); got["inSync"] != false {
 		t.Errorf("to be told of what was before, and yet %v", got)
@@ -227,7 +227,7 @@ func TestTestEventTellsWhatWasAnswered(t *testing.T) {
 		})
 	}
 	r := konto(t, n.in("third-party", "test", "crm", "--json")...)
-	if said := object(t, r.stdout); r.status != exitFailed || r.stderr != "konto: it was not delivered\n" || said["problem"] == "" {
+	if said := object(t, r.stdout); r.status != exitFailed || r.stderr != "konto: the event was not delivered\n" || said["problem"] == "" {
 		t.Errorf("an address that is not allowed: exit %d, %s, %s", r.status, r.stdout, r.stderr)
 	}
 	if got := len(crm.got()); got != requests {
@@ -242,7 +242,7 @@ func TestRedeliveredEventKeepsItsID(t *testing.T) {
 	again := func(id string) []string {
 		return n.in("third-party", "redeliver", "crm", id, "--third-party-allow", "127.0.0.0/8")
 	}
-	refused(t, exitFailed, konto(t, again(event)...), "still to be sent to crm in its turn")
+	refused(t, exitFailed, konto(t, again(event)...), "still waits for its delivery to crm")
 	n.settle(deliveries.OutcomeFailed, "")
 	if said := mustJSON(t, again(event)...); said["event"] != event || said["delivered"] != true {
 		t.Errorf("said %v", said)
@@ -257,7 +257,7 @@ func TestRedeliveredEventKeepsItsID(t *testing.T) {
 		t.Errorf("the delivery log has %v", all)
 	}
 	opened := mustLines(t, n.in("events", "list", "--type", "AccountOpened")...)[0]["id"].(string)
-	refused(t, exitFailed, konto(t, again(opened)...), "crm is not told of event "+opened)
+	refused(t, exitFailed, konto(t, again(opened)...), "event "+opened+" is not one that crm receives")
 	unknown := ulid.Make().String()
 	refused(t, exitFailed, konto(t, again(unknown)...), "there is no event "+unknown)
 	refused(t, exitFailed, konto(t, again("nonsense")...), "is not an event's id")

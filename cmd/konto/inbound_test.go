@@ -115,7 +115,7 @@ func badFacts(id string) map[string]string {
 		`["canary@example.com"]`:                                                            "the body is not an object of facts",
 		`{"account":"anna@example.com","canary":1,"verified":true}`:                         "a member is unknown",
 		`{"account":"anna@example.com","verified":true,"verified":true}`:                    "a member is there twice",
-		`{"account":"anna@example.com","activeDomains":"canary"}`:                           "the value of /activeDomains is not of its kind",
+		`{"account":"anna@example.com","activeDomains":"canary"}`:                           "the value of /activeDomains has the wrong type",
 		`{"account":"anna@example.com"}`:                                                    "no fact is given",
 		`{"verified":true}`:                                                                 "no account is named",
 		`{"account":"canary","verified":true}`:                                              "the account is neither named by an id nor by an email address",
@@ -203,6 +203,6 @@ func TestDeadLetterIsRetried(t *testing.T) {
 func TestInboundCommandsNeedTheServer(t *testing.T) {
 	folder := furnished(t)
 	for _, args := range [][]string{{"inbound", "dead-letters"}, {"inbound", "retry", "1"}} {
-		refused(t, exitFailed, konto(t, append(args, "--data", folder)...), "with the server, and it does not run")
+		refused(t, exitFailed, konto(t, append(args, "--data", folder)...), "and no server runs")
 	}
 }

@@ -22,11 +22,13 @@ type keyIssue struct {
 }
 
 func (c *keyIssue) Help() string {
-	return `The token is printed once and kept nowhere. It can be used at once. On a NATS server of its own (konto serve --nats-url)
-the tokens of consumers and of systems that send facts mean nothing: there its operator gives out the rights.
+	return `The token is printed once and not stored. It can be used at once. On an outside NATS server (konto
+serve --nats-url) the tokens of consumers and of systems that send facts mean nothing: the operator
+of that server gives out the rights.
 
-A client sends its token as "Authorization: Bearer TOKEN". Or it gets access tokens at POST /oauth/token. There it
-authenticates with clientId, which is the key's id, and clientSecret, which is the token.
+A client sends its token as "Authorization: Bearer TOKEN". Or it gets access tokens at POST
+/oauth/token, where it authenticates with clientId, which is the key's id, and clientSecret, which is
+the token.
 
 Examples:
 
@@ -112,11 +114,12 @@ func (c *keyList) Run(ctx context.Context, on *opened, out *control.Output) erro
 }
 
 type keyRevoke struct {
-	ID string `arg:"" name:"id" help:"The key's id, or its token; - reads it from standard input, as other users can read an argument."`
+	ID string `arg:"" name:"id" help:"The key's id, or its token; - reads it from standard input, because other users can read an argument."`
 }
 
 func (c *keyRevoke) Help() string {
-	return `The connections that a consumer, or a system that sends facts, made with the key are closed; those made with its other keys stay.
+	return `Closes the NATS connections that a consumer, or a system that sends facts, made with the key. Those
+that it made with its other keys stay open.
 
 Examples:
 

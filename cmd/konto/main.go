@@ -14,19 +14,19 @@ import (
 )
 
 func main() {
-	// Signals come first. Before this line SIGTERM ends the process as Go does it. That is as
-	// clean, because nothing is open yet, but the status is not 0.
+	// Signals come first. Until then SIGTERM ends the process with another status than 0. That
+	// is as clean, because nothing is open yet.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// Only konto's user may read what konto writes. SQLite and nats-server would let others
-	// read it.
+	// Only konto's user may read what konto writes. SQLite and nats-server make files that others
+	// can read.
 	syscall.Umask(0o077)
 	tune.Runtime()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		<-signals // starts an orderly end
+		<-signals // the first ends konto in order
 		cancel()
-		<-signals // ends at once
+		<-signals // the second ends it at once
 		os.Exit(exitFailed)
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -42,8 +42,8 @@ const (
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	stderr = control.Printing{To: stderr}
-	for _, told := range ignoredVariables(os.Environ()) {
-		fmt.Fprintf(stderr, "konto: %s\n", told)
+	for _, warning := range ignoredVariables(os.Environ()) {
+		fmt.Fprintf(stderr, "konto: %s\n", warning)
 	}
 	line, err := parse(args, stdout)
 	if errors.Is(err, errHelpShown) {

@@ -18,25 +18,27 @@ import (
 )
 
 // errNoNATS is the error if no server runs.
-var errNoNATS = errors.New("history is published through the server's connection to NATS, and no server runs; start konto serve")
+var errNoNATS = errors.New("events are published through the server's connection to NATS, and no server runs; start konto serve")
 
 type replayPublish struct {
 	From          uint64     `name:"from" required:"" placeholder:"P" help:"Position of the first event."`
-	To            uint64     `name:"to" placeholder:"P" help:"Position of the last event; what is the last one now unless given."`
+	To            uint64     `name:"to" placeholder:"P" help:"Position of the last event; the log's present end unless given."`
 	Type          string     `name:"type" placeholder:"T" help:"Only events of this type, such as EmailChanged."`
 	Account       string     `name:"account" placeholder:"REF" help:"Only events of this account: any of its ids, or its email address."`
 	SubjectPrefix string     `name:"subject-prefix" placeholder:"S" help:"Subjects are S.<ULID>.<Type>; konto.replay.account unless given."`
-	Rate          replayRate `name:"rate" placeholder:"N/s" help:"At most so many events in a second; as fast as it goes unless given." json:",omitzero"`
+	Rate          replayRate `name:"rate" placeholder:"N/s" help:"At most so many events a second; no limit unless given." json:",omitzero"`
 }
 
 func (c *replayPublish) Help() string {
-	return `Publishes account events of the log once more, as they were published when they happened and with the header
-konto-replay: true, on konto.replay.account.<ULID>.<Type>. Every consumer's key may subscribe to konto.replay.>, so each
-replay can have a prefix of its own there. Subjects under konto.account. are refused: who follows them has had the events.
+	return `Publishes account events of the log again, as they were published first but with the header
+konto-replay: true, on konto.replay.account.<ULID>.<Type>. Every consumer's key may subscribe to
+konto.replay.>, so each replay can have a prefix of its own there. Subjects under konto.account. are
+refused, because their consumers already have the events.
 
-Who listens must be subscribed before: konto keeps no replays, and NATS cuts off who cannot keep up, so give --rate. If a
-stream of an outside NATS server keeps the subjects, each event is acknowledged. Events whose account was erased are
-left out and counted. To go on after an interruption, begin with --from where it ended; an event twice has one ce-id.
+Consumers must subscribe before: konto does not store replays. NATS disconnects a consumer that is
+too slow, so give --rate. If a stream of an outside NATS server stores the subjects, each event is
+acknowledged. Events of erased accounts are left out and counted. After an interruption, give --from
+the position that the error names. An event that is published twice has the same ce-id.
 
 Examples:
 
@@ -131,7 +133,7 @@ type replaying struct {
 	published, shredded uint64
 }
 
-// all publishes page by page. An error says from which position to go on.
+// all publishes page by page. An error says from which position to continue.
 func (r *replaying) all(ctx context.Context) error {
 	next := r.From
 	for page, err := range r.pages(ctx) {
@@ -142,7 +144,7 @@ func (r *replaying) all(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("%d events were published; go on with --from %d: %w", r.published, next, err)
+			return fmt.Errorf("%d events were published; continue with --from %d: %w", r.published, next, err)
 		}
 		next = page[len(page)-1].Position + 1
 	}
@@ -182,8 +184,8 @@ func (r *replaying) wants(e events.Event) bool {
 	return e.Stream.Category() == events.CategoryAccount && (r.Type == "" || r.Type == e.Type || r.Type == name)
 }
 
-// pages yields what the log, or one account, has from the first position to the last. No page
-// is empty.
+// pages yields the events of the log, or of one account, from the first position to the last.
+// No page is empty.
 func (r *replaying) pages(ctx context.Context) iter.Seq2[[]events.Event, error] {
 	return func(yield func([]events.Event, error) bool) {
 		for after, version := r.From-1, uint64(0); ; {
@@ -213,7 +215,7 @@ func (r *replaying) pages(ctx context.Context) iter.Seq2[[]events.Event, error] 
 	}
 }
 
-// between is the part of a page from one position to another.
+// between returns the part of a page from one position to another.
 func between(page []events.Event, from, to uint64) []events.Event {
 	for len(page) > 0 && page[0].Position < from {
 		page = page[1:]

@@ -198,12 +198,12 @@ func TestKeysBackupWithoutItsLedgerLeavesNothing(t *testing.T) {
 
 func TestTransactionThatEndedWithItsContextIsACleanExit(t *testing.T) {
 	ended := fmt.Errorf("open log.db: %w", sql.ErrTxDone)
-	if err := unlessStopped(t.Context(), ended); err == nil {
+	if err := ignoreStop(t.Context(), ended); err == nil {
 		t.Error("a transaction that ended without a stop is no error")
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if err := unlessStopped(ctx, ended); err != nil {
+	if err := ignoreStop(ctx, ended); err != nil {
 		t.Errorf("after a stop: %v", err)
 	}
 }

@@ -140,7 +140,7 @@ func explain(err error) string {
 	case errors.Is(err, json.ErrUnknownName):
 		return "a member is unknown"
 	case errors.As(err, &semantic) && slices.Contains(members, string(semantic.JSONPointer)):
-		return "the value of " + string(semantic.JSONPointer) + " is not of its kind"
+		return "the value of " + string(semantic.JSONPointer) + " has the wrong type"
 	case errors.As(err, &semantic):
 		return "the body is not an object of facts"
 	}

@@ -30,8 +30,8 @@ type RestoreConfig struct {
 	File string // the backup
 	Keys string // a copy of keys.db to restore with it, "" for none
 	// Lose allows events of the old log to be lost that the backup does not have.
-	Lose bool
-	Tell Progress
+	Lose     bool
+	Progress Progress
 }
 
 // Restore replaces the log of a locked folder by a backup.
@@ -57,7 +57,7 @@ func Restore(ctx context.Context, folder string, c RestoreConfig) (Restored, err
 // stage copies the backup and checks that it fits the keys.
 func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r Restored, err error) {
 	path := filepath.Join(staged, "log.db")
-	found, err := stageLog(ctx, c.File, path, c.Tell)
+	found, err := stageLog(ctx, c.File, path, c.Progress)
 	if err != nil {
 		return r, err
 	}
@@ -94,7 +94,7 @@ func (c *RestoreConfig) stage(ctx context.Context, folder, staged string) (r Res
 // accounts again that are to be erased. It returns when the read model is made again: the read
 // model finds accounts that are erased according to the keys, but neither in the list of
 // erasures nor in the log that was restored.
-func Reopen(ctx context.Context, cfg datafolder.Config, tell Progress) error {
+func Reopen(ctx context.Context, cfg datafolder.Config, progress Progress) error {
 	h, err := datafolder.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func Reopen(ctx context.Context, cfg datafolder.Config, tell Progress) error {
 			return err
 		}
 		for position := h.Follower.Status().Position; position < head; position = h.Follower.Status().Position {
-			tell(position, head)
+			progress(position, head)
 			if err := h.WaitFor(ctx, min(head, position+5000)); err != nil {
 				return err
 			}

@@ -49,9 +49,9 @@ func stageFile(ctx context.Context, file, to string, check func() error) error {
 }
 
 // stageLog stages a backup of the log.
-func stageLog(ctx context.Context, file, to string, tell Progress) (found sqlite.Extent, err error) {
+func stageLog(ctx context.Context, file, to string, progress Progress) (found sqlite.Extent, err error) {
 	err = stageFile(ctx, file, to, func() (err error) {
-		found, err = sqlite.Inspect(ctx, to, tell)
+		found, err = sqlite.Inspect(ctx, to, progress)
 		return err
 	})
 	return found, err
