@@ -29,7 +29,7 @@ const fullLine = `{"email":"anna@example.com","paywayId":"50F3AC249F6AEF294D0000
 	`"registrationIdentifier":{"value":"8112189876","countryCode":"SE","type":"personal_identifier"},` +
 	`"address":{"street":"Examplegatan 1","city":"Stockholm"},"facts":{"activeDomains":2,"verified":true,"bankidName":"Anna"}}`
 
-func TestImportKeepsWhatIsThereAndWhatIsMissingMissing(t *testing.T) {
+func TestImportKeepsEachMemberAndAddsNone(t *testing.T) {
 	withAndWithoutAServer(t, func(t *testing.T, folder string) {
 		lines := "\xef\xbb\xbf" + fullLine + "\r\n\n" + `{"email":"bo@example.com"}`
 		if r := kontoWith(t, lines, "account", "import", "-", "--data", folder, "--json"); r.status != 0 || r.stdout != `{"imported":2,"rejected":0}`+"\n" || r.stderr != "" {
@@ -50,7 +50,7 @@ func TestImportKeepsWhatIsThereAndWhatIsMissingMissing(t *testing.T) {
 	})
 }
 
-func TestRejectedLinesAreToldWithEverythingThatIsWrong(t *testing.T) {
+func TestRejectedLinesAreReportedWithEveryReason(t *testing.T) {
 	bad := []string{
 		`{"email":"nobody","firstName":7,"birthDate":"secret-date","unknownMember":1,"address":{"city":false,"countryCode":"XX"},"facts":{"activeDomains":-1}}`,
 		`{"email":"a@example.com","email":"b@example.com"}`,
@@ -103,7 +103,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func TestImportedTwiceIsOneAccount(t *testing.T) {
+func TestLinesThatAreImportedTwiceOpenOneAccount(t *testing.T) {
 	withAndWithoutAServer(t, func(t *testing.T, folder string) {
 		work := t.TempDir()
 		file, rejected := filepath.Join(work, "accounts.ndjson"), filepath.Join(work, "rejected.ndjson")
@@ -144,7 +144,7 @@ func TestImportedTwiceIsOneAccount(t *testing.T) {
 	})
 }
 
-func TestImportWhoseFilesCannotBeUsed(t *testing.T) {
+func TestImportRefusesFilesThatItCannotUse(t *testing.T) {
 	work := t.TempDir()
 	file := filepath.Join(work, "accounts.ndjson")
 	write(t, file, `{"email":"anna@example.com"}`)

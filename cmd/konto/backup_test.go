@@ -236,7 +236,7 @@ func TestBackupOnAFullDisk(t *testing.T) {
 	}
 }
 
-func TestPathsAreTheCallers(t *testing.T) {
+func TestRelativePathsAreThoseOfTheCaller(t *testing.T) {
 	folder, here := furnished(t), t.TempDir()
 	serve(t, folder)
 	// The server is another process; its working directory is not its caller's.
@@ -258,7 +258,7 @@ func TestPathsAreTheCallers(t *testing.T) {
 	}
 }
 
-func TestReadmesBackupsAreMade(t *testing.T) {
+func TestBackupsOfTheGuideAreMade(t *testing.T) {
 	t.Setenv("KONTO_MASTER_KEY", "")
 	folder := t.TempDir()
 	if err := os.Symlink(binary(t), filepath.Join(folder, "konto")); err != nil {

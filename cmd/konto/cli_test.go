@@ -101,7 +101,7 @@ func TestEveryCommandHasItsExamples(t *testing.T) {
 	}
 }
 
-func TestVariableThatIsEmptyIsNoDataFolder(t *testing.T) {
+func TestEmptyPathIsNotADataFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("KONTO_DATA", "")
 	refused(t, exitUsage, konto(t, "account", "open", "--email", "anna@example.com"), "KONTO_DATA", "empty")

@@ -45,10 +45,10 @@ func (n *newspaper) happen() {
 	n.facts = mustLines(n.t, n.in("events", "list", "--type", "FactsRecorded")...)
 }
 
-// settle records, in the ledger of a folder that nobody holds, what came of the newest fact.
+// settle records, in the delivery store of a folder that no process holds, the result of the newest fact.
 func (n *newspaper) settle(outcome, answer string) {
 	n.t.Helper()
-	n.withLedger(func(l *deliveries.Store) error {
+	n.withDeliveryStore(func(l *deliveries.Store) error {
 		fact := n.facts[len(n.facts)-1]
 		version, position := uint64(fact["version"].(float64)), uint64(fact["position"].(float64))
 		now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -67,7 +67,7 @@ func (n *newspaper) settle(outcome, answer string) {
 	})
 }
 
-func (n *newspaper) withLedger(do func(*deliveries.Store) error) {
+func (n *newspaper) withDeliveryStore(do func(*deliveries.Store) error) {
 	n.t.Helper()
 	h, err := datafolder.Open(n.t.Context(), datafolder.Config{Path: n.folder, Holder: "test"})
 	if err != nil {
@@ -80,11 +80,11 @@ func (n *newspaper) withLedger(do func(*deliveries.Store) error) {
 		n.t.Error(err)
 	}
 	if !datafolder.Missing(filepath.Join(n.folder, "deliveries.db-wal")) {
-		n.t.Error("the ledger was not closed")
+		n.t.Error("the delivery store was not closed")
 	}
 }
 
-// account is what show tells of the account.
+// account returns what show prints about the account.
 func (n *newspaper) account() map[string]any {
 	n.t.Helper()
 	return mustJSON(n.t, n.in("third-party", "show", "crm", "--account", "anna@example.com")...)["account"].(map[string]any)
@@ -132,7 +132,7 @@ func TestDeliveriesAreListed(t *testing.T) {
 	refused(t, exitUsage, konto(t, n.in("third-party", "deliveries", "--status", "lost")...), "delivered")
 }
 
-func TestShowTellsWhetherAThirdPartyIsInSync(t *testing.T) {
+func TestShowReportsWhetherAThirdPartyIsInSync(t *testing.T) {
 	n := newNewspaper(t, "https://crm.example.com/")
 	expect := func(when string, inSync bool, members string) map[string]any {
 		t.Helper()
@@ -166,7 +166,7 @@ func TestShowTellsWhetherAThirdPartyIsInSync(t *testing.T) {
 	refused(t, exitFailed, konto(t, n.in("third-party", "show", "crm", "--account", ulid.Make().String())...), "there is no account")
 }
 
-func TestWhatWasBeforeAThirdPartyCameIsNotAskedFor(t *testing.T) {
+func TestEventsBeforeAThirdPartyWasAddedDoNotCount(t *testing.T) {
 	n := newNewspaper(t, "https://crm.example.com/")
 	must(t, n.in("third-party", "add", "late", "--url", "https://late.example.com/", "--event", "FactsRecorded")...)
 	show := n.in("third-party", "show", "late", "--account", "anna@example.com")
@@ -180,7 +180,7 @@ func TestWhatWasBeforeAThirdPartyCameIsNotAskedFor(t *testing.T) {
 	}
 }
 
-func TestReplayNeverSkipsAnything(t *testing.T) {
+func TestReplayToAThirdPartySkipsNoEvent(t *testing.T) {
 	n := newNewspaper(t, "https://crm.example.com/")
 	n.settle(deliveries.OutcomeDelivered, "")
 	position := int(n.facts[0]["position"].(float64))
@@ -189,7 +189,7 @@ func TestReplayNeverSkipsAnything(t *testing.T) {
 	if said := mustJSON(t, n.in("replay", "third-party", "crm", "--from", fmt.Sprint(position))...); said["from"] != float64(position) || said["id"] != n.party.String() {
 		t.Errorf("said %v", said)
 	}
-	n.withLedger(func(l *deliveries.Store) error {
+	n.withDeliveryStore(func(l *deliveries.Store) error {
 		at, ok, err := l.Position(t.Context(), n.party)
 		if at != uint64(position)-1 || !ok {
 			t.Errorf("it goes on after position %d", at)
@@ -198,7 +198,7 @@ func TestReplayNeverSkipsAnything(t *testing.T) {
 	})
 }
 
-func TestTestEventTellsWhatWasAnswered(t *testing.T) {
+func TestTestEventPrintsTheAnswer(t *testing.T) {
 	crm := newEndpoint(t, "crm", always(http.StatusNoContent))
 	n := newNewspaper(t, "http://"+crm.address)
 	must(t, n.in("third-party", "pause", "crm")...) // else deliveries would come too

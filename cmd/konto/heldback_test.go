@@ -61,7 +61,7 @@ func TestUpdatesDoNotWaitForThirdPartiesThatHang(t *testing.T) {
 	}
 }
 
-func TestPausedThirdPartyIsToldOfAllOnceItIsResumed(t *testing.T) {
+func TestResumedThirdPartyReceivesEverything(t *testing.T) {
 	folder := t.TempDir()
 	party, witness := newEndpoint(t, "party", always(200)), newEndpoint(t, "witness", always(200))
 	party.register(folder)
@@ -138,7 +138,7 @@ func TestPausedThirdPartyIsToldOfAllOnceItIsResumed(t *testing.T) {
 
 // The log alone is enough to tell third parties of everything. What is kept
 // beside it spares them repetitions.
-func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
+func TestDeletedFilesLoseNoDelivery(t *testing.T) {
 	folder := t.TempDir()
 	party := newEndpoint(t, "party", always(200))
 	party.register(folder)
@@ -159,7 +159,7 @@ func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
 			t.Fatalf("ended with %d: %s", status, server.stderr)
 		}
 	}
-	loseLedger := func() {
+	loseDeliveryStore := func() {
 		lose(t, folder, "deliveries.db")
 		os.Remove(filepath.Join(folder, "deliveries.db-wal"))
 		os.Remove(filepath.Join(folder, "deliveries.db-shm"))
@@ -168,10 +168,10 @@ func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
 	ordered()
 	lose(t, folder, "jetstream")
 	ordered()
-	loseLedger() // after an ordered end, whose checkpoint has everything
+	loseDeliveryStore() // after an ordered end, whose checkpoint has everything
 	ordered()
 	if repeated := checkDelivered(t, party, emailChanges(t, folder)); repeated != 0 {
-		t.Errorf("%d repetitions before anything went wrong with the ledger", repeated)
+		t.Errorf("%d repetitions before the delivery store was lost without a checkpoint", repeated)
 	}
 
 	checkpoint := uint64(mustJSON(t, "third-party", "show", "party", "--data", folder)["checkpoint"].(float64))
@@ -179,7 +179,7 @@ func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
 	change(p.url)
 	party.untilTaken(n)
 	p.kill()
-	loseLedger()
+	loseDeliveryStore()
 	before := party.got()
 	p = startProcess(t, folder, toldFlags()...)
 	change(p.url)

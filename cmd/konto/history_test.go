@@ -83,7 +83,7 @@ const livedHistory = `   1  ~  AccountOpened.v1  by client newspaper through pay
       password: (secret) → (secret)
 `
 
-func TestHistoryTellsWhoChangedWhat(t *testing.T) {
+func TestHistoryShowsWhoChangedWhat(t *testing.T) {
 	folder := t.TempDir()
 	id := lived(t, folder).String()
 	check := func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 // An event that this version cannot read stops the read model after its
 // retries. The server goes on with what it has, and says that it is not well.
-func TestServerGoesOnWithAPoisonEvent(t *testing.T) {
+func TestServerContinuesAfterAPoisonEvent(t *testing.T) {
 	folder := t.TempDir()
 	anna := newTenant(t, folder, "anna@example.com")
 	addPoison(t, folder)

@@ -51,14 +51,14 @@ func TestOlderEventIsNotRedeliveredAfterANewerOne(t *testing.T) {
 	if got := crm.got(); len(got) != 4 {
 		t.Errorf("%d were sent", len(got))
 	}
-	// What a ledger that was lost no longer knows counts as taken.
-	n.withLedger(func(l *deliveries.Store) error { return l.DeleteParty(t.Context(), n.party) })
-	n.withLedger(func(l *deliveries.Store) error { return l.SetPosition(t.Context(), n.party, 4) })
+	// If the delivery store was lost, every event that was read counts as accepted.
+	n.withDeliveryStore(func(l *deliveries.Store) error { return l.DeleteParty(t.Context(), n.party) })
+	n.withDeliveryStore(func(l *deliveries.Store) error { return l.SetPosition(t.Context(), n.party, 4) })
 	refused(t, exitFailed, again(0), newer)
 	done(again(1))
 }
 
-func TestSecurityEventTokensAreOfTheServersIssuer(t *testing.T) {
+func TestSecurityEventTokensNameTheServersIssuer(t *testing.T) {
 	login := newEndpoint(t, "login", always(http.StatusAccepted))
 	folder := t.TempDir()
 	in := func(args ...string) []string { return append(args, "--data", folder) }

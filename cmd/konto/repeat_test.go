@@ -42,7 +42,7 @@ func (w *writer) repeatable(url string, value int) (reply, error) {
 // some changes are stored that nobody was told of, and some requests were lost.
 // Whoever sends a request again gets its first answer, also when the account was
 // changed since: the request's change is not made over it.
-func TestARequestThatIsSentAgainAfterAKillChangesOnce(t *testing.T) {
+func TestRequestRepeatedAfterAKillChangesTheAccountOnce(t *testing.T) {
 	folder := t.TempDir()
 	writers := newWriters(t, folder)
 	binary(t)

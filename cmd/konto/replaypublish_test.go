@@ -48,7 +48,7 @@ func hears(t *testing.T, sub *natsgo.Subscription, positions ...int) {
 	}
 }
 
-func TestHistoryIsPublishedOnceMore(t *testing.T) {
+func TestReplayPublishesEventsAgain(t *testing.T) {
 	folder := t.TempDir()
 	_, _, url := serve(t, folder)
 	in := func(args ...string) []string { return append(args, "--data", folder) }
@@ -97,7 +97,7 @@ func TestNothingIsPublishedWithoutAServer(t *testing.T) {
 	refused(t, exitFailed, konto(t, "replay", "publish", "--from", "1", "--data", folder), "no server runs")
 }
 
-func TestReplayLeavesOutWhatNobodyCanRead(t *testing.T) {
+func TestReplayLeavesOutErasedAccounts(t *testing.T) {
 	folder := t.TempDir()
 	gone := lived(t, folder) // 10 events
 	must(t, "account", "open", "--email", "bo@example.com", "--data", folder)

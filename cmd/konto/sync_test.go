@@ -174,7 +174,7 @@ func checkDataSynced(t *testing.T, trace, file string) {
 	}
 }
 
-func TestTheCheckTellsAStoreThatDoesNotSync(t *testing.T) {
+func TestSyncCheckFindsAStoreThatDoesNotSync(t *testing.T) {
 	appender := filepath.Join(t.TempDir(), "appender")
 	if out, err := exec.Command("go", "build", "-o", appender, "./testdata/appender").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

@@ -20,7 +20,7 @@ func tailFromNow(t *testing.T, folder string) *running {
 	return tail
 }
 
-func TestTailTellsOnlyWhatHappensFromNowOn(t *testing.T) {
+func TestTailShowsOnlyNewEvents(t *testing.T) {
 	withAndWithoutAServer(t, func(t *testing.T, folder string) {
 		must(t, "account", "open", "--email", "before@example.com", "--data", folder)
 		tail := tailFromNow(t, folder)

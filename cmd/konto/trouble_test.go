@@ -35,7 +35,7 @@ func TestLockedFolder(t *testing.T) {
 	refused(t, exitFailed, konto(t, "demo", "--data", folder), folder+" is in use by konto serve")
 }
 
-func TestFolderThatIsTailed(t *testing.T) {
+func TestCommandsWorkWhileAFolderIsTailed(t *testing.T) {
 	folder := furnished(t)
 	tail := start(t, "events", "tail", "--after", "0", "--data", folder)
 	tail.stdout.find(t, secondLine)
@@ -175,7 +175,7 @@ func TestReadModelThatIsGone(t *testing.T) {
 	}
 }
 
-func TestFolderWithoutKontoIsToldHowToBeginOne(t *testing.T) {
+func TestErrorSaysHowToBeginAKonto(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "none")
 	for _, args := range []string{
 		"account list", "account show a@example.com", "account history a@example.com", "account facts a@example.com --verified=true",
@@ -189,7 +189,7 @@ func TestFolderWithoutKontoIsToldHowToBeginOne(t *testing.T) {
 	empty(t, filepath.Dir(folder))
 }
 
-func TestFolderThatWasNamedIsBegunAndTold(t *testing.T) {
+func TestKontoIsBegunInAFolderThatWasNamed(t *testing.T) {
 	export := filepath.Join(t.TempDir(), "export")
 	must(t, "export", export, "--data", furnished(t))
 	for name, args := range map[string]string{

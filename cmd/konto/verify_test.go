@@ -128,7 +128,7 @@ func TestVerifyNamesTheFirstPosition(t *testing.T) {
 	server.stop()
 }
 
-func TestQuickVerifyMissesFiles(t *testing.T) {
+func TestQuickVerifyReportsMissingFiles(t *testing.T) {
 	folder := t.TempDir()
 	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
 	serve(t, folder)

@@ -14,7 +14,7 @@ import (
 )
 
 // What is filled in bulk is a log like any other, and the publisher begins behind it.
-func TestFillingMakesASoundLog(t *testing.T) {
+func TestFilledLogPassesVerify(t *testing.T) {
 	folder := t.TempDir()
 	f, err := newFilling(t.Context(), folder, func(uint64, uint64, string) {})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"konto/projections/nats/subjects"
 )
 
-func TestPublishingGoesOnWhereTheStreamEnds(t *testing.T) {
+func TestPublishingContinuesWhereTheStreamEnds(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(t *testing.T, r *fixture) // 100 events were published, the server is stopped

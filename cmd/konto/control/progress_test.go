@@ -59,7 +59,7 @@ func TestProgressReachesTheCallerOfAnotherProcess(t *testing.T) {
 	}
 }
 
-func TestProgressIsToldAtMostTenTimesASecond(t *testing.T) {
+func TestProgressIsSentAtMostTenTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n noted
 		out := NewMeteredOutput(&bytes.Buffer{}, false, &n)
@@ -79,7 +79,7 @@ func TestProgressIsToldAtMostTenTimesASecond(t *testing.T) {
 	})
 }
 
-func TestLinesOfProgressOfWhatTakesLong(t *testing.T) {
+func TestLongTasksPrintLinesOfProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said strings.Builder
 		m := NewMeter(&said)

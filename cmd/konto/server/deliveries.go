@@ -5,22 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"golang.org/x/sync/errgroup"
 
-	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
-	kontohttp "konto/http"
+	"konto/events"
 	"konto/projections/deliveries"
+	"konto/projections/webhook"
 )
 
 // DeliveryOptions are the flags about deliveries to third parties and about metrics. The zero
 // value has the usual schedule and no metrics.
 type DeliveryOptions struct {
-	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"0s,5s,5m,30m,2h,5h,10h,14h,20h,24h" placeholder:"DELAYS" help:"Delay before each try to deliver an event, give or take a tenth."`
-	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Requests that each third party gets at the same time at most; fewer while it asks for less."`
+	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"0s,5s,5m,30m,2h,5h,10h,14h,20h,24h" placeholder:"DELAYS" help:"Delay before each attempt to deliver an event, plus or minus a tenth."`
+	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Most requests to each third party at the same time; fewer while it asks for less."`
 	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
 }
 
@@ -67,23 +68,95 @@ func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64)
 	return r.folder.ThirdParties.Checkpoint(ctx, datafolder.Itself(), id, position)
 }
 
-// openMetrics binds the address of the metrics, if there are to be any.
-func (s *Server) openMetrics() (err error) {
-	if s.config.Metrics == "" || s.config.Metrics == "off" {
+// SenderOptions are the flags about requests to third parties. The zero value allows only
+// addresses of the public internet. A server uses its own flags, so these are not sent to it
+// with a command.
+type SenderOptions struct {
+	ThirdPartyAllow   []netip.Prefix `name:"third-party-allow" placeholder:"CIDR" help:"Network that third parties may be in although it is private or loopback, and may receive http in; may be repeated." json:"-"`
+	ThirdPartyTimeout time.Duration  `name:"third-party-timeout" default:"15s" placeholder:"DURATION" help:"How long a third party may take to answer." json:"-"`
+	PublicURL         string         `name:"public-url" placeholder:"URL" help:"URL of konto for third parties, and issuer of security event tokens (risc); the address of --http unless given. risc needs it if that is 0.0.0.0 or the like." json:"-"`
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (o *SenderOptions) Validate() error {
+	if o.ThirdPartyTimeout < 0 {
+		return errors.New("--third-party-timeout must not be negative")
+	}
+	if o.PublicURL == "" {
 		return nil
 	}
-	if s.metricsListener, err = net.Listen("tcp", s.config.Metrics); err != nil {
-		return fmt.Errorf("cannot answer Prometheus on %s: %w", s.config.Metrics, bare(err))
+	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("--public-url is not an http or https URL")
 	}
-	s.log.Info("metrics are at http://" + s.metricsListener.Addr().String() + "/metrics")
 	return nil
 }
 
-// answerMetrics answers Prometheus until ctx ends.
-func (s *Server) answerMetrics(ctx context.Context, group *errgroup.Group) {
-	if s.metricsListener != nil {
-		group.Go(func() error {
-			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
-		})
+// CheckIssuer refuses to send a security event token without a server if --public-url is not
+// given: the issuer is not known otherwise.
+func (o *SenderOptions) CheckIssuer(r *Running, party events.ThirdParty) error {
+	if r == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
+		return errors.New("a security event token names its issuer: give the server's --public-url, or let a running server send it")
 	}
+	return nil
+}
+
+// ErrNoIssuer is the error for security event tokens whose issuer would be an address that
+// nobody can reach.
+var ErrNoIssuer = errors.New("security event tokens (risc) name konto's URL as their issuer, and --http listens on all addresses, which is not a URL: start konto serve with --public-url")
+
+// checkIssuer refuses to start if a third party receives security event tokens and konto's URL
+// is not known. Receivers store the issuer, so konto does not guess it.
+func (s *Server) checkIssuer(ctx context.Context) error {
+	at, ok := s.http.Addr().(*net.TCPAddr)
+	if s.config.PublicURL != "" || !ok || !at.IP.IsUnspecified() {
+		return nil
+	}
+	s.NoURL = true
+	// Health and the log report an error: the read model cannot be written.
+	_ = s.folder.CatchUpAlone(ctx)
+	parties, err := s.folder.Model.ThirdParties(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range parties {
+		if p.Format == events.FormatRISC {
+			return fmt.Errorf("third party %s: %w", p.Name, ErrNoIssuer)
+		}
+	}
+	return nil
+}
+
+// NewSender returns the sender of requests to third parties.
+func NewSender(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
+	return webhook.NewSender(webhook.Config{
+		Accounts: folder.Past,
+		Notices:  folder.DeliveryStore,
+		Allow:    o.ThirdPartyAllow,
+		Issuer:   o.PublicURL,
+		Timeout:  o.ThirdPartyTimeout,
+		TokenKey: webhook.TokenKey(folder.Keys.Derive),
+	})
+}
+
+// SenderOr returns the server's sender, or a new one if no server runs.
+func (r *Running) SenderOr(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
+	if r != nil {
+		return r.Sender, nil
+	}
+	return NewSender(folder, o)
+}
+
+// DeliveriesOr returns the server's deliveries. If no server runs, it returns new ones that
+// can redeliver and are never run.
+func (r *Running) DeliveriesOr(folder *datafolder.Folder, o SenderOptions) (*deliveries.Deliveries, error) {
+	if r != nil {
+		return r.Deliveries, nil
+	}
+	sender, err := NewSender(folder, o)
+	if err != nil {
+		return nil, err
+	}
+	return deliveries.New(deliveries.Config{
+		Store: folder.Store, Records: folder.Log, DB: folder.DeliveryStore, Parties: folder.Model, Sender: sender,
+	})
 }

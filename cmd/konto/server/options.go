@@ -20,15 +20,15 @@ import (
 // WebOptions are the flags about HTTP. The zero value has no limits and no outside issuer, as
 // the demo needs it.
 type WebOptions struct {
-	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
+	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Most requests of each credential in a minute; after a pause all of them may come at once."`
 	AllowedOrigins     []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
-	EmailChangePolicy  string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once or asks for a code."`
+	EmailChangePolicy  string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once (direct) or asks for a code (verify)."`
 	ElevatedRole       string        `name:"elevated-role" default:"account-admin" placeholder:"ROLE" help:"Role with which an impersonating administrator may update through the generic contract and use HostUp's actions."`
 	SessionEmailChange bool          `name:"session-email-change" help:"Let a session of the account's holder change the email address through the generic contract, without the current password. Whoever steals a session can then take the account."`
 	OAuthTTL           time.Duration `name:"oauth-ttl" default:"1h" placeholder:"DURATION" help:"Life of access tokens, 1h to 2h."`
 	JWTIssuer          string        `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
-	JWTAudience        string        `name:"jwt-audience" placeholder:"NAME" help:"What the outside issuer calls konto."`
-	JWKSURL            string        `name:"jwks-url" placeholder:"URL" help:"Where the outside issuer's keys are; found from its metadata unless given."`
+	JWTAudience        string        `name:"jwt-audience" placeholder:"NAME" help:"Audience that the outside issuer's JWTs name for konto."`
+	JWKSURL            string        `name:"jwks-url" placeholder:"URL" help:"URL of the outside issuer's keys; from its metadata unless given."`
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
@@ -80,7 +80,7 @@ func (o *WebOptions) checkIssuer() error {
 			continue
 		}
 		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return fmt.Errorf("%s is no http or https URL", flag)
+			return fmt.Errorf("%s is not an http or https URL", flag)
 		}
 	}
 	return nil
@@ -93,7 +93,7 @@ type NATSOptions struct {
 	NATSNkey   string `name:"nats-nkey" placeholder:"FILE" help:"Nkey seed for the server at --nats-url."`
 	NATSCert   string `name:"nats-cert" placeholder:"FILE" help:"Client certificate (PEM) for the server at --nats-url; needs --nats-key."`
 	NATSKey    string `name:"nats-key" placeholder:"FILE" help:"Key (PEM) of the client certificate."`
-	NATSCA     string `name:"nats-ca" placeholder:"FILE" help:"Certificates (PEM) of who signs that of the server at --nats-url; the system's unless given."`
+	NATSCA     string `name:"nats-ca" placeholder:"FILE" help:"CA certificates (PEM) for the server at --nats-url; the system's unless given."`
 	NATSDomain string `name:"nats-domain" placeholder:"NAME" help:"JetStream domain, when the server at --nats-url is a leaf node of the one with JetStream."`
 }
 
@@ -103,14 +103,14 @@ func (o *NATSOptions) validate(url string) error {
 		{"--nats-key", o.NATSKey}, {"--nats-ca", o.NATSCA}, {"--nats-domain", o.NATSDomain},
 	} {
 		if flag.value != "" && url == "" {
-			return fmt.Errorf("%s is about an outside NATS server: give its --nats-url", flag.name)
+			return fmt.Errorf("%s is for an outside NATS server: give its --nats-url", flag.name)
 		}
 	}
 	if o.NATSCreds != "" && o.NATSNkey != "" {
 		return errors.New("--nats-creds and --nats-nkey are two ways to log in: give one")
 	}
 	if (o.NATSCert == "") != (o.NATSKey == "") {
-		return errors.New("--nats-cert and --nats-key are given together")
+		return errors.New("--nats-cert and --nats-key go together")
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (o *NATSOptions) configure(url string, log *slog.Logger) nats.DialConfig {
 
 // MailOptions are the flags about verification codes, which are the only mail of konto.
 type MailOptions struct {
-	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; else they are written to mail/ in the data folder. The variable may hold user:password; here it is refused."`
+	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; without it they are written to mail/ in the data folder. A password is accepted only in the variable."`
 	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"FILE" help:"File with the password of the user in --smtp-url."`
 	MailFrom         string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`
 }
@@ -150,7 +150,7 @@ func (o *MailOptions) Server() (string, error) {
 	}
 	u, err := url.Parse(o.SMTPURL)
 	if err != nil {
-		return "", errors.New("--smtp-url is no URL") // the error of url.Parse quotes it
+		return "", errors.New("--smtp-url is not a URL") // the error of url.Parse quotes it
 	}
 	text, err := os.ReadFile(o.SMTPPasswordFile)
 	if err != nil {

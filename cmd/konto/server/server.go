@@ -25,7 +25,7 @@ import (
 type Options struct {
 	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
-	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. The variable may hold user:password@ or a token; here they are refused."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. A password or token is accepted only in the variable."`
 
 	NATSOptions
 	WebOptions
@@ -156,6 +156,18 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 	return s, s.deliver()
 }
 
+// openMetrics binds the address of the metrics, if there are to be any.
+func (s *Server) openMetrics() (err error) {
+	if s.config.Metrics == "" || s.config.Metrics == "off" {
+		return nil
+	}
+	if s.metricsListener, err = net.Listen("tcp", s.config.Metrics); err != nil {
+		return fmt.Errorf("cannot answer Prometheus on %s: %w", s.config.Metrics, bare(err))
+	}
+	s.log.Info("metrics are at http://" + s.metricsListener.Addr().String() + "/metrics")
+	return nil
+}
+
 // bare removes the operation and the address from a network error.
 func bare(err error) error {
 	var op *net.OpError
@@ -208,10 +220,10 @@ func (s *Server) consumers() []string {
 	return names
 }
 
-// URL returns where HTTP is answered.
+// URL returns the address where HTTP is answered.
 func (s *Server) URL() string { return "http://" + s.http.Addr().String() }
 
-// NATSURL returns where consumers connect.
+// NATSURL returns the address where consumers connect.
 func (s *Server) NATSURL() string {
 	switch {
 	case s.Broker == nil:

@@ -7,7 +7,7 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-func TestLagsAreHeldAgainstTheAcknowledgement(t *testing.T) {
+func TestLagsAreMeasuredFromTheAcknowledgement(t *testing.T) {
 	begun := time.Now()
 	after := func(ms int) time.Time { return begun.Add(time.Duration(ms) * time.Millisecond) }
 	hook := ulid.Make()
