@@ -156,14 +156,14 @@ func TestBenchMeasuresARunningKonto(t *testing.T) {
 		}
 		refused(t, exitFailed, kontobench(t, "--url", url, "--targets", wrong), part)
 	}
-	server.end()
+	stopped(t, server)
 	refused(t, exitFailed, kontobench(t, "--url", url, "--targets", targets), "refused")
 }
 
 func TestInterruptedBenchLeavesNothing(t *testing.T) {
 	cmd, scratch := benchProcess(t, "--accounts", "5", "--seconds", "3600", "--growth", "--events", "100", "--of-accounts", "5")
-	stderr := newWatched()
-	cmd.Stderr = stderr
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestInterruptedBenchLeavesNothing(t *testing.T) {
 	err := cmd.Wait()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != exitFailed || !strings.Contains(stderr.String(), "interrupted") {
-		t.Errorf("%v: %s", err, stderr)
+		t.Errorf("%v: %s", err, &stderr)
 	}
 	if err := syscall.Kill(child, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("the server is still there: %v", err)

@@ -27,7 +27,7 @@ func TestFilledLogPassesVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	serveOnce := func() {
-		serve(t, folder).end()
+		stopped(t, serve(t, folder))
 	}
 	serveOnce()
 	if err := f.growTo(t.Context(), folder, size{events: 60, accounts: 7}); err != nil {

@@ -21,7 +21,8 @@ import (
 // memory and garbage collection.
 type benchServer struct {
 	process *exec.Cmd
-	address bench.Server
+	url     string
+	address bench.Server  // of url
 	started time.Duration // until it was ready
 	read    chan struct{} // closed when its log has ended
 	last    string        // line of its log; valid once read is closed
@@ -77,12 +78,12 @@ func startBenchServer(ctx context.Context, program, folder string) (_ *benchServ
 	}
 	ready := make(chan string, 1)
 	go s.readLog(log, ready)
-	url, ok := <-ready
+	s.url = <-ready // "" if it ended before
 	s.started = time.Since(begun)
-	if !ok {
+	if s.url == "" {
 		return nil, errors.Join(ctx.Err(), s.ended(s.process.Wait()))
 	}
-	if s.address, err = bench.ParseServer(url); err != nil {
+	if s.address, err = bench.ParseServer(s.url); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
