@@ -118,7 +118,7 @@ func badFacts(id string) map[string]string {
 		`{"account":"anna@example.com","activeDomains":"canary"}`:                           "the value of /activeDomains has the wrong type",
 		`{"account":"anna@example.com"}`:                                                    "no fact is given",
 		`{"verified":true}`:                                                                 "no account is named",
-		`{"account":"canary","verified":true}`:                                              "the account is neither named by an id nor by an email address",
+		`{"account":"canary","verified":true}`:                                              "the account is named neither by an id nor by an email address",
 		`{"account":"canary@example.com","verified":true}`:                                  "there is no such account",
 		`{"account":"` + id + `","verified":true}`:                                          "there is no such account",
 		`{"account":"anna@example.com","activeDomains":-1}`:                                 "/activeDomains: The number cannot be negative.",

@@ -160,8 +160,8 @@ func TestKeysThatDoNotFitAreRefused(t *testing.T) {
 		"a flipped byte":       {write("flipped.db", flipped), "damaged"},
 		"a log":                {filepath.Join(folder, "log.db"), "cannot be used"},
 		"another master key":   {filepath.Join(elsewhere, "keys.db"), "master key is not the one"},
-		"in use":               {inUse, "with a write-ahead log beside it"},
-		"a link to one in use": {linked, "with a write-ahead log beside it"},
+		"in use":               {inUse, "a write-ahead log is beside it"},
+		"a link to one in use": {linked, "a write-ahead log is beside it"},
 		"older than the log":   {older, "does not fit the log: the keys are older than the log's position 2"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -149,7 +149,7 @@ func TestDamagedBackupsAreRefused(t *testing.T) {
 		"a flipped byte": {write("flipped.db", flipped), "cannot be used"},
 		"keys":           {filepath.Join(other, "keys.db"), "no log of konto's"},
 		"another log":    {otherBackup, "keys belong to another log"},
-		"a log in use":   {live, "with a write-ahead log beside it"},
+		"a log in use":   {live, "a write-ahead log is beside it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := konto(t, "restore", test.file, "--yes", "--data", folder)

@@ -72,7 +72,7 @@ func TestRotationMakesAnotherMasterKey(t *testing.T) {
 			t.Errorf("%v", shown)
 		}
 		t.Setenv("KONTO_NEXT_MASTER_KEY", newMaster())
-		refused(t, exitFailed, konto(t, "keys", "rotate", "--data", folder), "kept in master.key")
+		refused(t, exitFailed, konto(t, "keys", "rotate", "--data", folder), "is in master.key")
 	})
 }
 

@@ -39,7 +39,7 @@ func (c *verifyCommand) Run(ctx context.Context, on *opened, out *control.Output
 		return errors.Join(out.Object(report), damaged(report.Problems, len(report.Problems)))
 	}
 	report, err := verify.Run(ctx, verify.Config{
-		Log: on.Log, Store: on.Store, Model: on.Model, Files: on.Files(), Tell: out.Progress,
+		Log: on.Log, Store: on.Store, Model: on.Model, Files: on.Files(), Progress: out.Progress,
 	})
 	if err != nil {
 		return err

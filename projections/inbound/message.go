@@ -77,7 +77,7 @@ func read(m *message.Message) (Message, error) {
 }
 
 // name returns the Name of a message. If the sender gave it no id, the name has the message's place in
-// the stream, and its time, because another message has the same place after the stream was made anew.
+// the stream, and its time, because another message has the same place if the stream was made again.
 func name(from string, m *message.Message) string {
 	if id := m.Metadata.Get("ce-id"); id != "" {
 		return fmt.Sprintf("inbound %q ce %q %q", from, m.Metadata.Get("ce-source"), id)

@@ -89,11 +89,11 @@ func (r *Reactor) Run(ctx context.Context) error {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: handlingTime}, watermill.NewSlogLoggerWithLevelMapping(r.cfg.Log,
 		map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})) // the router logs its own start and stop as info
 	if err != nil {
-		return fmt.Errorf("start to take in facts: %w", err)
+		return fmt.Errorf("start to receive facts: %w", err)
 	}
 	router.AddConsumerHandler("inbound", subjects.Inbound, r.cfg.Subscriber, r.handle)
 	if err := router.Run(ctx); err != nil {
-		return fmt.Errorf("take in facts: %w", err)
+		return fmt.Errorf("receive facts: %w", err)
 	}
 	return nil
 }

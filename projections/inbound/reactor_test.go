@@ -106,7 +106,7 @@ func TestNamesAreUnique(t *testing.T) {
 	names := []string{
 		name("registry"),
 		name("registry", nats.MetaSequence, "8"),
-		name("registry", nats.MetaTime, "2026-11-22T10:00:01Z"), // of a stream that was made anew
+		name("registry", nats.MetaTime, "2026-11-22T10:00:01Z"), // of a stream that was made again
 		name("billing"),
 		name("registry", "ce-id", "1"),
 		name("billing", "ce-id", "1"),
