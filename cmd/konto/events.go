@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"time"
 
@@ -43,19 +44,38 @@ func (c *eventsList) Run(ctx context.Context, on *opened, out *control.Output) e
 // listEvents prints the events that the log has now after a position, and returns the position
 // of the last one.
 func listEvents(ctx context.Context, on *opened, out *control.Output, after uint64, wanted func(events.Event) bool) (uint64, error) {
-	for {
-		page, err := on.Store.ReadAll(ctx, after, datafolder.PageSize)
-		for _, e := range page {
-			after = e.Position
-			if !wanted(e) {
-				continue
-			}
-			if err := printEvent(out, e); err != nil {
-				return after, err
-			}
-		}
-		if err != nil || len(page) == 0 {
+	for e, err := range on.eventsAfter(ctx, after) {
+		if err != nil {
 			return after, err
+		}
+		after = e.Position
+		if !wanted(e) {
+			continue
+		}
+		if err := printEvent(out, e); err != nil {
+			return after, err
+		}
+	}
+	return after, nil
+}
+
+// eventsAfter iterates over the events of the log after a position, up to its present end. An
+// error is the last thing that it yields.
+func (on *opened) eventsAfter(ctx context.Context, after uint64) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		for {
+			page, err := on.Store.ReadAll(ctx, after, datafolder.PageSize)
+			for _, e := range page {
+				if after = e.Position; !yield(e, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(events.Event{}, err)
+			}
+			if err != nil || len(page) == 0 {
+				return
+			}
 		}
 	}
 }
