@@ -197,7 +197,7 @@ func claimsOf(o commands.Open) []events.Claim {
 // run lets the process that holds the folder import the lines, and reports in this process:
 // the files that the caller names belong to the caller.
 func (c *accountImport) run(ctx context.Context, l *line, stdout, stderr io.Writer) (err error) {
-	reports := &importReports{lines: c.Lines, summary: control.NewOutput(stdout, l.json), stderr: stderr}
+	reports := &importReports{lines: bytes.Split(c.Lines, []byte("\n")), summary: control.NewOutput(stdout, l.json), stderr: stderr}
 	if c.Rejected != "" {
 		f, err := c.createRejected()
 		if err != nil {
@@ -233,10 +233,9 @@ func (c *accountImport) createRejected() (*os.File, error) {
 
 // importReports receives the reports that Run prints.
 type importReports struct {
-	lines   []byte // of the import, from the one after the last rejected one
-	number  int    // of the last line that was removed from lines
-	begun   []byte // the beginning of a report
-	clear   func() // clears the progress bar
+	lines   [][]byte // of the import
+	begun   []byte   // the beginning of a report
+	clear   func()   // clears the progress bar
 	stderr  io.Writer
 	file    io.Writer // nil unless --rejected names one
 	summary *control.Output
@@ -284,17 +283,13 @@ func (t *importReports) show(r importReport) error {
 	return err
 }
 
-// writeRejected writes a rejected line to the file. Reports come in the order of the lines.
+// writeRejected writes a rejected line to the file.
 func (t *importReports) writeRejected(r importReport) error {
-	var line []byte
-	for ; t.number < r.Line; t.number++ {
-		line, t.lines, _ = bytes.Cut(t.lines, []byte("\n"))
-	}
 	text, err := json.Marshal(struct {
 		Line    int    `json:"line"`
 		Reasons any    `json:"reasons"`
 		Input   string `json:"input"`
-	}{r.Line, r.Reasons, strings.ToValidUTF8(string(bytes.TrimRight(line, "\r")), "\uFFFD")})
+	}{r.Line, r.Reasons, strings.ToValidUTF8(string(bytes.TrimRight(t.lines[r.Line-1], "\r")), "\uFFFD")})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 )
 
 // cli is the command line. The flags of konto itself, of serve and of demo can also be given
@@ -192,6 +193,7 @@ func newParser(c *cli, more ...kong.Option) *kong.Kong {
 	return kong.Must(c, append(more,
 		kong.Name("konto"),
 		kong.Description("An event-sourced account service."),
+		kong.Vars(server.Vars()),
 		kong.PostBuild(nameVariables),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)

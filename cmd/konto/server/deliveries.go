@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"net/url"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -16,25 +13,6 @@ import (
 	"konto/projections/deliveries"
 	"konto/projections/webhook"
 )
-
-// DeliveryOptions are the flags about deliveries to third parties and about metrics. The zero
-// value has the usual schedule and no metrics.
-type DeliveryOptions struct {
-	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"0s,5s,5m,30m,2h,5h,10h,14h,20h,24h" placeholder:"DELAYS" help:"Delay before each attempt to deliver an event, plus or minus a tenth."`
-	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Most requests to each third party at the same time; fewer while it asks for less."`
-	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
-}
-
-// Validate is called by Options.Validate.
-func (o *DeliveryOptions) Validate() error {
-	if err := deliveries.CheckSchedule(o.ThirdPartyRetry); err != nil {
-		return fmt.Errorf("--third-party-retry: %w", err)
-	}
-	if o.ThirdPartyConcurrency < 1 || o.ThirdPartyConcurrency > 1000 {
-		return errors.New("--third-party-concurrency is from 1 to 1000")
-	}
-	return nil
-}
 
 // deliver makes the deliveries to third parties and their sender.
 func (s *Server) deliver() (err error) {
@@ -66,29 +44,6 @@ func (r registry) Disable(ctx context.Context, id ulid.ULID, reason string) (uin
 // Checkpoint implements deliveries.Registry.
 func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64) (uint64, error) {
 	return r.folder.ThirdParties.Checkpoint(ctx, datafolder.Itself(), id, position)
-}
-
-// SenderOptions are the flags about requests to third parties. The zero value allows only
-// addresses of the public internet. A server uses its own flags, so these are not sent to it
-// with a command.
-type SenderOptions struct {
-	ThirdPartyAllow   []netip.Prefix `name:"third-party-allow" placeholder:"CIDR" help:"Network that third parties may be in although it is private or loopback, and may receive http in; may be repeated." json:"-"`
-	ThirdPartyTimeout time.Duration  `name:"third-party-timeout" default:"15s" placeholder:"DURATION" help:"How long a third party may take to answer." json:"-"`
-	PublicURL         string         `name:"public-url" placeholder:"URL" help:"URL of konto for third parties, and issuer of security event tokens (risc); the address of --http unless given. risc needs it if that is 0.0.0.0 or the like." json:"-"`
-}
-
-// Validate is called by the parser, so that a wrong value is wrong usage.
-func (o *SenderOptions) Validate() error {
-	if o.ThirdPartyTimeout < 0 {
-		return errors.New("--third-party-timeout must not be negative")
-	}
-	if o.PublicURL == "" {
-		return nil
-	}
-	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return errors.New("--public-url is not an http or https URL")
-	}
-	return nil
 }
 
 // CheckIssuer refuses to send a security event token without a server if --public-url is not

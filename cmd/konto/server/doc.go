@@ -7,5 +7,5 @@
 //   - run.go runs a Server, reports its health, and ends it in order
 //   - deliveries.go and inbound.go connect the parts of package projections to the folder and
 //     to package commands
-//   - options.go and deliveries.go have the flags
+//   - options.go has the flags of konto serve
 package server

@@ -1,21 +1,38 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"konto/cmd/konto/datafolder"
-	"konto/events"
 	kontohttp "konto/http"
-	"konto/projections/mail"
+	"konto/projections/deliveries"
 	"konto/projections/nats"
 )
+
+// Options are the flags of a server.
+type Options struct {
+	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
+	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. A password or token is accepted only in the variable."`
+
+	NATSOptions
+	WebOptions
+	MailOptions
+	SenderOptions
+	DeliveryOptions
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (c *Options) Validate() error {
+	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
+}
 
 // WebOptions are the flags about HTTP. The zero value has no limits and no outside issuer, as
 // the demo needs it.
@@ -164,21 +181,53 @@ func (o *MailOptions) Server() (string, error) {
 	return u.String(), nil
 }
 
-// mailer makes the reactor that mails codes.
-func (s *Server) mailer(o MailOptions) (*component, error) {
-	server, err := o.Server()
-	if err != nil {
-		return nil, err
+// SenderOptions are the flags about requests to third parties. The zero value allows only
+// addresses of the public internet. A server uses its own flags, so these are not sent to it
+// with a command.
+type SenderOptions struct {
+	ThirdPartyAllow   []netip.Prefix `name:"third-party-allow" placeholder:"CIDR" help:"Network that third parties may be in although it is private or loopback, and may receive http in; may be repeated." json:"-"`
+	ThirdPartyTimeout time.Duration  `name:"third-party-timeout" default:"15s" placeholder:"DURATION" help:"How long a third party may take to answer." json:"-"`
+	PublicURL         string         `name:"public-url" placeholder:"URL" help:"URL of konto for third parties, and issuer of security event tokens (risc); the address of --http unless given. risc needs it if that is 0.0.0.0 or the like." json:"-"`
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (o *SenderOptions) Validate() error {
+	if o.ThirdPartyTimeout < 0 {
+		return errors.New("--third-party-timeout must not be negative")
 	}
-	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.Conn, Durable: "konto-mailer", Log: s.log})
-	reactor, err := mail.New(mail.Config{
-		Subscriber: from,
-		Accounts:   s.folder.Reader(),
-		Codes:      events.NewEmailCodes(s.folder.Keys.Derive),
-		SMTPURL:    server,
-		Dir:        filepath.Join(s.folder.Path, datafolder.MailName),
-		From:       o.MailFrom,
-		Log:        s.log,
-	})
-	return &component{name: "mailer", from: from, reactor: reactor}, err
+	if o.PublicURL == "" {
+		return nil
+	}
+	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("--public-url is not an http or https URL")
+	}
+	return nil
+}
+
+// DeliveryOptions are the flags about deliveries to third parties and about metrics. The zero
+// value has the usual schedule and no metrics.
+type DeliveryOptions struct {
+	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"${retry_schedule}" placeholder:"DELAYS" help:"Delay before each attempt to deliver an event, plus or minus a tenth; ${default} unless given."`
+	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Most requests to each third party at the same time; fewer while it asks for less."`
+	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
+}
+
+// Validate is called by Options.Validate.
+func (o *DeliveryOptions) Validate() error {
+	if err := deliveries.CheckSchedule(o.ThirdPartyRetry); err != nil {
+		return fmt.Errorf("--third-party-retry: %w", err)
+	}
+	if o.ThirdPartyConcurrency < 1 || o.ThirdPartyConcurrency > 1000 {
+		return errors.New("--third-party-concurrency is from 1 to 1000")
+	}
+	return nil
+}
+
+// Vars are the variables in the tags of the flags.
+func Vars() map[string]string {
+	var delays []string
+	for _, delay := range deliveries.DefaultSchedule() {
+		delays = append(delays, delay.String())
+	}
+	return map[string]string{"retry_schedule": strings.Join(delays, ",")}
 }
