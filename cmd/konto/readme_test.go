@@ -177,7 +177,7 @@ func TestCommandsOfReadmeAndGuidesRun(t *testing.T) {
 	t.Cleanup(func() { consumer.Process.Kill(); consumer.Wait() })
 	heard.find(t, regexp.MustCompile(`(?m)^konto\.account\.\w{26}\.AccountOpened konto\.account\.AccountOpened\.v1 \{.*"anna@example\.com"`))
 	for _, heading := range []string{
-		"Older events", "Telling third parties", "Facts from other systems", "The command line", "Erasure",
+		"Older events", "Webhooks for third parties", "Facts from other systems", "The command line", "Erasure",
 	} {
 		run(readmeBlock(t, heading, "sh"))
 	}
