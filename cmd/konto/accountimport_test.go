@@ -73,25 +73,25 @@ func TestRejectedLinesAreReportedWithEveryReason(t *testing.T) {
 		if r.status != exitFailed || r.stdout != `{"imported":2,"rejected":8}`+"\n" {
 			t.Errorf("%d: %s", r.status, r.stdout)
 		}
-		told := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
-		if len(told) != 9 || told[8] != "konto: 8 of 10 lines were rejected" {
+		lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
+		if len(lines) != 9 || lines[8] != "konto: 8 of 10 lines were rejected" {
 			t.Fatalf("%s", r.stderr)
 		}
 		for _, wrong := range []string{"email: ", "firstName: ", "birthDate: ", "unknownMember: ", "address.city: ", "address.countryCode: ", "facts.activeDomains: "} {
-			if strings.Count(told[0], wrong) != 1 {
-				t.Errorf("%q is told %d times: %s", wrong, strings.Count(told[0], wrong), told[0])
+			if strings.Count(lines[0], wrong) != 1 {
+				t.Errorf("%q is reported %d times: %s", wrong, strings.Count(lines[0], wrong), lines[0])
 			}
 		}
 		for i, part := range want {
-			if i > 0 && !strings.HasPrefix(told[i], part) {
-				t.Errorf("%q, want %q", told[i], part)
+			if i > 0 && !strings.HasPrefix(lines[i], part) {
+				t.Errorf("%q, want %q", lines[i], part)
 			}
 		}
-		if !strings.Contains(told[6], "registrationIdentifier.value: ") || !strings.Contains(told[6], "passwordHash: ") || strings.Count(told[6], "email: ") != 1 {
-			t.Errorf("%s", told[6])
+		if !strings.Contains(lines[6], "registrationIdentifier.value: ") || !strings.Contains(lines[6], "passwordHash: ") || strings.Count(lines[6], "email: ") != 1 {
+			t.Errorf("%s", lines[6])
 		}
 		if strings.Contains(r.stderr, "secret") || strings.Contains(r.stderr, "nobody") {
-			t.Errorf("a value is told: %s", r.stderr)
+			t.Errorf("a value is printed: %s", r.stderr)
 		}
 	})
 }

@@ -116,7 +116,7 @@ func TestCommandsPrintTheSameWithAndWithoutAServer(t *testing.T) {
 		t.Errorf("wrong usage in the script, line %d", failed)
 	}
 	if n := strings.Count(strings.Join(a, "\n"), "!\n"); n != 15 {
-		t.Errorf("%d commands of the script failed, 15 are meant to", n)
+		t.Errorf("%d commands of the script failed, 15 must", n)
 	}
 }
 

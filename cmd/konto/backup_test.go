@@ -151,7 +151,7 @@ func mustHead(t testing.TB, folder *datafolder.Folder) uint64 {
 	return head
 }
 
-// enough tells whether the load has reached its goal.
+// enough reports whether the load has reached its goal.
 func (l *emailLoad) enough() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,7 +196,7 @@ func TestBackupsThatFailLeaveNothing(t *testing.T) {
 			if data, _ := os.ReadFile(there); string(data) != "mine" {
 				t.Error("a file was overwritten")
 			}
-			// A folder in the way is somebody else's, with what is in it.
+			// A folder with that name is somebody else's, and so are the files in it.
 			precious := filepath.Join(to, "now.db.partial", "precious")
 			if err := os.MkdirAll(precious, 0o700); err != nil {
 				t.Fatal(err)

@@ -142,15 +142,15 @@ func TestShowReportsWhetherAThirdPartyIsInSync(t *testing.T) {
 		}
 		return got
 	}
-	expect("not told yet", false, "id inSync last")
+	expect("not delivered yet", false, "id inSync last")
 	n.settle(deliveries.OutcomeRetrying, "")
-	if got := expect("told in vain", false, "attempts id inSync last nextTry"); got["nextTry"] != "2026-11-22T13:00:00Z" || got["attempts"] != 3.0 {
+	if got := expect("failed", false, "attempts id inSync last nextTry"); got["nextTry"] != "2026-11-22T13:00:00Z" || got["attempts"] != 3.0 {
 		t.Errorf("%v", got)
 	}
 	n.settle(deliveries.OutcomeFailed, "")
 	expect("given up", false, "id inSync last")
 	n.settle(deliveries.OutcomeDelivered, "")
-	got := expect("told", true, "delivered id inSync last")
+	got := expect("delivered", true, "delivered id inSync last")
 	for _, member := range []string{"event", "type", "version", "position"} {
 		last, delivered := got["last"].(map[string]any), got["delivered"].(map[string]any)
 		if want := n.facts[0][strings.Replace(member, "event", "id", 1)]; last[member] != want || delivered[member] != want {
@@ -176,7 +176,7 @@ func TestEventsBeforeAThirdPartyWasAddedDoNotCount(t *testing.T) {
 	refused(t, exitFailed, konto(t, n.in("replay", "third-party", "late", "--from", "100")...), "late received the events up to position 4")
 	must(t, n.in("replay", "third-party", "late", "--from", "1")...)
 	if got := mustJSON(t, show...)["account"].(map[string]any); got["inSync"] != false {
-		t.Errorf("to be told of what was before, and yet %v", got)
+		t.Errorf("is to receive earlier events, and yet %v", got)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestReplayToAThirdPartySkipsNoEvent(t *testing.T) {
 	n.withDeliveryStore(func(l *deliveries.Store) error {
 		at, ok, err := l.Position(t.Context(), n.party)
 		if at != uint64(position)-1 || !ok {
-			t.Errorf("it goes on after position %d", at)
+			t.Errorf("it continues after position %d", at)
 		}
 		return err
 	})
@@ -201,7 +201,7 @@ func TestReplayToAThirdPartySkipsNoEvent(t *testing.T) {
 func TestTestEventPrintsTheAnswer(t *testing.T) {
 	crm := newEndpoint(t, "crm", always(http.StatusNoContent))
 	n := newNewspaper(t, "http://"+crm.address)
-	must(t, n.in("third-party", "pause", "crm")...) // else deliveries would come too
+	must(t, n.in("third-party", "pause", "crm")...) // so that no deliveries come too
 	requests := 0
 	for name, begin := range map[string]func(t *testing.T) (flags []string){
 		"without a server": func(*testing.T) []string { return []string{"--third-party-allow", "127.0.0.0/8"} },
@@ -231,7 +231,7 @@ func TestTestEventPrintsTheAnswer(t *testing.T) {
 		t.Errorf("an address that is not allowed: exit %d, %s, %s", r.status, r.stdout, r.stderr)
 	}
 	if got := len(crm.got()); got != requests {
-		t.Errorf("%d requests came, %d were meant to", got, requests)
+		t.Errorf("%d requests came, want %d", got, requests)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestServerDeliversShowsAndReplays(t *testing.T) {
 	})
 	n := newNewspaper(t, "http://"+crm.address)
 	serve(t, n.folder, "--third-party-allow", "127.0.0.0/8", "--third-party-retry", "0s,1ms,1ms")
-	told := func(facts ...int) {
+	received := func(facts ...int) {
 		t.Helper()
 		n.untilInSync()
 		var got, want []string
@@ -288,7 +288,7 @@ func TestServerDeliversShowsAndReplays(t *testing.T) {
 			t.Errorf("sent were %v\nwant      %v", got, want)
 		}
 	}
-	told(0, 0)
+	received(0, 0)
 	var statuses []string
 	for _, a := range mustLines(t, n.in("third-party", "deliveries", "crm", "--account", "anna@example.com")...) {
 		statuses = append(statuses, fmt.Sprint(a["status"], " ", a["httpStatus"], " ", a["attempt"]))
@@ -297,13 +297,13 @@ func TestServerDeliversShowsAndReplays(t *testing.T) {
 		t.Errorf("the delivery log has %q", statuses)
 	}
 	n.happen()
-	told(0, 0, 1)
+	received(0, 0, 1)
 	must(t, n.in("replay", "third-party", "crm", "--from", "1")...)
-	told(0, 0, 1, 0, 1)
+	received(0, 0, 1, 0, 1)
 	if said := mustJSON(t, n.in("third-party", "redeliver", "crm", "--older", n.facts[0]["id"].(string))...); said["delivered"] != true {
 		t.Errorf("redelivery said %v", said)
 	}
-	told(0, 0, 1, 0, 1, 0)
+	received(0, 0, 1, 0, 1, 0)
 }
 
 // untilInSync waits until the third party knows the last of the account.

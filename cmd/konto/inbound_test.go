@@ -149,11 +149,11 @@ func TestBadFactsBecomeDeadLettersAndDelayNothing(t *testing.T) {
 		body, _ := l["body"].(string)
 		reason := l["reason"].(string)
 		if l["sequence"] != float64(i+1) || l["from"] != "registry" || l["time"] == nil {
-			t.Errorf("letter %v", l)
+			t.Errorf("dead letter %v", l)
 		}
 		if i == len(bad) {
 			if l["bytes"] != "//4=" || reason != "the body is not valid JSON" {
-				t.Errorf("letter of no text: %v", l)
+				t.Errorf("dead letter that is not UTF-8: %v", l)
 			}
 			continue
 		}

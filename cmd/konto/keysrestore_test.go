@@ -93,7 +93,7 @@ func TestErasedAccountsStayErasedAfterKeysAreRestored(t *testing.T) {
 	l.isGone()
 }
 
-// A read model that was made since the erasure cannot tell whose the keys and sessions
+// A read model that was made after the erasure does not know whose the keys and sessions
 // are, and cannot read what can be read again.
 func TestErasedAccountsStayErasedBesideANewerReadModel(t *testing.T) {
 	for name, again := range map[string]func(l *leaving, copied string){
@@ -168,7 +168,7 @@ func TestKeysThatDoNotFitAreRefused(t *testing.T) {
 			r := konto(t, "keys", "restore", test.file, "--data", folder)
 			refused(t, exitFailed, r, "nothing was restored: ", test.file, test.says)
 			if strings.Contains(r.stderr, datafolder.IncomingPartial) {
-				t.Errorf("a file is told of that nobody gave: %s", r.stderr)
+				t.Errorf("the error names a file that nobody gave: %s", r.stderr)
 			}
 			noneIncoming(t, folder)
 		})

@@ -26,7 +26,7 @@ func TestSecretsAreNoArguments(t *testing.T) {
 			return // a server that is not refused runs on
 		}
 		if strings.Contains(r.stderr, "hush") {
-			t.Errorf("the secret is told: %s", r.stderr)
+			t.Errorf("the secret is printed: %s", r.stderr)
 		}
 	}
 	for flag, values := range map[string][]string{

@@ -13,7 +13,7 @@ import (
 )
 
 // An event that this version cannot read stops the read model after its
-// retries. The server goes on with what it has, and says that it is not well.
+// retries. The server continues without it, and health reports the failure.
 func TestServerContinuesAfterAPoisonEvent(t *testing.T) {
 	folder := t.TempDir()
 	anna := newTenant(t, folder, "anna@example.com")

@@ -104,7 +104,7 @@ func TestRestoreInPlaceOfADamagedLog(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 	onlyFile(t, got["replaced"].(string), "log.db", "log.db-wal")
-	if _, told := got["lost"]; told {
+	if _, ok := got["lost"]; ok {
 		t.Errorf("nobody can know what it had: %v", got)
 	}
 }
@@ -155,7 +155,7 @@ func TestDamagedBackupsAreRefused(t *testing.T) {
 			r := konto(t, "restore", test.file, "--yes", "--data", folder)
 			refused(t, exitFailed, r, "nothing was restored: ", test.file, test.says)
 			if strings.Contains(r.stderr, datafolder.IncomingPartial) {
-				t.Errorf("a file is told of that nobody gave: %s", r.stderr)
+				t.Errorf("the error names a file that nobody gave: %s", r.stderr)
 			}
 			if n := eventCount(t, folder); n != 2 {
 				t.Errorf("%d events", n)
@@ -276,7 +276,7 @@ func TestCommittedFilesAreComplete(t *testing.T) {
 	}
 }
 
-// TestServerStartsOnAnOlderLog: what a server told others of later events does
+// TestServerStartsOnAnOlderLog: what a server sent to others of later events does
 // not keep it from telling of what happens after the restore.
 func TestServerStartsOnAnOlderLog(t *testing.T) {
 	folder := furnished(t)

@@ -20,7 +20,7 @@ import (
 	"konto/cmd/konto/datafolder"
 )
 
-// A kill leaves the page cache, so the crash test cannot tell whether konto
+// A kill leaves the page cache, so the crash test cannot find out whether konto
 // syncs. A trace of its system calls can: between each request and its answer
 // a sync of the log has to have begun and ended.
 

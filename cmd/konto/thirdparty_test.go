@@ -115,8 +115,8 @@ func TestThirdPartyIsShownAsItIs(t *testing.T) {
 			t.Errorf("%s is %v, want %v", member, shown[member], want)
 		}
 	}
-	if told := shown["events"].([]any); len(told) != 2 || told[0] != "EmailChanged" || told[1] != "ProfileUpdated" {
-		t.Errorf("told of %v", told)
+	if wanted := shown["events"].([]any); len(wanted) != 2 || wanted[0] != "EmailChanged" || wanted[1] != "ProfileUpdated" {
+		t.Errorf("subscribed to %v", wanted)
 	}
 	for _, step := range []struct{ command, state string }{{"pause", "paused"}, {"pause", "paused"}, {"resume", "active"}} {
 		if said := mustJSON(t, in("third-party", step.command, "crm")...); said["state"] != step.state || said["id"] != added["id"] {

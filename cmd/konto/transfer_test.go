@@ -84,7 +84,7 @@ func TestLogGoesThroughAnExportUnchanged(t *testing.T) {
 			}
 			was.Close()
 			is.Close()
-			// It goes on: addresses are taken, and servers start.
+			// The new log can be used: addresses are taken, and servers start.
 			refused(t, exitFailed, konto(t, "account", "open", "--email", "ANNA@example.com", "--data", to), "already in use")
 			must(t, "account", "open", "--email", "gone@example.com", "--data", to)
 			server, _, _ := serve(t, to)

@@ -257,14 +257,14 @@ func TestReadModelThatCannotBeWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec("CREATE TRIGGER full BEFORE UPDATE ON progress BEGIN SELECT RAISE(FAIL, 'no room is left'); END"); err != nil {
+	if _, err := db.Exec("CREATE TRIGGER full BEFORE UPDATE ON progress BEGIN SELECT RAISE(FAIL, 'no space is left'); END"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	must(t, "account", "open", "--data", folder, "--email", "bo@example.com")
-	stuck, parties := []string{"the read model does not keep up with the log", "no room is left"}, 0
+	stuck, parties := []string{"the read model does not keep up with the log", "no space is left"}, 0
 	commands := func() {
 		refused(t, exitFailed, konto(t, "account", "list", "--data", folder), stuck...)
 		refused(t, exitFailed, konto(t, "key", "issue", "--data", folder, "--client", "crm", "--scope", "/external/account/r"), stuck...)
