@@ -23,8 +23,8 @@ const (
 	askAgain  = 20 * time.Millisecond
 )
 
-// administer runs an administrative command: on the files if no process holds them, else in
-// the process that holds them.
+// administer runs an administrative command. If a process holds the files, the command runs in
+// that process. If not, it runs here.
 func administer(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	first, begins := l.command.(beginner)
 	cfg := datafolder.Config{
@@ -83,9 +83,9 @@ func (on *opened) do(ctx context.Context, c command, out *control.Output) error 
 		}
 		defer socket.Close()
 		ctx, cancel := context.WithCancel(ctx)
-		var beside sync.WaitGroup
-		beside.Go(func() { socket.Run(ctx) })
-		defer beside.Wait()
+		var background sync.WaitGroup
+		background.Go(func() { socket.Run(ctx) })
+		defer background.Wait()
 		defer cancel()
 		return c.Run(ctx, on, out)
 	})
@@ -164,7 +164,7 @@ func enterAlone(ctx context.Context, cfg datafolder.Config) (*datafolder.Folder,
 }
 
 // ask asks the process that holds the folder to run the command. answered is false if there
-// was nobody to ask.
+// was no process to ask.
 func ask(ctx context.Context, l *line, out *control.Output) (answered bool, err error) {
 	// A flag that was not given must not arrive as an empty one.
 	input, err := json.Marshal(l.command, json.FormatNilSliceAsNull(true))

@@ -6,30 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"konto/cmd/konto/control"
-	"konto/cmd/konto/tune"
+	"konto/cmd/konto/setup"
 )
 
 func main() {
-	// Signals come first. Until then SIGTERM ends the process with another status than 0. That
-	// is as clean, because nothing is open yet.
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// Only konto's user may read what konto writes. SQLite and nats-server make files that others
-	// can read.
-	syscall.Umask(0o077)
-	tune.Runtime()
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		<-signals // the first ends konto in order
-		cancel()
-		<-signals // the second ends it at once
-		os.Exit(exitFailed)
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	setup.Main(func(ctx context.Context) int { return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) })
 }
 
 // The exit statuses.

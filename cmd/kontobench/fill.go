@@ -186,9 +186,9 @@ func (f *filling) caughtUp(ctx context.Context) error {
 		Name: "read-model", Store: f.folder.Store, Projection: f.folder.Model, Batch: fillPart, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(ctx)
-	var beside sync.WaitGroup
-	beside.Go(func() { follower.Run(ctx) })
-	defer beside.Wait()
+	var background sync.WaitGroup
+	background.Go(func() { follower.Run(ctx) })
+	defer background.Wait()
 	defer cancel()
 	head := f.bulk.last
 	for {

@@ -12,33 +12,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
-	"konto/cmd/konto/tune"
+	"konto/cmd/konto/setup"
 	"konto/cmd/kontobench/bench"
 )
 
 func main() {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// konto refuses a data folder that other users can write to.
-	syscall.Umask(0o077)
-	tune.Runtime() // as konto does: the log alone and the rebuild are measured in this process
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		<-signals // the first stops the server that is measured, and removes the scratch folder
-		cancel()
-		<-signals // the second ends kontobench at once
-		os.Exit(exitFailed)
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	// The log alone and the rebuild are measured in this process, so it is set up as konto's is.
+	setup.Main(func(ctx context.Context) int { return run(ctx, os.Args[1:], os.Stdout, os.Stderr) })
 }
 
 // The exit statuses, which are those of konto.
@@ -85,7 +72,7 @@ func (f *folder) UnmarshalText(text []byte) error {
 type benchCommand struct {
 	Data  folder `name:"data" default:"konto-data" env:"KONTO_DATA" placeholder:"DIR" help:"Data folder of konto; the measured data folder is made beside it. konto-data unless given."`
 	JSON  bool   `name:"json" env:"KONTO_JSON" help:"Print JSON: one object."`
-	Konto string `name:"konto" placeholder:"FILE" help:"The program to measure; the konto beside kontobench, else that in PATH, unless given."`
+	Konto string `name:"konto" placeholder:"FILE" help:"The program to measure; the konto beside kontobench, or the one in PATH, unless given."`
 
 	Accounts    int     `name:"accounts" default:"10000" placeholder:"N" help:"Accounts to spread the load over."`
 	Connections int     `name:"connections" default:"64" placeholder:"N" help:"Connections of the load, each with one request at a time."`

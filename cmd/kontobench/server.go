@@ -35,8 +35,8 @@ const benchStopTime = time.Minute
 // server ran.
 const patienceAtStart = 10 * time.Minute
 
-// findKonto returns the program to measure: the one that was named, else the konto beside
-// this program, else that in PATH.
+// findKonto returns the program to measure: the one that was named, or the konto beside this
+// program, or the one in PATH.
 func findKonto(named string) (string, error) {
 	if named != "" {
 		return exec.LookPath(named)

@@ -103,8 +103,8 @@ func (r *Reactor) Run(ctx context.Context) error {
 // After a crash the message is delivered again, too: its name keeps it from being recorded twice, and
 // its id from becoming two dead letters.
 func (r *Reactor) handle(msg *message.Message) error {
-	// The message's own context ends when Run is to end. What is under way is finished all the same: it
-	// would only be done again.
+	// The message's own context ends when Run is to end. A message that is being handled is
+	// finished, because it would only be handled again.
 	ctx, cancel := context.WithTimeout(context.Background(), handlingTime)
 	defer cancel()
 	outcome, err := r.recordOrRefuse(ctx, msg)

@@ -212,7 +212,7 @@ func (p *Publisher) compare(ctx context.Context, stream jetstream.Stream) error 
 		return err
 	}
 	var aged uint64
-	if end.last.position == 0 && saved.resume(end, 0) != saved.Position { // else aged is not used
+	if end.last.position == 0 && saved.resume(end, 0) != saved.Position { // only then resume uses aged
 		if aged, err = p.olderThanRetention(ctx, saved.Position); err != nil {
 			return err
 		}

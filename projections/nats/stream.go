@@ -66,7 +66,7 @@ func (c *Conn) openStream(ctx context.Context, first jetstream.StreamConfig, sha
 			}
 		}
 		var changed, left []string
-		if !c.embedded { // else nobody but konto made it
+		if !c.embedded { // konto itself made those of the embedded server
 			changed, left = differences(have, want), differences(want, shape(first))
 		}
 		c.streams.opened(c.outage.log, stream.CachedInfo().Config, changed, left)

@@ -142,7 +142,7 @@ func (c *check) found(p Problem) {
 	c.report.Problems = c.report.Problems[:min(len(c.report.Problems), MaxProblems)]
 }
 
-// trouble reports an error as a problem. It returns an error if the run cannot go on.
+// trouble reports an error as a problem. It returns an error if the run cannot continue.
 func (c *check) trouble(ctx context.Context, p Problem, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -32,8 +32,8 @@ type Meter interface {
 	Clear()
 }
 
-// NewMeter returns a meter for stderr: a bar if it is a terminal, else a line from time to
-// time.
+// NewMeter returns a meter for stderr: a bar if it is a terminal, and a line from time to time if
+// it is not.
 func NewMeter(stderr io.Writer) Meter {
 	terminal := stderr
 	if p, ok := stderr.(Printing); ok { // a bar is drawn with control characters

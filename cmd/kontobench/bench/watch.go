@@ -37,7 +37,7 @@ func (s Server) watch(ctx context.Context) *watch {
 	return w
 }
 
-// look asks until ctx ends, and once more.
+// look asks until ctx ends, and then one last time.
 func (s Server) look(ctx context.Context) (all []seen, err error) {
 	c := &client{to: s}
 	defer c.close()
