@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 
 	"github.com/oklog/ulid/v2"
@@ -110,12 +109,10 @@ func (c *keyList) Help() string {
 }
 
 func (c *keyList) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind != events.KindSession })
+	return on.listCredentials(ctx, out, isKey)
 }
 
-type keyRevoke struct {
-	ID string `arg:"" name:"id" help:"The key's id, or its token; - reads it from standard input, because other users can read an argument."`
-}
+type keyRevoke struct{ credentialRef }
 
 func (c *keyRevoke) Help() string {
 	return `Closes the NATS connections that a consumer, or a system that sends facts, made with the key. Those
@@ -127,18 +124,6 @@ Examples:
     konto key revoke - < leaked-token`
 }
 
-func (c *keyRevoke) readInput(stdin io.Reader) (err error) {
-	if c.ID == "-" {
-		c.ID, err = readLine(stdin, "id or token")
-	}
-	return err
-}
-
 func (c *keyRevoke) Run(ctx context.Context, on *opened, out *control.Output) error {
-	key, err := on.revoke(ctx, c.ID, "key", func(c events.Credential) bool { return c.Kind != events.KindSession })
-	if err != nil {
-		return err
-	}
-	on.server.Disconnect(key)
-	return printRevoked(out, key)
+	return on.revoke(ctx, out, c.ID, "key", isKey)
 }

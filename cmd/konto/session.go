@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"konto/cmd/konto/control"
@@ -127,12 +126,10 @@ func (c *sessionList) Help() string {
 }
 
 func (c *sessionList) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
+	return on.listCredentials(ctx, out, isSession)
 }
 
-type sessionClose struct {
-	ID string `arg:"" name:"id" help:"The session's id, or its cookie; - reads it from standard input, because other users can read an argument."`
-}
+type sessionClose struct{ credentialRef }
 
 func (c *sessionClose) Help() string {
 	return `Examples:
@@ -141,17 +138,6 @@ func (c *sessionClose) Help() string {
     konto session close - < stolen-cookie`
 }
 
-func (c *sessionClose) readInput(stdin io.Reader) (err error) {
-	if c.ID == "-" {
-		c.ID, err = readLine(stdin, "id or cookie")
-	}
-	return err
-}
-
 func (c *sessionClose) Run(ctx context.Context, on *opened, out *control.Output) error {
-	session, err := on.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
-	if err != nil {
-		return err
-	}
-	return printRevoked(out, session)
+	return on.revoke(ctx, out, c.ID, "session", isSession)
 }
