@@ -18,6 +18,6 @@
 //     accountimport.go
 //   - package datafolder opens a data folder and erases accounts; copies has backups,
 //     restores, exports and imports; server is the running konto; control is the control
-//     socket and the output
+//     socket and the output; setup sets up the process
 //   - imports_test.go says which package may import which
 package main
