@@ -45,7 +45,8 @@ func (n *newspaper) happen() {
 	n.facts = mustLines(n.t, n.in("events", "list", "--type", "FactsRecorded")...)
 }
 
-// settle records, in the delivery store of a folder that no process holds, the result of the newest fact.
+// settle records the result of the newest fact, in the delivery store of a folder that no process
+// holds.
 func (n *newspaper) settle(outcome, answer string) {
 	n.t.Helper()
 	n.withDeliveryStore(func(l *deliveries.Store) error {

@@ -38,7 +38,8 @@ const rounds = 3
 
 // AppendRates measures the log in this process, in a folder. It measures how many rows SQLite
 // stores at most, with the log's tables and durability but without its triggers, and how many appends
-// of one row, for which a client waits, a log stores. measured is called after each round, which takes as long as a measurement.
+// of one row, for which a client waits, a log stores. measured is called after each round, which
+// takes as long as a measurement.
 func AppendRates(ctx context.Context, folder string, length time.Duration, measured func()) (*Store, error) {
 	var raw []float64
 	waiting := map[int][]Appends{64: nil, 256: nil}
