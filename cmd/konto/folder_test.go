@@ -138,7 +138,7 @@ func launchAs(t *testing.T, uid int, folder string) *process {
 }
 
 // A place that the owner cannot write to is not written to as root: the user is named.
-func TestPlaceThatTheOwnerCannotWriteToNamesTheOwner(t *testing.T) {
+func TestErrorNamesTheOwnerOfTheDataFolder(t *testing.T) {
 	if os.Geteuid() != 0 {
 		refused(t, exitFailed, konto(t, "account", "open", "--email", "a@example.com", "--data", "/usr/konto-data"), "permission denied")
 		return
@@ -251,7 +251,7 @@ func TestPipesInTheDataFolderAreRefused(t *testing.T) {
 	}
 }
 
-func TestNameOfTheDataFolderIsNoPattern(t *testing.T) {
+func TestNameOfTheDataFolderIsNotAPattern(t *testing.T) {
 	for _, name := range []string{"[", "[a-c]", "*", `\`} {
 		folder := filepath.Join(t.TempDir(), name)
 		must(t, "account", "open", "--email", "anna@example.com", "--data", folder)

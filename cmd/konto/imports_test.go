@@ -22,9 +22,9 @@ var mayImport = map[string][]string{
 	"cmd/konto/copies":     {"cmd/konto/datafolder", "events", "eventstore"},
 	"cmd/konto/datafolder": {"events", "eventstore", "commands", "projections"},
 	"cmd/konto/control":    {"commands"}, // whose errors it puts into words
-	"cmd/konto/tune":       {},
+	"cmd/konto/setup":      {},
 
-	"cmd/kontobench":       {"cmd/kontobench", "cmd/konto/datafolder", "cmd/konto/control", "cmd/konto/tune", "events", "eventstore", "commands", "projections"},
+	"cmd/kontobench":       {"cmd/kontobench", "cmd/konto/datafolder", "cmd/konto/control", "cmd/konto/setup", "events", "eventstore", "commands", "projections"},
 	"cmd/kontobench/bench": {"events", "eventstore", "projections"},
 }
 

@@ -178,32 +178,32 @@ func TestCopiesThatAreRefusedLeaveNothing(t *testing.T) {
 	}
 }
 
-func TestKeysBackupWithoutItsLedgerLeavesNothing(t *testing.T) {
+func TestKeysBackupWithoutTheListOfErasuresLeavesNothing(t *testing.T) {
 	folder, copies := furnished(t), t.TempDir()
 	must(t, "account", "erase", "anna@example.com", "--yes", "--data", folder)
 	serve(t, folder)
-	ledger := filepath.Join(folder, datafolder.ErasuresName)
-	if err := os.Rename(ledger, ledger+".away"); err != nil {
+	list := filepath.Join(folder, datafolder.ErasuresName)
+	if err := os.Rename(list, list+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(ledger, 0o700); err != nil {
+	if err := os.Mkdir(list, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, exitFailed, konto(t, "keys", "backup", copies, "--data", folder), "no backup of the keys was made")
 	empty(t, copies)
-	if err := os.Remove(ledger); err != nil || os.Rename(ledger+".away", ledger) != nil {
+	if err := os.Remove(list); err != nil || os.Rename(list+".away", list) != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestTransactionThatEndedWithItsContextIsACleanExit(t *testing.T) {
 	ended := fmt.Errorf("open log.db: %w", sql.ErrTxDone)
-	if err := unlessStopped(t.Context(), ended); err == nil {
+	if err := ignoreStop(t.Context(), ended); err == nil {
 		t.Error("a transaction that ended without a stop is no error")
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if err := unlessStopped(ctx, ended); err != nil {
+	if err := ignoreStop(ctx, ended); err != nil {
 		t.Errorf("after a stop: %v", err)
 	}
 }

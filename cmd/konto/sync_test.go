@@ -20,7 +20,7 @@ import (
 	"konto/cmd/konto/datafolder"
 )
 
-// A kill leaves the page cache, so the crash test cannot tell whether konto
+// A kill leaves the page cache, so the crash test cannot find out whether konto
 // syncs. A trace of its system calls can: between each request and its answer
 // a sync of the log has to have begun and ended.
 
@@ -174,7 +174,7 @@ func checkDataSynced(t *testing.T, trace, file string) {
 	}
 }
 
-func TestTheCheckTellsAStoreThatDoesNotSync(t *testing.T) {
+func TestSyncCheckFindsAStoreThatDoesNotSync(t *testing.T) {
 	appender := filepath.Join(t.TempDir(), "appender")
 	if out, err := exec.Command("go", "build", "-o", appender, "./testdata/appender").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

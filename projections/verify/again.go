@@ -61,7 +61,7 @@ func (c *check) rowAgain(ctx context.Context, stream events.Stream) error {
 	case s.row == nil:
 		p.What = "the read model has a row for it, which should not be there"
 	default:
-		p.What = "its row in the read model is not what its events come to"
+		p.What = "its row in the read model does not follow from its events"
 	}
 	c.found(p)
 	return nil

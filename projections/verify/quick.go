@@ -43,7 +43,7 @@ type QuickReport struct {
 // whether the followers follow it. A lag alone is no problem, because healthy followers
 // catch up.
 func Quick(ctx context.Context, cfg QuickConfig) (QuickReport, error) {
-	c := &check{Config: Config{Files: cfg.Files, Tell: func(uint64, uint64, string) {}}}
+	c := &check{Config: Config{Files: cfg.Files, Progress: func(uint64, uint64, string) {}}}
 	r := QuickReport{Followers: []projections.Status{}}
 	if err := c.files(ctx); err != nil {
 		return r, err

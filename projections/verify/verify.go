@@ -17,7 +17,7 @@ type Log interface {
 
 	// CheckChainTelling checks positions, hashes and versions of all records. A
 	// damaged log's error has a method DamagedAt, the first position that is wrong.
-	CheckChainTelling(ctx context.Context, tell func(done, total uint64)) error
+	CheckChainTelling(ctx context.Context, progress func(done, total uint64)) error
 
 	// ByStream returns up to limit records after a version of a stream, in the order
 	// of streams and, within each stream, of versions.
@@ -39,8 +39,8 @@ type Config struct {
 	Store *eventstore.Store      // required, of Log
 	Model *projections.ReadModel // nil if there is none to compare
 	Files []File
-	// Tell is called from time to time with how far a part has come. It may be nil.
-	Tell func(done, total uint64, unit string)
+	// Progress is called from time to time with how much of a part is done. It may be nil.
+	Progress func(done, total uint64, unit string)
 	// Erasing is how long the key of an erased account may still exist, because the
 	// erasure is under way. 0 means a minute.
 	Erasing time.Duration
@@ -61,7 +61,7 @@ type Report struct {
 	// Problems are the first ones, by position. Those without a position come first.
 	Problems []Problem `json:"problems"`
 	Found    int       `json:"found"` // how many there are in all
-	// Notices are what somebody should know of, and nothing is wrong with.
+	// Notices are what an operator should know although nothing is wrong.
 	Notices []string `json:"notices,omitzero"`
 }
 
@@ -98,8 +98,8 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if cfg.Page <= 0 {
 		cfg.Page = 1000
 	}
-	if cfg.Tell == nil {
-		cfg.Tell = func(uint64, uint64, string) {}
+	if cfg.Progress == nil {
+		cfg.Progress = func(uint64, uint64, string) {}
 	}
 	head, err := cfg.Store.Head(ctx)
 	if err != nil {
@@ -111,7 +111,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	if c.otherRule = rule.Number != events.ClaimRule; c.otherRule {
-		c.report.Notices = []string{"the claims were made by another konto's rule, and were not checked; the next start of this one makes them anew"}
+		c.report.Notices = []string{"the claims were written by the rule of another version of konto, and were not checked; the next start of this version writes them again"}
 	}
 	for _, part := range []func(context.Context) error{c.files, c.chain, c.streams, c.heldClaims, c.receipts} {
 		if err := part(ctx); err != nil {
@@ -142,7 +142,7 @@ func (c *check) found(p Problem) {
 	c.report.Problems = c.report.Problems[:min(len(c.report.Problems), MaxProblems)]
 }
 
-// trouble reports an error as a problem. It returns an error if the run cannot go on.
+// trouble reports an error as a problem. It returns an error if the run cannot continue.
 func (c *check) trouble(ctx context.Context, p Problem, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -157,7 +157,7 @@ func (c *check) trouble(ctx context.Context, p Problem, err error) error {
 
 func (c *check) files(ctx context.Context) error {
 	for i, f := range c.Files {
-		c.Tell(uint64(i), uint64(len(c.Files)), "files")
+		c.Progress(uint64(i), uint64(len(c.Files)), "files")
 		if err := f.Check(ctx); err != nil {
 			if err := c.trouble(ctx, Problem{What: f.Name + ": "}, err); err != nil {
 				return err
@@ -168,10 +168,10 @@ func (c *check) files(ctx context.Context) error {
 }
 
 func (c *check) chain(ctx context.Context) error {
-	return c.damage(ctx, c.Log.CheckChainTelling(ctx, func(done, total uint64) { c.Tell(done, total, "records") }))
+	return c.damage(ctx, c.Log.CheckChainTelling(ctx, func(done, total uint64) { c.Progress(done, total, "records") }))
 }
 
-// damage reports what a check of the chain found.
+// damage reports the error of a check of the chain.
 func (c *check) damage(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -182,4 +182,21 @@ func (c *check) damage(ctx context.Context, err error) error {
 		p.Position = damaged.DamagedAt()
 	}
 	return c.trouble(ctx, p, err)
+}
+
+// explain returns the text of an error without anything of a payload, which a
+// decoder's message may quote.
+func explain(err error) string {
+	var decode *events.DecodeError
+	switch {
+	case errors.As(err, &decode) && errors.Is(decode, events.ErrUnknownType):
+		return "its type is unknown"
+	case errors.As(err, &decode):
+		return "its data does not decode"
+	case errors.Is(err, eventstore.ErrNoKey):
+		return "the key of its stream is missing"
+	case errors.Is(err, eventstore.ErrSealBroken):
+		return "what is stored does not fit its key"
+	}
+	return err.Error()
 }

@@ -28,8 +28,8 @@
 // An ErasureProof is signed with the same key as tokens. It is for those who asked for an
 // erasure (erasureproof.go).
 //
-// Some words are konto's because the formats lack them: account_erased and test in Payway's
-// formats. There an absent customer_number or loyalty_card_number is null, any other absent
+// Two event names are konto's, because Payway defines none: account_erased and test. In Payway's
+// formats an absent customer_number or loyalty_card_number is null, any other absent
 // member is "", and times with an offset are Swedish, as in Payway's own examples. A token's
 // audience is the third party's name.
 //

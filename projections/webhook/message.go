@@ -30,7 +30,7 @@ const mediaJSON = "application/json"
 var (
 	// errInexpressible means that a format cannot express an event. Operators read the text
 	// in the delivery log.
-	errInexpressible = errors.New("format has no words for the event")
+	errInexpressible = errors.New("format cannot express the event")
 
 	// errErased means that the event's account was erased, and nothing is known of it.
 	errErased = errors.New("account was erased")

@@ -10,11 +10,11 @@ import (
 	"konto/events"
 )
 
-// What Payway calls the events.
+// Payway's names of the events.
 const (
 	paywayChanged   = "account_changed"
 	paywayRequested = "account_requested_email_change"
-	paywayErased    = "account_erased" // konto's own: Payway's pages have no word for it
+	paywayErased    = "account_erased" // konto's own: Payway defines no such event
 	paywayTest      = "test"           // konto's own
 )
 

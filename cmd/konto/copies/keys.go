@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/eventstore/keyring"
+	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
 )
 
@@ -56,13 +58,13 @@ func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepF
 	done.Bytes = info.Size()
 	// The list is copied after the keys, so that it names all accounts whose keys are
 	// destroyed in the copy.
-	if ledger := filepath.Join(folder.Path, datafolder.ErasuresName); !datafolder.Missing(ledger) {
+	if list := filepath.Join(folder.Path, datafolder.ErasuresName); !datafolder.Missing(list) {
 		done.Erasures = filepath.Join(to, erasedPrefix+stamp+erasedSuffix)
-		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, ledger, partial) }); err != nil {
+		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, list, partial) }); err != nil {
 			// Without the list, the keys could bring back accounts that were erased since an
 			// older copy of the list.
 			err = errors.Join(err, os.Remove(done.File), datafolder.Sync(to))
-			return done, fmt.Errorf("no backup of the keys was made: their ledger of erasures: %w", err)
+			return done, fmt.Errorf("no backup of the keys was made: the list of erasures: %w", err)
 		}
 	}
 	if done.Deleted, err = deleteOld(now, id, done, keepFor); err != nil {
@@ -119,4 +121,81 @@ func madeAt(name, id string) (at time.Time, ours bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// RestoreKeys replaces the keys of a locked folder by a copy, and returns where the old keys
+// are now.
+func RestoreKeys(ctx context.Context, folder, file string) (aside string, err error) {
+	if datafolder.Missing(filepath.Join(folder, "log.db")) {
+		return "", fmt.Errorf("there is no log.db in %s; restore both files with konto restore --keys", folder)
+	}
+	staged, err := datafolder.StageIncoming(folder)
+	if err != nil {
+		return "", err
+	}
+	if err := replaceKeys(ctx, folder, staged, file); err != nil {
+		return "", errors.Join(err, os.RemoveAll(staged))
+	}
+	return datafolder.CommitIncoming(folder, time.Now())
+}
+
+// replaceKeys stages the copy and checks that it fits the log.
+func replaceKeys(ctx context.Context, folder, staged, file string) (err error) {
+	master, keys := datafolder.MasterOf(folder), filepath.Join(staged, "keys.db")
+	if err := stageKeys(ctx, master, file, keys); err != nil {
+		return err
+	}
+	log, err := sqlite.Open(ctx, filepath.Join(folder, "log.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if err := checkKeys(ctx, master, keys, log); err != nil {
+		return &copyError{fmt.Errorf("%s does not fit the log: %w", file, err), keys, file}
+	}
+	// If the old file can be opened, this leaves it without a write-ahead log, so that it can
+	// be put back.
+	if old, err := master.OpenCopy(ctx, filepath.Join(folder, "keys.db")); err == nil {
+		return old.Close()
+	}
+	return ctx.Err()
+}
+
+// errNextUnused refuses a rotation to another key than the operator gave.
+var errNextUnused = errors.New("KONTO_NEXT_MASTER_KEY is set, but the master key of this data folder is in master.key, and konto makes the next one")
+
+// errNextPresent refuses a rotation that would change nothing.
+var errNextPresent = errors.New("KONTO_NEXT_MASTER_KEY is the present master key")
+
+// OlderCopies is the notice about copies of keys.db from before a rotation.
+const OlderCopies = "older copies of keys.db open only with the old master key, which konto does not keep: make a new copy with konto keys backup"
+
+// whatToSet is the notice for operators who keep the master key themselves.
+const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY before the next start"
+
+// RotateKeys wraps all keys with another master key: next, or one that it makes if the master
+// key is kept in the folder. notice says what is left to do.
+func RotateKeys(ctx context.Context, folder *datafolder.Folder, next string) (rotated uint64, notice string, err error) {
+	// A copy of the keys is checked with the master key of its time.
+	folder.Copying.Lock()
+	defer folder.Copying.Unlock()
+	given := folder.Master.Given != ""
+	switch {
+	case !given && next != "":
+		return 0, "", errNextUnused
+	case given && next == folder.Master.Given:
+		return 0, "", errNextPresent
+	}
+	master := keyring.Master{Path: folder.Master.Path, Given: folder.Master.Given, Next: next}
+	if err := master.Rotate(ctx, folder.Keys); err != nil {
+		return 0, "", err
+	}
+	if rotated, err = folder.Keys.Count(ctx); err != nil {
+		return 0, "", err
+	}
+	if given {
+		folder.Master.Given = next
+		return rotated, whatToSet + "; " + OlderCopies, nil
+	}
+	return rotated, OlderCopies, nil
 }

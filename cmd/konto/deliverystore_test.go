@@ -9,8 +9,8 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// Nothing of the write side is in deliveries.db.
-func TestDamagedLedgerIsSetAside(t *testing.T) {
+// deliveries.db holds nothing of the write side, so konto starts without it.
+func TestDamagedDeliveryStoreIsRenamed(t *testing.T) {
 	const damage = "this is no database. "
 	path := ""
 	ruin := func() string {
