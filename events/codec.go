@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/go-json-experiment/json"
 )
@@ -64,7 +65,11 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 
 // Encode returns a payload's stored name and bytes.
 func Encode(p Payload) (name string, data []byte, err error) {
-	if name = typeOf(p); name == "" {
+	// A pointer has the name too, but no switch on payloads would know it.
+	if reflect.ValueOf(p).Kind() == reflect.Struct {
+		name = p.storedName()
+	}
+	if name == "" {
 		return "", nil, fmt.Errorf("encode %T: %w", p, ErrUnknownType)
 	}
 	if update, ok := p.(ProfileUpdated); ok {
@@ -76,51 +81,6 @@ func Encode(p Payload) (name string, data []byte, err error) {
 		return "", nil, fmt.Errorf("encode %s: %w", name, err)
 	}
 	return name, data, nil
-}
-
-// typeOf returns a payload's stored name, or "" if it has none.
-func typeOf(p Payload) string {
-	switch p.(type) {
-	case AccountOpened:
-		return TypeAccountOpened
-	case ProfileUpdated:
-		return TypeProfileUpdated
-	case EmailChanged:
-		return TypeEmailChanged
-	case EmailChangeRequested:
-		return TypeEmailChangeRequested
-	case EmailChangeCancelled:
-		return TypeEmailChangeCancelled
-	case EmailChangeAttemptFailed:
-		return TypeEmailChangeAttemptFailed
-	case PasswordChanged:
-		return TypePasswordChanged
-	case FactsRecorded:
-		return TypeFactsRecorded
-	case AccountErased:
-		return TypeAccountErased
-	case KeyIssued:
-		return TypeKeyIssued
-	case SessionOpened:
-		return TypeSessionOpened
-	case CredentialRevoked:
-		return TypeCredentialRevoked
-	case ThirdPartyAdded:
-		return TypeThirdPartyAdded
-	case ThirdPartySecretRotated:
-		return TypeThirdPartySecretRotated
-	case ThirdPartyPaused:
-		return TypeThirdPartyPaused
-	case ThirdPartyResumed:
-		return TypeThirdPartyResumed
-	case ThirdPartyDisabled:
-		return TypeThirdPartyDisabled
-	case ThirdPartyCheckpointed:
-		return TypeThirdPartyCheckpointed
-	case ThirdPartyRemoved:
-		return TypeThirdPartyRemoved
-	}
-	return ""
 }
 
 // Decode decodes the bytes that are stored with a name.

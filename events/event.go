@@ -11,7 +11,10 @@ import (
 
 // Payload is the data of an event. Its types are the structs of this package that codec.go
 // names, and Shredded. A payload is a value, never a pointer.
-type Payload interface{ payload() }
+type Payload interface {
+	// storedName is the name of the payload's type in the log, or "" if the type is not stored.
+	storedName() string
+}
 
 // Event is something that happened: a payload in its stored form, with its metadata.
 type Event struct {
