@@ -91,9 +91,6 @@ type call struct {
 	// The leader sets these at each attempt. The caller reads them when done is closed.
 	outcome Outcome
 	err     error
-	// includes is how many of the batch's events the outcome's state includes. It is
-	// 0 if that state is older than the batch.
-	includes int
 	answered bool
 	done     chan struct{}
 }
@@ -285,7 +282,7 @@ type batch struct {
 func (h *Accounts) decideBatch(ctx context.Context, id ulid.ULID, state *events.Account, calls []*call) (*batch, error) {
 	b := &batch{calls: calls, stream: events.AccountStream(id), expected: state.Version, state: state}
 	for i, c := range calls {
-		c.outcome, c.err, c.includes = Outcome{}, nil, 0
+		c.outcome, c.err = Outcome{}, nil
 		ran, err := h.ranBefore(ctx, c)
 		if err != nil {
 			return nil, err
@@ -294,7 +291,6 @@ func (h *Accounts) decideBatch(ctx context.Context, id ulid.ULID, state *events.
 			continue
 		}
 		c.outcome, c.err = h.decideNext(b, c)
-		c.includes = len(b.events)
 	}
 	return b, nil
 }
@@ -355,15 +351,15 @@ func (b *batch) append(ctx context.Context, store *eventstore.Store) (last uint6
 }
 
 // setPositions completes the states of the batch. The events of one append have
-// consecutive positions, of which last is the last.
+// consecutive positions, of which last is the last. A state without any of them is the
+// cache's, or that of a receipt.
 func (b *batch) setPositions(last uint64) {
-	if len(b.events) == 0 {
-		return // the states are those of the cache
-	}
-	b.state.Position = last
 	for _, c := range b.calls {
-		if c.err == nil && c.includes > 0 {
-			c.outcome.Account.Position = last - uint64(len(b.events)-c.includes)
+		if a := c.outcome.Account; c.err == nil && !c.outcome.Replayed && a.Version > b.expected {
+			a.Position = last - (b.state.Version - a.Version)
 		}
+	}
+	if len(b.events) > 0 {
+		b.state.Position = last
 	}
 }

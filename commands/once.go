@@ -119,7 +119,7 @@ func (c *call) repeatsOneOf(earlier []*call) bool {
 			c.err = ErrReused
 			return true
 		}
-		c.outcome, c.err, c.includes = first.outcome, first.err, first.includes
+		c.outcome, c.err = first.outcome, first.err
 		c.outcome.Changed, c.outcome.Replayed = false, true
 		return true
 	}

@@ -158,11 +158,9 @@ func (u *Update) dropUnchanged(state *events.Account) (wrong []FieldError) {
 		u.Name = events.Change[string]{}
 	}
 	for _, f := range u.Rejected {
-		change := u.Profile.Change(f.Field)
-		unchanged := change != nil && sent.Change(f.Field).Made && !change.Made
-		if f.Field == fieldEmail {
-			change, unchanged = &u.Email, u.Email.To != "" && u.Email.To == state.Email
-		}
+		change, before := u.Change(f.Field), sent.Change(f.Field)
+		unchanged := before != nil && before.Made && !change.Made ||
+			f.Field == fieldEmail && u.Email.To != "" && u.Email.To == state.Email
 		if unchanged && f.Code != CodeDuplicateField {
 			continue
 		}
@@ -174,26 +172,16 @@ func (u *Update) dropUnchanged(state *events.Account) (wrong []FieldError) {
 	return wrong
 }
 
-// rejecting is the partial update without a field whose value is taken. ok is false if the
-// update does not change that field.
-func (u Update) rejecting(field string) (rest *Update, ok bool) {
-	var change *events.Change[string]
+// Change returns the change of the text at a JSON pointer into the update, such as /email or
+// /address/street, or nil if there is no such text.
+func (u *Update) Change(field string) *events.Change[string] {
 	switch field {
 	case fieldEmail:
-		change = &u.Email
-	case fieldSocialSecurityNumber:
-		change = &u.Profile.SocialSecurityNumber
-	case fieldCustomerNumber:
-		change = &u.Profile.CustomerNumber
-	default:
-		return nil, false
+		return &u.Email
+	case "/name":
+		return &u.Name
 	}
-	if !change.Made {
-		return nil, false
-	}
-	*change = events.Change[string]{}
-	u.Rejected = append(slices.Clip(u.Rejected), FieldError{field, CodeTaken, "The value is already in use by another account."})
-	return &u, true
+	return u.Profile.Change(field)
 }
 
 // leaveOut removes a field from a partial update, because its value is taken. It returns
@@ -203,11 +191,15 @@ func (c *call) leaveOut(field string) bool {
 	if !ok || !u.Partial {
 		return false
 	}
-	rest, ok := u.rejecting(field)
-	if ok {
-		c.command = rest
+	rest := *u
+	change := rest.Change(field)
+	if change == nil || !change.Made {
+		return false
 	}
-	return ok
+	*change = events.Change[string]{}
+	rest.Rejected = append(slices.Clip(u.Rejected), FieldError{field, CodeTaken, "The value is already in use by another account."})
+	c.command = &rest
+	return true
 }
 
 // changed is the value of a field after the change.
