@@ -89,8 +89,8 @@ type call struct {
 	once    Once
 
 	// The leader sets these at each attempt. The caller reads them when done is closed.
-	outcome Outcome
-	err     error
+	outcome  Outcome
+	err      error
 	answered bool
 	done     chan struct{}
 }
