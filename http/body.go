@@ -16,31 +16,57 @@ import (
 type body struct {
 	dec    *jsontext.Decoder
 	asked  []string              // pointers to the known members that are not objects, in order; nil means not collected
-	wrong  []commands.FieldError // in order, with pointers into the body
+	wrong  []commands.FieldError // in order, with commands' pointers
 	update commands.Update
-
-	// These members have no field in the update.
-	paywayID, password            events.Change[string]
-	newEmail, currentPassword     events.Change[string]
-	code                          events.Change[string]
-	identifier, identifierCountry events.Change[string]
+	others []otherText
 }
 
-// member is one member that an object in a body may have. One of to, flag and
-// members is set, and decides its type: string, boolean or object.
+// otherText is a text that has no field in the update, such as a password.
+type otherText struct {
+	field  string
+	change change
+}
+
+type change = events.Change[string]
+
+// member is one member that an object in a body may have: a boolean if flag is set,
+// an object if members is, and otherwise a string.
 type member struct {
 	name     string
 	field    string // commands' pointer to it, if it differs from the member's own
-	to       func(*body) *events.Change[string]
 	flag     func(*body, bool)
 	members  []member
-	clear    func(*body) // what null does; nil means that null is wrong
-	check    format      // nil means that commands decides
-	blank    bool        // "" clears
-	unset    string      // a text that clears, "" for none; white space around it is ignored
+	nullable bool   // null clears
+	check    format // nil means that commands decides
+	blank    bool   // "" clears
+	unset    string // a text that clears, "" for none; white space around it is ignored
 	required bool
 	readOnly bool // known in the contract, but never accepted in this body
 }
+
+// pointer returns commands' pointer to a member of the object at a pointer.
+func (m *member) pointer(at string) string {
+	if m.field != "" {
+		return m.field
+	}
+	return at + "/" + m.name
+}
+
+// change returns what the body does to the text at commands' pointer.
+func (b *body) change(field string) *change {
+	if c := b.update.Change(field); c != nil {
+		return c
+	}
+	i := slices.IndexFunc(b.others, func(o otherText) bool { return o.field == field })
+	if i < 0 {
+		i = len(b.others)
+		b.others = append(b.others, otherText{field: field})
+	}
+	return &b.others[i].change
+}
+
+// text returns the text at commands' pointer, or "" if the body has none.
+func (b *body) text(field string) string { return b.change(field).To }
 
 // format checks a text by the contract's own rules. An empty code means that the
 // text is valid.
@@ -82,11 +108,11 @@ func (b *body) object(members []member, at string) error {
 		i := find(members, name)
 		switch {
 		case i < 0:
-			err = b.skip(at, name, commands.CodeUnknownField, "This member is not known.")
+			err = b.skip(at+"/"+pointerEscape.Replace(name), commands.CodeUnknownField, "This member is not known.")
 		case members[i].readOnly:
-			err = b.skip(at, name, commands.CodeFieldNotAllowed, "This member cannot be changed here.")
+			err = b.skip(members[i].pointer(at), commands.CodeFieldNotAllowed, "This member cannot be changed here.")
 		case seen[i]:
-			err = b.skip(at, name, commands.CodeDuplicateField, "This member appears more than once.")
+			err = b.skip(members[i].pointer(at), commands.CodeDuplicateField, "This member appears more than once.")
 		default:
 			seen[i] = true
 			err = b.value(&members[i], at)
@@ -97,7 +123,7 @@ func (b *body) object(members []member, at string) error {
 	}
 	for i := range members {
 		if members[i].required && !seen[i] {
-			b.reject(at, members[i].name, commands.CodeMustBeSet, "This member must be set.")
+			b.reject(members[i].pointer(at), commands.CodeMustBeSet, "This member must be set.")
 		}
 	}
 	_, err := b.dec.ReadToken()
@@ -119,25 +145,26 @@ func (b *body) value(m *member, at string) error {
 	if m.members == nil && b.asked != nil {
 		b.asked = append(b.asked, at+"/"+m.name)
 	}
+	field := m.pointer(at)
 	switch kind := b.dec.PeekKind(); {
-	case kind == 'n' && m.clear != nil:
-		m.clear(b)
+	case kind == 'n' && m.nullable:
+		*b.change(field) = events.Clear[string]()
 		return b.dec.SkipValue()
 	case kind == 'n':
-		return b.skip(at, m.name, commands.CodeNotNullable, "This member must not be null.")
-	case kind == '"' && m.to != nil:
-		return b.text(m, at)
+		return b.skip(field, commands.CodeNotNullable, "This member must not be null.")
+	case kind == '"' && m.flag == nil && m.members == nil:
+		return b.readText(m, field)
 	case (kind == 't' || kind == 'f') && m.flag != nil:
 		m.flag(b, kind == 't')
 		return b.dec.SkipValue()
 	case kind == '{' && m.members != nil:
 		return b.object(m.members, at+"/"+m.name)
 	}
-	return b.skip(at, m.name, commands.CodeInvalidType, "This member must be "+m.kind()+".")
+	return b.skip(field, commands.CodeInvalidType, "This member must be "+m.kind()+".")
 }
 
-// text reads a text.
-func (b *body) text(m *member, at string) error {
+// readText reads a text.
+func (b *body) readText(m *member, field string) error {
 	token, err := b.dec.ReadToken()
 	if err != nil {
 		return err
@@ -146,14 +173,14 @@ func (b *body) text(m *member, at string) error {
 	code, detail := m.validate(text)
 	switch {
 	case code != "":
-		b.reject(at, m.name, code, detail)
+		b.reject(field, code, detail)
 		if text != "" { // commands compares it with the account's value
-			*m.to(b) = events.Set(text)
+			*b.change(field) = events.Set(text)
 		}
 	case m.unset != "" && strings.TrimSpace(text) == m.unset:
-		*m.to(b) = events.Clear[string]()
+		*b.change(field) = events.Clear[string]()
 	default:
-		*m.to(b) = events.Set(text)
+		*b.change(field) = events.Set(text)
 	}
 	return nil
 }
@@ -183,22 +210,16 @@ func (m *member) kind() string {
 }
 
 // skip rejects a member and skips its value.
-func (b *body) skip(at, name, code, detail string) error {
-	b.reject(at, name, code, detail)
+func (b *body) skip(field, code, detail string) error {
+	b.reject(field, code, detail)
 	return b.dec.SkipValue()
 }
 
 // reject records what is wrong with a member.
-func (b *body) reject(at, name, code, detail string) {
+func (b *body) reject(field, code, detail string) {
 	if len(b.wrong) < maxWrong {
-		pointer := at + "/" + pointerEscape.Replace(name)
-		b.wrong = append(b.wrong, commands.FieldError{Field: pointer, Code: code, Detail: detail})
+		b.wrong = append(b.wrong, commands.FieldError{Field: field, Code: code, Detail: detail})
 	}
-}
-
-// isWrong reports whether the member at a pointer is itself wrong.
-func (b *body) isWrong(pointer string) bool {
-	return slices.ContainsFunc(b.wrong, func(f commands.FieldError) bool { return f.Field == pointer })
 }
 
 // pointerEscape escapes a name in a JSON pointer (RFC 6901, section 3).

@@ -30,22 +30,9 @@ var (
 
 	errIdempotencyKey = errors.New("idempotency key is malformed")
 
-	// errRejected is matched by *rejection.
-	errRejected = errors.New("body has wrong members")
-
 	// errPanic stands for a panic. No table has a row for it.
 	errPanic = errors.New("panic")
 )
-
-// rejection lists the wrong members of a body, in the order of the request. Its
-// pointers are into the contract's body, unlike those of commands.Invalid.
-type rejection struct{ fields []commands.FieldError }
-
-// Error implements error.
-func (e *rejection) Error() string { return errRejected.Error() }
-
-// Is matches errRejected.
-func (e *rejection) Is(target error) bool { return target == errRejected }
 
 // contract says how one public contract answers.
 type contract struct {
@@ -82,12 +69,9 @@ func (t errorTable) find(err error) errorRow {
 // fields returns what an error says about single fields, with pointers into the
 // contract's body.
 func (c *contract) fields(err error) []commands.FieldError {
-	var rejected *rejection
 	var invalid *commands.Invalid
 	var taken *commands.Taken
 	switch {
-	case errors.As(err, &rejected):
-		return rejected.fields
 	case errors.As(err, &invalid):
 		return c.toContractFields(invalid.Fields)
 	case errors.As(err, &taken):
@@ -98,24 +82,12 @@ func (c *contract) fields(err error) []commands.FieldError {
 	return nil
 }
 
-// toCommandFields replaces the contract's own pointers by those of commands.
-func (c *contract) toCommandFields(fields []commands.FieldError) []commands.FieldError {
-	if len(fields) == 0 {
-		return nil
-	}
-	theirs := map[string]string{}
-	for field, own := range c.names {
-		theirs[own] = field
-	}
-	back := contract{names: theirs}
-	return back.toContractFields(fields)
-}
-
-// toContractFields replaces commands' pointers by the contract's own.
+// toContractFields replaces commands' pointers by the contract's own. The pointer to
+// an unknown member is as the caller wrote it.
 func (c *contract) toContractFields(fields []commands.FieldError) []commands.FieldError {
 	translated := make([]commands.FieldError, len(fields))
 	for i, f := range fields {
-		if own, ok := c.names[f.Field]; ok {
+		if own, ok := c.names[f.Field]; ok && f.Code != commands.CodeUnknownField {
 			f.Field = own
 		}
 		translated[i] = f

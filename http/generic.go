@@ -13,19 +13,13 @@ import (
 
 // genericBody lists the members of PATCH /v1/account. null clears a setting.
 var genericBody = []member{
-	{name: "name", to: func(b *body) *change { return &b.update.Name }},
-	{name: "email", to: func(b *body) *change { return &b.update.Email }},
+	{name: "name"},
+	{name: "email"},
 	{name: "settings", members: []member{
-		setting("currency", "/currencyCode", func(b *body) *change { return &b.update.Profile.CurrencyCode }),
-		setting("timezone", "/timeZone", func(b *body) *change { return &b.update.Profile.TimeZone }),
-		setting("language", "/languageCode", func(b *body) *change { return &b.update.Profile.LanguageCode }),
+		{name: "currency", field: "/currencyCode", nullable: true},
+		{name: "timezone", field: "/timeZone", nullable: true},
+		{name: "language", field: "/languageCode", nullable: true},
 	}},
-}
-
-func setting(name, field string, to func(*body) *change) member {
-	m := nullable(name, to)
-	m.field = field
-	return m
 }
 
 // genericAccount is the account, with its members in the order of the contract's
@@ -78,37 +72,27 @@ func (x *exchange) getAccount() error {
 	return x.answerRead(a.Version, func() any { return newGenericAccount(&a) })
 }
 
-// patchAccount is PATCH /v1/account.
+// patchAccount is PATCH /v1/account. The contract does not forbid to change the
+// address of an administrator.
 func (x *exchange) patchAccount() error {
-	update, err := x.genericUpdate()
+	b, err := x.strictMembers(genericBody)
 	if err != nil {
 		return err
-	}
-	out, err := x.do(x.caller.Account, update)
-	if err != nil {
-		return err
-	}
-	return x.answerAt(out.Account.Version, newGenericAccount(out.Account))
-}
-
-// genericUpdate reads the update. The contract does not forbid to change the address
-// of an administrator.
-func (x *exchange) genericUpdate() (*commands.Update, error) {
-	data, err := x.jsonBody()
-	if err != nil {
-		return nil, err
-	}
-	var b body
-	if err := b.read(data, genericBody); err != nil {
-		return nil, err
-	}
-	if len(b.wrong) > 0 {
-		return nil, &rejection{b.wrong}
 	}
 	b.update.AdministratorEmail, b.update.If = true, condition(x.r.Header)
 	b.update.VerifyEmail = x.EmailChangePolicy == EmailVerify
 	b.update.EmailNeedsProof = isUserSession(&x.caller) && !x.SessionEmailChange
-	return &b.update, nil
+	return x.actGeneric(&b.update)
+}
+
+// actGeneric runs a command on the caller's account and answers with the account
+// after it.
+func (x *exchange) actGeneric(c commands.Command) error {
+	out, err := x.do(x.caller.Account, c)
+	if err != nil {
+		return err
+	}
+	return x.answerAt(out.Account.Version, newGenericAccount(out.Account))
 }
 
 // EmailChangePolicy says what a new email address in PATCH /v1/account does.
@@ -139,15 +123,11 @@ func ParseEmailChangePolicy(name string) (EmailChangePolicy, error) {
 
 // confirmEmail is POST /v1/account/confirm-email.
 func (x *exchange) confirmEmail() error {
-	b, err := x.action(confirmEmailBody)
+	b, err := x.strictMembers(confirmEmailBody)
 	if err != nil {
 		return err
 	}
-	out, err := x.do(x.caller.Account, commands.ConfirmEmailChange{Code: b.code.To, If: condition(x.r.Header)})
-	if err != nil {
-		return err
-	}
-	return x.answerAt(out.Account.Version, newGenericAccount(out.Account))
+	return x.actGeneric(commands.ConfirmEmailChange{Code: b.text("/code"), If: condition(x.r.Header)})
 }
 
 // generic is the generic contract. It also answers paths that belong to no contract.
@@ -168,7 +148,6 @@ var generic = contract{
 		{errContentType, http.StatusUnsupportedMediaType, "invalid_request", "The Content-Type must be application/json, or application/merge-patch+json for PATCH, in UTF-8."},
 		{errContentEncoding, http.StatusUnsupportedMediaType, "invalid_request", "The request body must come without a Content-Encoding."},
 		{errMalformed, http.StatusBadRequest, "invalid_request", "The request body is not one valid JSON object in UTF-8."},
-		{errRejected, http.StatusBadRequest, "invalid_request", "The request body contains invalid or missing fields."},
 		{commands.ErrInvalid, http.StatusBadRequest, "invalid_request", "The request body contains invalid or missing fields."},
 		{commands.ErrTaken, http.StatusConflict, "email_exists", "This email is already linked to another account."},
 		{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again."},

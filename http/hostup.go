@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"konto/commands"
@@ -12,34 +13,28 @@ import (
 	"konto/projections"
 )
 
-// hostupBody lists the members of PATCH /api/v2/me. If a member may be null, null
-// clears it. commands has the rules for the values.
+// hostupBody lists the members of PATCH /api/v2/me. commands has the rules for the
+// values. A member sets the field of the same name.
 var hostupBody = append([]member{
-	{name: "firstName", to: func(b *body) *change { return &b.update.Profile.FirstName }},
-	{name: "lastName", to: func(b *body) *change { return &b.update.Profile.LastName }},
-	nullable("companyName", func(b *body) *change { return &b.update.Profile.CompanyName }),
-	{name: "countryCode", to: func(b *body) *change { return &b.update.Profile.CountryCode }},
-	{name: "phoneNumber", to: func(b *body) *change { return &b.update.Profile.PhoneNumber }},
-	{name: "languageCode", check: oneOf("sv", "en", "no", "da", "fi", "de"),
-		to: func(b *body) *change { return &b.update.Profile.LanguageCode }},
-	nullable("vatNumber", func(b *body) *change { return &b.update.Profile.VATNumber }),
-	nullable("invoiceReference", func(b *body) *change { return &b.update.Profile.InvoiceReference }),
-	{name: "accountType", check: oneOf(events.TypePrivate, events.TypeOrganisation),
-		to: func(b *body) *change { return &b.update.Profile.AccountType }},
-	{name: "registrationIdentifier",
-		clear: func(b *body) {
-			b.update.Profile.RegistrationIdentifier = events.Clear[events.RegistrationIdentifier]()
-		},
-		members: []member{
-			{name: "value", required: true, to: func(b *body) *change { return &b.identifier }},
-			{name: "countryCode", to: func(b *body) *change { return &b.identifierCountry }},
-			{name: "type", readOnly: true}, // derived from the value
-		}},
+	{name: "firstName"},
+	{name: "lastName"},
+	{name: "companyName", nullable: true},
+	{name: "countryCode"},
+	{name: "phoneNumber"},
+	{name: "languageCode", check: oneOf("sv", "en", "no", "da", "fi", "de")},
+	{name: "vatNumber", nullable: true},
+	{name: "invoiceReference", nullable: true},
+	{name: "accountType", check: oneOf(events.TypePrivate, events.TypeOrganisation)},
+	{name: "registrationIdentifier", nullable: true, members: []member{
+		{name: "value", required: true},
+		{name: "countryCode"},
+		{name: "type", readOnly: true}, // derived from the value
+	}},
 	{name: "address", members: []member{
-		nullable("street", func(b *body) *change { return &b.update.Profile.Address.Street }),
-		nullable("city", func(b *body) *change { return &b.update.Profile.Address.City }),
-		nullable("postalCode", func(b *body) *change { return &b.update.Profile.Address.PostalCode }),
-		nullable("state", func(b *body) *change { return &b.update.Profile.Address.State }),
+		{name: "street", nullable: true},
+		{name: "city", nullable: true},
+		{name: "postalCode", nullable: true},
+		{name: "state", nullable: true},
 	}},
 }, readOnly(
 	// The other members of AccountMe. They are read-only, or belong to other services.
@@ -53,13 +48,6 @@ var hostupBody = append([]member{
 	"bankidPersonnummer", "personnummer",
 )...)
 
-type change = events.Change[string]
-
-// nullable is a text that null clears.
-func nullable(name string, to func(*body) *change) member {
-	return member{name: name, to: to, clear: func(b *body) { *to(b) = events.Clear[string]() }}
-}
-
 // readOnly lists members that are known but not accepted.
 func readOnly(names ...string) []member {
 	members := make([]member, len(names))
@@ -69,24 +57,29 @@ func readOnly(names ...string) []member {
 	return members
 }
 
-// hostupUpdate reads the update. Wrong members go into it as Rejected, so that
+// patchMe is PATCH /api/v2/me. Wrong members go into the update as Rejected, so that
 // commands adds what it finds wrong itself.
-func (x *exchange) hostupUpdate() (*commands.Update, error) {
-	data, err := x.jsonBody()
-	if err != nil {
-		return nil, err
-	}
+func (x *exchange) patchMe() error {
 	var b body
-	if err := b.read(data, hostupBody); err != nil {
-		return nil, err
+	if err := x.members(&b, hostupBody); err != nil {
+		return err
 	}
-	if b.identifier.Made && !b.isWrong("/registrationIdentifier/countryCode") {
-		b.update.Profile.RegistrationIdentifier = events.Set(events.RegistrationIdentifier{
-			Value: b.identifier.To, CountryCode: b.identifierCountry.To,
-		})
-	}
+	b.setIdentifier()
 	b.update.Rejected, b.update.If = b.wrong, condition(x.r.Header)
-	return &b.update, nil
+	return x.act(&b.update)
+}
+
+// setIdentifier composes the registration identifier, which is replaced as a whole,
+// of its members. One with a wrong country is left out.
+func (b *body) setIdentifier() {
+	const identifier, country = "/registrationIdentifier", "/registrationIdentifier/countryCode"
+	if b.change(identifier).Made {
+		b.update.Profile.RegistrationIdentifier = events.Clear[events.RegistrationIdentifier]()
+	}
+	wrongCountry := slices.ContainsFunc(b.wrong, func(f commands.FieldError) bool { return f.Field == country })
+	if value := *b.change(identifier + "/value"); value.Made && !wrongCountry {
+		b.update.Profile.RegistrationIdentifier = events.Set(events.RegistrationIdentifier{Value: value.To, CountryCode: b.text(country)})
+	}
 }
 
 // getMe is GET /api/v2/me.
@@ -100,19 +93,6 @@ func (x *exchange) getMe() error {
 		return err
 	}
 	return x.answerRead(a.Version, func() any { return accountMe{&a, &x.caller, x.ElevatedRole, parent, x.at} })
-}
-
-// patchMe is PATCH /api/v2/me.
-func (x *exchange) patchMe() error {
-	update, err := x.hostupUpdate()
-	if err != nil {
-		return err
-	}
-	out, err := x.do(x.caller.Account, update)
-	if err != nil {
-		return err
-	}
-	return x.answerMe(out.Account)
 }
 
 // parentEmail returns the address of the account that delegated access to the
@@ -130,16 +110,10 @@ func (x *exchange) parentEmail() (string, error) {
 
 // The members of the actions' bodies.
 var (
-	changeEmailBody = []member{
-		{name: "newEmail", required: true, to: func(b *body) *change { return &b.newEmail }},
-		{name: "currentPassword", to: func(b *body) *change { return &b.currentPassword }},
-	}
-	confirmEmailBody   = []member{{name: "code", required: true, to: func(b *body) *change { return &b.code }}}
+	changeEmailBody    = []member{{name: "newEmail", required: true}, {name: "currentPassword"}}
+	confirmEmailBody   = []member{{name: "code", required: true}}
 	cancelEmailBody    = []member{}
-	changePasswordBody = []member{
-		{name: "currentPassword", to: func(b *body) *change { return &b.currentPassword }},
-		{name: "newPassword", required: true, to: func(b *body) *change { return &b.password }},
-	}
+	changePasswordBody = []member{{name: "currentPassword"}, {name: "newPassword", required: true}}
 )
 
 // actionAccess applies to all actions. They change how a user signs in to the
@@ -161,28 +135,28 @@ func mayChangeEmail(a *events.Account, caller *events.Credential, elevated strin
 
 // changeEmail is POST .../change-email.
 func (x *exchange) changeEmail() error {
-	b, err := x.action(changeEmailBody)
+	b, err := x.strictMembers(changeEmailBody)
 	if err != nil {
 		return err
 	}
 	return x.act(commands.RequestEmailChange{
-		NewEmail: b.newEmail.To, CurrentPassword: b.currentPassword.To, If: condition(x.r.Header),
+		NewEmail: b.text("/newEmail"), CurrentPassword: b.text("/currentPassword"), If: condition(x.r.Header),
 	})
 }
 
 // confirmEmailChange is POST .../confirm-email-change.
 func (x *exchange) confirmEmailChange() error {
-	b, err := x.action(confirmEmailBody)
+	b, err := x.strictMembers(confirmEmailBody)
 	if err != nil {
 		return err
 	}
-	return x.act(commands.ConfirmEmailChange{Code: b.code.To, If: condition(x.r.Header)})
+	return x.act(commands.ConfirmEmailChange{Code: b.text("/code"), If: condition(x.r.Header)})
 }
 
 // cancelEmailChange is POST .../cancel-email-change. It needs no body.
 func (x *exchange) cancelEmailChange() error {
 	if x.r.ContentLength != 0 || len(x.r.Header["Content-Type"]) > 0 {
-		if _, err := x.action(cancelEmailBody); err != nil {
+		if _, err := x.strictMembers(cancelEmailBody); err != nil {
 			return err
 		}
 	}
@@ -192,12 +166,12 @@ func (x *exchange) cancelEmailChange() error {
 // changePassword is POST .../change-password. It answers after the other sessions
 // are closed.
 func (x *exchange) changePassword() error {
-	b, err := x.action(changePasswordBody)
+	b, err := x.strictMembers(changePasswordBody)
 	if err != nil {
 		return err
 	}
 	c := commands.ChangePassword{
-		CurrentPassword: b.currentPassword.To, NewPassword: b.password.To, If: condition(x.r.Header),
+		CurrentPassword: b.text("/currentPassword"), NewPassword: b.text("/newPassword"), If: condition(x.r.Header),
 	}
 	if x.caller.Kind == events.KindSession {
 		c.Session = x.caller.ID
@@ -214,23 +188,7 @@ func (x *exchange) changePassword() error {
 	return x.answerMe(out.Account)
 }
 
-// action reads the body of an action.
-func (x *exchange) action(members []member) (*body, error) {
-	data, err := x.jsonBody()
-	if err != nil {
-		return nil, err
-	}
-	var b body
-	if err := b.read(data, members); err != nil {
-		return nil, err
-	}
-	if len(b.wrong) > 0 {
-		return nil, &rejection{b.wrong}
-	}
-	return &b, nil
-}
-
-// act runs the command of an action and answers with the account after it.
+// act runs a command on the caller's account and answers with the account after it.
 func (x *exchange) act(c commands.Command) error {
 	out, err := x.do(x.caller.Account, c)
 	if err != nil {

@@ -32,7 +32,6 @@ var hostup = contract{
 		{errContentEncoding, http.StatusUnsupportedMediaType, "unsupported_media_type", "The request body must come without a Content-Encoding."},
 		{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB."},
 		{errMalformed, http.StatusBadRequest, "invalid_request", "The request body is not one valid JSON object in UTF-8."},
-		{errRejected, http.StatusBadRequest, "invalid_request", "The request body failed validation."},
 		{commands.ErrInvalid, http.StatusBadRequest, "invalid_request", "The request body failed validation."},
 		{commands.ErrTaken, http.StatusConflict, "email_taken", "The email address is already in use by another account."},
 		{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again."},

@@ -39,8 +39,7 @@ var paywayErrors = errorTable{
 	{errContentType, http.StatusBadRequest, "invalid_content_type_error", "The requests Content-Type header isn't set to application/json"},
 	{errContentEncoding, http.StatusUnsupportedMediaType, "unsupported_media_type", "The request body must come without a Content-Encoding"},
 	{errMalformed, http.StatusBadRequest, "json_parser_error", "The request body could not be parsed as valid json"},
-	{errRejected, http.StatusBadRequest, "invalid_parameter", ""}, // the first wrong field gives the text
-	{commands.ErrInvalid, http.StatusBadRequest, "invalid_parameter", ""},
+	{commands.ErrInvalid, http.StatusBadRequest, "invalid_parameter", ""}, // the first wrong field gives the text
 	{commands.ErrTaken, http.StatusBadRequest, "invalid_parameter", ""},
 	{commands.ErrNotFound, http.StatusNotFound, "not_found", "The package could not be found"},
 	{projections.ErrNoAccount, http.StatusNotFound, "not_found", "The package could not be found"},

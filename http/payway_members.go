@@ -15,20 +15,19 @@ import (
 // earlier contract.
 var (
 	paywayV1 = slices.Concat(paywayCommon, []member{
-		{name: "alias", field: "/alias", check: shortText, blank: true, unset: "__UNSET__",
-			to: func(b *body) *change { return &b.update.Profile.Alias }},
-		optionalText("company_name", "/companyName", func(b *body) *change { return &b.update.Profile.CompanyName }),
+		{name: "alias", field: "/alias", check: shortText, blank: true, unset: "__UNSET__"},
+		optionalText("company_name", "/companyName"),
 		{name: "address", members: slices.Concat(paywayAddress, []member{
-			requiredText("building", "/address/building", func(b *body) *change { return &b.update.Profile.Address.Building }),
-			optionalText("mobile_number", "/address/mobileNumber", func(b *body) *change { return &b.update.Profile.Address.MobileNumber }),
-			optionalText("phone_number", "/address/phoneNumber", func(b *body) *change { return &b.update.Profile.Address.PhoneNumber }),
-			optionalText("citizenship_country_code", "/address/citizenshipCountryCode", func(b *body) *change { return &b.update.Profile.Address.CitizenshipCountryCode }),
-			optionalText("company_name", "/address/companyName", func(b *body) *change { return &b.update.Profile.Address.CompanyName }),
-			optionalText("company_reference", "/address/companyReference", func(b *body) *change { return &b.update.Profile.Address.CompanyReference }),
-			optionalText("company_department", "/address/companyDepartment", func(b *body) *change { return &b.update.Profile.Address.CompanyDepartment }),
-			optionalText("company_crn", "/address/companyCrn", func(b *body) *change { return &b.update.Profile.Address.CompanyCRN }),
-			optionalText("company_vat_number", "/address/companyVatNumber", func(b *body) *change { return &b.update.Profile.Address.CompanyVATNumber }),
-			optionalText("care_of", "/address/careOf", func(b *body) *change { return &b.update.Profile.Address.CareOf }),
+			requiredText("building", "/address/building"),
+			optionalText("mobile_number", "/address/mobileNumber"),
+			optionalText("phone_number", "/address/phoneNumber"),
+			optionalText("citizenship_country_code", "/address/citizenshipCountryCode"),
+			optionalText("company_name", "/address/companyName"),
+			optionalText("company_reference", "/address/companyReference"),
+			optionalText("company_department", "/address/companyDepartment"),
+			optionalText("company_crn", "/address/companyCrn"),
+			optionalText("company_vat_number", "/address/companyVatNumber"),
+			optionalText("care_of", "/address/careOf"),
 		})},
 	})
 	paywayV0 = slices.Concat(paywayCommon, []member{{name: "address", members: paywayAddress}})
@@ -36,47 +35,42 @@ var (
 
 // paywayCommon lists the members of both versions, except the address.
 var paywayCommon = []member{
-	{name: "id", required: true, check: paywayID, to: func(b *body) *change { return &b.paywayID }},
+	{name: "id", required: true, check: paywayID},
 	{name: "atomic", flag: func(b *body, atomic bool) { b.update.Partial = !atomic }},
-	{name: "email", field: "/email", check: paywayEmail, to: func(b *body) *change { return &b.update.Email }},
-	optionalText("first_name", "/firstName", func(b *body) *change { return &b.update.Profile.FirstName }),
-	optionalText("last_name", "/lastName", func(b *body) *change { return &b.update.Profile.LastName }),
-	{name: "mobile_phone_number", field: "/phoneNumber", check: paywayMobile,
-		to: func(b *body) *change { return &b.update.Profile.PhoneNumber }},
-	{name: "social_security_number", field: "/socialSecurityNumber", check: paywaySocialSecurityNumber,
-		to: func(b *body) *change { return &b.update.Profile.SocialSecurityNumber }},
-	{name: "birth_date", field: "/birthDate", check: calendarDate,
-		to: func(b *body) *change { return &b.update.Profile.BirthDate }},
-	{name: "company_registration_number", field: "/companyRegistrationNumber", check: paywayCompanyNumber,
-		to: func(b *body) *change { return &b.update.Profile.CompanyRegistrationNumber }},
-	optionalText("account_origin", "/accountOrigin", func(b *body) *change { return &b.update.Profile.AccountOrigin }),
+	{name: "email", field: "/email", check: paywayEmail},
+	optionalText("first_name", "/firstName"),
+	optionalText("last_name", "/lastName"),
+	{name: "mobile_phone_number", field: "/phoneNumber", check: paywayMobile},
+	{name: "social_security_number", field: "/socialSecurityNumber", check: paywaySocialSecurityNumber},
+	{name: "birth_date", field: "/birthDate", check: calendarDate},
+	{name: "company_registration_number", field: "/companyRegistrationNumber", check: paywayCompanyNumber},
+	optionalText("account_origin", "/accountOrigin"),
 }
 
 // paywayAddress lists the members of an address in both versions. A request with an
 // address must have all required members. Members that it omits do not change.
 var paywayAddress = []member{
-	requiredText("first_name", "/address/firstName", func(b *body) *change { return &b.update.Profile.Address.FirstName }),
-	requiredText("last_name", "/address/lastName", func(b *body) *change { return &b.update.Profile.Address.LastName }),
-	requiredText("street", "/address/street", func(b *body) *change { return &b.update.Profile.Address.Street }),
-	requiredText("zip_code", "/address/postalCode", func(b *body) *change { return &b.update.Profile.Address.PostalCode }),
-	requiredText("city", "/address/city", func(b *body) *change { return &b.update.Profile.Address.City }),
-	{name: "country_code", field: "/address/countryCode", required: true, check: oneOf("SE", "FI", "AX"),
-		to: func(b *body) *change { return &b.update.Profile.Address.CountryCode }},
-	optionalText("street_number", "/address/streetNumber", func(b *body) *change { return &b.update.Profile.Address.StreetNumber }),
-	optionalText("staircase", "/address/staircase", func(b *body) *change { return &b.update.Profile.Address.Staircase }),
-	optionalText("floor", "/address/floor", func(b *body) *change { return &b.update.Profile.Address.Floor }),
-	optionalText("apartment_number", "/address/apartmentNumber", func(b *body) *change { return &b.update.Profile.Address.ApartmentNumber }),
-	optionalText("dropbox", "/address/dropbox", func(b *body) *change { return &b.update.Profile.Address.Dropbox }),
+	requiredText("first_name", "/address/firstName"),
+	requiredText("last_name", "/address/lastName"),
+	requiredText("street", "/address/street"),
+	requiredText("zip_code", "/address/postalCode"),
+	requiredText("city", "/address/city"),
+	{name: "country_code", field: "/address/countryCode", required: true, check: oneOf("SE", "FI", "AX")},
+	optionalText("street_number", "/address/streetNumber"),
+	optionalText("staircase", "/address/staircase"),
+	optionalText("floor", "/address/floor"),
+	optionalText("apartment_number", "/address/apartmentNumber"),
+	optionalText("dropbox", "/address/dropbox"),
 }
 
 // optionalText is an optional text without a format. "" clears it.
-func optionalText(name, field string, to func(*body) *change) member {
-	return member{name: name, field: field, check: shortText, blank: true, to: to}
+func optionalText(name, field string) member {
+	return member{name: name, field: field, check: shortText, blank: true}
 }
 
 // requiredText is a required text without a format.
-func requiredText(name, field string, to func(*body) *change) member {
-	return member{name: name, field: field, check: visibleText, required: true, to: to}
+func requiredText(name, field string) member {
+	return member{name: name, field: field, check: visibleText, required: true}
 }
 
 // Payway's formats come from its contract's table, with two differences that do not

@@ -56,7 +56,7 @@ func (x *exchange) getPaywayAccount() error {
 	return x.answerRead(a.Version, func() any { return newPaywayAccount(&a) })
 }
 
-// parseSelector returns which account a query asks for. Its error is a *rejection,
+// parseSelector returns which account a query asks for. Its error is a *commands.Invalid,
 // which lists what is wrong in the order of the query.
 func parseSelector(query string) (by *selector, asked string, err error) {
 	var wrong []commands.FieldError
@@ -95,7 +95,7 @@ func parseSelector(query string) (by *selector, asked string, err error) {
 		reject("", commands.CodeInvalidValue, oneOfThem)
 	}
 	if len(wrong) > 0 {
-		return nil, "", &rejection{wrong}
+		return nil, "", &commands.Invalid{Fields: wrong}
 	}
 	return by, asked, nil
 }
