@@ -167,7 +167,11 @@ func appendName(data []byte, name string) []byte {
 	return append(append(append(data, '"'), name...), '"', ':')
 }
 
-// Texts returns pointers to the changes of all texts, in the order of TextPointers.
+// Texts returns pointers to the changes of all texts, in the order of TextPointers. It is not
+// inlined, because the compiler of another package does not know that texts keeps no pointer, and
+// would move every update to the heap (1 KB).
+//
+//go:noinline
 func (u *ProfileUpdated) Texts() [39]*Change[string] {
 	return texts((*profileOf[Change[string], Change[RegistrationIdentifier], AddressUpdated])(u), (*addressOf[Change[string]])(&u.Address))
 }

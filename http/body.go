@@ -2,7 +2,9 @@ package http
 
 import (
 	"bytes"
+	"cmp"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -33,7 +35,8 @@ type change = events.Change[string]
 // an object if members is, and otherwise a string.
 type member struct {
 	name     string
-	field    string // commands' pointer to it, if it differs from the member's own
+	own      string // the member's own pointer; placed sets it
+	field    string // commands' pointer to it; placed sets it to own if nothing else is given
 	flag     func(*body, bool)
 	members  []member
 	nullable bool   // null clears
@@ -44,29 +47,35 @@ type member struct {
 	readOnly bool // known in the contract, but never accepted in this body
 }
 
-// pointer returns commands' pointer to a member of the object at a pointer.
-func (m *member) pointer(at string) string {
-	if m.field != "" {
-		return m.field
+// placed sets the pointers of members of the object at a pointer.
+func placed(at string, members []member) []member {
+	for i := range members {
+		m := &members[i]
+		m.own = at + "/" + m.name
+		m.field = cmp.Or(m.field, m.own)
+		m.members = placed(m.own, m.members)
 	}
-	return at + "/" + m.name
+	return members
 }
 
-// change returns what the body does to the text at commands' pointer.
-func (b *body) change(field string) *change {
+// set sets the text at commands' pointer.
+func (b *body) set(field string, to change) {
 	if c := b.update.Change(field); c != nil {
-		return c
+		*c = to
+	} else {
+		b.others = append(b.others, otherText{field, to})
 	}
-	i := slices.IndexFunc(b.others, func(o otherText) bool { return o.field == field })
-	if i < 0 {
-		i = len(b.others)
-		b.others = append(b.others, otherText{field: field})
-	}
-	return &b.others[i].change
 }
 
-// text returns the text at commands' pointer, or "" if the body has none.
-func (b *body) text(field string) string { return b.change(field).To }
+// other returns what the body does to a text that has no field in the update.
+func (b *body) other(field string) change {
+	for _, o := range b.others {
+		if o.field == field {
+			return o.change
+		}
+	}
+	return change{}
+}
 
 // format checks a text by the contract's own rules. An empty code means that the
 // text is valid.
@@ -110,12 +119,12 @@ func (b *body) object(members []member, at string) error {
 		case i < 0:
 			err = b.skip(at+"/"+pointerEscape.Replace(name), commands.CodeUnknownField, "This member is not known.")
 		case members[i].readOnly:
-			err = b.skip(members[i].pointer(at), commands.CodeFieldNotAllowed, "This member cannot be changed here.")
+			err = b.skip(members[i].field, commands.CodeFieldNotAllowed, "This member cannot be changed here.")
 		case seen[i]:
-			err = b.skip(members[i].pointer(at), commands.CodeDuplicateField, "This member appears more than once.")
+			err = b.skip(members[i].field, commands.CodeDuplicateField, "This member appears more than once.")
 		default:
 			seen[i] = true
-			err = b.value(&members[i], at)
+			err = b.value(&members[i])
 		}
 		if err != nil {
 			return err
@@ -123,7 +132,7 @@ func (b *body) object(members []member, at string) error {
 	}
 	for i := range members {
 		if members[i].required && !seen[i] {
-			b.reject(members[i].pointer(at), commands.CodeMustBeSet, "This member must be set.")
+			b.reject(members[i].field, commands.CodeMustBeSet, "This member must be set.")
 		}
 	}
 	_, err := b.dec.ReadToken()
@@ -141,30 +150,29 @@ func find(members []member, name string) int {
 }
 
 // value reads the value of a known member.
-func (b *body) value(m *member, at string) error {
+func (b *body) value(m *member) error {
 	if m.members == nil && b.asked != nil {
-		b.asked = append(b.asked, at+"/"+m.name)
+		b.asked = append(b.asked, m.own)
 	}
-	field := m.pointer(at)
 	switch kind := b.dec.PeekKind(); {
 	case kind == 'n' && m.nullable:
-		*b.change(field) = events.Clear[string]()
+		b.set(m.field, events.Clear[string]())
 		return b.dec.SkipValue()
 	case kind == 'n':
-		return b.skip(field, commands.CodeNotNullable, "This member must not be null.")
+		return b.skip(m.field, commands.CodeNotNullable, "This member must not be null.")
 	case kind == '"' && m.flag == nil && m.members == nil:
-		return b.readText(m, field)
+		return b.readText(m)
 	case (kind == 't' || kind == 'f') && m.flag != nil:
 		m.flag(b, kind == 't')
 		return b.dec.SkipValue()
 	case kind == '{' && m.members != nil:
-		return b.object(m.members, at+"/"+m.name)
+		return b.object(m.members, m.own)
 	}
-	return b.skip(field, commands.CodeInvalidType, "This member must be "+m.kind()+".")
+	return b.skip(m.field, commands.CodeInvalidType, "This member must be "+m.kind()+".")
 }
 
 // readText reads a text.
-func (b *body) readText(m *member, field string) error {
+func (b *body) readText(m *member) error {
 	token, err := b.dec.ReadToken()
 	if err != nil {
 		return err
@@ -173,14 +181,14 @@ func (b *body) readText(m *member, field string) error {
 	code, detail := m.validate(text)
 	switch {
 	case code != "":
-		b.reject(field, code, detail)
+		b.reject(m.field, code, detail)
 		if text != "" { // commands compares it with the account's value
-			*b.change(field) = events.Set(text)
+			b.set(m.field, events.Set(text))
 		}
 	case m.unset != "" && strings.TrimSpace(text) == m.unset:
-		*b.change(field) = events.Clear[string]()
+		b.set(m.field, events.Clear[string]())
 	default:
-		*b.change(field) = events.Set(text)
+		b.set(m.field, events.Set(text))
 	}
 	return nil
 }
@@ -228,18 +236,13 @@ var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
 // namesOf maps commands' pointers to the contract's own, if they differ.
 func namesOf(members []member) map[string]string {
 	names := map[string]string{}
-	addNames(members, "", names)
-	return names
-}
-
-func addNames(members []member, at string, names map[string]string) {
 	for _, m := range members {
-		own := at + "/" + m.name
-		if m.field != "" {
-			names[m.field] = own
+		if m.field != m.own {
+			names[m.field] = m.own
 		}
-		addNames(m.members, own, names)
+		maps.Copy(names, namesOf(m.members))
 	}
+	return names
 }
 
 // oneOf accepts only the given texts, in the same letter case.

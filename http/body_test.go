@@ -20,7 +20,7 @@ func TestEveryMemberSetsItsOwnField(t *testing.T) {
 	for name, members := range tables {
 		fields := map[string]bool{}
 		eachText(members, "", func(own string, m *member) {
-			field := m.pointer(own[:strings.LastIndexByte(own, '/')])
+			field := m.field
 			var b body
 			if found := b.update.Change(field) != nil; found == elsewhere[field] || fields[field] {
 				t.Errorf("%s: %s sets %s", name, own, field)

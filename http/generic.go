@@ -12,7 +12,7 @@ import (
 )
 
 // genericBody lists the members of PATCH /v1/account. null clears a setting.
-var genericBody = []member{
+var genericBody = placed("", []member{
 	{name: "name"},
 	{name: "email"},
 	{name: "settings", members: []member{
@@ -20,7 +20,7 @@ var genericBody = []member{
 		{name: "timezone", field: "/timeZone", nullable: true},
 		{name: "language", field: "/languageCode", nullable: true},
 	}},
-}
+})
 
 // genericAccount is the account, with its members in the order of the contract's
 // example.
@@ -127,7 +127,7 @@ func (x *exchange) confirmEmail() error {
 	if err != nil {
 		return err
 	}
-	return x.actGeneric(commands.ConfirmEmailChange{Code: b.text("/code"), If: condition(x.r.Header)})
+	return x.actGeneric(commands.ConfirmEmailChange{Code: b.other("/code").To, If: condition(x.r.Header)})
 }
 
 // generic is the generic contract. It also answers paths that belong to no contract.

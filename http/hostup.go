@@ -15,7 +15,7 @@ import (
 
 // hostupBody lists the members of PATCH /api/v2/me. commands has the rules for the
 // values. A member sets the field of the same name.
-var hostupBody = append([]member{
+var hostupBody = placed("", append([]member{
 	{name: "firstName"},
 	{name: "lastName"},
 	{name: "companyName", nullable: true},
@@ -46,7 +46,7 @@ var hostupBody = append([]member{
 	// Members that the contract's introduction names.
 	"accountId", "password", "mfa", "mfaEnabled", "bankIdOnlyLogin", "bankidOnlyLogin", "bankIdPersonnummer",
 	"bankidPersonnummer", "personnummer",
-)...)
+)...))
 
 // readOnly lists members that are known but not accepted.
 func readOnly(names ...string) []member {
@@ -73,12 +73,12 @@ func (x *exchange) patchMe() error {
 // of its members. One with a wrong country is left out.
 func (b *body) setIdentifier() {
 	const identifier, country = "/registrationIdentifier", "/registrationIdentifier/countryCode"
-	if b.change(identifier).Made {
+	if b.other(identifier).Made {
 		b.update.Profile.RegistrationIdentifier = events.Clear[events.RegistrationIdentifier]()
 	}
 	wrongCountry := slices.ContainsFunc(b.wrong, func(f commands.FieldError) bool { return f.Field == country })
-	if value := *b.change(identifier + "/value"); value.Made && !wrongCountry {
-		b.update.Profile.RegistrationIdentifier = events.Set(events.RegistrationIdentifier{Value: value.To, CountryCode: b.text(country)})
+	if value := b.other(identifier + "/value"); value.Made && !wrongCountry {
+		b.update.Profile.RegistrationIdentifier = events.Set(events.RegistrationIdentifier{Value: value.To, CountryCode: b.other(country).To})
 	}
 }
 
@@ -110,10 +110,10 @@ func (x *exchange) parentEmail() (string, error) {
 
 // The members of the actions' bodies.
 var (
-	changeEmailBody    = []member{{name: "newEmail", required: true}, {name: "currentPassword"}}
-	confirmEmailBody   = []member{{name: "code", required: true}}
+	changeEmailBody    = placed("", []member{{name: "newEmail", required: true}, {name: "currentPassword"}})
+	confirmEmailBody   = placed("", []member{{name: "code", required: true}})
 	cancelEmailBody    = []member{}
-	changePasswordBody = []member{{name: "currentPassword"}, {name: "newPassword", required: true}}
+	changePasswordBody = placed("", []member{{name: "currentPassword"}, {name: "newPassword", required: true}})
 )
 
 // actionAccess applies to all actions. They change how a user signs in to the
@@ -140,7 +140,7 @@ func (x *exchange) changeEmail() error {
 		return err
 	}
 	return x.act(commands.RequestEmailChange{
-		NewEmail: b.text("/newEmail"), CurrentPassword: b.text("/currentPassword"), If: condition(x.r.Header),
+		NewEmail: b.other("/newEmail").To, CurrentPassword: b.other("/currentPassword").To, If: condition(x.r.Header),
 	})
 }
 
@@ -150,7 +150,7 @@ func (x *exchange) confirmEmailChange() error {
 	if err != nil {
 		return err
 	}
-	return x.act(commands.ConfirmEmailChange{Code: b.text("/code"), If: condition(x.r.Header)})
+	return x.act(commands.ConfirmEmailChange{Code: b.other("/code").To, If: condition(x.r.Header)})
 }
 
 // cancelEmailChange is POST .../cancel-email-change. It needs no body.
@@ -171,7 +171,7 @@ func (x *exchange) changePassword() error {
 		return err
 	}
 	c := commands.ChangePassword{
-		CurrentPassword: b.text("/currentPassword"), NewPassword: b.text("/newPassword"), If: condition(x.r.Header),
+		CurrentPassword: b.other("/currentPassword").To, NewPassword: b.other("/newPassword").To, If: condition(x.r.Header),
 	}
 	if x.caller.Kind == events.KindSession {
 		c.Session = x.caller.ID

@@ -14,7 +14,7 @@ import (
 // paywayV1 and paywayV0 list the members of PUT accounts, in the present and in the
 // earlier contract.
 var (
-	paywayV1 = slices.Concat(paywayCommon, []member{
+	paywayV1 = placed("", slices.Concat(paywayCommon, []member{
 		{name: "alias", field: "/alias", check: shortText, blank: true, unset: "__UNSET__"},
 		optionalText("company_name", "/companyName"),
 		{name: "address", members: slices.Concat(paywayAddress, []member{
@@ -29,8 +29,8 @@ var (
 			optionalText("company_vat_number", "/address/companyVatNumber"),
 			optionalText("care_of", "/address/careOf"),
 		})},
-	})
-	paywayV0 = slices.Concat(paywayCommon, []member{{name: "address", members: paywayAddress}})
+	}))
+	paywayV0 = placed("", slices.Concat(paywayCommon, []member{{name: "address", members: paywayAddress}}))
 )
 
 // paywayCommon lists the members of both versions, except the address.

@@ -32,7 +32,7 @@ func putAccount(members []member) endpoint {
 		// commands reports wrong values, together with what it finds itself. A wrong
 		// value does not count if the account has that value already.
 		p.update.Rejected, p.update.AddressNeeds = p.wrong, needs
-		id, err := x.paywayAccount(p.text("/id"))
+		id, err := x.paywayAccount(p.other("/id").To)
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func newAccountMembers() []member {
 		}
 		members = append(members, m)
 	}
-	return append(members, member{name: "password", required: true, check: paywayPassword})
+	return placed("", append(members, member{name: "password", required: true, check: paywayPassword}))
 }
 
 // postAccount is POST /external/api/v1/accounts. It makes Payway's id.
@@ -162,7 +162,7 @@ func (x *exchange) postAccount() error {
 	if err := account.Check(x.at); err != nil {
 		return err
 	}
-	if account.PasswordHash, err = commands.HashPassword(x.r.Context(), p.text("/password")); err != nil {
+	if account.PasswordHash, err = commands.HashPassword(x.r.Context(), p.other("/password").To); err != nil {
 		return err
 	}
 	out, err := x.do(ulid.Make(), account)
