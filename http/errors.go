@@ -2,6 +2,8 @@ package http
 
 import (
 	"errors"
+	"net/http"
+	"slices"
 
 	"konto/commands"
 )
@@ -54,6 +56,25 @@ type errorRow struct {
 }
 
 type errorTable []errorRow
+
+// withCommon adds the rows that are the same in all contracts of JSON, in front of the
+// last row. Their texts end with the contract's full stop, or "".
+func (t errorTable) withCommon(stop string) errorTable {
+	common := errorTable{
+		{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB"},
+		{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again"},
+		{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account's version does not meet If-Match or If-None-Match"},
+		{commands.ErrReused, http.StatusUnprocessableEntity, "idempotency_key_reused", "The Idempotency-Key was used for another request"},
+		{commands.ErrTooMany, http.StatusTooManyRequests, "rate_limited", "This was tried too often; try again after the time in Retry-After"},
+		{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request"},
+		{errTooSlow, http.StatusRequestTimeout, "request_timeout", "The request body came too slowly"},
+		{errIssuerAway, http.StatusServiceUnavailable, "unavailable", "The token's issuer cannot be reached to check it; try again"},
+	}
+	for i := range common {
+		common[i].text += stop
+	}
+	return slices.Insert(t, len(t)-1, common...)
+}
 
 // find returns the row of an error, or the last row.
 func (t errorTable) find(err error) errorRow {

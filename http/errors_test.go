@@ -112,7 +112,7 @@ func TestPaywayAnswersEveryFieldErrorWithAMessage(t *testing.T) {
 	} {
 		err := &commands.Invalid{Fields: []commands.FieldError{{Field: "/address/city", Code: code, Detail: "A detail."}}}
 		e := renderPayway(&exchange{contract: &payway}, payway.errors.find(err), err).(paywayError)
-		if e.Code == "" || e.Field != "address city" || e.Message == "" {
+		if e.code == "" || e.field != "address city" || e.message == "" {
 			t.Errorf("%s is answered with %+v", code, e)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"konto/commands"
 	"konto/events"
@@ -22,45 +21,28 @@ var genericBody = placed("", []member{
 	}},
 })
 
-// genericAccount is the account, with its members in the order of the contract's
-// example.
-type genericAccount struct {
-	ID        string          `json:"id"`
-	Email     string          `json:"email"`
-	Name      orNull          `json:"name"`
-	Type      string          `json:"type"`   // individual or business
-	Status    string          `json:"status"` // active: an erased account is not shown
-	CreatedAt seconds         `json:"created_at"`
-	UpdatedAt seconds         `json:"updated_at"`
-	Settings  genericSettings `json:"settings"`
-}
+// genericAccount is the account as the contract shows it.
+type genericAccount struct{ *events.Account }
 
-type genericSettings struct {
-	Currency orNull `json:"currency"`
-	Timezone orNull `json:"timezone"`
-	Language orNull `json:"language"`
-}
-
-// seconds is a time in UTC in the generic contract's form: 2025-01-12T09:30:00Z.
-type seconds time.Time
-
-func (t seconds) MarshalText() ([]byte, error) {
-	return time.Time(t).UTC().AppendFormat(nil, "2006-01-02T15:04:05Z"), nil
-}
-
-func newGenericAccount(a *events.Account) *genericAccount {
-	p := &a.Profile
-	g := &genericAccount{
-		ID: publicID("acct_", a.ID), Email: a.Email, Name: orNull(commands.Name(p)), Type: "individual", Status: "active",
-		CreatedAt: seconds(a.Opened), UpdatedAt: seconds(a.Updated),
-		Settings: genericSettings{
-			Currency: orNull(p.CurrencyCode), Timezone: orNull(p.TimeZone), Language: orNull(p.LanguageCode),
-		},
-	}
+// write writes the members in the order of the contract's example.
+func (a genericAccount) write(w *jsonWriter) {
+	const seconds = "2006-01-02T15:04:05Z"
+	p, kind := &a.Profile, "individual"
 	if p.AccountType == events.TypeOrganisation {
-		g.Type = "business"
+		kind = "business"
 	}
-	return g
+	w.text("id", publicID("acct_", a.ID))
+	w.text("email", a.Email)
+	w.orNull("name", commands.Name(p))
+	w.text("type", kind)
+	w.text("status", "active") // an erased account is not shown
+	w.text("created_at", a.Opened.UTC().Format(seconds))
+	w.text("updated_at", a.Updated.UTC().Format(seconds))
+	w.begin("settings")
+	w.orNull("currency", p.CurrencyCode)
+	w.orNull("timezone", p.TimeZone)
+	w.orNull("language", p.LanguageCode)
+	w.end()
 }
 
 // getAccount is GET /v1/account.
@@ -69,7 +51,7 @@ func (x *exchange) getAccount() error {
 	if err != nil {
 		return err
 	}
-	return x.answerRead(a.Version, func() any { return newGenericAccount(&a) })
+	return x.answerRead(a.Version, func() any { return genericAccount{&a} })
 }
 
 // patchAccount is PATCH /v1/account. The contract does not forbid to change the
@@ -92,7 +74,7 @@ func (x *exchange) actGeneric(c commands.Command) error {
 	if err != nil {
 		return err
 	}
-	return x.answerAt(out.Account.Version, newGenericAccount(out.Account))
+	return x.answerAt(out.Account.Version, genericAccount{out.Account})
 }
 
 // EmailChangePolicy says what a new email address in PATCH /v1/account does.
@@ -150,25 +132,17 @@ var generic = contract{
 		{errMalformed, http.StatusBadRequest, "invalid_request", "The request body is not one valid JSON object in UTF-8."},
 		{commands.ErrInvalid, http.StatusBadRequest, "invalid_request", "The request body contains invalid or missing fields."},
 		{commands.ErrTaken, http.StatusConflict, "email_exists", "This email is already linked to another account."},
-		{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again."},
 		{commands.ErrPendingOrder, http.StatusConflict, "pending_order", "The email address cannot be changed while an order is pending."},
 		{commands.ErrNoEmailChange, http.StatusConflict, "no_pending_email_change", "No change of the email address is pending, or its code has expired."},
 		{errNoRoute, http.StatusNotFound, "not_found", "There is no such endpoint."},
 		{commands.ErrNotFound, http.StatusNotFound, "not_found", "The account does not exist."},
 		{projections.ErrNoAccount, http.StatusNotFound, "not_found", "The account does not exist."},
 		{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "The endpoint does not take this method."},
-		{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB."},
-		{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account's version does not meet If-Match or If-None-Match."},
 		{errIdempotencyKey, http.StatusBadRequest, "invalid_request", "The Idempotency-Key must be 1 to 255 printable ASCII characters."},
-		{commands.ErrReused, http.StatusUnprocessableEntity, "idempotency_key_reused", "The Idempotency-Key was used for another request."},
-		{commands.ErrTooMany, http.StatusTooManyRequests, "rate_limited", "This was tried too often; try again after the time in Retry-After."},
 		{errRateLimited, http.StatusTooManyRequests, "rate_limited", "Too many requests; try again after the time in Retry-After."},
-		{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request."},
 		{errNotAcceptable, http.StatusNotAcceptable, "not_acceptable", "The answer is application/json, which Accept leaves out."},
-		{errTooSlow, http.StatusRequestTimeout, "request_timeout", "The request body came too slowly."},
-		{errIssuerAway, http.StatusServiceUnavailable, "unavailable", "The token's issuer cannot be reached to check it; try again."},
 		{nil, http.StatusInternalServerError, "internal_error", "Something went wrong on our side."},
-	},
+	}.withCommon("."),
 	render: renderGeneric,
 }
 

@@ -9,9 +9,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// jsonWriter encodes an answer as JSON. Most answers are structs, which the
-// library encodes by reflection. accountMe, which has 75 members and answers most
-// requests, writes them itself: 1.5 µs, where the library took 8 µs for a struct.
+// jsonWriter encodes an answer as JSON. Accounts write their members themselves, in the
+// order of the contract: HostUp's, which has 75 members and answers most requests,
+// takes 1.5 µs, where the library took 8 µs for a struct. The library encodes other
+// answers by reflection.
 type jsonWriter struct {
 	data []byte
 	err  error // the first text that is not UTF-8

@@ -46,27 +46,21 @@ var paywayErrors = errorTable{
 	{errNoRoute, http.StatusNotFound, "not_found", "There is no such endpoint"},
 	{commands.ErrAdministratorEmail, http.StatusForbidden, "forbidden", "Not allowed to update email for an administrator."},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "The endpoint does not take this method"},
-	{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB"},
-	{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account's version does not meet If-Match or If-None-Match"},
-	{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again"},
 	{commands.ErrPendingOrder, http.StatusConflict, "conflict", "The email address cannot be changed while an order is pending"},
 	{commands.ErrNoEmailChange, http.StatusConflict, "conflict", "No change of the email address is pending"},
 	{errIdempotencyKey, http.StatusBadRequest, "invalid_parameter", "The Idempotency-Key must be 1 to 255 printable ASCII characters"},
-	{commands.ErrReused, http.StatusUnprocessableEntity, "idempotency_key_reused", "The Idempotency-Key was used for another request"},
-	{commands.ErrTooMany, http.StatusTooManyRequests, "rate_limited", "This was tried too often; try again after the time in Retry-After"},
 	{errRateLimited, http.StatusTooManyRequests, "rate_limited", "Too many requests; try again after the time in Retry-After"},
-	{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request"},
 	{errNotAcceptable, http.StatusNotAcceptable, "not_acceptable", "The answer is application/json, which Accept leaves out"},
-	{errTooSlow, http.StatusRequestTimeout, "request_timeout", "The request body came too slowly"},
-	{errIssuerAway, http.StatusServiceUnavailable, "unavailable", "The token's issuer cannot be reached to check it; try again"},
 	{nil, http.StatusInternalServerError, "internal_server_error", "Something unexpected happened server side"},
-}
+}.withCommon("")
 
 // paywayError is the answer to an error. Its field is null if the error is about none.
-type paywayError struct {
-	Code    string `json:"code"`
-	Field   orNull `json:"field"`
-	Message string `json:"message"`
+type paywayError struct{ code, field, message string }
+
+func (e paywayError) write(w *jsonWriter) {
+	w.text("code", e.code)
+	w.orNull("field", e.field)
+	w.text("message", e.message)
 }
 
 // paywayFault says how Payway answers a FieldError. Lower ranks come first, whatever
@@ -107,9 +101,9 @@ func refusesWholeRequest(wrong []commands.FieldError) bool {
 }
 
 func renderPayway(x *exchange, row errorRow, err error) any {
-	e := paywayError{Code: row.code, Message: row.text}
+	e := paywayError{code: row.code, message: row.text}
 	if row.err == commands.ErrAdministratorEmail {
-		e.Field = "email"
+		e.field = "email"
 	}
 	rank := paywayOtherFault.rank + 1
 	for _, f := range inOrder(x.contract.fields(err), x.body) {
@@ -118,9 +112,9 @@ func renderPayway(x *exchange, row errorRow, err error) any {
 			continue
 		}
 		rank = fault.rank
-		e = paywayError{Code: fault.code, Field: orNull(paywayName(f.Field)), Message: fault.message}
-		if e.Message == "" {
-			e.Message = f.Detail
+		e = paywayError{fault.code, paywayName(f.Field), fault.message}
+		if e.message == "" {
+			e.message = f.Detail
 		}
 	}
 	return e

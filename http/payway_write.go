@@ -172,7 +172,7 @@ func (x *exchange) postAccount() error {
 	h := x.w.Header()
 	h.Set("Location", x.r.URL.Path+"?id="+out.Account.PaywayID)
 	h.Set("ETag", etag(out.Account.Version))
-	return x.answer(http.StatusCreated, mediaJSON, newPaywayAccount(out.Account))
+	return x.answer(http.StatusCreated, mediaJSON, accountPayway{out.Account})
 }
 
 // paywayPassword accepts 6 to 1024 characters, counted after normalisation
