@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"konto/commands"
+	"konto/events"
 )
 
 // The errors of this package. The tables also answer the errors of commands and
@@ -45,6 +46,7 @@ type contract struct {
 	media  string            // media type of an error
 	names  map[string]string // from commands' pointers to the contract's own, if they differ
 	render func(x *exchange, row errorRow, err error) any
+	show   func(x *exchange, a *events.Account) any // the account in the answer to an update of the caller's
 }
 
 // errorRow is the answer to one error.

@@ -64,17 +64,7 @@ func (x *exchange) patchAccount() error {
 	b.update.AdministratorEmail, b.update.If = true, condition(x.r.Header)
 	b.update.VerifyEmail = x.EmailChangePolicy == EmailVerify
 	b.update.EmailNeedsProof = isUserSession(&x.caller) && !x.SessionEmailChange
-	return x.actGeneric(&b.update)
-}
-
-// actGeneric runs a command on the caller's account and answers with the account
-// after it.
-func (x *exchange) actGeneric(c commands.Command) error {
-	out, err := x.do(x.caller.Account, c)
-	if err != nil {
-		return err
-	}
-	return x.answerAt(out.Account.Version, genericAccount{out.Account})
+	return x.act(&b.update)
 }
 
 // EmailChangePolicy says what a new email address in PATCH /v1/account does.
@@ -101,15 +91,6 @@ func ParseEmailChangePolicy(name string) (EmailChangePolicy, error) {
 		return policy, nil
 	}
 	return "", fmt.Errorf("email change policy %q is neither direct nor verify", name)
-}
-
-// confirmEmail is POST /v1/account/confirm-email.
-func (x *exchange) confirmEmail() error {
-	b, err := x.strictMembers(confirmEmailBody)
-	if err != nil {
-		return err
-	}
-	return x.actGeneric(commands.ConfirmEmailChange{Code: b.other("/code").To, If: condition(x.r.Header)})
 }
 
 // generic is the generic contract. It also answers paths that belong to no contract.
@@ -144,6 +125,7 @@ var generic = contract{
 		{nil, http.StatusInternalServerError, "internal_error", "Something went wrong on our side."},
 	}.withCommon("."),
 	render: renderGeneric,
+	show:   func(_ *exchange, a *events.Account) any { return genericAccount{a} },
 }
 
 type genericError struct {
