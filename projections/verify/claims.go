@@ -99,7 +99,7 @@ func (c *check) heldClaims(ctx context.Context) error {
 
 // claimAgain checks again a claim that no fold seems to give.
 func (c *check) claimAgain(ctx context.Context, held eventstore.HeldClaim) error {
-	if _, err := newSubject(held.Stream, 0); err != nil {
+	if _, err := newSubject(held.Stream); err != nil {
 		c.found(Problem{Stream: held.Stream, What: "a claim is held by what is no stream"})
 		return nil
 	}
