@@ -26,9 +26,7 @@ type Config struct {
 	Snapshots Snapshots
 	// CachedAccounts is how many folded states are cached. 0 or less means 20,000.
 	CachedAccounts int
-	// EmailCodeLife is how long the code of an email change is valid. 0 means 30 minutes.
-	EmailCodeLife time.Duration
-	Now           Clock
+	Now            Clock
 }
 
 // Snapshots has folded states of accounts, as projections.ReadModel does. They may be behind
@@ -48,11 +46,10 @@ type Accounts struct {
 
 	snapshots Snapshots // nil if there are none
 
-	guesses       *guesses
+	guesses       guesses
 	takenRequests *counter[ulid.ULID] // requests for email addresses that others have
 
-	codes         events.EmailCodes
-	emailCodeLife time.Duration
+	codes events.EmailCodes
 }
 
 // NewAccounts returns an Accounts.
@@ -67,12 +64,10 @@ func NewAccounts(cfg Config) *Accounts {
 	if err != nil {
 		panic(err) // only a size below 1 is refused
 	}
-	if cfg.EmailCodeLife <= 0 {
-		cfg.EmailCodeLife = defaultEmailCodeLife
-	}
 	return &Accounts{
-		store: cfg.Store, now: cfg.Now, cache: cache, snapshots: cfg.Snapshots, guesses: newGuesses(), takenRequests: newCounter[ulid.ULID](emailRequestLimit),
-		codes: events.NewEmailCodes(cfg.Store.Derive), emailCodeLife: cfg.EmailCodeLife,
+		store: cfg.Store, now: cfg.Now, cache: cache, snapshots: cfg.Snapshots, codes: events.NewEmailCodes(cfg.Store.Derive),
+		guesses:       guesses{newCounter[caller](credentialGuesses), newCounter[ulid.ULID](accountGuesses)},
+		takenRequests: newCounter[ulid.ULID](emailRequestLimit),
 	}
 }
 

@@ -201,10 +201,6 @@ type guesses struct {
 	accounts    *counter[ulid.ULID]
 }
 
-func newGuesses() *guesses {
-	return &guesses{newCounter[caller](credentialGuesses), newCounter[ulid.ULID](accountGuesses)}
-}
-
 func (g *guesses) add(by caller, now time.Time) error {
 	if err := g.credentials.add(by, now); err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// defaultEmailCodeLife is how long a code is valid.
-	defaultEmailCodeLife = 30 * time.Minute
+	// emailCodeLife is how long a code is valid.
+	emailCodeLife = 30 * time.Minute
 	// maxCodeTries is how many wrong codes cancel a request.
 	maxCodeTries = 5
 )
@@ -100,7 +100,7 @@ func (t *emailRequest) check(state *events.Account, field string) error {
 		}
 		// When the older count ends, the other one can still be too high.
 		if later >= emailRequestLimit.Most {
-			until = latest(tries.Since, t.refused.since)
+			until = slices.MaxFunc([]time.Time{tries.Since, t.refused.since}, time.Time.Compare)
 		}
 		return &TooMany{Limit: emailRequestLimit, RetryAfter: until.Add(emailRequestLimit.Span).Sub(t.at)}
 	}
@@ -111,13 +111,6 @@ func (t *emailRequest) check(state *events.Account, field string) error {
 		return &Taken{Field: field}
 	}
 	return nil
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func (t emailRequest) requested(email string) events.EmailChangeRequested {
@@ -136,7 +129,7 @@ func (h *Accounts) newEmailRequest(ctx context.Context, id ulid.ULID, email stri
 		return t, err
 	}
 	t.codeHash = h.codes.Hash(t.request, h.codes.Code(t.request))
-	t.expires = now.Add(h.emailCodeLife).UTC().Truncate(time.Millisecond)
+	t.expires = now.Add(emailCodeLife).UTC().Truncate(time.Millisecond)
 	return t, nil
 }
 

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -21,7 +22,7 @@ type accountMe struct {
 func (me accountMe) write(w *jsonWriter) {
 	a, caller := me.account, me.caller
 	w.text("id", publicID("client_", a.ID))
-	w.orNull("name", displayName(&a.Profile))
+	w.orNull("name", cmp.Or(commands.PersonName(&a.Profile), a.Profile.CompanyName))
 	w.orNull("email", a.Email)
 	writeProfile(w, a)
 	w.flag("verified", a.Facts.Verified)
@@ -59,7 +60,7 @@ func writeProfile(w *jsonWriter, a *events.Account) {
 	w.orNull("phoneNumber", p.PhoneNumber)
 	w.orNull("languageCode", p.LanguageCode)
 	w.orNull("currencyCode", p.CurrencyCode)
-	w.text("accountType", accountType(p))
+	w.text("accountType", cmp.Or(p.AccountType, events.TypePrivate))
 	w.orNull("vatNumber", p.VATNumber)
 	w.orNull("invoiceReference", p.InvoiceReference)
 	writeRequirements(w, a)
@@ -93,22 +94,6 @@ func (me accountMe) writeCaller(w *jsonWriter) {
 	w.flag("hasOwnedAccounts", false)   // and so do the accounts that they give access to
 	w.orNull("delegatedLabel", caller.Label)
 	w.orNull("delegatedGrantId", caller.Grant)
-}
-
-// displayName returns the person's name, or the company's if there is none.
-func displayName(p *events.Profile) string {
-	if name := commands.PersonName(p); name != "" {
-		return name
-	}
-	return p.CompanyName
-}
-
-// accountType returns the account's type. Without one it is private.
-func accountType(p *events.Profile) string {
-	if p.AccountType == "" {
-		return events.TypePrivate
-	}
-	return p.AccountType
 }
 
 // requirement is a field that the account must have if it has domains of a kind.

@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -71,24 +72,24 @@ func parseSelector(query string) (by *selector, asked string, err error) {
 		}
 		name, value, ok := parameter(part)
 		field := "/" + pointerEscape.Replace(name)
-		s := selectorOf(name)
-		if s != nil {
+		i := slices.IndexFunc(selectors, func(s selector) bool { return s.name == name })
+		if i >= 0 {
 			given++
 		}
 		switch {
 		case !ok:
 			reject("", commands.CodeInvalidFormat, "The query could not be read")
-		case s == nil:
+		case i < 0:
 			reject(field, commands.CodeUnknownField, "This parameter is not known.")
 		case given > 1:
 			reject(field, commands.CodeInvalidValue, oneOfThem)
 		case value == "":
 			reject(field, commands.CodeMustBeSet, "This parameter must be set.")
 		default:
-			if code, detail := s.check(value); code != "" {
+			by, asked = &selectors[i], value
+			if code, detail := by.check(value); code != "" {
 				reject(field, code, detail)
 			}
-			by, asked = s, value
 		}
 	}
 	if given == 0 && len(wrong) == 0 {
@@ -110,16 +111,6 @@ func parameter(part string) (name, value string, ok bool) {
 		return "", "", false
 	}
 	return name, value, true
-}
-
-// selectorOf returns the selector of a name, or nil.
-func selectorOf(name string) *selector {
-	for i := range selectors {
-		if selectors[i].name == name {
-			return &selectors[i]
-		}
-	}
-	return nil
 }
 
 // anyEmail accepts every address that an account can have through any contract,

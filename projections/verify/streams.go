@@ -189,10 +189,12 @@ func (w *walk) end(ctx context.Context) error {
 		return nil
 	}
 	s.closeUpTo(math.MaxUint64)
-	if !s.broken && s.unended() {
+	if !s.broken && s.shredded > 0 && events.Sealed(s.last) {
 		w.found(Problem{Position: s.shredded, Stream: s.stream, What: "its key was destroyed, but no event ends its stream"})
 	}
-	if !s.broken && s.readable(time.Now().Add(-w.Erasing)) {
+	// Such an account can be read again after an older keyring was put back.
+	if erased := s.last == events.TypeAccountErased && s.version > 1; !s.broken && erased && s.shredded == 0 &&
+		time.Since(s.account.Updated) > w.Erasing {
 		w.found(Problem{Position: s.position, Stream: s.stream, What: "the account was erased, and its key is still there"})
 	}
 	if err := w.compareRow(ctx, s); err != nil || s.broken {

@@ -140,17 +140,6 @@ func (s *subject) held() []events.Claim {
 	return nil
 }
 
-// readable reports whether an account that was erased before a point in time can still
-// be read. Then an older keyring was put back.
-func (s *subject) readable(before time.Time) bool {
-	return s.last == events.TypeAccountErased && s.version > 1 && s.shredded == 0 && s.account.Updated.Before(before)
-}
-
-// unended reports whether the key was destroyed although no event ended the stream.
-func (s *subject) unended() bool {
-	return s.shredded > 0 && events.Sealed(s.last)
-}
-
 // closing is the change of a password, which closes sessions.
 type closing struct {
 	position uint64
