@@ -19,7 +19,6 @@ type ChangePassword struct {
 	Session         ulid.ULID // that stays valid: the caller's own; zero for none
 	If              Condition
 
-	at     time.Time
 	proof  proof
 	wrong  *fault // what the rule for all passwords says of the new one
 	judged bool   // the new password's strength was judged
@@ -29,7 +28,6 @@ type ChangePassword struct {
 // prepare does the costly work. Each step runs only if the steps before succeeded: a caller
 // who does not know the current password cannot make konto judge and hash a new one.
 func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
-	p.at = h.now()
 	state, err := h.known(ctx, by.account)
 	if err != nil {
 		return nil, err
@@ -47,7 +45,7 @@ func (p ChangePassword) prepare(ctx context.Context, h *Accounts, by caller) (_ 
 	return p, err
 }
 
-func (p ChangePassword) decide(state events.Account) (decision, error) {
+func (p ChangePassword) decide(state events.Account, at time.Time) (decision, error) {
 	var c checker
 	if err := p.proof.check(&c, state); err != nil {
 		return decision{}, err
@@ -74,7 +72,7 @@ func (p ChangePassword) decide(state events.Account) (decision, error) {
 		return decision{}, ErrBusy
 	}
 	changed := events.PasswordChanged{Hash: p.hash, Session: p.Session}
-	return decision{payloads: append(cancelPending(&state, p.at), changed)}, nil
+	return decision{payloads: append(cancelPending(&state, at), changed)}, nil
 }
 
 // proof is what prepare found about the current password. It is valid for one hash.

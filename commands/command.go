@@ -15,21 +15,26 @@ import (
 // Command is a change that a caller wants of an account: Open, *Update, RecordFacts,
 // RequestEmailChange, ConfirmEmailChange, CancelEmailChange, ChangePassword or Erase.
 type Command interface {
-	// prepare does what decide must not do: it reads the clock, makes ids, looks up
-	// claims and verifies passwords, which takes tens of milliseconds and many
-	// megabytes. It runs before the command is queued, because others wait in the
-	// queue. The account may change before decide runs, so decide checks what
-	// prepare found against the state. prepare refuses nothing, so that a repeated
-	// request finds its receipt first.
-	prepare(ctx context.Context, h *Accounts, by caller) (Command, error)
-
-	// decide applies the rules. It is pure: for the same state and command it returns
-	// the same decision, so a command that lost a race is decided again.
+	// decide applies the rules at a point in time. It is pure: for the same state,
+	// command and time it returns the same decision, so a command that lost a race is
+	// decided again.
 	//
 	// The zero state is an account that does not exist. decide accepts it, because a
 	// wrong request is reported even if the account is unknown (Payway answers 400
 	// before 404).
-	decide(state events.Account) (decision, error)
+	decide(state events.Account, at time.Time) (decision, error)
+}
+
+// preparer is a command that needs what decide must not do: make ids, look up claims, or
+// verify passwords, which takes tens of milliseconds and many megabytes.
+type preparer interface {
+	Command
+
+	// prepare runs before the command is queued, because others wait in the queue. The
+	// account may change before decide runs, so decide checks what prepare found against
+	// the state. prepare refuses nothing, so that a repeated request finds its receipt
+	// first.
+	prepare(ctx context.Context, h *Accounts, by caller) (Command, error)
 }
 
 // decision is what a command comes to.

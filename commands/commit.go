@@ -54,9 +54,11 @@ func (h *Accounts) Do(ctx context.Context, id ulid.ULID, meta events.Metadata, c
 // it is the account that the first request opened. The additional error is ErrReused.
 func (h *Accounts) DoOnce(ctx context.Context, id ulid.ULID, meta events.Metadata, once Once, c Command) (Outcome, error) {
 	// Step 1: do what is slow or not pure. Crash: nothing was stored.
-	c, err := c.prepare(ctx, h, caller{id, meta.Actor.ID})
-	if err != nil {
-		return Outcome{}, err
+	if p, ok := c.(preparer); ok {
+		var err error
+		if c, err = p.prepare(ctx, h, caller{id, meta.Actor.ID}); err != nil {
+			return Outcome{}, err
+		}
 	}
 	// Step 2: wait for an answer, or for the turn to lead. Crash: nothing was stored.
 	mine := &call{meta: meta, command: c, once: once, done: make(chan struct{})}
@@ -298,7 +300,8 @@ func (h *Accounts) decideBatch(ctx context.Context, id ulid.ULID, state *events.
 // decideNext decides one call and adds its events to the batch. A refused command adds
 // nothing, unless the refusal itself must be stored, as that of a wrong code.
 func (h *Accounts) decideNext(b *batch, c *call) (Outcome, error) {
-	d, err := c.command.decide(*b.state)
+	now := h.now()
+	d, err := c.command.decide(*b.state, now)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -311,11 +314,10 @@ func (h *Accounts) decideNext(b *batch, c *call) (Outcome, error) {
 	for _, p := range d.payloads {
 		// Time never runs backwards within an account, even if the machine's clock does
 		// or the clocks of two nodes differ.
-		at := h.now()
-		if at.Before(next.Updated) {
-			at = next.Updated
+		if now.Before(next.Updated) {
+			now = next.Updated
 		}
-		e, err := newEvent(b.stream, next.Version+1, at, c.meta, p)
+		e, err := newEvent(b.stream, next.Version+1, now, c.meta, p)
 		if err != nil {
 			return Outcome{}, err
 		}
@@ -324,7 +326,7 @@ func (h *Accounts) decideNext(b *batch, c *call) (Outcome, error) {
 	}
 	out := Outcome{Account: next, Changed: len(d.payloads) > 0, Rejected: d.rejected, At: c.once.At}
 	if c.once.Name != "" {
-		r, err := newReceipt(c.once, out, d.refusal, h.now())
+		r, err := newReceipt(c.once, out, d.refusal, now)
 		if err != nil {
 			return Outcome{}, err
 		}

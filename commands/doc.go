@@ -5,7 +5,7 @@
 // A command on an account (Accounts.Do) takes this path. commit.go has the steps
 // and says what a crash does at each:
 //
-//	prepare   read the clock, verify a password, make an id
+//	prepare   verify a password, make an id (few commands)
 //	queue     wait for the other commands on the account
 //	load      the account's state, cached or folded from a snapshot   accounts.go
 //	decide    the rules, pure: from state and command to events       open.go,

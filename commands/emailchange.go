@@ -58,16 +58,11 @@ type ConfirmEmailChange struct {
 	Code string
 	If   Condition
 
-	at    time.Time
 	codes events.EmailCodes
 }
 
 // CancelEmailChange cancels the pending request. Without one nothing changes.
-type CancelEmailChange struct {
-	If Condition
-
-	at time.Time
-}
+type CancelEmailChange struct{ If Condition }
 
 // MayChangeEmail returns why the account's owner cannot change its email address at present:
 // ErrPendingOrder, or nil.
@@ -146,16 +141,11 @@ func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by caller)
 }
 
 func (c ConfirmEmailChange) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
-	c.at, c.codes = h.now(), h.codes
+	c.codes = h.codes
 	return c, nil
 }
 
-func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
-	c.at = h.now()
-	return c, nil
-}
-
-func (r RequestEmailChange) decide(state events.Account) (decision, error) {
+func (r RequestEmailChange) decide(state events.Account, at time.Time) (decision, error) {
 	var c checker
 	if r.NewEmail == "" || r.NewEmail != state.Email {
 		c.required("/newEmail", &r.NewEmail, emailAddress)
@@ -164,7 +154,7 @@ func (r RequestEmailChange) decide(state events.Account) (decision, error) {
 		return decision{}, err
 	}
 	back := r.NewEmail == state.Email && state.Exists()
-	cancelled := cancelPending(&state, r.request.at)
+	cancelled := cancelPending(&state, at)
 	if back && cancelled == nil {
 		c.reject("/newEmail", &fault{CodeInvalidValue, "The address is the account's already."})
 	}
@@ -186,15 +176,15 @@ func (r RequestEmailChange) decide(state events.Account) (decision, error) {
 	return decision{payloads: []events.Payload{r.request.requested(r.NewEmail)}}, nil
 }
 
-func (c ConfirmEmailChange) decide(state events.Account) (decision, error) {
+func (c ConfirmEmailChange) decide(state events.Account, at time.Time) (decision, error) {
 	if err := mayChangeEmailAt(state, c.If); err != nil {
 		return decision{}, err
 	}
 	pending := &state.EmailChange
-	if !pending.Pending(c.at) {
+	if !pending.Pending(at) {
 		return decision{}, ErrNoEmailChange
 	}
-	if err := mayTryCode(&state, c.at); err != nil {
+	if err := mayTryCode(&state, at); err != nil {
 		return decision{}, err
 	}
 	if subtle.ConstantTimeCompare(c.codes.Hash(pending.Request, c.Code), pending.CodeHash) == 1 {
@@ -212,11 +202,11 @@ func (c ConfirmEmailChange) decide(state events.Account) (decision, error) {
 	return d, nil
 }
 
-func (c CancelEmailChange) decide(state events.Account) (decision, error) {
+func (c CancelEmailChange) decide(state events.Account, at time.Time) (decision, error) {
 	if err := existsAt(state, c.If); err != nil {
 		return decision{}, err
 	}
-	return decision{payloads: cancelPending(&state, c.at)}, nil
+	return decision{payloads: cancelPending(&state, at)}, nil
 }
 
 // cancelPending cancels the pending email change, if there is one. A command that changes the

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"time"
@@ -21,8 +20,6 @@ type Open struct {
 	// FormatsDecided is as in Update.
 	FormatsDecided bool
 	If             Condition
-
-	now time.Time
 }
 
 // NewPaywayID makes an id in Payway's form, for an account that is not imported.
@@ -56,20 +53,13 @@ func (o Open) WithDefaults() Open {
 // account that does not exist yet, or nil. It is for callers that do something costly
 // before Do, such as hashing a password.
 func (o Open) Check(now time.Time) error {
-	o.now = now
-	_, err := o.decide(events.Account{})
+	_, err := o.decide(events.Account{}, now)
 	return err
 }
 
-// prepare sets the time of the command.
-func (o Open) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
-	o.now = h.now()
-	return o, nil
-}
-
 // decide opens the account unless its stream exists.
-func (o Open) decide(state events.Account) (decision, error) {
-	c := checker{now: o.now}
+func (o Open) decide(state events.Account, at time.Time) (decision, error) {
+	c := checker{now: at}
 	c.required("/email", &o.Email, emailAddress)
 	c.required("/paywayId", &o.PaywayID, paywayIDForm)
 	c.profile(&o.Profile, events.Profile{}, o.FormatsDecided)
@@ -102,10 +92,8 @@ func (o Open) decide(state events.Account) (decision, error) {
 // RecordFacts records what other systems know of the account.
 type RecordFacts struct{ Facts events.FactsRecorded }
 
-func (r RecordFacts) prepare(context.Context, *Accounts, caller) (Command, error) { return r, nil }
-
 // decide records the facts that the account does not have yet.
-func (r RecordFacts) decide(state events.Account) (decision, error) {
+func (r RecordFacts) decide(state events.Account, _ time.Time) (decision, error) {
 	f := unknownOf(r.Facts, state.Facts) // what is known already is not checked again
 	var c checker
 	c.facts("", &f)
@@ -170,9 +158,7 @@ func unlessKnown[T comparable](fact *T, known T) *T {
 // Repeating Erase is harmless, so it needs no idempotency key, and no receipt is kept.
 type Erase struct{}
 
-func (e Erase) prepare(context.Context, *Accounts, caller) (Command, error) { return e, nil }
-
-func (Erase) decide(state events.Account) (decision, error) {
+func (Erase) decide(state events.Account, _ time.Time) (decision, error) {
 	switch {
 	case state.Version == 0:
 		return decision{}, ErrNotFound

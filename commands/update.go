@@ -44,15 +44,14 @@ type Update struct {
 	EmailNeedsProof bool
 	If              Condition
 
-	now          time.Time
 	emailRequest emailRequest // with VerifyEmail
 }
 
 // decide checks in the order that the contracts require: the request, whether the account
 // exists, whether the caller may do this, the version. Then it reduces the update to what
 // changes the account.
-func (u Update) decide(state events.Account) (decision, error) {
-	wrong := u.check(&state)
+func (u Update) decide(state events.Account, at time.Time) (decision, error) {
+	wrong := u.check(&state, at)
 	if len(wrong) > 0 && !u.Partial {
 		return decision{}, &Invalid{Fields: wrong}
 	}
@@ -70,7 +69,7 @@ func (u Update) decide(state events.Account) (decision, error) {
 		wrong = append(wrong, FieldError{"/email", CodeNotAllowed, "An administrator's email address cannot be changed here."})
 	}
 	pending := &state.EmailChange
-	asksAgain := u.VerifyEmail && pending.Pending(u.now) && pending.NewEmail == u.Email.To
+	asksAgain := u.VerifyEmail && pending.Pending(at) && pending.NewEmail == u.Email.To
 	if newEmail && u.EmailNeedsProof && !asksAgain {
 		return decision{}, ErrEmailNeedsProof
 	}
@@ -96,29 +95,24 @@ func (u Update) decide(state events.Account) (decision, error) {
 		}
 		d.payloads = append(d.payloads, u.emailRequest.requested(u.Email.To))
 	case newEmail:
-		d.payloads = append(d.payloads, cancelPending(&state, u.now)...)
+		d.payloads = append(d.payloads, cancelPending(&state, at)...)
 		d.payloads = append(d.payloads, events.EmailChanged{
 			PreviousEmail: state.Email, NewEmail: u.Email.To, How: events.EmailDirect,
 		})
 	case !u.EmailNeedsProof: // the present address: the caller does not want another one
-		d.payloads = append(d.payloads, cancelPending(&state, u.now)...)
+		d.payloads = append(d.payloads, cancelPending(&state, at)...)
 	}
 	return d, nil
 }
 
-// prepare sets the time of the update, and makes the email request that a new address with
-// VerifyEmail needs. Most updates need neither and are not copied.
+// prepare makes the email request that a new address with VerifyEmail needs. Most updates
+// need none and are not copied.
 func (u *Update) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
-	p := &u.Profile
-	dated := p.BirthDate.Made || p.SocialSecurityNumber.Made || p.CompanyRegistrationNumber.Made || p.RegistrationIdentifier.Made
-	if !dated && !u.Email.Made {
+	if !u.Email.Made || !u.VerifyEmail || u.EmailNeedsProof {
 		return u, nil
 	}
 	prepared := *u
-	prepared.now = h.now()
-	if u.Email.Made && u.VerifyEmail && !u.EmailNeedsProof {
-		prepared.emailRequest, err = h.newEmailRequest(ctx, by.account, u.Email.To)
-	}
+	prepared.emailRequest, err = h.newEmailRequest(ctx, by.account, u.Email.To)
 	return &prepared, err
 }
 
@@ -129,8 +123,8 @@ func (u *Update) prepare(ctx context.Context, h *Accounts, by caller) (_ Command
 // Values that the account has already are removed before anything is checked: a form sends
 // all its fields back, and an old value may break a newer rule, or the rule of another
 // contract than the one that set it.
-func (u *Update) check(state *events.Account) []FieldError {
-	c := checker{now: u.now, wrong: u.dropUnchanged(state)}
+func (u *Update) check(state *events.Account, at time.Time) []FieldError {
+	c := checker{now: at, wrong: u.dropUnchanged(state)}
 	if u.Email.To == "" || u.Email.To != state.Email {
 		c.requiredIfMade("/email", &u.Email, emailAddress)
 	}
