@@ -16,6 +16,7 @@ import (
 	"github.com/ccojocar/zxcvbn-go/match"
 	"github.com/ccojocar/zxcvbn-go/matching"
 	"golang.org/x/crypto/argon2"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/text/secure/precis"
 
 	"konto/events"
@@ -38,9 +39,12 @@ const (
 
 const passwordPrefix = "$argon2id$"
 
-// hashing limits how many goroutines hash, verify or judge a password at the same time. Each
+// maxHashing is how many goroutines hash, verify or judge a password at the same time. Each
 // needs a core for some 20 ms, and half of the cores stay free for other requests.
-var hashing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+var (
+	maxHashing = int64(max(1, runtime.GOMAXPROCS(0)/2))
+	hashing    = semaphore.NewWeighted(maxHashing)
+)
 
 // CheckPassword returns a new password in the form that is hashed: RFC 8265's OpaqueString,
 // in which all ways to write the same password are equal. The error is *Invalid, for the
@@ -76,10 +80,10 @@ func HashPassword(ctx context.Context, password string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := acquireHashing(ctx); err != nil {
+	if err := hashing.Acquire(ctx, 1); err != nil {
 		return "", err
 	}
-	defer releaseHashing()
+	defer hashing.Release(1)
 	return hashPassword(normal), nil
 }
 
@@ -96,27 +100,15 @@ func hashPassword(normal string) string {
 // hashIfStrong acquires hashing and returns the hash of a password, or "" if the password is
 // weak. To judge that takes long, so it is limited too.
 func hashIfStrong(ctx context.Context, normal string, a *events.Account) (string, error) {
-	if err := acquireHashing(ctx); err != nil {
+	if err := hashing.Acquire(ctx, 1); err != nil {
 		return "", err
 	}
-	defer releaseHashing()
+	defer hashing.Release(1)
 	if isWeak(normal, a) {
 		return "", nil
 	}
 	return hashPassword(normal), nil
 }
-
-// acquireHashing waits until one more goroutine may hash, or until ctx ends.
-func acquireHashing(ctx context.Context) error {
-	select {
-	case hashing <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func releaseHashing() { <-hashing }
 
 // errHash means that konto cannot verify an account's stored hash.
 var errHash = errors.New("stored password hash is malformed or too costly")
@@ -136,10 +128,10 @@ func verifyPassword(ctx context.Context, password, hash string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if err := acquireHashing(ctx); err != nil {
+	if err := hashing.Acquire(ctx, 1); err != nil {
 		return false, err
 	}
-	defer releaseHashing()
+	defer hashing.Release(1)
 	if normal, err := precis.OpaqueString.String(password); err == nil && normal != password && h.isOf(normal) {
 		return true, nil
 	}

@@ -83,47 +83,33 @@ func Encode(p Payload) (name string, data []byte, err error) {
 	return name, data, nil
 }
 
+// decoders has the type of each stored name.
+var decoders = map[string]func(data []byte) (Payload, error){
+	TypeAccountOpened:            decode[AccountOpened],
+	TypeProfileUpdated:           decode[ProfileUpdated],
+	TypeEmailChanged:             decode[EmailChanged],
+	TypeEmailChangeRequested:     decode[EmailChangeRequested],
+	TypeEmailChangeCancelled:     decode[EmailChangeCancelled],
+	TypeEmailChangeAttemptFailed: decode[EmailChangeAttemptFailed],
+	TypePasswordChanged:          decode[PasswordChanged],
+	TypeFactsRecorded:            decode[FactsRecorded],
+	TypeAccountErased:            decode[AccountErased],
+	TypeKeyIssued:                decode[KeyIssued],
+	TypeSessionOpened:            decode[SessionOpened],
+	TypeCredentialRevoked:        decode[CredentialRevoked],
+	TypeThirdPartyAdded:          decode[ThirdPartyAdded],
+	TypeThirdPartySecretRotated:  decode[ThirdPartySecretRotated],
+	TypeThirdPartyPaused:         decode[ThirdPartyPaused],
+	TypeThirdPartyResumed:        decode[ThirdPartyResumed],
+	TypeThirdPartyDisabled:       decode[ThirdPartyDisabled],
+	TypeThirdPartyCheckpointed:   decode[ThirdPartyCheckpointed],
+	TypeThirdPartyRemoved:        decode[ThirdPartyRemoved],
+}
+
 // Decode decodes the bytes that are stored with a name.
 func Decode(name string, data []byte) (Payload, error) {
-	switch name {
-	case TypeAccountOpened:
-		return decode[AccountOpened](data)
-	case TypeProfileUpdated:
-		return decode[ProfileUpdated](data)
-	case TypeEmailChanged:
-		return decode[EmailChanged](data)
-	case TypeEmailChangeRequested:
-		return decode[EmailChangeRequested](data)
-	case TypeEmailChangeCancelled:
-		return decode[EmailChangeCancelled](data)
-	case TypeEmailChangeAttemptFailed:
-		return decode[EmailChangeAttemptFailed](data)
-	case TypePasswordChanged:
-		return decode[PasswordChanged](data)
-	case TypeFactsRecorded:
-		return decode[FactsRecorded](data)
-	case TypeAccountErased:
-		return decode[AccountErased](data)
-	case TypeKeyIssued:
-		return decode[KeyIssued](data)
-	case TypeSessionOpened:
-		return decode[SessionOpened](data)
-	case TypeCredentialRevoked:
-		return decode[CredentialRevoked](data)
-	case TypeThirdPartyAdded:
-		return decode[ThirdPartyAdded](data)
-	case TypeThirdPartySecretRotated:
-		return decode[ThirdPartySecretRotated](data)
-	case TypeThirdPartyPaused:
-		return decode[ThirdPartyPaused](data)
-	case TypeThirdPartyResumed:
-		return decode[ThirdPartyResumed](data)
-	case TypeThirdPartyDisabled:
-		return decode[ThirdPartyDisabled](data)
-	case TypeThirdPartyCheckpointed:
-		return decode[ThirdPartyCheckpointed](data)
-	case TypeThirdPartyRemoved:
-		return decode[ThirdPartyRemoved](data)
+	if decode, ok := decoders[name]; ok {
+		return decode(data)
 	}
 	return nil, ErrUnknownType
 }
