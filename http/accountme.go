@@ -20,16 +20,16 @@ type accountMe struct {
 
 // write writes the members in the order of the contract's example.
 func (me accountMe) write(w *jsonWriter) {
-	a, caller := me.account, me.caller
+	a, caller, required := me.account, me.caller, requirementsOf(me.account)
 	w.text("id", publicID("client_", a.ID))
 	w.orNull("name", cmp.Or(commands.PersonName(&a.Profile), a.Profile.CompanyName))
 	w.orNull("email", a.Email)
-	writeProfile(w, a)
+	writeProfile(w, a, required)
 	w.flag("verified", a.Facts.Verified)
 	w.orNull("adminId", caller.Admin)
 	w.flag("isAdmin", caller.Admin != "")
 	w.flag("isContact", false) // konto has no contacts
-	w.flag("canPlaceOrders", !isDelegated(caller) && len(missingFields(a)) == 0)
+	w.flag("canPlaceOrders", !isDelegated(caller) && len(required.missing()) == 0)
 	w.flag("impersonating", caller.Admin != "")
 	w.text("authType", caller.AuthType)
 	w.flag("shouldMigrateMFA", false) // MFA belongs to another service
@@ -42,7 +42,7 @@ func (me accountMe) write(w *jsonWriter) {
 
 // writeProfile writes the fields that an update may change, and which required ones
 // are missing.
-func writeProfile(w *jsonWriter, a *events.Account) {
+func writeProfile(w *jsonWriter, a *events.Account, required requirements) {
 	p := &a.Profile
 	w.orNull("firstName", p.FirstName)
 	w.orNull("lastName", p.LastName)
@@ -63,7 +63,7 @@ func writeProfile(w *jsonWriter, a *events.Account) {
 	w.text("accountType", cmp.Or(p.AccountType, events.TypePrivate))
 	w.orNull("vatNumber", p.VATNumber)
 	w.orNull("invoiceReference", p.InvoiceReference)
-	writeRequirements(w, a)
+	required.write(w)
 	w.begin("address")
 	w.orNull("street", p.Address.Street)
 	w.orNull("city", p.Address.City)
@@ -105,23 +105,25 @@ type requirement struct {
 	reason    string
 }
 
-func requirementsOf(a *events.Account) [2]requirement {
+type requirements [2]requirement
+
+func requirementsOf(a *events.Account) requirements {
 	identifier := &a.Profile.RegistrationIdentifier
 	reason := "A personal identity number is required because your account has active .se or .nu domains."
 	if identifier.Type == events.IdentifierOrganisation ||
 		identifier.Type == "" && a.Profile.AccountType == events.TypeOrganisation {
 		reason = "An organisation number is required because your account has active .se or .nu domains."
 	}
-	return [2]requirement{
+	return requirements{
 		{"phoneNumber", a.Profile.PhoneNumber != "", a.Facts.ActiveDomains, "active_domains",
 			"A phone number is required because your account has active domains."},
 		{"registrationIdentifier", identifier.Value != "", a.Facts.SeNuDomains, "active_se_nu_domains", reason},
 	}
 }
 
-// missingFields lists the fields that the account must have and does not have.
-func missingFields(a *events.Account) (fields []string) {
-	for _, r := range requirementsOf(a) {
+// missing lists the fields that the account must have and does not have.
+func (required requirements) missing() (fields []string) {
+	for _, r := range required {
 		if r.domains > 0 && !r.fulfilled {
 			fields = append(fields, r.field)
 		}
@@ -129,10 +131,10 @@ func missingFields(a *events.Account) (fields []string) {
 	return fields
 }
 
-func writeRequirements(w *jsonWriter, a *events.Account) {
+func (required requirements) write(w *jsonWriter) {
 	w.begin("profileRequirements")
 	w.begin("fields")
-	for _, r := range requirementsOf(a) {
+	for _, r := range required {
 		if r.domains == 0 {
 			r.reason, r.source = "", ""
 		}
@@ -145,7 +147,7 @@ func writeRequirements(w *jsonWriter, a *events.Account) {
 		w.end()
 	}
 	w.end()
-	w.texts("missingFields", missingFields(a))
+	w.texts("missingFields", required.missing())
 	w.end()
 }
 

@@ -135,7 +135,17 @@ func actorID(caller *events.Credential) string {
 }
 
 // publicID returns the prefix and the ULID in lower case.
-func publicID(prefix string, id ulid.ULID) string { return prefix + strings.ToLower(id.String()) }
+func publicID(prefix string, id ulid.ULID) string {
+	text := make([]byte, len(prefix)+ulid.EncodedSize)
+	copy(text, prefix)
+	_ = id.MarshalTextTo(text[len(prefix):]) // fails only if the buffer has another size
+	for i := len(prefix); i < len(text); i++ {
+		if c := text[i]; 'A' <= c && c <= 'Z' {
+			text[i] = c + 'a' - 'A'
+		}
+	}
+	return string(text)
+}
 
 // maxIdempotencyKey is the longest Idempotency-Key, in characters.
 const maxIdempotencyKey = 255
