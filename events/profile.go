@@ -29,7 +29,7 @@ func (ProfileUpdated) storedName() string { return TypeProfileUpdated }
 // profileOf lists the members of a profile, of which a text is a T, the registration identifier
 // an I and the address an A. It is a generic type so that a Profile and its changes have the same
 // members. The tag jsonschema describes a member to consumers. To add a text, add it to a struct and
-// to texts; package commands checks it as text, and by a rule of its own if textRule has one.
+// to texts, and count it; package commands checks it as text, and by a rule of its own if textRule has one.
 type profileOf[T, I, A any] struct {
 	FirstName                 T `json:"firstName,omitzero" jsonschema:"A person's first name."`
 	LastName                  T `json:"lastName,omitzero" jsonschema:"A person's last name."`
@@ -167,23 +167,26 @@ func appendName(data []byte, name string) []byte {
 	return append(append(append(data, '"'), name...), '"', ':')
 }
 
+// textCount is how many texts a profile has, with its address.
+const textCount = 39
+
 // Texts returns pointers to the changes of all texts, in the order of TextPointers. It is not
 // inlined, because the compiler of another package does not know that texts keeps no pointer, and
 // would move every update to the heap (1 KB).
 //
 //go:noinline
-func (u *ProfileUpdated) Texts() [39]*Change[string] {
+func (u *ProfileUpdated) Texts() [textCount]*Change[string] {
 	return texts((*profileOf[Change[string], Change[RegistrationIdentifier], AddressUpdated])(u), (*addressOf[Change[string]])(&u.Address))
 }
 
-func (p *Profile) texts() [39]*string {
+func (p *Profile) texts() [textCount]*string {
 	return texts((*profileOf[string, RegistrationIdentifier, Address])(p), (*addressOf[string])(&p.Address))
 }
 
 // texts returns pointers to the texts of a profile and its address, in the order of the structs. A
 // test compares it with the structs, so that no member is missing. It returns an array instead of
 // calling a function for each text, so that neither struct is copied to the heap: 3 KB an update.
-func texts[T, I, A any](p *profileOf[T, I, A], a *addressOf[T]) [39]*T {
+func texts[T, I, A any](p *profileOf[T, I, A], a *addressOf[T]) [textCount]*T {
 	return [...]*T{
 		&p.FirstName, &p.LastName, &p.CompanyName, &p.Alias, &p.AccountType, &p.AccountOrigin, &p.BirthDate, &p.PhoneNumber,
 		&p.CountryCode, &p.LanguageCode, &p.CurrencyCode, &p.TimeZone, &p.VATNumber, &p.InvoiceReference, &p.CustomerNumber,
@@ -195,7 +198,7 @@ func texts[T, I, A any](p *profileOf[T, I, A], a *addressOf[T]) [39]*T {
 }
 
 // TextPointers are the JSON pointers of the texts, such as /address/street.
-var TextPointers = func() (pointers [39]string) {
+var TextPointers = func() (pointers [textCount]string) {
 	all := slices.Concat(textPointers(reflect.TypeFor[Profile](), "/"), textPointers(reflect.TypeFor[Address](), "/address/"))
 	copy(pointers[:], all)
 	return pointers
