@@ -177,7 +177,7 @@ func (h *Accounts) recall(ctx context.Context, id ulid.ULID) (state *events.Acco
 	if state, ok := h.cache.Get(id); ok {
 		return state, false, nil
 	}
-	state, err = h.fold(ctx, id, h.snapshot(ctx, id, math.MaxUint64))
+	state, err = h.fold(ctx, id, h.snapshot(ctx, id, math.MaxUint64), math.MaxUint64)
 	return state, true, err
 }
 
@@ -202,16 +202,11 @@ func (h *Accounts) refresh(ctx context.Context, id ulid.ULID, state *events.Acco
 	if head.Version == state.Version {
 		return state, nil
 	}
-	return h.fold(ctx, id, state)
+	return h.fold(ctx, id, state, math.MaxUint64)
 }
 
-// fold applies all events that follow a state.
-func (h *Accounts) fold(ctx context.Context, id ulid.ULID, state *events.Account) (*events.Account, error) {
-	return h.foldTo(ctx, id, state, math.MaxUint64)
-}
-
-// foldTo is fold up to a version.
-func (h *Accounts) foldTo(ctx context.Context, id ulid.ULID, from *events.Account, version uint64) (*events.Account, error) {
+// fold applies the events that follow a state, up to a version.
+func (h *Accounts) fold(ctx context.Context, id ulid.ULID, from *events.Account, version uint64) (*events.Account, error) {
 	state := *from
 	if err := h.store.Fold(ctx, events.AccountStream(id), version, &state.Version, state.Apply); err != nil {
 		return nil, fmt.Errorf("read account %s: %w", id, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -254,7 +255,7 @@ func (h *Accounts) decideAndAppend(ctx context.Context, id ulid.ULID, calls []*c
 			fresh = true
 		case errors.Is(err, eventstore.ErrDestroyed) && state.Exists():
 			// The state was cached before the account's key was destroyed.
-			if state, err = h.fold(ctx, id, &events.Account{}); err != nil {
+			if state, err = h.fold(ctx, id, &events.Account{}, math.MaxUint64); err != nil {
 				return err
 			}
 			fresh = true

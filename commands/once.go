@@ -101,7 +101,7 @@ func (h *Accounts) at(ctx context.Context, id ulid.ULID, version uint64) (*event
 	if !ok || state.Version > version {
 		state = h.snapshot(ctx, id, version)
 	}
-	return h.foldTo(ctx, id, state, version)
+	return h.fold(ctx, id, state, version)
 }
 
 // repeatsOneOf reports whether an earlier call of the batch is the same request, and then
