@@ -31,7 +31,7 @@ const (
 
 // TestNoChangedByteIsServed changes bytes of log.db, one at a time, anywhere. Each
 // is found; or it is one that SQLite does not use (free space in a page or whole free
-// pages, members of the header), which nobody can distinguish from what was there before:
+// pages, members of the header), which nobody can tell from what was there before:
 // then all that is stored, and all that is served, is as it was.
 //
 // A sum over whole pages would find the last kind, too. SQLite has one (cksumvfs),
@@ -43,8 +43,8 @@ func TestNoChangedByteIsServed(t *testing.T) {
 }
 
 // TestNoChangedKeyOrRowIsServed does the same to the files beside the log. Their
-// keys and rows are sealed, so a change is found when it is read. What is
-// sealed with a key that was destroyed is not read.
+// keys and rows are sealed, so what is changed is told when it is read. What is
+// sealed with a key that was destroyed is read no more.
 func TestNoChangedKeyOrRowIsServed(t *testing.T) {
 	for _, file := range []string{"keys.db", "read.db"} {
 		t.Run(file, func(t *testing.T) { flip(t, file, flips/3) })
@@ -97,7 +97,7 @@ func (h *fixture) examine(t *testing.T, what string, want map[ulid.ULID]string) 
 		return refused, Report{}
 	}
 	defer opened.close()
-	if opened.model != nil { // without it the model is made again
+	if opened.model != nil { // else it is made anew
 		for id, text := range want {
 			if got, err := opened.serve(t.Context(), id); err == nil && got != text {
 				t.Errorf("%s: %s is served as another", what, id)
@@ -114,7 +114,7 @@ func (h *fixture) examine(t *testing.T, what string, want map[ulid.ULID]string) 
 	return unused, report
 }
 
-// serve returns what konto shows of an account or a credential.
+// serve gives what is told of an account or a credential.
 func (h *fixture) serve(ctx context.Context, id ulid.ULID) (string, error) {
 	credential, ok, err := h.model.Credential(ctx, id)
 	if err != nil {

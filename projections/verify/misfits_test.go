@@ -53,7 +53,7 @@ func TestEventsThatDoNotFoldAreFound(t *testing.T) {
 	})
 }
 
-func TestDestroyedKeysAreNoProblemWhereTheStreamEnded(t *testing.T) {
+func TestDestroyedKeysAreFineWhereTheStreamEnded(t *testing.T) {
 	h := begin(t)
 	h.populate(t, 2)
 	clean(t, h)

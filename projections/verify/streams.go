@@ -3,8 +3,8 @@ package verify
 import (
 	"context"
 	"errors"
+	"iter"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -17,7 +17,13 @@ import (
 // streams reads all streams, folds each one, and compares its state with the claims
 // and the read model.
 func (c *check) streams(ctx context.Context) error {
-	w := &walk{check: c, rows: rows{check: c}}
+	w := &walk{check: c, unreadable: map[string]bool{}}
+	next, stop := iter.Pull2(w.rows(ctx))
+	defer stop()
+	w.next = next
+	if err := w.nextRow(); err != nil {
+		return err
+	}
 	var after events.Stream
 	for version := uint64(0); ; {
 		c.Progress(c.folded, c.report.Position, "events")
@@ -27,7 +33,7 @@ func (c *check) streams(ctx context.Context) error {
 		}
 		for _, r := range page {
 			after, version = r.Stream, r.Version
-			if err := w.visit(ctx, r); err != nil {
+			if err := w.take(ctx, r); err != nil {
 				return err
 			}
 		}
@@ -39,25 +45,110 @@ func (c *check) streams(ctx context.Context) error {
 		return err
 	}
 	c.Progress(c.folded, c.folded, "events")
-	return w.rows.end(ctx)
+	return w.rowsBefore(ctx, "~") // behind all streams
 }
 
-// walk goes through records in the order of streams.
+// walk goes through records in the order of streams, and through the rows of the read
+// model, which have the same order.
 type walk struct {
 	*check
-	rows    rows
 	stream  events.Stream // the present one
 	subject *subject      // its state; nil if its name is not one that konto gives
+
+	next       func() (modelRow, error, bool)
+	row        modelRow        // the next one; its stream is "" after the last
+	unreadable map[string]bool // the categories whose rows could not be read
 }
 
-func (w *walk) visit(ctx context.Context, r eventstore.Record) error {
+// modelRow is a row of the read model and the stream that it is of.
+type modelRow struct {
+	stream events.Stream
+	projections.StoredRow
+}
+
+// rows are the rows of the read model in the order of streams. An error ends them.
+func (w *walk) rows(ctx context.Context) iter.Seq2[modelRow, error] {
+	return func(yield func(modelRow, error) bool) {
+		if w.Model == nil {
+			return
+		}
+		// In the order of the names of their streams.
+		for _, category := range []string{events.CategoryAccount, events.CategoryCredential, events.CategoryThirdParty} {
+			var after ulid.ULID
+			for full := true; full; {
+				_, page, err := w.Model.StoredRows(ctx, category, after, w.Page)
+				if err != nil {
+					w.unreadable[category] = true
+					if err := w.trouble(ctx, Problem{}, err); err != nil {
+						yield(modelRow{}, err)
+						return
+					}
+				}
+				for _, row := range page {
+					after = row.ID
+					if !yield(modelRow{events.Stream(category + "-" + row.ID.String()), row}, nil) {
+						return
+					}
+				}
+				full = len(page) == w.Page
+			}
+		}
+	}
+}
+
+func (w *walk) nextRow() (err error) {
+	w.row, err, _ = w.next()
+	return err
+}
+
+// rowsBefore checks again the rows in front of a stream: there was no stream for them.
+func (w *walk) rowsBefore(ctx context.Context, stream events.Stream) error {
+	for w.row.stream != "" && w.row.stream < stream {
+		if err := w.rowAgain(ctx, w.row.stream); err != nil {
+			return err
+		}
+		if err := w.nextRow(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compareRow compares the row of a stream with what the fold gave. The row may have
+// fewer events than the fold, or more: what differs is checked again as of the position
+// of the read model.
+func (w *walk) compareRow(ctx context.Context, s *subject) error {
+	if err := w.rowsBefore(ctx, s.stream); err != nil {
+		return err
+	}
+	var row *projections.StoredRow
+	if w.row.stream == s.stream {
+		found := w.row.StoredRow
+		row = &found
+		if err := w.nextRow(); err != nil {
+			return err
+		}
+	}
+	if w.Model == nil || w.unreadable[s.category] || s.broken || sameRow(row, s.row()) {
+		return nil
+	}
+	return w.rowAgain(ctx, s.stream)
+}
+
+// sameRow reports whether a row is as it must be; nil means no row.
+func sameRow(found, want *projections.StoredRow) bool {
+	if found == nil || want == nil {
+		return found == want
+	}
+	return found.Err == nil && found.Text == want.Text
+}
+
+func (w *walk) take(ctx context.Context, r eventstore.Record) error {
 	if r.Stream != w.stream {
 		if err := w.end(ctx); err != nil {
 			return err
 		}
-		if err := w.begin(ctx, r); err != nil {
-			return err
-		}
+		w.begin(r)
 	}
 	w.folded++
 	if w.subject == nil || w.subject.broken {
@@ -80,17 +171,14 @@ func (c *check) broken(ctx context.Context, r eventstore.Record, err error) erro
 	return c.trouble(ctx, Problem{Position: r.Position, Stream: r.Stream}, err)
 }
 
-func (w *walk) begin(ctx context.Context, r eventstore.Record) (err error) {
+func (w *walk) begin(r eventstore.Record) {
 	w.stream = r.Stream
-	if w.subject, err = newSubject(r.Stream, 0); err != nil {
+	var err error
+	if w.subject, err = newSubject(r.Stream); err != nil {
 		w.found(Problem{Position: r.Position, Stream: r.Stream, What: err.Error()})
-		return nil
-	}
-	if w.subject.category == events.CategoryAccount {
+	} else if w.subject.category == events.CategoryAccount {
 		w.report.Accounts++
 	}
-	w.subject.upTo, err = w.rows.upTo(ctx, w.subject)
-	return err
 }
 
 // end compares the stream after its last event.
@@ -100,155 +188,17 @@ func (w *walk) end(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
-	s.pass()
-	if !s.broken && s.unended() {
+	s.closeUpTo(math.MaxUint64)
+	if !s.broken && s.shredded > 0 && events.Sealed(s.last) {
 		w.found(Problem{Position: s.shredded, Stream: s.stream, What: "its key was destroyed, but no event ends its stream"})
 	}
-	if !s.broken && s.readable(time.Now().Add(-w.Erasing)) {
+	// Such an account can be read again after an older keyring was put back.
+	if erased := s.last == events.TypeAccountErased && s.version > 1; !s.broken && erased && s.shredded == 0 &&
+		time.Since(s.account.Updated) > w.Erasing {
 		w.found(Problem{Position: s.position, Stream: s.stream, What: "the account was erased, and its key is still there"})
 	}
-	if err := w.rows.compare(ctx, s); err != nil || s.broken {
+	if err := w.compareRow(ctx, s); err != nil || s.broken {
 		return err
 	}
 	return w.compareClaims(ctx, s)
-}
-
-// rows reads the rows of the read model in the order in which streams are read.
-type rows struct {
-	*check
-	category string
-	position uint64                  // the position that the page is at
-	page     []projections.StoredRow // the rest of the page
-	last     ulid.ULID               // the last id that the page covers
-	all      bool                    // the page is the category's last
-	// unreadable is true if the category's rows could not be read.
-	unreadable bool
-}
-
-// categories are in the order of the names of their streams.
-var categories = []string{events.CategoryAccount, events.CategoryCredential, events.CategoryThirdParty}
-
-// upTo reads pages until the one that has a stream's row, or would have it, and returns the position
-// of the page's rows.
-func (r *rows) upTo(ctx context.Context, s *subject) (uint64, error) {
-	if r.Model == nil {
-		return math.MaxUint64, nil
-	}
-	if err := r.enter(ctx, s.category); err != nil {
-		return 0, err
-	}
-	for !r.all && r.last.Compare(s.id) < 0 {
-		if err := r.nextPage(ctx); err != nil {
-			return 0, err
-		}
-	}
-	return r.position, nil
-}
-
-// enter begins a category. Rows that are left in the categories before it have no stream.
-func (r *rows) enter(ctx context.Context, category string) error {
-	for r.category != category {
-		if r.category != "" {
-			if err := r.finish(ctx); err != nil {
-				return err
-			}
-		}
-		r.category = categories[slices.Index(categories, r.category)+1]
-		r.last, r.all, r.unreadable = ulid.ULID{}, false, false
-	}
-	return nil
-}
-
-// finish reads the rest of a category.
-func (r *rows) finish(ctx context.Context) error {
-	for !r.all {
-		if err := r.nextPage(ctx); err != nil {
-			return err
-		}
-	}
-	return r.drop(ctx)
-}
-
-// nextPage reads the next page of the category.
-func (r *rows) nextPage(ctx context.Context) (err error) {
-	if err := r.drop(ctx); err != nil {
-		return err
-	}
-	r.position, r.page, err = r.Model.StoredRows(ctx, r.category, r.last, r.Page)
-	if err != nil {
-		r.page, r.all, r.unreadable = nil, true, true
-		return r.trouble(ctx, Problem{}, err)
-	}
-	if r.all = len(r.page) < r.Page; !r.all {
-		r.last = r.page[len(r.page)-1].ID
-	}
-	return nil
-}
-
-// drop reports the rest of the page: there was no stream for these rows.
-func (r *rows) drop(ctx context.Context) error {
-	left := r.page
-	r.page = nil
-	for _, row := range left {
-		if err := r.surplus(ctx, row); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// end reads the rows after the last stream.
-func (r *rows) end(ctx context.Context) error {
-	if r.Model == nil {
-		return nil
-	}
-	if err := r.enter(ctx, categories[len(categories)-1]); err != nil {
-		return err
-	}
-	return r.finish(ctx)
-}
-
-// to returns the row with an id, if there is one. It removes it from the page, and
-// reports the rows before it: there was no stream for them.
-func (r *rows) to(ctx context.Context, id ulid.ULID) (*projections.StoredRow, error) {
-	for len(r.page) > 0 {
-		row := r.page[0]
-		order := row.ID.Compare(id)
-		if order > 0 {
-			break
-		}
-		r.page = r.page[1:]
-		if order == 0 {
-			return &row, nil
-		}
-		if err := r.surplus(ctx, row); err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil
-}
-
-// compare compares the row of a stream with the result of the fold.
-func (r *rows) compare(ctx context.Context, s *subject) error {
-	if r.Model == nil || r.unreadable {
-		return nil
-	}
-	row, err := r.to(ctx, s.id)
-	if err != nil || s.broken || sameRow(row, s.row) {
-		return err
-	}
-	return r.rowAgain(ctx, s.stream)
-}
-
-// surplus checks again a row that seems to have no stream.
-func (r *rows) surplus(ctx context.Context, row projections.StoredRow) error {
-	return r.rowAgain(ctx, events.Stream(r.category+"-"+row.ID.String()))
-}
-
-// sameRow reports whether a row is as it must be; nil means no row.
-func sameRow(found, want *projections.StoredRow) bool {
-	if found == nil || want == nil {
-		return found == want
-	}
-	return found.Err == nil && found.Text == want.Text
 }

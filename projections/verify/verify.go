@@ -17,7 +17,7 @@ type Log interface {
 
 	// CheckChainTelling checks positions, hashes and versions of all records. A
 	// damaged log's error has a method DamagedAt, the first position that is wrong.
-	CheckChainTelling(ctx context.Context, progress func(done, total uint64)) error
+	CheckChainTelling(ctx context.Context, tell func(done, total uint64)) error
 
 	// ByStream returns up to limit records after a version of a stream, in the order
 	// of streams and, within each stream, of versions.
@@ -39,7 +39,7 @@ type Config struct {
 	Store *eventstore.Store      // required, of Log
 	Model *projections.ReadModel // nil if there is none to compare
 	Files []File
-	// Progress is called from time to time with how much of a part is done. It may be nil.
+	// Progress is called from time to time with how far a part has come. It may be nil.
 	Progress func(done, total uint64, unit string)
 	// Erasing is how long the key of an erased account may still exist, because the
 	// erasure is under way. 0 means a minute.
@@ -61,7 +61,7 @@ type Report struct {
 	// Problems are the first ones, by position. Those without a position come first.
 	Problems []Problem `json:"problems"`
 	Found    int       `json:"found"` // how many there are in all
-	// Notices are what an operator should know although nothing is wrong.
+	// Notices are what somebody should know of, and nothing is wrong with.
 	Notices []string `json:"notices,omitzero"`
 }
 
@@ -111,7 +111,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	if c.otherRule = rule.Number != events.ClaimRule; c.otherRule {
-		c.report.Notices = []string{"the claims were written by the rule of another version of konto, and were not checked; the next start of this version writes them again"}
+		c.report.Notices = []string{"the claims were made by another konto's rule, and were not checked; the next start of this one makes them anew"}
 	}
 	for _, part := range []func(context.Context) error{c.files, c.chain, c.streams, c.heldClaims, c.receipts} {
 		if err := part(ctx); err != nil {
@@ -142,7 +142,7 @@ func (c *check) found(p Problem) {
 	c.report.Problems = c.report.Problems[:min(len(c.report.Problems), MaxProblems)]
 }
 
-// trouble reports an error as a problem. It returns an error if the run cannot continue.
+// trouble reports an error as a problem. It returns an error if the run cannot go on.
 func (c *check) trouble(ctx context.Context, p Problem, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -171,7 +171,7 @@ func (c *check) chain(ctx context.Context) error {
 	return c.damage(ctx, c.Log.CheckChainTelling(ctx, func(done, total uint64) { c.Progress(done, total, "records") }))
 }
 
-// damage reports the error of a check of the chain.
+// damage reports what a check of the chain found.
 func (c *check) damage(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

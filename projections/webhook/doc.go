@@ -7,7 +7,7 @@
 //	           payway-ssi    Payway's format for subscription systems   payway.go
 //	           risc          a Security Event Token                     token.go
 //	      ─▶ post: the request, bounded in time and size                sender.go
-//	           sign: Standard Webhooks, with every valid secret         sign.go
+//	           sign: Standard Webhooks, with every valid secret         sender.go
 //	           dial: only addresses that are allowed                    client.go
 //	      ─▶ Answer: verdict, status, first bytes, problem              answer.go
 //
@@ -26,7 +26,7 @@
 // is encrypted: a notice outlives the account's key until the erasure was sent (Notices).
 //
 // An ErasureProof is signed with the same key as tokens. It is for those who asked for an
-// erasure (erasureproof.go).
+// erasure (token.go).
 //
 // Two event names are konto's, because Payway defines none: account_erased and test. In Payway's
 // formats an absent customer_number or loyalty_card_number is null, any other absent
