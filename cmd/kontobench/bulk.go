@@ -5,13 +5,12 @@ import (
 	"sync"
 
 	"konto/eventstore"
-	"konto/eventstore/sqlite"
 )
 
 // bulk is a log that keeps what is appended in memory until flush stores it.
 // Nothing that waits is read by anyone: who fills a log reads behind a flush.
 type bulk struct {
-	*sqlite.Log
+	eventstore.AdminLog
 
 	mu      sync.Mutex // guards what follows
 	waiting []eventstore.Batch

@@ -59,7 +59,7 @@ func (f *filling) open(ctx context.Context, folder string) (err error) {
 	for i := range f.owners {
 		f.owners[i].version = 0
 	}
-	f.bulk = &bulk{Log: f.folder.Log, last: head}
+	f.bulk = &bulk{AdminLog: f.folder.Log, last: head}
 	f.store = eventstore.NewStore(f.bulk, f.folder.Keys)
 	f.accounts = commands.NewAccounts(commands.Config{Store: f.store, CachedAccounts: 1})
 	f.credentials = commands.NewCredentials(f.store, nil)

@@ -32,7 +32,7 @@ func ofFormat1(t *testing.T) (path string, held []eventstore.HeldClaim) {
 
 func TestLogOfFormat1WorksUntilItsClaimsAreReplaced(t *testing.T) {
 	path, held := ofFormat1(t)
-	was, err := Inspect(t.Context(), path, silent)
+	was, err := Inspect(t.Context(), path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestLogOfFormat1WorksUntilItsClaimsAreReplaced(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cut off: %v", err)
 	}
-	if err := log.CheckFile(t.Context()); err != nil {
+	if err := log.CheckStorage(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if rule, err := log.ClaimRule(t.Context()); err != nil || rule.Number != 1 {
@@ -83,7 +83,7 @@ func TestLogOfFormat1WorksUntilItsClaimsAreReplaced(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if is, err := Inspect(t.Context(), path, silent); err != nil || string(is.ID) != string(was.ID) || is.Chain != was.Chain {
+	if is, err := Inspect(t.Context(), path, nil); err != nil || string(is.ID) != string(was.ID) || is.Chain != was.Chain {
 		t.Errorf("it is %v, %v; it was %v", is, err, was)
 	}
 	log = open(t, path)

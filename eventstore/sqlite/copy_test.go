@@ -15,8 +15,6 @@ import (
 	"konto/eventstore"
 )
 
-func silent(uint64, uint64) {}
-
 func TestCopyMadeUnderLoadEqualsTheLogAtItsPosition(t *testing.T) {
 	dir := t.TempDir()
 	log := open(t, filepath.Join(dir, "log.db"))
@@ -44,7 +42,7 @@ func TestCopyMadeUnderLoadEqualsTheLogAtItsPosition(t *testing.T) {
 	if err := log.Copy(t.Context(), copied); err != nil {
 		t.Fatal(err)
 	}
-	extent, err := Inspect(t.Context(), copied, silent)
+	extent, err := Inspect(t.Context(), copied, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,14 +143,14 @@ func TestInspectRefusesWhatIsNoGoodLog(t *testing.T) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if extent, err := Inspect(t.Context(), path, silent); err == nil {
+		if extent, err := Inspect(t.Context(), path, nil); err == nil {
 			t.Errorf("%s is good to position %d", name, extent.Position)
 		}
 	}
-	if _, err := Inspect(t.Context(), filepath.Join(dir, "none"), silent); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Inspect(t.Context(), filepath.Join(dir, "none"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
-	if extent, err := Inspect(t.Context(), path, silent); err != nil || extent.Position != 900 {
+	if extent, err := Inspect(t.Context(), path, nil); err != nil || extent.Position != 900 {
 		t.Errorf("the good one: position %d, %v", extent.Position, err)
 	}
 }

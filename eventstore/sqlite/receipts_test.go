@@ -35,7 +35,7 @@ func TestExpiredReceiptsGoAFewAtATime(t *testing.T) {
 	log = open(t, log.path)
 	for left := expired; left > 0; {
 		mustAppend(t, log, newBatch(1))
-		left = max(0, left-sweepLimit)
+		left = max(0, left-expiredLimit)
 		if got := receipts(t, log); got != left+1 {
 			t.Fatalf("%d receipts after an append, want %d", got, left+1)
 		}
@@ -119,7 +119,7 @@ func TestReceiptsOfAFailedCommitExpireToo(t *testing.T) {
 	mustAppend(t, log, newBatch(1)) // which finds that nothing is due
 	log.writer.commit = func(tx *sql.Tx) error { return errors.Join(errors.New("the disk is gone"), tx.Commit()) }
 	lost := newBatch(1)
-	for i := range byte(sweepLimit + 5) {
+	for i := range byte(expiredLimit + 5) {
 		lost.Receipts = append(lost.Receipts, eventstore.Receipt{Key: eventstore.ReceiptKey{i}, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)})
 	}
 	if _, err := log.Append(t.Context(), lost); !errors.Is(err, eventstore.ErrOutcomeUnknown) {

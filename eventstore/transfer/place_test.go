@@ -22,9 +22,14 @@ import (
 	"konto/eventstore/transfer"
 )
 
+type log interface {
+	eventstore.Log
+	eventstore.Loader
+}
+
 // place is a log with its keys.
 type place struct {
-	log   eventstore.Log
+	log   log
 	keys  *keyring.Keyring
 	store *eventstore.Store
 }
@@ -41,7 +46,7 @@ func inSQLite(t *testing.T) place {
 	return newPlace(t, log, newKeys(t))
 }
 
-func newPlace(t *testing.T, log eventstore.Log, keys *keyring.Keyring) place {
+func newPlace(t *testing.T, log log, keys *keyring.Keyring) place {
 	return place{log, keys, eventstore.NewStore(log, keys)}
 }
 
@@ -65,7 +70,7 @@ var logID = bytes.Repeat([]byte{5}, 16)
 func (p place) export(t *testing.T, encrypted bool) []byte {
 	t.Helper()
 	var text bytes.Buffer
-	cfg := transfer.Config{Log: p.log, ID: logID, Starts: time.Now()}
+	cfg := transfer.Config{Log: p.log, ID: logID, Created: time.Now()}
 	if !encrypted {
 		cfg.Clear = p.store
 	}

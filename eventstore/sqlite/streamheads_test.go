@@ -16,25 +16,33 @@ func ends(stream events.Stream, version, position uint64) map[events.Stream]even
 func TestHeadsKeepNothingOlderThanTheLog(t *testing.T) {
 	old := eventstore.StreamHead{Version: 1, Position: 5}
 	tests := map[string]struct {
-		before func(h *heads) // after the reader looked at the log, which went to 10
+		before func(h *streamHeads) // after the reader looked at the log, which went to 10
 		want   eventstore.StreamHead
 	}{
-		"nothing happened":             {func(*heads) {}, old},
-		"it was appended to":           {func(h *heads) { h.note(ends("a", 2, 11)) }, eventstore.StreamHead{Version: 2, Position: 11}},
-		"appended to, and displaced":   {func(h *heads) { h.note(ends("a", 2, 11)); h.note(ends("b", 1, 12)); h.note(ends("c", 1, 13)) }, eventstore.StreamHead{}},
-		"others were displaced":        {func(h *heads) { h.note(ends("b", 1, 9)); h.note(ends("c", 1, 11)); h.note(ends("d", 1, 12)) }, old},
-		"a commit failed":              {func(h *heads) { h.forget() }, eventstore.StreamHead{}},
-		"failed, and was stored":       {func(h *heads) { h.forget(); h.restart(11) }, eventstore.StreamHead{}},
-		"failed, and was not":          {func(h *heads) { h.forget(); h.restart(10) }, old},
-		"noted, then a commit failed":  {func(h *heads) { h.note(ends("a", 2, 10)); h.forget(); h.restart(10) }, old},
-		"noted later than it was read": {func(h *heads) { h.note(ends("a", 1, 5)); h.note(ends("a", 2, 11)) }, eventstore.StreamHead{Version: 2, Position: 11}},
+		"nothing happened":   {func(*streamHeads) {}, old},
+		"it was appended to": {func(h *streamHeads) { h.addCommitted(ends("a", 2, 11)) }, eventstore.StreamHead{Version: 2, Position: 11}},
+		"appended to, and displaced": {func(h *streamHeads) {
+			h.addCommitted(ends("a", 2, 11))
+			h.addCommitted(ends("b", 1, 12))
+			h.addCommitted(ends("c", 1, 13))
+		}, eventstore.StreamHead{}},
+		"others were displaced": {func(h *streamHeads) {
+			h.addCommitted(ends("b", 1, 9))
+			h.addCommitted(ends("c", 1, 11))
+			h.addCommitted(ends("d", 1, 12))
+		}, old},
+		"a commit failed":              {func(h *streamHeads) { h.evictAll() }, eventstore.StreamHead{}},
+		"failed, and was stored":       {func(h *streamHeads) { h.evictAll(); h.restart(11) }, eventstore.StreamHead{}},
+		"failed, and was not":          {func(h *streamHeads) { h.evictAll(); h.restart(10) }, old},
+		"noted, then a commit failed":  {func(h *streamHeads) { h.addCommitted(ends("a", 2, 10)); h.evictAll(); h.restart(10) }, old},
+		"noted later than it was read": {func(h *streamHeads) { h.addCommitted(ends("a", 1, 5)); h.addCommitted(ends("a", 2, 11)) }, eventstore.StreamHead{Version: 2, Position: 11}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			h := newHeads(2)
+			h := newStreamHeads(2)
 			h.restart(10)
 			test.before(h)
-			h.learn("a", old, 10)
+			h.addRead("a", old, 10)
 			if got, _ := h.get("a"); got != test.want {
 				t.Errorf("%+v, want %+v", got, test.want)
 			}
