@@ -193,7 +193,7 @@ func TestDestroyAgainFinishesWhatACrashCutOff(t *testing.T) {
 	s := stream()
 	create(t, k, s)
 	gone := wrappedOf(t, path, s)
-	if err := k.bury(t.Context(), []events.Stream{s}); err != nil {
+	if err := k.replaceKeys(t.Context(), []events.Stream{s}); err != nil {
 		t.Fatal(err)
 	}
 	if len(left(t, path, gone)) == 0 {

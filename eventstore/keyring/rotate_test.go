@@ -190,7 +190,7 @@ func TestKeysAreReadDuringARotation(t *testing.T) {
 	made := make(chan cipher.AEAD)
 	s := stream()
 	go func() { aead, _ := f.k.Create(t.Context(), s); made <- aead }() // waits
-	if err := f.k.exchange(tx, next); err != nil {
+	if err := f.k.commitRewrapped(tx, next); err != nil {
 		t.Fatal(err)
 	}
 	if aead := <-made; aead == nil {
