@@ -138,8 +138,8 @@ type Checker interface {
 	// stream's versions have no gap and rise with their positions. It returns a
 	// *ChainError for the first record that is wrong. progress may be nil.
 	//
-	// CheckChain finds accidental damage. Whoever can write to the store can also compute
-	// new hashes, or cut off the end.
+	// CheckChain finds accidental damage. Somebody who can write to the store can also
+	// compute new hashes, or delete the last records.
 	CheckChain(ctx context.Context, progress func(done, total uint64)) error
 
 	// CheckEnd is CheckChain for the last n records, without versions. It trusts the

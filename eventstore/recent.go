@@ -19,7 +19,7 @@ const (
 
 // recent caches, in clear, the events that this process sealed last. Every follower reads
 // each event within milliseconds, and would otherwise decrypt what was just encrypted: that
-// costs 10 microseconds for each event and follower, instead of 0.3.
+// costs 2 to 4 microseconds for each event and follower, instead of 0.5 to 0.9 (BenchmarkRead).
 //
 // An entry is found by the authentication tag of the record's data, which covers the data and
 // the place of the record. The cache therefore returns only what decryption would return,

@@ -1,5 +1,5 @@
-// Package keyring stores the keys of streams in keys.db, apart from the log and its backups. Whoever
-// has only the log can read nothing, and an account whose key is destroyed cannot be read in
+// Package keyring stores the keys of streams in keys.db, apart from the log and its backups. With the
+// log alone nothing can be read, and an account whose key is destroyed cannot be read in
 // any copy of the log.
 //
 //	master key   32 bytes, in its own file or in the environment

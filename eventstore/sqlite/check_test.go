@@ -12,7 +12,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// unguarded drops what stands against accidents.
+// unguarded drops the triggers that prevent accidents.
 var unguarded = []string{
 	"DROP TRIGGER events_are_never_updated",
 	"DROP TRIGGER events_are_never_deleted",
@@ -72,9 +72,9 @@ func TestCheckChainFindsChanges(t *testing.T) {
 	}
 }
 
-// TestCheckChainFindsTornEnds removes the end under an open log; one that is
-// opened afterwards cannot know that there was more.
-func TestCheckChainFindsTornEnds(t *testing.T) {
+// TestCheckChainFindsAMissingEnd removes the end of an open log. A log that is opened afterwards
+// cannot know that there were more records.
+func TestCheckChainFindsAMissingEnd(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	mustAppend(t, log, newBatch(5))
 	if err := raw(t, log.path, append(unguarded, "DELETE FROM events WHERE position > 3")...); err != nil {
@@ -86,8 +86,8 @@ func TestCheckChainFindsTornEnds(t *testing.T) {
 	}
 }
 
-// TestCheckChainFindsWrongVersions writes records that a writer without version
-// check would: their hashes fit.
+// TestCheckChainFindsWrongVersions writes records as a writer without version check would. Their
+// hashes fit.
 func TestCheckChainFindsWrongVersions(t *testing.T) {
 	for name, versions := range map[string][]uint64{
 		"a gap":        {1, 2, 4},
@@ -147,7 +147,7 @@ func TestCheckChainWhileAppending(t *testing.T) {
 	<-stopped
 }
 
-// TestReadingDamagedPages damages the middle of a log, which opening it does not read.
+// TestReadingDamagedPages damages the middle of a log, which Open does not read.
 func TestReadingDamagedPages(t *testing.T) {
 	const page = 4096
 	path := filled(t, 500)
@@ -170,12 +170,12 @@ func TestReadingDamagedPages(t *testing.T) {
 	}
 	var broken *eventstore.ChainError
 	if err := log.CheckChain(t.Context(), nil); !errors.As(err, &broken) || broken.Position < 2 || broken.Position > 500 {
-		t.Errorf("%v does not tell the first position that cannot be read", err)
+		t.Errorf("%v does not name the first position that cannot be read", err)
 	}
 }
 
-// TestChainContinues wants one chain over groups, restarts and refusals.
-func TestChainContinues(t *testing.T) {
+// TestChainContinuesAfterReopening expects one chain over groups, restarts and refusals.
+func TestChainContinuesAfterReopening(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	var end [32]byte
 	for range 3 {

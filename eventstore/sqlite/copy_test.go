@@ -118,7 +118,7 @@ func TestCopiesThatFailLeaveNothing(t *testing.T) {
 	mustAppend(t, log, newBatch(1)) // and harms nobody
 }
 
-func TestInspectRefusesWhatIsNoGoodLog(t *testing.T) {
+func TestInspectRefusesDamagedLogs(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log.db")
 	log := open(t, path)
@@ -155,7 +155,7 @@ func TestInspectRefusesWhatIsNoGoodLog(t *testing.T) {
 	}
 }
 
-func TestCopyIsItsOwnersAlone(t *testing.T) {
+func TestOnlyTheOwnerCanReadACopy(t *testing.T) {
 	dir := t.TempDir()
 	log := open(t, filepath.Join(dir, "log.db"))
 	copied := filepath.Join(dir, "copy.db")
@@ -167,7 +167,7 @@ func TestCopyIsItsOwnersAlone(t *testing.T) {
 	}
 }
 
-func TestAppendAllKeepsTheOrderAndTellsTheFirstRefusal(t *testing.T) {
+func TestAppendAllKeepsTheOrderAndReturnsTheFirstRefusal(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	var batches []eventstore.Batch
 	for range 2500 { // more than a transaction takes
@@ -198,7 +198,7 @@ func mustReadAll(t *testing.T, log *Log) []eventstore.Record {
 	return all
 }
 
-func TestOnlyAnEmptyLogAdoptsAnId(t *testing.T) {
+func TestOnlyAnEmptyLogAdoptsAnID(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	id := bytes.Repeat([]byte{7}, 16)
 	if err := log.Adopt(t.Context(), id[:15]); err == nil {

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// emptied deletes all records from the file of an open log, so that what it still reads comes
-// from memory.
+// emptied deletes all records from the file of an open log, so that it reads only from memory.
 func emptied(t *testing.T, log *Log) {
 	t.Helper()
 	if err := raw(t, log.path, append(unguarded, "DELETE FROM events")...); err != nil {

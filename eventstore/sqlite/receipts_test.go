@@ -11,9 +11,8 @@ import (
 	"konto/eventstore"
 )
 
-// TestExpiredReceiptsGoAFewAtATime: what an append waits for stays bounded,
-// and in the end all are gone.
-func TestExpiredReceiptsGoAFewAtATime(t *testing.T) {
+// TestExpiredReceiptsAreDeletedAFewAtATime: no append may wait until all are deleted.
+func TestExpiredReceiptsAreDeletedAFewAtATime(t *testing.T) {
 	const expired = 200
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -45,8 +44,7 @@ func TestExpiredReceiptsGoAFewAtATime(t *testing.T) {
 	}
 }
 
-// TestExpiredReceiptsThatAreStillThere count for nothing.
-func TestExpiredReceiptsThatAreStillThere(t *testing.T) {
+func TestExpiredReceiptsHaveNoEffectBeforeTheyAreDeleted(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	b := newBatch(1)
 	b.Receipts = []eventstore.Receipt{{Expires: time.Now().UTC().Truncate(time.Millisecond).Add(time.Hour)}}
@@ -67,7 +65,7 @@ func TestExpiredReceiptsThatAreStillThere(t *testing.T) {
 	}
 }
 
-// TestReceiptsDoNotPileUp: a transaction removes more than it leaves.
+// TestReceiptsDoNotPileUp: a transaction deletes more receipts than it stores.
 func TestReceiptsDoNotPileUp(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	long := time.UnixMilli(1).UTC()
@@ -91,9 +89,9 @@ func receipts(t *testing.T, log *Log) (count int) {
 	return count
 }
 
-// TestOlderFilesGetTheIndexOfReceipts: without it, an erasure would read all
-// receipts while every append waits.
-func TestOlderFilesGetTheIndexOfReceipts(t *testing.T) {
+// TestIndexOfReceiptsIsAddedToOlderFiles: without the index, an erasure would read all receipts
+// while every append waits.
+func TestIndexOfReceiptsIsAddedToOlderFiles(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	mustAppend(t, log, newBatch(1))
 	log.Close()
@@ -113,7 +111,7 @@ func TestOlderFilesGetTheIndexOfReceipts(t *testing.T) {
 	}
 }
 
-// TestReceiptsOfAFailedCommitExpireToo: what was stored after all counts.
+// TestReceiptsOfAFailedCommitExpireToo: they may be stored in spite of the error.
 func TestReceiptsOfAFailedCommitExpireToo(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	mustAppend(t, log, newBatch(1)) // which finds that nothing is due

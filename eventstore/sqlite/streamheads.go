@@ -18,7 +18,7 @@ const headCount = 1 << 16
 // 14.2 (BenchmarkStreamHead).
 //
 // The writer adds the heads that it changed after each commit. Readers add the heads that
-// they found in the file, but a head may have changed since. The floor tells: every stream
+// they found in the file, but a head may have changed since. This is known from the floor: every stream
 // with a record above the floor is cached. If a reader found a head while the log ended at
 // the floor or above, and the stream is not cached now, then the head has not changed.
 type streamHeads struct {

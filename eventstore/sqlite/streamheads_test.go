@@ -8,25 +8,25 @@ import (
 	"konto/eventstore"
 )
 
-// ends is one stream and where it ends.
+// ends returns a map of one stream head.
 func ends(stream events.Stream, version, position uint64) map[events.Stream]eventstore.StreamHead {
 	return map[events.Stream]eventstore.StreamHead{stream: {Version: version, Position: position}}
 }
 
-func TestHeadsKeepNothingOlderThanTheLog(t *testing.T) {
+func TestCachedHeadsAreNeverOlderThanTheLog(t *testing.T) {
 	old := eventstore.StreamHead{Version: 1, Position: 5}
 	tests := map[string]struct {
-		before func(h *streamHeads) // after the reader looked at the log, which went to 10
+		before func(h *streamHeads) // after a reader saw that the log ended at 10
 		want   eventstore.StreamHead
 	}{
 		"nothing happened":   {func(*streamHeads) {}, old},
 		"it was appended to": {func(h *streamHeads) { h.addCommitted(ends("a", 2, 11)) }, eventstore.StreamHead{Version: 2, Position: 11}},
-		"appended to, and displaced": {func(h *streamHeads) {
+		"appended to, and evicted": {func(h *streamHeads) {
 			h.addCommitted(ends("a", 2, 11))
 			h.addCommitted(ends("b", 1, 12))
 			h.addCommitted(ends("c", 1, 13))
 		}, eventstore.StreamHead{}},
-		"others were displaced": {func(h *streamHeads) {
+		"others were evicted": {func(h *streamHeads) {
 			h.addCommitted(ends("b", 1, 9))
 			h.addCommitted(ends("c", 1, 11))
 			h.addCommitted(ends("d", 1, 12))
@@ -50,9 +50,8 @@ func TestHeadsKeepNothingOlderThanTheLog(t *testing.T) {
 	}
 }
 
-// TestStreamHeadsComeFromMemory: of streams that were appended to or asked for
-// before, and not of those that are not there.
-func TestStreamHeadsComeFromMemory(t *testing.T) {
+// TestStreamHeadsAreCached after an append and after a read, but not for unknown streams.
+func TestStreamHeadsAreCached(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	b := newBatch(3)
 	last := mustAppend(t, log, b)
@@ -76,6 +75,6 @@ func TestStreamHeadsComeFromMemory(t *testing.T) {
 		t.Errorf("after it was asked for %+v, %t", got, ok)
 	}
 	if _, ok := log.writer.heads.get("none"); ok {
-		t.Error("a stream that is not there takes up room")
+		t.Error("an unknown stream is cached")
 	}
 }

@@ -83,7 +83,7 @@ func syncGrowing(f *os.File) (stop func() error) {
 	}
 }
 
-// TriedPrefix is the prefix of the folder that Try creates beside a copy. The name of the copy
+// TriedPrefix is the prefix of the folder that Try creates in the folder of a copy. The name of the copy
 // follows. After a crash the folder remains, and the next Try deletes it.
 const TriedPrefix = ".konto-restored-"
 

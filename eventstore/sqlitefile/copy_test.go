@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestCopyHoldsNothingThatWasDeleted(t *testing.T) {
+func TestCopyContainsNoDeletedData(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "a?b.db"), filepath.Join(dir, "c'd.db") // names that mean something to SQL and to URIs
 	writer, _ := openBoth(t, from, 1)
@@ -30,7 +30,7 @@ func TestCopyHoldsNothingThatWasDeleted(t *testing.T) {
 	}
 }
 
-func TestCopyThatIsCutOffLeavesNoFile(t *testing.T) {
+func TestCancelledCopyLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "from.db"), filepath.Join(dir, "to.db")
 	openBoth(t, from, 1)
@@ -43,13 +43,13 @@ func TestCopyThatIsCutOffLeavesNoFile(t *testing.T) {
 		t.Errorf("a file is there: %v", err)
 	}
 }
-func TestTryLeavesNothingBeside(t *testing.T) {
+func TestTryLeavesNoFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "copy.db")
 	if err := os.WriteFile(path, []byte("copy"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// One that was killed left a folder with what it had.
+	// A Try that was killed left a folder.
 	if err := os.MkdirAll(filepath.Join(dir, TriedPrefix+"copy.db", "restored.db"), 0o700); err != nil {
 		t.Fatal(err)
 	}

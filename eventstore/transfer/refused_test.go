@@ -59,8 +59,8 @@ func TestDamagedExportsAreRefused(t *testing.T) {
 	}
 }
 
-// TestEveryCutIsFound cuts an export after each of its bytes.
-func TestEveryCutIsFound(t *testing.T) {
+// TestEveryTruncatedExportIsRefused cuts an export after each of its bytes.
+func TestEveryTruncatedExportIsRefused(t *testing.T) {
 	from := inMemory(t)
 	from.put(t, newStream(events.CategoryAccount), 1, events.TypeFactsRecorded, []byte(`{"activeDomains":3}`))
 	for _, encrypted := range []bool{false, true} {
@@ -77,7 +77,7 @@ func TestEveryCutIsFound(t *testing.T) {
 	}
 }
 
-// forged gives an export a last line that fits what was done to the lines before it.
+// forged replaces the last line of an export by one that fits the changed lines before it.
 func forged(t *testing.T, good []byte, change func(string) string) []byte {
 	t.Helper()
 	lines := slices.Collect(strings.Lines(string(good)))
@@ -95,7 +95,7 @@ func forged(t *testing.T, good []byte, change func(string) string) []byte {
 	return append([]byte(body), append(text, '\n')...)
 }
 
-func TestExportsThatLieAreRefused(t *testing.T) {
+func TestInconsistentExportsAreRefused(t *testing.T) {
 	from := inMemory(t)
 	fillWithEverything(t, from)
 	replace := func(old, new string) func(string) string {
@@ -163,7 +163,7 @@ func (l lossy) AppendAll(ctx context.Context, batches []eventstore.Batch) (uint6
 	return l.Log.AppendAll(ctx, batches)
 }
 
-func TestLogThatReadsOtherwiseIsFoundOut(t *testing.T) {
+func TestImportedLogThatDiffersIsRefused(t *testing.T) {
 	from := inMemory(t)
 	fillWithEverything(t, from)
 	to := newPlace(t, lossy{memory.New()}, newKeys(t))
