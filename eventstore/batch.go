@@ -97,19 +97,21 @@ type StreamHead struct {
 	Position uint64
 }
 
-// Clone returns a copy that shares no memory with r.
-func (r Record) Clone() Record {
-	both := slices.Concat(r.Metadata, r.Data)
-	n := len(r.Metadata)
-	r.Metadata, r.Data = both[:n:n], both[n:]
-	return r
-}
-
-// CloneAll clones records.
+// CloneAll returns copies of records that share no memory with them. All bytes are in one
+// allocation.
 func CloneAll(records []Record) []Record {
-	clones := slices.Clone(records)
-	for i, r := range clones {
-		clones[i] = r.Clone()
+	size := 0
+	for _, r := range records {
+		size += len(r.Metadata) + len(r.Data)
+	}
+	buf, clones := make([]byte, 0, size), slices.Clone(records)
+	clone := func(b []byte) []byte {
+		from := len(buf)
+		buf = append(buf, b...)
+		return buf[from:len(buf):len(buf)]
+	}
+	for i, r := range records {
+		clones[i].Metadata, clones[i].Data = clone(r.Metadata), clone(r.Data)
 	}
 	return clones
 }

@@ -38,7 +38,7 @@ func (f *feed) add(records []eventstore.Record) {
 	}
 }
 
-// read returns up to limit cached records that follow a position without a gap.
+// read returns copies of up to limit cached records that follow a position without a gap.
 func (f *feed) read(after uint64, limit int) (records []eventstore.Record) {
 	for len(records) < limit {
 		r := f.last[(after+1)%feedRecords].Load()
@@ -48,10 +48,10 @@ func (f *feed) read(after uint64, limit int) (records []eventstore.Record) {
 		if records == nil {
 			records = make([]eventstore.Record, 0, limit)
 		}
-		records = append(records, r.Clone())
+		records = append(records, *r)
 		after++
 	}
-	return records
+	return eventstore.CloneAll(records)
 }
 
 // head returns the position of the last committed record.
