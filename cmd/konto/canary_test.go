@@ -339,7 +339,7 @@ func (a *aviary) checkRebuilt() {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	if err := log.CheckChain(a.t.Context()); err != nil {
+	if err := log.CheckChain(a.t.Context(), nil); err != nil {
 		a.t.Error(err)
 	}
 	if err := log.Close(); err != nil {

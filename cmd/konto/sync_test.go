@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -155,22 +154,6 @@ func TestEachAnswerFollowsASyncOfTheLog(t *testing.T) {
 	wal := filepath.Join(folder, "log.db-wal")
 	if err := checkSynced(trace, wal, requests); err != nil {
 		t.Error(err)
-	}
-	checkDataSynced(t, trace, wal)
-}
-
-// checkDataSynced wants that only what a file holds is synced, and not its times.
-func checkDataSynced(t *testing.T, trace, file string) {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		return
-	}
-	content, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := len(regexp.MustCompile(`(?m) fsync\(\d+<`+regexp.QuoteMeta(file)+`>`).FindAll(content, -1)); n > 0 {
-		t.Errorf("%d times more than the data of %s was synced", n, file)
 	}
 }
 

@@ -71,7 +71,7 @@ func TestLogGoesThroughAnExportUnchanged(t *testing.T) {
 			if !reflect.DeepEqual(folds(t, was, head), folds(t, is, head)) {
 				t.Error("the accounts differ")
 			}
-			if err := is.Log.CheckChain(t.Context()); err != nil {
+			if err := is.Log.CheckChain(t.Context(), nil); err != nil {
 				t.Error(err)
 			}
 			idWas, _ := was.Log.ID(t.Context())

@@ -16,7 +16,6 @@ import (
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
-	"konto/eventstore/sqlite"
 	"konto/projections"
 )
 
@@ -59,7 +58,7 @@ func (f *filling) open(ctx context.Context, folder string) (err error) {
 	for i := range f.owners {
 		f.owners[i].version = 0
 	}
-	f.bulk = &bulk{Log: f.folder.Log, last: head}
+	f.bulk = &bulk{AdminLog: f.folder.Log, last: head}
 	f.store = eventstore.NewStore(f.bulk, f.folder.Keys)
 	f.accounts = commands.NewAccounts(commands.Config{Store: f.store, CachedAccounts: 1})
 	f.credentials = commands.NewCredentials(f.store, nil)
@@ -213,7 +212,7 @@ func (f *filling) targets() []bench.Target {
 
 // bulk is a log that keeps appends in memory until flush stores them. Nobody reads them before.
 type bulk struct {
-	*sqlite.Log
+	eventstore.AdminLog
 
 	mu      sync.Mutex // for the fields below
 	waiting []eventstore.Batch

@@ -12,18 +12,9 @@ import (
 // QuickRecords is how many records Quick checks.
 const QuickRecords = 1000
 
-// End is a log that can check its last records.
-type End interface {
-	eventstore.Feed
-
-	// CheckEnd checks the chain of the last n records. A damaged log's error has a
-	// method DamagedAt, the first position that is wrong.
-	CheckEnd(ctx context.Context, n uint64) error
-}
-
 // QuickConfig configures Quick.
 type QuickConfig struct {
-	Log       End                         // required
+	Log       Log                         // required
 	Model     *projections.ReadModel      // nil if there is none
 	Followers func() []projections.Status // nil if none runs
 	Files     []File                      // their checks must be fast

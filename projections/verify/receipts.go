@@ -29,7 +29,7 @@ func (c *check) receipts(ctx context.Context) error {
 	}
 }
 
-func (c *check) receipt(ctx context.Context, r eventstore.LeftReceipt) error {
+func (c *check) receipt(ctx context.Context, r eventstore.StoredReceipt) error {
 	p := Problem{Stream: r.Stream}
 	head, err := c.Log.StreamHead(ctx, r.Stream)
 	if err != nil {

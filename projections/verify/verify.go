@@ -11,20 +11,12 @@ import (
 	"konto/projections"
 )
 
-// Log is a log that can be read stream by stream.
+// Log is what a check needs of a log.
 type Log interface {
 	eventstore.Reader
-
-	// CheckChainTelling checks positions, hashes and versions of all records. A
-	// damaged log's error has a method DamagedAt, the first position that is wrong.
-	CheckChainTelling(ctx context.Context, tell func(done, total uint64)) error
-
-	// ByStream returns up to limit records after a version of a stream, in the order
-	// of streams and, within each stream, of versions.
-	ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error)
-
-	// Receipts returns up to limit receipts, in the order of their keys.
-	Receipts(ctx context.Context, after eventstore.ReceiptKey, limit int) ([]eventstore.LeftReceipt, error)
+	eventstore.Feed
+	eventstore.ClaimRules
+	eventstore.Checker
 }
 
 // File is a file with a function that checks it. Its error says what is wrong.
@@ -168,7 +160,7 @@ func (c *check) files(ctx context.Context) error {
 }
 
 func (c *check) chain(ctx context.Context) error {
-	return c.damage(ctx, c.Log.CheckChainTelling(ctx, func(done, total uint64) { c.Progress(done, total, "records") }))
+	return c.damage(ctx, c.Log.CheckChain(ctx, func(done, total uint64) { c.Progress(done, total, "records") }))
 }
 
 // damage reports what a check of the chain found.
@@ -176,10 +168,10 @@ func (c *check) damage(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	var damaged interface{ DamagedAt() uint64 }
+	var damaged *eventstore.ChainError
 	var p Problem
 	if errors.As(err, &damaged) {
-		p.Position = damaged.DamagedAt()
+		p.Position = damaged.Position
 	}
 	return c.trouble(ctx, p, err)
 }

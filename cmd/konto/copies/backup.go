@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"konto/cmd/konto/datafolder"
+	"konto/eventstore"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
 )
@@ -77,7 +78,7 @@ func backUp(ctx context.Context, folder *datafolder.Folder, to string, progress 
 
 // tryBackup restores a backup into a folder beside it and checks the result. The backup itself
 // is only read, because SQLite would change even a good one.
-func tryBackup(ctx context.Context, backup string, progress Progress) (found sqlite.Extent, err error) {
+func tryBackup(ctx context.Context, backup string, progress Progress) (found eventstore.Extent, err error) {
 	err = sqlitefile.Try(ctx, backup, func(restored string) (err error) {
 		found, err = sqlite.Inspect(ctx, restored, progress)
 		return err
@@ -85,7 +86,7 @@ func tryBackup(ctx context.Context, backup string, progress Progress) (found sql
 	return found, err
 }
 
-func described(file string, e sqlite.Extent) (BackedUp, error) {
+func described(file string, e eventstore.Extent) (BackedUp, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return BackedUp{}, err

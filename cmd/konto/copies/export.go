@@ -73,7 +73,7 @@ func ExportStream(ctx context.Context, folder *datafolder.Folder, to io.Writer, 
 	if err != nil {
 		return transfer.End{}, err
 	}
-	cfg := transfer.Config{Log: folder.Log, ID: id, Starts: time.Now(), Tell: progress}
+	cfg := transfer.Config{Log: folder.Log, ID: id, Created: time.Now(), Progress: progress}
 	if !encrypted {
 		cfg.Clear = folder.Store
 	}

@@ -118,6 +118,6 @@ func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *tran
 		return end, err
 	}
 	return transfer.Import(ctx, from, transfer.Target{
-		Log: log, Store: eventstore.NewStore(log, keys), Keys: keys, Tell: progress,
+		Log: log, Store: eventstore.NewStore(log, keys), Keys: keys, Progress: progress,
 	})
 }

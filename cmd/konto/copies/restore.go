@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
@@ -153,7 +154,7 @@ func stageFile(ctx context.Context, file, to string, check func() error) error {
 }
 
 // stageLog stages a backup of the log.
-func stageLog(ctx context.Context, file, to string, progress Progress) (found sqlite.Extent, err error) {
+func stageLog(ctx context.Context, file, to string, progress Progress) (found eventstore.Extent, err error) {
 	err = stageFile(ctx, file, to, func() (err error) {
 		found, err = sqlite.Inspect(ctx, to, progress)
 		return err
@@ -173,7 +174,7 @@ func stageKeys(ctx context.Context, master keyring.Master, file, to string) erro
 }
 
 // checkKeys checks that a file has the keys of a log, and all of them.
-func checkKeys(ctx context.Context, master keyring.Master, path string, log *sqlite.Log) (err error) {
+func checkKeys(ctx context.Context, master keyring.Master, path string, log eventstore.AdminLog) (err error) {
 	id, err := log.ID(ctx)
 	if err != nil {
 		return err
@@ -204,7 +205,7 @@ func checkKeys(ctx context.Context, master keyring.Master, path string, log *sql
 // position of the first one. It leaves the log without a write-ahead log, so that the log can be
 // restored after it was moved. n is nil if the log cannot be opened; such a log is moved as it
 // is.
-func ahead(ctx context.Context, folder string, backup *sqlite.Log, found sqlite.Extent) (n *uint64, from uint64, err error) {
+func ahead(ctx context.Context, folder string, backup eventstore.AdminLog, found eventstore.Extent) (n *uint64, from uint64, err error) {
 	path := filepath.Join(folder, "log.db")
 	if datafolder.Missing(path) {
 		return new(uint64), 0, nil

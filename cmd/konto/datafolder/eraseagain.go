@@ -55,7 +55,7 @@ func (f *Folder) ApplyErasures(ctx context.Context, log *slog.Logger, caughtUp f
 		}
 		e := &Erasure{Folder: f, Account: id, Meta: Itself(), Again: true, CatchUp: caughtUp, Inbound: inbound}
 		if err := e.runAgain(ctx); err != nil {
-			f.Store.Forget(e.stream()) // so that nobody gets its decrypted events after the key is gone
+			f.Store.Evict(e.stream()) // so that nobody gets its decrypted events after the key is gone
 			if err := f.Keys.Destroy(ctx, e.stream()); err != nil {
 				return err
 			}

@@ -237,7 +237,7 @@ func (e *Erasure) destroy(ctx context.Context) error {
 }
 
 func (e *Erasure) evict(ctx context.Context) error {
-	e.Folder.Store.Forget(e.streams()...)
+	e.Folder.Store.Evict(e.streams()...)
 	e.Folder.Model.Evict(e.Account, e.credentials...)
 	e.Folder.Past.Evict(e.Account)
 	return e.Folder.DeliveryStore.DeleteAccount(ctx, e.Account)

@@ -20,7 +20,7 @@ func (f *Folder) Files() []verify.File {
 		model.Check = f.Model.Check
 	}
 	return append(f.bound(),
-		verify.File{Name: "log.db", Check: f.Log.CheckFile},
+		verify.File{Name: "log.db", Check: f.Log.CheckStorage},
 		verify.File{Name: "keys.db", Check: f.Keys.Check},
 		verify.File{Name: ErasuresName, Check: f.checkErasures},
 		f.unlessMissing(model),

@@ -14,7 +14,6 @@ import (
 	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
-	"konto/eventstore/sqlite"
 	"konto/projections"
 	"konto/projections/deliveries"
 )
@@ -26,7 +25,7 @@ type Folder struct {
 	lock          *os.File
 	Master        keyring.Master // Next in it is of this process's environment, not of the caller's
 	Keys          *keyring.Keyring
-	Log           *sqlite.Log
+	Log           eventstore.AdminLog
 	Store         *eventstore.Store
 	Model         *projections.ReadModel
 	DeliveryStore *deliveries.Store

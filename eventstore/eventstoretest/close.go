@@ -8,7 +8,7 @@ import (
 )
 
 var closing = []Check{
-	{"a closed log says so to every call", func(ctx context.Context, t T, log eventstore.Log) {
+	{"every call to a closed log returns ErrClosed", func(ctx context.Context, t T, log eventstore.Log) {
 		stream, key := newStream(), newKey()
 		mustAppend(ctx, t, log, batch(stream, 0, 1, take(key)))
 		closeLog(t, log)
@@ -35,7 +35,7 @@ var closing = []Check{
 		closeLog(t, log)
 		closeLog(t, log)
 	}},
-	{"closing meets appends under way with a verdict each", func(ctx context.Context, t T, log eventstore.Log) {
+	{"closing gives each append under way a result", func(ctx context.Context, t T, log eventstore.Log) {
 		closed := make(chan error, 1)
 		race(t, func(i int) error {
 			if i == racers/2 {

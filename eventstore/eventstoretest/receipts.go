@@ -11,7 +11,7 @@ import (
 )
 
 var receipting = []Check{
-	{"a receipt is there from its append on", func(ctx context.Context, t T, log eventstore.Log) {
+	{"a receipt exists after its append", func(ctx context.Context, t T, log eventstore.Log) {
 		b := batch(newStream(), 0, 1)
 		b.Receipts = []eventstore.Receipt{newReceipt(), newReceipt()}
 		b.Receipts[1].Data = nil
@@ -22,7 +22,7 @@ var receipting = []Check{
 		}
 		expectReceipt(ctx, t, log, newReceipt().Key, "", nil)
 	}},
-	{"of a batch whose receipt is there nothing is stored", func(ctx context.Context, t T, log eventstore.Log) {
+	{"a batch with an existing receipt stores nothing", func(ctx context.Context, t T, log eventstore.Log) {
 		first := leaving(batch(newStream(), 0, 1), newReceipt())
 		last := mustAppend(ctx, t, log, first)
 		same, other, key := first.Receipts[0], newReceipt(), newKey()
@@ -34,9 +34,8 @@ var receipting = []Check{
 		expectHolder(ctx, t, log, key, "")
 		expectRecords(t, "the feed", feed(ctx, t, log, last), first.Records)
 	}},
-	{"a receipt that is there is told of before all else", func(ctx context.Context, t T, log eventstore.Log) {
-		// Whoever repeats an append finds the stream moved on and keys taken, by
-		// that very append.
+	{"an existing receipt is reported before any other refusal", func(ctx context.Context, t T, log eventstore.Log) {
+		// A repeated append finds a later version and taken keys, because of the first append.
 		key := newKey()
 		first := leaving(batch(newStream(), 0, 1, take(key)), newReceipt())
 		mustAppend(ctx, t, log, first)
@@ -44,7 +43,7 @@ var receipting = []Check{
 		again := leaving(batch(newStream(), 0, 1, take(key)), first.Receipts...)
 		expectRepeated(ctx, t, log, again, first.Receipts[0].Key, first.Stream)
 	}},
-	{"a refused batch leaves no receipt", func(ctx context.Context, t T, log eventstore.Log) {
+	{"a refused batch stores no receipt", func(ctx context.Context, t T, log eventstore.Log) {
 		stream, key, r := newStream(), newKey(), newReceipt()
 		mustAppend(ctx, t, log, batch(stream, 0, 1, take(key)))
 		expectConflict(ctx, t, log, leaving(batch(stream, 0, 1), r), 1)
@@ -52,7 +51,7 @@ var receipting = []Check{
 		expectReceipt(ctx, t, log, r.Key, "", nil)
 		mustAppend(ctx, t, log, leaving(batch(stream, 1, 1), r))
 	}},
-	{"a batch may leave receipts alone", func(ctx context.Context, t T, log eventstore.Log) {
+	{"a batch without records may store receipts", func(ctx context.Context, t T, log eventstore.Log) {
 		stream, r := newStream(), newReceipt()
 		last := mustAppend(ctx, t, log, batch(stream, 0, 1))
 		expectConflict(ctx, t, log, leaving(batch(stream, 0, 0), r), 1)
@@ -62,7 +61,7 @@ var receipting = []Check{
 		expectReceipt(ctx, t, log, r.Key, stream, r.Data)
 		expectHead(ctx, t, log, stream, eventstore.StreamHead{Version: 1, Position: last})
 	}},
-	{"a receipt that has expired counts for nothing", func(ctx context.Context, t T, log eventstore.Log) {
+	{"an expired receipt has no effect", func(ctx context.Context, t T, log eventstore.Log) {
 		stream, r := newStream(), newReceipt()
 		expired := r
 		expired.Expires = r.Expires.Add(-2 * time.Hour)
@@ -82,7 +81,7 @@ var receipting = []Check{
 		clear(read)
 		expectReceipt(ctx, t, log, key, b.Stream, want)
 	}},
-	{"of many appends with one receipt exactly one is stored", func(ctx context.Context, t T, log eventstore.Log) {
+	{"exactly one of many appends with one receipt is stored", func(ctx context.Context, t T, log eventstore.Log) {
 		for range 5 {
 			r := newReceipt()
 			won := race(t, func(int) error {
@@ -99,7 +98,7 @@ var receipting = []Check{
 	}},
 }
 
-// newReceipt is one that does not expire while the suite runs.
+// newReceipt returns a receipt that does not expire while the suite runs.
 func newReceipt() eventstore.Receipt {
 	return eventstore.Receipt{
 		Key:  eventstore.ReceiptKey(newKey()),
@@ -119,12 +118,12 @@ func expectReceipt(ctx context.Context, t T, log eventstore.Log, key eventstore.
 	}
 }
 
-// expectRepeated appends and wants to hear of the receipt that is there.
+// expectRepeated appends and expects an error with the existing receipt.
 func expectRepeated(ctx context.Context, t T, log eventstore.Log, b eventstore.Batch, key eventstore.ReceiptKey, stream events.Stream) {
 	t.Helper()
 	_, err := log.Append(ctx, b)
 	if repeated, ok := isRepeated(err); !ok {
-		t.Errorf("append with a receipt that is there: %v, want that it is repeated", err)
+		t.Errorf("append with an existing receipt: %v, want ErrRepeated", err)
 	} else if want := (eventstore.Repeated{Key: key, Stream: stream}); *repeated != want {
 		t.Errorf("the error says %+v, not %+v", *repeated, want)
 	}
@@ -133,4 +132,45 @@ func expectRepeated(ctx context.Context, t T, log eventstore.Log, b eventstore.B
 func isRepeated(err error) (repeated *eventstore.Repeated, ok bool) {
 	ok = errors.As(err, &repeated) && errors.Is(err, eventstore.ErrRepeated)
 	return repeated, ok
+}
+
+var dropping = []Check{
+	{"a batch may drop the receipts of its stream", func(ctx context.Context, t T, log eventstore.Log) {
+		stream, first, second := newStream(), newReceipt(), newReceipt()
+		mustAppend(ctx, t, log, leaving(batch(stream, 0, 1), first))
+		mustAppend(ctx, t, log, leaving(batch(stream, 1, 0), second))
+		mustAppend(ctx, t, log, dropAll(batch(stream, 1, 1)))
+		expectReceipt(ctx, t, log, first.Key, "", nil)
+		expectReceipt(ctx, t, log, second.Key, "", nil)
+		// The keys are free again.
+		mustAppend(ctx, t, log, leaving(batch(stream, 2, 1), first))
+		expectReceipt(ctx, t, log, first.Key, stream, first.Data)
+	}},
+	{"receipts of other streams stay when those of one are dropped", func(ctx context.Context, t T, log eventstore.Log) {
+		stream, other, kept := newStream(), newStream(), newReceipt()
+		mustAppend(ctx, t, log, leaving(batch(stream, 0, 1), newReceipt()))
+		mustAppend(ctx, t, log, leaving(batch(other, 0, 1), kept))
+		mustAppend(ctx, t, log, dropAll(batch(stream, 1, 1)))
+		expectReceipt(ctx, t, log, kept.Key, other, kept.Data)
+	}},
+	{"a refused batch drops no receipts", func(ctx context.Context, t T, log eventstore.Log) {
+		stream, holder, key, kept := newStream(), newStream(), newKey(), newReceipt()
+		mustAppend(ctx, t, log, leaving(batch(stream, 0, 1), kept))
+		mustAppend(ctx, t, log, batch(holder, 0, 1, take(key)))
+		expectConflict(ctx, t, log, dropAll(batch(stream, 0, 1)), 1)
+		expectTaken(ctx, t, log, dropAll(batch(stream, 1, 1, take(key))), key, holder)
+		expectReceipt(ctx, t, log, kept.Key, stream, kept.Data)
+	}},
+	{"a batch without records may drop receipts", func(ctx context.Context, t T, log eventstore.Log) {
+		stream, gone := newStream(), newReceipt()
+		last := mustAppend(ctx, t, log, leaving(batch(stream, 0, 1), gone))
+		mustAppend(ctx, t, log, dropAll(batch(stream, 1, 0)))
+		expectReceipt(ctx, t, log, gone.Key, "", nil)
+		expectHead(ctx, t, log, stream, eventstore.StreamHead{Version: 1, Position: last})
+	}},
+}
+
+func dropAll(b eventstore.Batch) eventstore.Batch {
+	b.DropReceipts = true
+	return b
 }

@@ -33,7 +33,7 @@ func TestNewestStreamsAreThoseOfTheCategory(t *testing.T) {
 			}
 		}
 	}
-	// By the index, not through all records.
+	// The query uses the index and does not read all records.
 	rows, err := log.readers.Query("EXPLAIN QUERY PLAN SELECT max(stream) FROM events WHERE stream < 'b'")
 	if err != nil {
 		t.Fatal(err)

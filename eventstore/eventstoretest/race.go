@@ -9,11 +9,11 @@ import (
 	"konto/eventstore"
 )
 
-// racers is how many goroutines want the same.
+// racers is how many goroutines take part in a race.
 const racers = 64
 
 var racing = []Check{
-	{"of many appends at one version exactly one wins", func(ctx context.Context, t T, log eventstore.Log) {
+	{"exactly one of many appends at one version is stored", func(ctx context.Context, t T, log eventstore.Log) {
 		stream := newStream()
 		for version := range uint64(5) {
 			won := race(t, func(int) error {
@@ -29,7 +29,7 @@ var racing = []Check{
 		}
 		expectVersions(t, streamOf(ctx, t, log, stream), 5)
 	}},
-	{"of many takers of one key exactly one wins", func(ctx context.Context, t T, log eventstore.Log) {
+	{"exactly one of many streams takes a key", func(ctx context.Context, t T, log eventstore.Log) {
 		for range 5 {
 			key := newKey()
 			won := race(t, func(int) error {
@@ -74,13 +74,13 @@ var racing = []Check{
 		if len(records) != total {
 			t.Fatalf("the follower saw %d records, not %d", len(records), total)
 		}
-		expectRising(t, records)
+		expectNoGaps(t, records)
 		expectRecords(t, "what was followed", records, feed(ctx, t, log, records[total-1].Position))
 	}},
 }
 
-// race runs do in many goroutines at once and counts those that succeed. Any
-// other must get an error that lost accepts.
+// race runs do in many goroutines at once and counts those that succeed. lost must accept the
+// errors of the others.
 func race(t T, do func(i int) error, lost func(error) bool) (won int) {
 	t.Helper()
 	start, results := make(chan struct{}), make(chan error, racers)
@@ -105,9 +105,8 @@ func race(t T, do func(i int) error, lost func(error) bool) (won int) {
 	return won
 }
 
-// appendAtEnd appends one record wherever the stream ends. Each conflict means
-// that another racer was stored since the head was read, so there are fewer of
-// them than racers.
+// appendAtEnd appends one record at the end of the stream. Each conflict means that another
+// racer's append was stored, so there are fewer conflicts than racers.
 func appendAtEnd(ctx context.Context, log eventstore.Log, stream events.Stream) error {
 	var err error
 	for range racers {
@@ -122,8 +121,8 @@ func appendAtEnd(ctx context.Context, log eventstore.Log, stream events.Stream) 
 	return err
 }
 
-// follow reads the feed as a follower does, until it has total records, finds
-// none after a wait, or gets an error.
+// follow reads the feed as a follower does, until it has total records, finds no record after
+// a wait, or gets an error.
 func follow(ctx context.Context, log eventstore.Log, total int) (records []eventstore.Record) {
 	for after := uint64(0); len(records) < total; after = records[len(records)-1].Position {
 		if err := log.Wait(ctx, after); err != nil {
@@ -138,7 +137,7 @@ func follow(ctx context.Context, log eventstore.Log, total int) (records []event
 	return records
 }
 
-// expectVersions wants the versions 1 to n.
+// expectVersions expects the versions 1 to n.
 func expectVersions(t T, records []eventstore.Record, n int) {
 	t.Helper()
 	if len(records) != n {

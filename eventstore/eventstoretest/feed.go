@@ -2,6 +2,7 @@ package eventstoretest
 
 import (
 	"context"
+	"errors"
 	"math"
 
 	"konto/eventstore"
@@ -64,12 +65,12 @@ var reading = []Check{
 			}
 		}
 	}},
-	{"positions in the feed only rise", func(ctx context.Context, t T, log eventstore.Log) {
+	{"positions in the feed count from 1 without gaps", func(ctx context.Context, t T, log eventstore.Log) {
 		var last uint64
 		for range 3 {
 			last = mustAppend(ctx, t, log, batch(newStream(), 0, 3))
 		}
-		expectRising(t, feed(ctx, t, log, last))
+		expectNoGaps(t, feed(ctx, t, log, last))
 	}},
 	{"the head is the position of the last record", func(ctx context.Context, t T, log eventstore.Log) {
 		mustAppend(ctx, t, log, batch(newStream(), 0, 3))
@@ -79,12 +80,22 @@ var reading = []Check{
 			t.Errorf("head is %d, %v; want %d", head, err, last)
 		}
 	}},
-	{"the feed and the streams tell the same", func(ctx context.Context, t T, log eventstore.Log) {
+	{"the feed and the streams agree", func(ctx context.Context, t T, log eventstore.Log) {
 		stream := newStream()
 		mustAppend(ctx, t, log, batch(stream, 0, 2))
 		last := mustAppend(ctx, t, log, batch(stream, 2, 2))
 		expectRecords(t, "the feed", feed(ctx, t, log, last), streamOf(ctx, t, log, stream))
 	}},
+}
+
+// expectNoGaps expects the positions 1, 2, 3 and so on.
+func expectNoGaps(t T, records []eventstore.Record) {
+	t.Helper()
+	for i, r := range records {
+		if r.Position != uint64(i)+1 {
+			t.Fatalf("record %d of the feed is at position %d", i+1, r.Position)
+		}
+	}
 }
 
 func expectRising(t T, records []eventstore.Record) {
@@ -96,4 +107,62 @@ func expectRising(t T, records []eventstore.Record) {
 		}
 		before = r.Position
 	}
+}
+
+var waiting = []Check{
+	{"after a wait the record can be read", func(ctx context.Context, t T, log eventstore.Log) {
+		last := mustAppend(ctx, t, log, batch(newStream(), 0, 2))
+		if err := log.Wait(ctx, last-1); err != nil {
+			t.Fatalf("wait: %v", err)
+		}
+		if records, err := log.ReadAll(ctx, last-1, 10); err != nil || len(records) != 1 {
+			t.Errorf("after the wait there are %d records, %v", len(records), err)
+		}
+	}},
+	{"an append wakes all who wait", func(ctx context.Context, t T, log eventstore.Log) {
+		const rounds, waiters = 20, 8
+		last := mustAppend(ctx, t, log, batch(newStream(), 0, 1))
+		feed(ctx, t, log, last)
+		// In some of the rounds a goroutine waits before the append.
+		for range rounds {
+			ready, woken := make(chan struct{}, waiters), make(chan error, waiters)
+			for range waiters {
+				go func() {
+					ready <- struct{}{}
+					woken <- log.Wait(ctx, last)
+				}()
+			}
+			for range waiters {
+				<-ready
+			}
+			next := mustAppend(ctx, t, log, batch(newStream(), 0, 1))
+			for range waiters {
+				if err := <-woken; err != nil {
+					t.Fatalf("wait: %v", err)
+				}
+			}
+			last = next
+		}
+	}},
+	{"a wait ends with its context, and not before", func(ctx context.Context, t T, log eventstore.Log) {
+		last := mustAppend(ctx, t, log, batch(newStream(), 0, 1))
+		feed(ctx, t, log, last)
+		waiting, cancel := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- log.Wait(waiting, last) }()
+		// Claims alone are no record.
+		mustAppend(ctx, t, log, batch(newStream(), 0, 0, take(newKey())))
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("wait: %v, want the context's error", err)
+		}
+	}},
+	{"closing the log ends a wait", func(ctx context.Context, t T, log eventstore.Log) {
+		ended := make(chan error, 1)
+		go func() { ended <- log.Wait(ctx, 0) }()
+		closeLog(t, log)
+		if err := <-ended; !errors.Is(err, eventstore.ErrClosed) {
+			t.Errorf("wait: %v, want ErrClosed", err)
+		}
+	}},
 }
