@@ -11,20 +11,22 @@ import (
 )
 
 const (
-	// rebuildRows is how many rows a pass holds in memory, of up to 2 KB each.
-	rebuildRows = 20480
+	// rebuildRows is how many rows a pass holds in memory, of 0.5 KB each; an account
+	// counts as three. So many accounts are fewer than the ciphers that the keyring caches
+	// (16,384), or each event of accounts that take turns would have to look one up.
+	rebuildRows = 40960
 	// pagesAhead is how many pages are decrypted while another one is folded.
 	pagesAhead = 4
 )
 
 // foldAll folds the log up to a position into the next file, which is empty. It needs
-// one pass over the log for each rebuildRows rows. A pass folds streams from their first
+// one pass over the log for each rebuildRows of its rows. A pass folds streams from their first
 // event to their last one, so that each row is written once and none is read. The
 // next pass begins before the first stream for which there was no room.
 func (b *rebuild) foldAll(ctx context.Context, to uint64) error {
 	var inLog uint64
 	for after := uint64(0); after < to; {
-		p := &pass{rebuild: b, streams: make(map[events.Stream]bool)}
+		p := &pass{rebuild: b, room: b.cfg.heldRows, streams: make(map[events.Stream]bool)}
 		next, err := p.run(ctx, after, to)
 		if err != nil {
 			return err
@@ -44,6 +46,7 @@ func (b *rebuild) foldAll(ctx context.Context, to uint64) error {
 type pass struct {
 	*rebuild
 	streams map[events.Stream]bool
+	room    int    // for how many more rows there is memory
 	read    uint64 // how many events
 }
 
@@ -99,9 +102,14 @@ func (p *pass) readAll(ctx context.Context, after, to uint64, pages chan<- chan 
 		after = one.last.Position
 		needed := make([]eventstore.Record, 0, len(records))
 		for _, r := range records {
-			if r.Version == 1 && len(p.streams) < p.cfg.heldRows {
+			switch {
+			case r.Version > 1:
+			case p.room > 0:
 				p.streams[r.Stream] = true
-			} else if r.Version == 1 {
+				if p.room--; r.Stream.Category() == events.CategoryAccount {
+					p.room -= 2
+				}
+			default:
 				next = min(next, r.Position-1)
 			}
 			own := p.streams[r.Stream]
