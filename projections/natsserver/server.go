@@ -48,6 +48,7 @@ type Server struct {
 	permissions *permissions
 	disk        *disk // nil until the server runs
 	gate        *gate // nil until the server runs
+	health      health
 	log         *slog.Logger
 }
 
