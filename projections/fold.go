@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/eventstore"
 )
 
 // fold folds events in one transaction. However often an account occurs among them,
@@ -21,6 +22,8 @@ type fold struct {
 	event       ulid.ULID                     // its id
 	accounts    map[ulid.ULID]*events.Account // pointers, because to copy an account (1 kB) takes longer than to fold an event
 	credentials map[ulid.ULID]events.Credential
+	sessions    map[ulid.ULID][]ulid.ULID // that were opened, by the account that they act for and by the one that delegated them
+	whole       bool                      // the file has no row of the streams that are folded; see pass
 
 	thirdParties map[ulid.ULID]events.ThirdParty
 	removed      []ulid.ULID // the third parties that were removed
@@ -89,6 +92,7 @@ func newFold(ctx context.Context, model *ReadModel, tx *sql.Tx) (*fold, error) {
 		model: model, tx: tx,
 		accounts:     make(map[ulid.ULID]*events.Account),
 		credentials:  make(map[ulid.ULID]events.Credential),
+		sessions:     make(map[ulid.ULID][]ulid.ULID),
 		thirdParties: make(map[ulid.ULID]events.ThirdParty),
 	}
 	return f, tx.QueryRowContext(ctx, "SELECT position, event FROM progress").Scan(&f.position, &f.event)
@@ -103,6 +107,16 @@ func (f *fold) takeIn(ctx context.Context, e events.Event) error {
 		return err
 	}
 	f.position, f.event = e.Position, e.ID
+	return nil
+}
+
+// takeInPage folds the next events.
+func (f *fold) takeInPage(ctx context.Context, page []events.Event) error {
+	for _, e := range page {
+		if err := f.takeIn(ctx, e); err != nil {
+			return &eventstore.EventError{Type: e.Type, Position: e.Position, Err: err}
+		}
+	}
 	return nil
 }
 
@@ -124,7 +138,11 @@ func (f *fold) add(ctx context.Context, e events.Event) error {
 
 func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
 	a, ok := f.accounts[id]
-	if !ok {
+	switch {
+	case ok:
+	case f.whole && e.Version > 1: // another pass folds the account; this one closes sessions
+		a = &events.Account{Version: e.Version - 1}
+	default:
 		if a, err = f.account(ctx, id); err != nil {
 			return err
 		}
@@ -150,6 +168,9 @@ func (f *fold) account(ctx context.Context, id ulid.ULID) (*events.Account, erro
 		a := *committed
 		return &a, nil
 	}
+	if f.whole {
+		return &events.Account{}, nil
+	}
 	a, _, err := f.model.readAccount(ctx, f.tx.QueryRowContext(ctx, accountQuery, id[:]))
 	return &a, err
 }
@@ -167,6 +188,10 @@ func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event
 		return misplaced(e)
 	}
 	f.credentials[id] = c
+	if opened, ok := payload.(events.SessionOpened); ok {
+		f.sessions[opened.Account] = append(f.sessions[opened.Account], id)
+		f.sessions[opened.Parent] = append(f.sessions[opened.Parent], id)
+	}
 	return nil
 }
 
@@ -176,7 +201,7 @@ func (f *fold) credential(ctx context.Context, id ulid.ULID) (c events.Credentia
 	if !ok {
 		c, ok, _ = f.model.credentials.get(id)
 	}
-	if !ok {
+	if !ok && !f.whole {
 		c, _, err = f.model.readCredential(ctx, f.tx.QueryRowContext(ctx, credentialQuery, id[:]))
 	}
 	return c, err
@@ -221,7 +246,8 @@ func (f *fold) writeAccounts(ctx context.Context) error {
 		return err
 	}
 	defer put.Close()
-	for id, a := range f.accounts {
+	for _, id := range slices.SortedFunc(maps.Keys(f.accounts), ulid.ULID.Compare) { // in the order of the index
+		a := f.accounts[id]
 		content, err := f.model.sealAccount(ctx, id, a)
 		if err != nil {
 			return err
@@ -244,7 +270,8 @@ func (f *fold) writeCredentials(ctx context.Context) error {
 		return err
 	}
 	defer put.Close()
-	for id, c := range f.credentials {
+	for _, id := range slices.SortedFunc(maps.Keys(f.credentials), ulid.ULID.Compare) {
+		c := f.credentials[id]
 		content, err := f.model.sealCredential(ctx, id, &c)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/eventstore"
 )
 
 // fillSample fills a log with all that the read model knows of, has it folded, and
@@ -118,29 +120,45 @@ func TestRebuildGivesWhatTheFollowerGave(t *testing.T) {
 	}
 }
 
-// With more accounts than memory may hold, most events find theirs in the file.
-func TestRebuildOfMoreAccountsThanMemoryHolds(t *testing.T) {
-	h := newFixture(t)
-	const accounts, updates, held = 200, 50, 30
-	ids := make([]ulid.ULID, accounts)
-	for i := range ids {
-		ids[i] = h.openAccount("a@example.com")
-	}
-	for round := range uint64(updates / 10) {
-		for _, id := range ids {
-			var ten []events.Payload
-			for i := range 10 {
-				ten = append(ten, named(fmt.Sprint(round, i)))
+// A pass closes the sessions that it folds, when the password of an account changes that
+// another pass folds.
+func TestRebuildInPassesGivesTheSame(t *testing.T) {
+	for _, held := range []int{1, 7, 30, 1000} {
+		t.Run(fmt.Sprint(held), func(t *testing.T) {
+			h := newFixture(t)
+			fillSample(h)
+			before := h.dump()
+			done := h.rebuilt(RebuildConfig{heldRows: held})
+			if done.Different() != 0 || done.Events != h.position() {
+				t.Errorf("%+v", done)
 			}
-			h.append(events.AccountStream(id), 1+10*round, ten...)
+			if h.dump() != before {
+				t.Error("the rebuilt file says something else")
+			}
+		})
+	}
+}
+
+// withoutFirst is a log that lost the first event of a stream.
+type withoutFirst struct {
+	eventstore.Feed
+	stream events.Stream
+}
+
+func (l withoutFirst) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
+	records, err := l.Feed.ReadAll(ctx, after, limit)
+	return slices.DeleteFunc(records, func(r eventstore.Record) bool { return r.Stream == l.stream && r.Version == 1 }), err
+}
+
+func TestStreamWithoutItsFirstEventEndsTheRebuild(t *testing.T) {
+	for _, held := range []int{1, 1000} {
+		h := newFixture(t)
+		ids := fillSample(h)
+		h.model.log = withoutFirst{h.log, events.AccountStream(ids[30])}
+		if _, err := h.model.Rebuild(t.Context(), RebuildConfig{heldRows: held}); !errors.Is(err, ErrOutOfStep) || !strings.Contains(err.Error(), "30 events") {
+			t.Errorf("%d rows held: ended with %v", held, err)
 		}
-	}
-	h.apply(500)
-	if done := h.rebuilt(RebuildConfig{heldRows: held}); done.Different() != 0 || done.Events != accounts*(updates+1) {
-		t.Errorf("%+v", done)
-	}
-	if a := h.account(ids[7]); a.Version != updates+1 || a.Profile.FirstName != "4 9" {
-		t.Errorf("%+v", a)
+		h.onlyReadDB()
 	}
 }
 

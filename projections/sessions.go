@@ -35,20 +35,16 @@ func (f *fold) closeSessions(ctx context.Context, account, kept ulid.ULID, at ti
 // openSessions returns the account's sessions that were open when the transaction
 // began, and those that were opened since.
 func (f *fold) openSessions(ctx context.Context, account ulid.ULID) ([]ulid.ULID, error) {
+	open := f.sessions[account]
+	if f.whole {
+		return open, nil
+	}
 	rows, err := f.tx.QueryContext(ctx, "SELECT id FROM credential WHERE account = ? UNION SELECT id FROM credential WHERE parent = ?", account[:], account[:])
 	if err != nil {
 		return nil, err
 	}
-	open, err := collect(rows, func(scan scanner) (id ulid.ULID, err error) { return id, scan(&id) })
-	if err != nil {
-		return nil, err
-	}
-	for id, c := range f.credentials {
-		if c.Account == account || c.Parent == account {
-			open = append(open, id)
-		}
-	}
-	return open, nil
+	before, err := collect(rows, func(scan scanner) (id ulid.ULID, err error) { return id, scan(&id) })
+	return append(before, open...), err
 }
 
 // isOpenSession reports whether a credential is a session that was not closed. The
