@@ -65,15 +65,13 @@ func (r *recent) holds(position uint64) bool {
 	return r.slots[position%recentEvents].Position == position
 }
 
-// forget drops what is kept of streams.
-func (r *recent) forget(streams ...events.Stream) {
+// forget drops what is kept of a stream.
+func (r *recent) forget(stream events.Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.slots {
-		for _, stream := range streams {
-			if r.slots[i].Stream == stream {
-				r.slots[i] = events.Event{}
-			}
+		if r.slots[i].Stream == stream {
+			r.slots[i] = events.Event{}
 		}
 	}
 }
@@ -81,7 +79,8 @@ func (r *recent) forget(streams ...events.Stream) {
 // ReadNext is ReadAll for who follows the log: it reads and decrypts nothing that
 // this process has just appended. It may return fewer events than limit although
 // there are more, but at least one if there is any. What the events' Data hold is
-// shared and must not be changed.
+// shared and must not be changed. When an event ends a stream, what is kept of the stream
+// is dropped from memory.
 func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) (all []events.Event, err error) {
 	for len(all) < limit {
 		kept, missing := s.recent.after(after, limit-len(all))
@@ -99,6 +98,11 @@ func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) (all []ev
 			all = kept // most often all there is
 		} else {
 			all = append(all, kept...)
+		}
+		for _, e := range kept {
+			if ends(e) { // its stream's key is destroyed next
+				s.recent.forget(e.Stream)
+			}
 		}
 		if err != nil || len(kept) == 0 {
 			break
@@ -124,12 +128,8 @@ func (s *Store) shred(ctx context.Context, evs []events.Event) ([]events.Event, 
 	return evs, nil
 }
 
-// Forget drops from memory what was appended to streams whose keys were destroyed
-// since. Nobody is given it any more in any case.
-func (s *Store) Forget(streams ...events.Stream) { s.recent.forget(streams...) }
-
 // forgetDestroyed drops from memory what was just appended to a stream whose key was
-// destroyed, and Forget called, before it was kept. Who appended may have gone.
+// destroyed meanwhile. Who appended may have gone.
 func (s *Store) forgetDestroyed(ctx context.Context, stream events.Stream) {
 	if _, err := s.keys.Cipher(context.WithoutCancel(ctx), stream); errors.Is(err, ErrDestroyed) {
 		s.recent.forget(stream)

@@ -240,11 +240,33 @@ func TestNothingOfADestroyedKeyComesFromMemory(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	same(t, follow(t, s, 100), s)
-	s.Forget(a)
-	if s.Kept(a) != 0 || s.Kept(b) != 1 {
-		t.Errorf("%d events of it are in memory, and %d of another stream", s.Kept(a), s.Kept(b))
+}
+
+// The followers need the events before the last one, and nobody needs them afterwards. Another
+// node may have ended the stream.
+func TestEndedStreamIsDroppedFromMemory(t *testing.T) {
+	for name, other := range map[string]bool{"by this node": false, "by another node": true} {
+		t.Run(name, func(t *testing.T) {
+			keys, shared := newKeys(t), memory.New()
+			s := eventstore.NewStore(shared, keys)
+			a, b := newStream(), newStream()
+			write(t, s, a, 0, opening("anna@example.se"), named("Anna"))
+			write(t, s, b, 0, opening("bo@example.se"))
+			by := s
+			if other {
+				by = eventstore.NewStore(shared, keys)
+			}
+			write(t, by, a, 2, events.AccountErased{})
+			if s.Kept(a) < 2 {
+				t.Error("events are dropped that no follower has read")
+			}
+			same(t, follow(t, s, 100), s)
+			if s.Kept(a) != 0 || s.Kept(b) != 1 {
+				t.Errorf("%d events of it are in memory, and %d of another stream", s.Kept(a), s.Kept(b))
+			}
+			same(t, follow(t, s, 100), s)
+		})
 	}
-	same(t, follow(t, s, 100), s)
 }
 
 // The key of a stream may be destroyed while an append to it is under way.
@@ -257,7 +279,6 @@ func TestNothingIsKeptThatWasAppendedWhileItsKeyWasDestroyed(t *testing.T) {
 		if err := keys.Destroy(t.Context(), stream); err != nil {
 			t.Error(err)
 		}
-		s.Forget(stream)
 	}
 	log.appended = func(err error) error {
 		leave()

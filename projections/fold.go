@@ -52,7 +52,12 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	// The caches are updated before Apply returns: a caller that is told that a
 	// position was reached must not be served a row from before it.
 	m.accounts.commit(f.accounts)
+	// A revoked credential is not cached, because its key may be destroyed next. AccountErased
+	// leaves nothing to evict of an account.
+	revoked := slices.Collect(maps.Keys(f.credentials))
+	maps.DeleteFunc(f.credentials, func(_ ulid.ULID, c events.Credential) bool { return !c.Revoked.IsZero() })
 	m.credentials.commit(f.credentials)
+	m.credentials.evict(revoked...)
 	return nil
 }
 

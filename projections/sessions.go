@@ -35,7 +35,7 @@ func (f *fold) closeSessions(ctx context.Context, account, kept ulid.ULID, at ti
 // openSessions returns the account's sessions that were open when the transaction
 // began, and those that were opened since.
 func (f *fold) openSessions(ctx context.Context, account ulid.ULID) ([]ulid.ULID, error) {
-	rows, err := f.tx.QueryContext(ctx, "SELECT id FROM credential WHERE account = ? UNION SELECT id FROM credential WHERE parent = ?", account[:], account[:])
+	rows, err := f.tx.QueryContext(ctx, "SELECT id FROM credential WHERE account = ? AND revoked = 0 UNION SELECT id FROM credential WHERE parent = ? AND revoked = 0", account[:], account[:])
 	if err != nil {
 		return nil, err
 	}
