@@ -113,6 +113,22 @@ func (s *Store) ReadStream(ctx context.Context, stream events.Stream, after uint
 	return s.open(ctx, records)
 }
 
+// Last returns a stream's last event, the zero Event if it has none.
+func (s *Store) Last(ctx context.Context, stream events.Stream) (events.Event, error) {
+	head, err := s.log.StreamHead(ctx, stream)
+	if err != nil || head.Version == 0 {
+		return events.Event{}, err
+	}
+	found, err := s.ReadStream(ctx, stream, head.Version-1, 1)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("version %d is missing", head.Version)
+	}
+	if err != nil {
+		return events.Event{}, fmt.Errorf("read %s: %w", stream, err)
+	}
+	return found[0], nil
+}
+
 // ReadAll returns up to limit events after a position, as ReadStream does. When
 // an event cannot be read, those before it are returned with the error.
 func (s *Store) ReadAll(ctx context.Context, after uint64, limit int) ([]events.Event, error) {

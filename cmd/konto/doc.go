@@ -16,7 +16,7 @@
 //   - the other files have the commands, one file for each noun: account.go, key.go,
 //     session.go, thirdparty.go, events.go; a noun with much to it has several, such as
 //     accountimport.go
-//   - package datafolder opens a data folder and erases accounts; copies has backups,
+//   - package datafolder opens a data folder, erasure erases accounts; copies has backups,
 //     restores, exports and imports; server is the running konto; control is the control
 //     socket and the output
 //   - imports_test.go says which package may import which

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 )
 
 // stopping is a context that ends when it is asked for the n-th time whether it has
@@ -182,7 +183,7 @@ func TestKeysBackupWithoutItsLedgerLeavesNothing(t *testing.T) {
 	folder, copies := furnished(t), t.TempDir()
 	must(t, "account", "erase", "anna@example.com", "--yes", "--data", folder)
 	serve(t, folder)
-	ledger := filepath.Join(folder, datafolder.ErasuresName)
+	ledger := filepath.Join(folder, erasure.LedgerName)
 	if err := os.Rename(ledger, ledger+".away"); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/eventstore/sqlite"
 )
 
@@ -47,7 +48,7 @@ func Restore(ctx context.Context, folder string, c RestoreConfig) (Restored, err
 	if err != nil {
 		return Restored{}, errors.Join(err, os.RemoveAll(staged))
 	}
-	if c.Keys != "" && datafolder.Missing(filepath.Join(folder, datafolder.ErasuresName)) {
+	if c.Keys != "" && datafolder.Missing(filepath.Join(folder, erasure.LedgerName)) {
 		r.Notice = NoLedger
 	}
 	r.Replaced, err = datafolder.CommitIncoming(folder, time.Now())
@@ -110,7 +111,7 @@ func Reopen(ctx context.Context, cfg datafolder.Config, tell Progress) error {
 				return err
 			}
 		}
-		return h.ApplyErasures(ctx, cfg.Log, h.CatchUp, nil)
+		return h.Erasures.Reconcile(ctx, h.CatchUp)
 	})
 	return errors.Join(err, h.Close())
 }
