@@ -54,8 +54,12 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	m.accounts.commit(f.accounts)
 	// A revoked credential is not cached, because its key may be destroyed next. AccountErased
 	// leaves nothing to evict of an account.
-	revoked := slices.Collect(maps.Keys(f.credentials))
-	maps.DeleteFunc(f.credentials, func(_ ulid.ULID, c events.Credential) bool { return !c.Revoked.IsZero() })
+	var revoked []ulid.ULID
+	for id, c := range f.credentials {
+		if !c.Revoked.IsZero() {
+			revoked = append(revoked, id)
+		}
+	}
 	m.credentials.commit(f.credentials)
 	m.credentials.evict(revoked...)
 	return nil
