@@ -3,8 +3,6 @@ package commands
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -78,7 +76,7 @@ func (c *Credentials) OpenSession(ctx context.Context, meta events.Metadata, spe
 func (c *Credentials) Revoke(ctx context.Context, meta events.Metadata, id ulid.ULID) (position uint64, err error) {
 	stream := events.CredentialStream(id)
 	return retryConflicts(func() (uint64, error) {
-		last, err := c.lastEvent(ctx, stream)
+		last, err := c.store.Last(ctx, stream)
 		switch {
 		case err != nil:
 			return 0, err
@@ -112,7 +110,7 @@ func (c *Credentials) mustExist(ctx context.Context, account ulid.ULID) error {
 	if account.IsZero() {
 		return nil
 	}
-	last, err := c.lastEvent(ctx, events.AccountStream(account))
+	last, err := c.store.Last(ctx, events.AccountStream(account))
 	if err != nil {
 		return err
 	}
@@ -120,25 +118,6 @@ func (c *Credentials) mustExist(ctx context.Context, account ulid.ULID) error {
 		return ErrNotFound
 	}
 	return nil
-}
-
-// lastEvent returns a stream's last event, or the zero Event if it has none.
-func (c *Credentials) lastEvent(ctx context.Context, stream events.Stream) (events.Event, error) {
-	head, err := c.store.StreamHead(ctx, stream)
-	if err != nil || head.Version == 0 {
-		return events.Event{}, err
-	}
-	var last events.Event
-	for e, err := range c.store.Events(ctx, stream, head.Version-1, math.MaxUint64) {
-		if err != nil {
-			return events.Event{}, fmt.Errorf("read %s: %w", stream, err)
-		}
-		last = e
-	}
-	if last.Version == 0 {
-		return events.Event{}, fmt.Errorf("read %s: version %d is missing", stream, head.Version)
-	}
-	return last, nil
 }
 
 // The scopes that each kind of credential may have. Credentials for NATS have none, because

@@ -77,21 +77,20 @@ func (c *recent) find(records []Record, evs []events.Event) {
 	}
 }
 
-func (c *recent) evict(streams ...events.Stream) {
+func (c *recent) evict(stream events.Stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.slots {
-		for _, stream := range streams {
-			if slot := &c.slots[i]; slot.event.Stream == stream {
-				delete(c.index, slot.tag)
-				slot.tag, slot.event = tag{}, events.Event{}
-			}
+		if slot := &c.slots[i]; slot.event.Stream == stream {
+			delete(c.index, slot.tag)
+			slot.tag, slot.event = tag{}, events.Event{}
 		}
 	}
 }
 
 // ReadNext is ReadAll for followers: it does not decrypt what this process has just appended.
-// The Data of the events is shared and must not be changed.
+// The Data of the events is shared and must not be changed. An event that ends its stream
+// evicts the stream from the cache, because the stream's key is destroyed next.
 func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) ([]events.Event, error) {
 	records, err := s.log.ReadAll(ctx, after, limit)
 	if err != nil {
@@ -109,20 +108,17 @@ func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) ([]events
 		if err != nil {
 			return evs[:i], &EventError{r.Type, r.Position, err}
 		}
+		if endsStream(evs[i]) {
+			s.recent.evict(r.Stream)
+		}
 	}
 	return evs, nil
 }
 
-// Evict deletes events of streams from the cache. Call it after the keys of the streams are
-// destroyed. ReadNext returns nothing of them in any case.
-func (s *Store) Evict(streams ...events.Stream) { s.recent.evict(streams...) }
-
-// cache caches events that are about to be appended to a stream. It is called before the
-// append, so that a follower finds the events as soon as it is woken.
-func (s *Store) cache(ctx context.Context, stream events.Stream, evs []events.Event, records []Record) {
-	s.recent.add(evs, records)
-	// The key may have been destroyed, and Evict called, just before.
-	if _, err := s.keys.Cipher(ctx, stream); errors.Is(err, ErrDestroyed) {
+// evictDestroyed evicts what was just appended, or refused, if the stream's key was destroyed
+// meanwhile: no follower may have read the end of the stream since.
+func (s *Store) evictDestroyed(ctx context.Context, stream events.Stream) {
+	if _, err := s.keys.Cipher(context.WithoutCancel(ctx), stream); errors.Is(err, ErrDestroyed) {
 		s.recent.evict(stream)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 
 	"konto/events"
@@ -67,8 +68,9 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint6
 	for _, c := range claims {
 		batch.Claims = append(batch.Claims, ClaimOp{Key: s.ClaimKey(c.Claim), Release: c.Release})
 	}
-	s.cache(ctx, stream, evs, batch.Records)
+	s.recent.add(evs, batch.Records) // before the append, so that a follower that is woken finds them
 	last, err := s.log.Append(ctx, batch)
+	s.evictDestroyed(ctx, stream)
 	var taken *ClaimTaken
 	if errors.As(err, &taken) {
 		for i, op := range batch.Claims {
@@ -105,7 +107,24 @@ func (s *Store) ReadStream(ctx context.Context, stream events.Stream, after uint
 	return s.open(ctx, records)
 }
 
-// ReadAll returns up to limit events after a position, as ReadStream does.
+// Last returns a stream's last event, the zero Event if it has none.
+func (s *Store) Last(ctx context.Context, stream events.Stream) (events.Event, error) {
+	head, err := s.log.StreamHead(ctx, stream)
+	if err != nil || head.Version == 0 {
+		return events.Event{}, err
+	}
+	found, err := s.ReadStream(ctx, stream, head.Version-1, 1)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("version %d is missing", head.Version)
+	}
+	if err != nil {
+		return events.Event{}, fmt.Errorf("read %s: %w", stream, err)
+	}
+	return found[0], nil
+}
+
+// ReadAll returns up to limit events after a position, as ReadStream does. When
+// an event cannot be read, those before it are returned with the error.
 func (s *Store) ReadAll(ctx context.Context, after uint64, limit int) ([]events.Event, error) {
 	records, err := s.log.ReadAll(ctx, after, limit)
 	if err != nil {

@@ -55,7 +55,16 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	// The caches are updated before Apply returns: a caller that is told that a
 	// position was reached must not be served a row from before it.
 	m.accounts.commit(f.accounts)
+	// A revoked credential is not cached, because its key may be destroyed next. AccountErased
+	// leaves nothing to evict of an account.
+	var revoked []ulid.ULID
+	for id, c := range f.credentials {
+		if !c.Revoked.IsZero() {
+			revoked = append(revoked, id)
+		}
+	}
 	m.credentials.commit(f.credentials)
+	m.credentials.evict(revoked...)
 	return nil
 }
 

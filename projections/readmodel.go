@@ -158,17 +158,10 @@ func (m *ReadModel) Credential(ctx context.Context, id ulid.ULID) (c events.Cred
 	if err != nil {
 		return c, false, m.wrap("read a credential in", err)
 	}
-	if ok {
+	if ok && c.Revoked.IsZero() {
 		m.credentials.add(id, c, generation)
 	}
 	return c, ok, nil
-}
-
-// Evict removes from the caches what was read of an account and of credentials
-// whose keys were destroyed. The file's rows need no care: nobody can unseal them.
-func (m *ReadModel) Evict(account ulid.ULID, credentials ...ulid.ULID) {
-	m.accounts.evict(account)
-	m.credentials.evict(credentials...)
 }
 
 // wrap adds to an error what failed on which file.

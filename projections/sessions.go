@@ -39,7 +39,7 @@ func (f *fold) openSessions(ctx context.Context, account ulid.ULID) ([]ulid.ULID
 	if f.whole {
 		return open, nil
 	}
-	rows, err := f.tx.QueryContext(ctx, "SELECT id FROM credential WHERE account = ? UNION SELECT id FROM credential WHERE parent = ?", account[:], account[:])
+	rows, err := f.tx.QueryContext(ctx, "SELECT id FROM credential WHERE account = ? AND revoked = 0 UNION SELECT id FROM credential WHERE parent = ? AND revoked = 0", account[:], account[:])
 	if err != nil {
 		return nil, err
 	}

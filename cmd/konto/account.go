@@ -273,7 +273,11 @@ func (c *accountErase) Run(ctx context.Context, on *opened, out *control.Output)
 	if err != nil {
 		return err
 	}
-	done, err := on.Erase(ctx, id, on.server.Messages())
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return err
+	}
+	done, err := on.Erasures.Erase(ctx, id, meta)
 	if err != nil {
 		return on.NotFound(err, c.Ref)
 	}
@@ -281,5 +285,5 @@ func (c *accountErase) Run(ctx context.Context, on *opened, out *control.Output)
 		ID     ulid.ULID `json:"id"`
 		Erased time.Time `json:"erased"`
 		Proof  string    `json:"proof"`
-	}{id, done.At, done.Proof})
+	}{id, done.Erased, done.Proof})
 }

@@ -16,7 +16,7 @@
 //   - the other files have the commands, one file for each noun: account.go, key.go,
 //     session.go, thirdparty.go, events.go; a long story has a file of its own, such as
 //     accountimport.go
-//   - package datafolder opens a data folder and erases accounts; copies has backups,
+//   - package datafolder opens a data folder, erasure erases accounts; copies has backups,
 //     restores, exports and imports; server is the running konto; control is the control
 //     socket and the output; setup sets up the process
 //   - imports_test.go says which package may import which

@@ -211,7 +211,7 @@ func TestFolderThatOthersMayWriteToIsRefused(t *testing.T) {
 
 func TestLinksInTheDataFolderAreRefused(t *testing.T) {
 	for _, name := range []string{
-		"log.db", "log.db-wal", "log.db-shm", "keys.db", "keys.db-stamp", "keys.db-wal", "read.db", "read.db.spill", "deliveries.db",
+		"log.db", "log.db-wal", "log.db-shm", "keys.db", "keys.db-stamp", "keys.db-wal", "read.db", "read.db.spill", "deliveries.db", "erasures.db",
 		"master.key", "erasures.ndjson", "konto.lock", "konto.sock", "konto.sock.new", "mail", "jetstream", "incoming.partial",
 		"incoming-20260101T000000.000Z", "replaced-20260101T000000.000Z",
 	} {

@@ -19,8 +19,9 @@ var mayImport = map[string][]string{
 
 	"cmd/konto":            {"cmd/konto", "events", "eventstore", "commands", "projections", "http"},
 	"cmd/konto/server":     {"cmd/konto/datafolder", "cmd/konto/control", "events", "eventstore", "commands", "projections", "http"},
-	"cmd/konto/copies":     {"cmd/konto/datafolder", "events", "eventstore"},
-	"cmd/konto/datafolder": {"events", "eventstore", "commands", "projections"},
+	"cmd/konto/copies":     {"cmd/konto/datafolder", "cmd/konto/erasure", "events", "eventstore"},
+	"cmd/konto/datafolder": {"cmd/konto/erasure", "events", "eventstore", "commands", "projections"},
+	"cmd/konto/erasure":    {"events", "eventstore", "commands", "projections"},
 	"cmd/konto/control":    {"commands"}, // whose errors it puts into words
 	"cmd/konto/setup":      {},
 

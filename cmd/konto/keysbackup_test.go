@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 )
 
 func TestKeysBackupDeletesItsOlderCopies(t *testing.T) {
@@ -43,7 +44,7 @@ func TestKeysBackupDeletesItsOlderCopies(t *testing.T) {
 		}
 	}
 	others = append(others, triedOfOther)
-	if err := os.WriteFile(filepath.Join(folder, datafolder.ErasuresName), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, erasure.LedgerName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	made := mustJSON(t, "keys", "backup", dir, "--data", folder)

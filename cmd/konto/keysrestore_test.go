@@ -9,6 +9,7 @@ import (
 
 	"konto/cmd/konto/copies"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/eventstore/sqlitefile"
 )
 
@@ -99,8 +100,8 @@ func TestErasedAccountsStayErasedBesideANewerReadModel(t *testing.T) {
 	for name, again := range map[string]func(l *leaving, copied string){
 		"restored": func(l *leaving, copied string) { must(t, l.in("keys", "restore", copied)...) },
 		"by hand":  func(l *leaving, copied string) { overwritten(t, copied, filepath.Join(l.folder, "keys.db")) },
-		"list of erasures lost": func(l *leaving, copied string) {
-			if err := os.Remove(filepath.Join(l.folder, datafolder.ErasuresName)); err != nil {
+		"ledger lost": func(l *leaving, copied string) {
+			if err := os.Remove(filepath.Join(l.folder, erasure.LedgerName)); err != nil {
 				t.Fatal(err)
 			}
 			must(t, l.in("keys", "restore", copied)...)
@@ -237,7 +238,7 @@ func TestRestoreCanReplaceTheKeysToo(t *testing.T) {
 	}
 	refused(t, exitFailed, konto(t, "restore", backup, "--data", folder), "there is no keys.db", "--keys")
 	refused(t, exitFailed, konto(t, "keys", "restore", copied, "--data", folder), "the keys are older than the log's position 3")
-	if err := os.WriteFile(filepath.Join(folder, datafolder.ErasuresName), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, erasure.LedgerName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if done := mustJSON(t, "restore", backup, "--keys", copied, "--yes", "--data", folder); done["notice"] != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 )
 
 // stopping is a context that ends when it is asked for the n-th time whether it has
@@ -182,16 +183,16 @@ func TestKeysBackupWithoutTheListOfErasuresLeavesNothing(t *testing.T) {
 	folder, copies := furnished(t), t.TempDir()
 	must(t, "account", "erase", "anna@example.com", "--yes", "--data", folder)
 	serve(t, folder)
-	list := filepath.Join(folder, datafolder.ErasuresName)
-	if err := os.Rename(list, list+".away"); err != nil {
+	ledger := filepath.Join(folder, erasure.LedgerName)
+	if err := os.Rename(ledger, ledger+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(list, 0o700); err != nil {
+	if err := os.Mkdir(ledger, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, exitFailed, konto(t, "keys", "backup", copies, "--data", folder), "no backup of the keys was made")
 	empty(t, copies)
-	if err := os.Remove(list); err != nil || os.Rename(list+".away", list) != nil {
+	if err := os.Remove(ledger); err != nil || os.Rename(ledger+".away", ledger) != nil {
 		t.Fatal(err)
 	}
 }

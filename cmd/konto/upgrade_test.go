@@ -16,9 +16,12 @@ import (
 )
 
 // older unpacks what an earlier build of konto made, testdata/NAME.tar.gz: a data folder
-// "data" without the files that a start makes again, "backup.db" and "export.ndjson".
+// "data" without the files that a start makes anew, and of claims-1 "backup.db" and
+// "export.ndjson".
 //
 //	claims-1    claims of rule 1, a log of format 1; its accounts are in accountsOfClaims1
+//	erasures-1  anna@example.com is erased, and what is left to do is in deliveries.db; a third
+//	            party of format payway was not told yet, and bo@example.com has an account
 func older(t *testing.T, name string) (folder string) {
 	t.Helper()
 	f, err := os.Open(filepath.Join("testdata", name+".tar.gz"))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
@@ -61,7 +62,7 @@ func checkPlace(folder string, encrypted bool) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "master.key", datafolder.ErasuresName, datafolder.HolderName, "lost+found":
+		case "master.key", erasure.LedgerName, datafolder.HolderName, "lost+found":
 		default:
 			return fmt.Errorf("%s is not empty: %s is in it", folder, e.Name())
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
@@ -40,6 +41,10 @@ func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepF
 		return KeysBackedUp{}, errCopying
 	}
 	defer folder.Copying.Unlock()
+	// No account is erased between the copy of the keys and that of the ledger: the ledger names
+	// all accounts whose keys are destroyed in the copy, and no others.
+	folder.Erasures.Erasing.Lock()
+	defer folder.Erasures.Erasing.Unlock()
 	id, err := shortID(ctx, folder)
 	if err != nil {
 		return KeysBackedUp{}, err
@@ -56,9 +61,7 @@ func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepF
 		return done, err
 	}
 	done.Bytes = info.Size()
-	// The list is copied after the keys, so that it names all accounts whose keys are
-	// destroyed in the copy.
-	if list := filepath.Join(folder.Path, datafolder.ErasuresName); !datafolder.Missing(list) {
+	if list := filepath.Join(folder.Path, erasure.LedgerName); !datafolder.Missing(list) {
 		done.Erasures = filepath.Join(to, erasedPrefix+stamp+erasedSuffix)
 		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, list, partial) }); err != nil {
 			// Without the list, the keys could bring back accounts that were erased since an

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
@@ -52,7 +53,7 @@ func Restore(ctx context.Context, folder string, c RestoreConfig) (Restored, err
 	if err != nil {
 		return Restored{}, errors.Join(err, os.RemoveAll(staged))
 	}
-	if c.Keys != "" && datafolder.Missing(filepath.Join(folder, datafolder.ErasuresName)) {
+	if c.Keys != "" && datafolder.Missing(filepath.Join(folder, erasure.LedgerName)) {
 		r.Notice = NoErasures
 	}
 	r.Replaced, err = datafolder.CommitIncoming(folder, time.Now())
@@ -115,7 +116,7 @@ func Reopen(ctx context.Context, cfg datafolder.Config, progress Progress) error
 				return err
 			}
 		}
-		return h.ApplyErasures(ctx, cfg.Log, h.CatchUp, nil)
+		return h.Erasures.Reconcile(ctx, h.CatchUp)
 	})
 	return errors.Join(err, h.Close())
 }

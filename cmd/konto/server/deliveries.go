@@ -85,7 +85,7 @@ func (s *Server) checkIssuer(ctx context.Context) error {
 func NewSender(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
 	return webhook.NewSender(webhook.Config{
 		Accounts: folder.Past,
-		Notices:  folder.DeliveryStore,
+		Notices:  folder.Erasures.Rows,
 		Allow:    o.ThirdPartyAllow,
 		Issuer:   o.PublicURL,
 		Timeout:  o.ThirdPartyTimeout,

@@ -25,29 +25,6 @@ func (s *Server) recordFacts() *component {
 	})}
 }
 
-// deleteRetry is how long a server waits before it tries again to delete messages of erased
-// accounts.
-const deleteRetry = 10 * time.Second
-
-// deleteErased deletes messages of accounts that were erased while NATS was away or no server
-// ran. It tries until that is done.
-func (s *Server) deleteErased(ctx context.Context) {
-	for warned := false; ; warned = true {
-		err := s.folder.DeleteMessages(ctx, s.Facts)
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		if !warned {
-			s.log.Warn("messages about erased accounts are not deleted yet; konto keeps trying", "error", err)
-		}
-		select {
-		case <-time.After(deleteRetry):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // recorder records inbound facts in a folder's log.
 type recorder struct{ folder *datafolder.Folder }
 

@@ -40,7 +40,7 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		return nil
 	})
 	group.Go(func() error {
-		s.deleteErased(ctx)
+		s.folder.Erasures.Run(ctx)
 		return nil
 	})
 	if s.metricsListener != nil {
@@ -50,9 +50,9 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 	}
 	group.Go(func() error {
 		s.catchUp(ctx)
-		// Erasures are applied again: a read model that was rebuilt did not know of any when the
-		// folder was opened.
-		if err := s.folder.ApplyErasures(ctx, s.log, s.folder.CatchUp, s.Facts); err != nil {
+		// Once more, because a read model that was made again did not know of any erasure when
+		// the folder was opened.
+		if err := s.folder.Erasures.Reconcile(ctx, s.folder.CatchUp); err != nil {
 			return err
 		}
 		return s.answer(ctx, group, ready)
@@ -82,6 +82,7 @@ func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 			return nil
 		})
 	}
+	followers.Go(func() error { return s.folder.Erasures.Follower.Run(ctx) })
 	followers.Go(func() error {
 		if err := s.codes.run(ctx); err != nil {
 			s.log.Error("codes are not mailed until konto is started again", "error", err)

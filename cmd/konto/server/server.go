@@ -59,14 +59,6 @@ func (r *Running) Followers() func() []projections.Status {
 	return r.Health
 }
 
-// Messages returns the messages of other systems, nil if no server runs.
-func (r *Running) Messages() datafolder.InboundMessages {
-	if r == nil {
-		return nil
-	}
-	return r.Facts
-}
-
 // HasNoURL reports whether a server runs and does not know its own URL.
 func (r *Running) HasNoURL() bool { return r != nil && r.NoURL }
 
@@ -113,7 +105,7 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
-	s.Facts = nats.NewInbound(s.Conn, folder.NamesErased, log)
+	s.Facts = nats.NewInbound(s.Conn, folder.Erasures.NamesErased, log)
 	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Log: log})
 	if s.Broker != nil {
 		// A consumer or sender that connects as soon as konto is ready finds the streams. An
@@ -135,7 +127,11 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 	if err := s.openMetrics(); err != nil {
 		return nil, err
 	}
-	return s, s.deliver()
+	if err := s.deliver(); err != nil {
+		return nil, err
+	}
+	folder.Erasures.Serve(s.Facts, s.publisher, s.Deliveries.Follower())
+	return s, nil
 }
 
 // openMetrics binds the address of the metrics, if there are to be any.

@@ -1,4 +1,4 @@
-package datafolder
+package erasure
 
 import "testing"
 
@@ -9,7 +9,8 @@ func TestLettersAreReadAsTheyAreMeant(t *testing.T) {
 		`"\u00C5sa\/b@example.com"`:        `"Åsa/b@example.com"`,
 		`"\ud83d\ude00@example.com"`:       `"😀@example.com"`,
 		`"\\u0061nna"`:                     `"\u0061nna"`,
-		`\u`:                               `\u`, "": "",
+		`\u`:                               `\u`, "": "", `\\`: `\`, `a\`: `a\`, `\x\u0040`: `\x@`, "\xff\\u0040\xff": "\xff@\xff",
+		`{,"a":"\n\u0061\ud83d\ude00\t"`: "{,\"a\":\"\na😀\t\"", `\ud83danna`: "\ufffdanna", `\u00e5\ud83d\ude00`: "å😀",
 	} {
 		if got := unescaped([]byte(text)); got != want {
 			t.Errorf("%s is %s, want %s", text, got, want)
@@ -23,7 +24,7 @@ func TestNameInALongerOneIsAnothers(t *testing.T) {
 		`"says:\nanna@example.com"`: true, "\xffanna@example.com\xff": true, "hanna@example.com": false, "åanna@example.com": false,
 		"7anna@example.com anna@example.community": false, "": false,
 	} {
-		if got := isNamed(text, "anna@example.com"); got != want {
+		if got := isNamed(unescaped([]byte(text)), "anna@example.com"); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
