@@ -43,6 +43,10 @@ type Reader interface {
 	// unknown stream is empty.
 	ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]Record, error)
 
+	// ByStream returns up to limit records after a version of a stream, in the order of
+	// streams' names and, within each stream, of versions.
+	ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]Record, error)
+
 	// StreamHead returns the version and position of the stream's last record, or zeros
 	// if it has none.
 	StreamHead(ctx context.Context, stream events.Stream) (StreamHead, error)
@@ -145,10 +149,6 @@ type Checker interface {
 	// CheckEnd is CheckChain for the last n records, without versions. It trusts the
 	// record before them.
 	CheckEnd(ctx context.Context, n uint64) error
-
-	// ByStream returns up to limit records after a version of a stream, in the order of
-	// streams and, within each stream, of versions.
-	ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]Record, error)
 
 	// Receipts returns up to limit receipts, expired ones too, with keys after a key, in
 	// the order of their bytes.

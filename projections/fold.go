@@ -23,7 +23,9 @@ type fold struct {
 	accounts    map[ulid.ULID]*events.Account // pointers, because to copy an account (1 kB) takes longer than to fold an event
 	credentials map[ulid.ULID]events.Credential
 	sessions    map[ulid.ULID][]ulid.ULID // that were opened, by the account that they act for and by the one that delegated them
-	whole       bool                      // the file has no row of the streams that are folded; see pass
+	// closings is set if one stream is folded after the other, into an empty file: by account,
+	// when sessions were closed.
+	closings map[ulid.ULID][]closing
 
 	thirdParties map[ulid.ULID]events.ThirdParty
 	removed      []ulid.ULID // the third parties that were removed
@@ -149,8 +151,9 @@ func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (
 	a, ok := f.accounts[id]
 	switch {
 	case ok:
-	case f.whole && e.Version > 1: // another pass folds the account; this one closes sessions
-		a = &events.Account{Version: e.Version - 1}
+	case f.closings != nil:
+		a = &events.Account{}
+		f.accounts[id] = a
 	default:
 		if a, err = f.account(ctx, id); err != nil {
 			return err
@@ -164,7 +167,11 @@ func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (
 	if a.Apply(e, payload); a.Version != e.Version {
 		return misplaced(e)
 	}
-	if changed, ok := payload.(events.PasswordChanged); ok {
+	changed, ok := payload.(events.PasswordChanged)
+	switch {
+	case ok && f.closings != nil:
+		f.closings[id] = append(f.closings[id], closing{e.Position, e.Time, changed.Session})
+	case ok:
 		return f.closeSessions(ctx, id, changed.Session, e.Time)
 	}
 	return nil
@@ -176,9 +183,6 @@ func (f *fold) account(ctx context.Context, id ulid.ULID) (*events.Account, erro
 	if committed, ok, _ := f.model.accounts.get(id); ok {
 		a := *committed
 		return &a, nil
-	}
-	if f.whole {
-		return &events.Account{}, nil
 	}
 	a, _, err := f.model.readAccount(ctx, f.tx.QueryRowContext(ctx, accountQuery, id[:]))
 	return &a, err
@@ -197,7 +201,12 @@ func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event
 		return misplaced(e)
 	}
 	f.credentials[id] = c
-	if opened, ok := payload.(events.SessionOpened); ok {
+	opened, ok := payload.(events.SessionOpened)
+	switch {
+	case ok && f.closings != nil:
+		c.Revoked = f.closedAt(opened, id, e.Position)
+		f.credentials[id] = c
+	case ok:
 		f.sessions[opened.Account] = append(f.sessions[opened.Account], id)
 		f.sessions[opened.Parent] = append(f.sessions[opened.Parent], id)
 	}
@@ -210,7 +219,7 @@ func (f *fold) credential(ctx context.Context, id ulid.ULID) (c events.Credentia
 	if !ok {
 		c, ok, _ = f.model.credentials.get(id)
 	}
-	if !ok && !f.whole {
+	if !ok && f.closings == nil {
 		c, _, err = f.model.readCredential(ctx, f.tx.QueryRowContext(ctx, credentialQuery, id[:]))
 	}
 	return c, err
@@ -231,17 +240,21 @@ func misplaced(e events.Event) error {
 
 // write stores the changed rows and the position.
 func (f *fold) write(ctx context.Context) error {
+	if err := f.writeRows(ctx); err != nil {
+		return err
+	}
+	_, err := f.tx.ExecContext(ctx, "UPDATE progress SET position = ?, event = ?", f.position, f.event[:])
+	return err
+}
+
+func (f *fold) writeRows(ctx context.Context) error {
 	if err := f.writeAccounts(ctx); err != nil {
 		return err
 	}
 	if err := f.writeCredentials(ctx); err != nil {
 		return err
 	}
-	if err := f.writeThirdParties(ctx); err != nil {
-		return err
-	}
-	_, err := f.tx.ExecContext(ctx, "UPDATE progress SET position = ?, event = ?", f.position, f.event[:])
-	return err
+	return f.writeThirdParties(ctx)
 }
 
 func (f *fold) writeAccounts(ctx context.Context) error {

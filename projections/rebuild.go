@@ -24,8 +24,6 @@ type RebuildConfig struct {
 	// Progress is told how far each task has come. It is called by one goroutine
 	// at a time. It may be nil.
 	Progress func(done, total uint64, unit string)
-
-	heldRows int // how many rows a pass holds in memory; 0 means rebuildRows
 }
 
 // Rebuilt is the result of a rebuild.
@@ -90,9 +88,6 @@ func (m *ReadModel) Rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, 
 // rebuild runs the four steps: fill, compare, catch up, exchange. A crash in any
 // of them leaves the old file in use, and the next start deletes the other one.
 func (m *ReadModel) rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, err error) {
-	if cfg.heldRows == 0 {
-		cfg.heldRows = rebuildRows
-	}
 	b := &rebuild{live: m, cfg: cfg, next: newReadModel(m.nextPath(), m.log, m.keys)}
 	if err := removeDatabase(b.next.path); err != nil {
 		return r, err

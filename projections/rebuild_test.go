@@ -122,13 +122,14 @@ func TestRebuildGivesWhatTheFollowerGave(t *testing.T) {
 
 // A pass closes the sessions that it folds, when the password of an account changes that
 // another pass folds.
-func TestRebuildInPassesGivesTheSame(t *testing.T) {
-	for _, held := range []int{1, 7, 30, 1000} {
-		t.Run(fmt.Sprint(held), func(t *testing.T) {
+func TestRebuildOfPagesThatEndAnywhereGivesTheSame(t *testing.T) {
+	for _, size := range []int{1, 2, 7, rebuildPage} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			h := newFixture(t)
 			fillSample(h)
 			before := h.dump()
-			done := h.rebuilt(RebuildConfig{heldRows: held})
+			h.model.log = smallPages{h.log, size}
+			done := h.rebuilt(RebuildConfig{})
 			if done.Different() != 0 || done.Events != h.position() {
 				t.Errorf("%+v", done)
 			}
@@ -139,24 +140,38 @@ func TestRebuildInPassesGivesTheSame(t *testing.T) {
 	}
 }
 
-// withoutFirst is a log that lost the first event of a stream.
-type withoutFirst struct {
-	eventstore.Feed
+// smallPages is a log whose pages have so many records at most.
+type smallPages struct {
+	eventstore.Log
+	size int
+}
+
+func (l smallPages) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	return l.Log.ByStream(ctx, stream, after, min(limit, l.size))
+}
+
+// without is a log that lost the events of a stream for which lost returns true.
+type without struct {
+	eventstore.Log
 	stream events.Stream
+	lost   func(eventstore.Record) bool
 }
 
-func (l withoutFirst) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
-	records, err := l.Feed.ReadAll(ctx, after, limit)
-	return slices.DeleteFunc(records, func(r eventstore.Record) bool { return r.Stream == l.stream && r.Version == 1 }), err
+func (l without) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	records, err := l.Log.ByStream(ctx, stream, after, limit)
+	return slices.DeleteFunc(records, func(r eventstore.Record) bool { return r.Stream == l.stream && l.lost(r) }), err
 }
 
-func TestStreamWithoutItsFirstEventEndsTheRebuild(t *testing.T) {
-	for _, held := range []int{1, 1000} {
+func TestRebuildEndsIfTheLogHasLostEvents(t *testing.T) {
+	for name, lost := range map[string]func(eventstore.Record) bool{
+		"the first": func(r eventstore.Record) bool { return r.Version == 1 },
+		"all":       func(eventstore.Record) bool { return true },
+	} {
 		h := newFixture(t)
 		ids := fillSample(h)
-		h.model.log = withoutFirst{h.log, events.AccountStream(ids[30])}
-		if _, err := h.model.Rebuild(t.Context(), RebuildConfig{heldRows: held}); !errors.Is(err, ErrOutOfStep) || !strings.Contains(err.Error(), "30 events") {
-			t.Errorf("%d rows held: ended with %v", held, err)
+		h.model.log = without{h.log, events.AccountStream(ids[30]), lost}
+		if _, err := h.model.Rebuild(t.Context(), RebuildConfig{}); !errors.Is(err, ErrOutOfStep) {
+			t.Errorf("%s: ended with %v", name, err)
 		}
 		h.onlyReadDB()
 	}

@@ -231,6 +231,25 @@ func (l *Log) Receipt(ctx context.Context, key eventstore.ReceiptKey) (events.St
 	return r.Stream, bytes.Clone(r.Data), nil
 }
 
+// ByStream implements eventstore.Reader.
+func (l *Log) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	if err := l.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	var found []eventstore.Record
+	for _, name := range slices.Sorted(maps.Keys(l.streams)) {
+		if name < stream || len(found) >= limit {
+			continue
+		}
+		if name > stream {
+			after = 0
+		}
+		found = append(found, page(l.streams[name], after, limit-len(found))...)
+	}
+	return found, nil
+}
+
 // ReadAll implements eventstore.Feed.
 func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 	if err := l.lock(ctx); err != nil {

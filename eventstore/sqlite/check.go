@@ -174,7 +174,7 @@ func (l *Log) checkVersions(ctx context.Context) error {
 	}
 }
 
-// ByStream implements eventstore.Checker.
+// ByStream implements eventstore.Reader.
 func (l *Log) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
 	return l.records(ctx, l.queries.byStream, limit, stream, number(after))
 }
