@@ -14,6 +14,7 @@ var closing = []Check{
 		closeLog(t, log)
 		calls := map[string]func() error{
 			"Append":        func() error { _, err := log.Append(ctx, batch(stream, 1, 1)); return err },
+			"ByStream":      func() error { _, err := log.ByStream(ctx, stream, 0, 1); return err },
 			"ReadStream":    func() error { _, err := log.ReadStream(ctx, stream, 0, 1); return err },
 			"StreamHead":    func() error { _, err := log.StreamHead(ctx, stream); return err },
 			"Holder":        func() error { _, err := log.Holder(ctx, key); return err },

@@ -1,8 +1,10 @@
 package eventstoretest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -221,6 +223,21 @@ var faults = map[string]fault{
 			return log.ReadStream(ctx, stream, after, limit)
 		}
 	}), "a stream is read in pages, in order"},
+	"reads all streams in the order of the log": {replaced(func(f *faulty, log eventstore.Log) {
+		f.byStream = func(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+			records, err := log.ByStream(ctx, stream, after, limit)
+			slices.SortFunc(records, func(a, b eventstore.Record) int { return cmp.Compare(a.Position, b.Position) })
+			return records, err
+		}
+	}), "all streams are read in pages, one after the other"},
+	"skips the rest of a stream at the end of a page": {replaced(func(f *faulty, log eventstore.Log) {
+		f.byStream = func(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+			if after > 0 {
+				after = math.MaxUint64
+			}
+			return log.ByStream(ctx, stream, after, limit)
+		}
+	}), "all streams are read in pages, one after the other"},
 	"repeats a record at the start of a page": {replaced(func(f *faulty, log eventstore.Log) {
 		f.readAll = func(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 			return log.ReadAll(ctx, max(after, 1)-1, limit)

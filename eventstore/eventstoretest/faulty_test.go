@@ -17,6 +17,7 @@ type faulty struct {
 	eventstore.Log
 	append        func(context.Context, eventstore.Batch) (uint64, error)
 	readStream    func(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error)
+	byStream      func(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error)
 	readAll       func(context.Context, uint64, int) ([]eventstore.Record, error)
 	streamHead    func(context.Context, events.Stream) (eventstore.StreamHead, error)
 	holder        func(context.Context, eventstore.ClaimKey) (events.Stream, error)
@@ -31,7 +32,7 @@ type faulty struct {
 
 // broken returns a log without a fault. The caller replaces methods.
 func broken(log eventstore.Log) *faulty {
-	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Claims, log.ClaimRule, log.ReplaceClaims, log.Receipt, log.Head, log.Wait, log.Close}
+	return &faulty{log, log.Append, log.ReadStream, log.ByStream, log.ReadAll, log.StreamHead, log.Holder, log.Claims, log.ClaimRule, log.ReplaceClaims, log.Receipt, log.Head, log.Wait, log.Close}
 }
 
 func (f *faulty) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
@@ -39,6 +40,9 @@ func (f *faulty) Append(ctx context.Context, b eventstore.Batch) (uint64, error)
 }
 func (f *faulty) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
 	return f.readStream(ctx, stream, after, limit)
+}
+func (f *faulty) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	return f.byStream(ctx, stream, after, limit)
 }
 func (f *faulty) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 	return f.readAll(ctx, after, limit)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 
+	"konto/events"
 	"konto/eventstore"
 )
 
@@ -35,6 +37,35 @@ var reading = []Check{
 		}
 		if got, err := log.ReadStream(ctx, one.Stream, math.MaxUint64, 10); err != nil || len(got) != 0 {
 			t.Errorf("after the highest version there are %d records, %v", len(got), err)
+		}
+	}},
+	{"all streams are read in pages, one after the other", func(ctx context.Context, t T, log eventstore.Log) {
+		streams := []events.Stream{newStream(), newStream(), newStream()}
+		for version := range uint64(3) { // they take turns in the log
+			for _, stream := range []events.Stream{streams[1], streams[2], streams[0]} {
+				mustAppend(ctx, t, log, batch(stream, version, 1))
+			}
+		}
+		slices.Sort(streams)
+		var want []eventstore.Record
+		for _, stream := range streams {
+			want = append(want, streamOf(ctx, t, log, stream)...)
+		}
+		for _, size := range []int{1, 2, 100} {
+			var got []eventstore.Record
+			var stream events.Stream
+			for version := uint64(0); len(got) <= len(want); {
+				page, err := log.ByStream(ctx, stream, version, size)
+				if err != nil {
+					t.Fatalf("read all streams: %v", err)
+				}
+				if len(page) == 0 {
+					break
+				}
+				got = append(got, page...)
+				stream, version = page[len(page)-1].Stream, page[len(page)-1].Version
+			}
+			expectRecords(t, "all streams", got, want)
 		}
 	}},
 	{"the feed is read in pages, in the order of positions", func(ctx context.Context, t T, log eventstore.Log) {
