@@ -90,10 +90,12 @@ func (f *fixture) isReadable(account ulid.ULID) bool {
 // messages are those of other systems.
 type messages struct {
 	texts []string
+	calls int
 	err   error // because NATS is away
 }
 
 func (m *messages) Delete(_ context.Context, named func([]byte) bool) error {
+	m.calls++
 	if m.err == nil {
 		m.texts = slices.DeleteFunc(m.texts, func(text string) bool { return named([]byte(text)) })
 	}
@@ -154,6 +156,15 @@ func TestErasureIsFinishedWhenNATSIsBack(t *testing.T) {
 			if !f.Erasures.NamesErased([]byte("about client_" + strings.ToLower(account.String()))) {
 				t.Error("a message of now that names it would be kept")
 			}
+		}
+		// A start, and each look, asks NATS once, however many erasures are not finished: each
+		// question takes seconds.
+		inbound.calls = 0
+		if err := f.Erasures.Reconcile(t.Context()); err != nil || inbound.calls != 1 {
+			t.Errorf("reconciled: %v, after %d calls", err, inbound.calls)
+		}
+		if err := f.Erasures.Look(t.Context()); !errors.Is(err, inbound.err) || inbound.calls != 2 {
+			t.Errorf("looked: %v, after %d calls", err, inbound.calls)
 		}
 		inbound.err = nil
 		f.must(f.Erasures.Look(t.Context()))
@@ -218,7 +229,7 @@ func TestErasureThatFailsAtTheStartDestroysTheKey(t *testing.T) {
 			if _, err := f.Erasures.Erase(t.Context(), account, datafolder.Itself()); !errors.Is(err, failed) || !f.isReadable(account) {
 				t.Errorf("step %d: %v", step, err)
 			}
-			if err := f.Erasures.Reconcile(t.Context(), f.CatchUp); err != nil || f.isReadable(account) {
+			if err := f.Erasures.Reconcile(t.Context()); err != nil || f.isReadable(account) {
 				t.Errorf("step %d: reconciled: %v, readable %v", step, err, f.isReadable(account))
 			}
 		})
@@ -238,7 +249,7 @@ func TestMailOfAnErasedAccountIsDeletedAtTheNextStart(t *testing.T) {
 		mail := filepath.Join(f.Path, datafolder.MailName, request.String()+".eml")
 		f.must(os.MkdirAll(filepath.Dir(mail), 0o700))
 		f.must(os.WriteFile(mail, []byte("code"), 0o600))
-		f.must(f.Erasures.Reconcile(t.Context(), f.CatchUp))
+		f.must(f.Erasures.Reconcile(t.Context()))
 		if !datafolder.Missing(mail) {
 			t.Error("it is still there")
 		}
