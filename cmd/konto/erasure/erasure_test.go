@@ -14,6 +14,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/copies"
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/erasure"
 	"konto/commands"
@@ -236,22 +237,70 @@ func TestErasureThatFailsAtTheStartDestroysTheKey(t *testing.T) {
 	}
 }
 
-// A mail may have been written while its account was erased.
-func TestMailOfAnErasedAccountIsDeletedAtTheNextStart(t *testing.T) {
+// A mail is deleted with its account. One that was written while its account was erased is deleted at
+// the next start.
+func TestMailsOfAnErasedAccountAreDeleted(t *testing.T) {
 	run(t, &messages{}, func(f *fixture) {
 		account, request := f.open("anna@example.com"), ulid.Make()
 		_, err := f.Store.Append(t.Context(), events.AccountStream(account), 1, nil, []events.Event{{
 			ID: request, Stream: events.AccountStream(account), Version: 2, Type: events.TypeEmailChangeRequested, Time: time.UnixMilli(1).UTC(), Data: []byte("{}"),
 		}})
 		f.must(err)
-		_, err = f.Erasures.Erase(t.Context(), account, datafolder.Itself())
-		f.must(err)
 		mail := filepath.Join(f.Path, datafolder.MailName, request.String()+".eml")
 		f.must(os.MkdirAll(filepath.Dir(mail), 0o700))
-		f.must(os.WriteFile(mail, []byte("code"), 0o600))
-		f.must(f.Erasures.Reconcile(t.Context()))
-		if !datafolder.Missing(mail) {
-			t.Error("it is still there")
+		for when, remove := range []func() error{
+			func() error {
+				_, err := f.Erasures.Erase(t.Context(), account, datafolder.Itself())
+				return err
+			},
+			func() error { return f.Erasures.Reconcile(t.Context()) },
+		} {
+			f.must(os.WriteFile(mail, []byte("code"), 0o600))
+			if f.must(remove()); !datafolder.Missing(mail) {
+				t.Errorf("it is still there after step %d", when)
+			}
+		}
+	})
+}
+
+// A copy of the keys and the copy of the ledger beside it name the same erased accounts.
+func TestKeysAndLedgerAreCopiedBetweenErasures(t *testing.T) {
+	run(t, &messages{}, func(f *fixture) {
+		var accounts []ulid.ULID
+		for i := range 30 {
+			accounts = append(accounts, f.open(fmt.Sprintf("a%d@example.com", i)))
+		}
+		erased := make(chan error, 1)
+		go func() {
+			var errs []error
+			for _, account := range accounts {
+				_, err := f.Erasures.Erase(t.Context(), account, datafolder.Itself())
+				errs = append(errs, err)
+			}
+			erased <- errors.Join(errs...)
+		}()
+		dir, running := t.TempDir(), true
+		for running {
+			select {
+			case err := <-erased:
+				f.must(err)
+				running = false
+			default:
+			}
+			made, err := copies.BackupKeys(t.Context(), f.Folder, dir, time.Hour)
+			f.must(err)
+			keys, err := f.Master.OpenCopy(t.Context(), made.File)
+			f.must(err)
+			lines, _, err := erasure.ReadLedger(made.Erasures)
+			f.must(err)
+			for _, account := range accounts {
+				_, err := keys.Cipher(t.Context(), events.AccountStream(account))
+				listed := slices.ContainsFunc(lines, func(l erasure.Line) bool { return l.Account == account })
+				if errors.Is(err, eventstore.ErrDestroyed) != listed {
+					t.Errorf("the copied ledger has it: %v, and its copied key: %v", listed, err)
+				}
+			}
+			f.must(keys.Close())
 		}
 	})
 }

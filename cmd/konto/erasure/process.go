@@ -207,8 +207,6 @@ func (p *Process) Reconcile(ctx context.Context) error {
 		return nil
 	}
 	p.Log.Error("an erasure is not finished, the next start tries again", "accounts", unfinished, "error", err)
-	p.Erasing.Lock()
-	defer p.Erasing.Unlock()
 	return p.Keys.Destroy(ctx, keys...)
 }
 
