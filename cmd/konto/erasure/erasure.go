@@ -277,7 +277,7 @@ func (p *Process) prove(ctx context.Context, account ulid.ULID) error {
 		err = p.Ledger.add(Line{Account: account, Erased: at, Proof: proof})
 	}
 	if err != nil {
-		return fmt.Errorf("everything is erased, but the proof is not kept: %w", err)
+		return fmt.Errorf("everything is erased, but the proof is not in %s: %w", LedgerName, err)
 	}
 	return nil
 }

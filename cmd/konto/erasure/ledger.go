@@ -127,10 +127,6 @@ func CheckLedger(path string, key ed25519.PrivateKey) error {
 func (l *Ledger) Whole() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.whole()
-}
-
-func (l *Ledger) whole() error {
 	info, err := os.Stat(l.path)
 	if l.size == 0 || err == nil && info.Size() >= l.size {
 		return nil
@@ -164,18 +160,13 @@ func (l *Ledger) all() []ulid.ULID {
 // add writes a line durably, behind the lines that count. First it removes what a failed write or a
 // crash left there, which would make the line unreadable. After an error the line may be there or
 // not; to add it again is harmless.
-func (l *Ledger) add(line Line) (err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write to the ledger of erasures: %w", err)
-		}
-	}()
+func (l *Ledger) add(line Line) error {
 	text, err := line.Text()
-	if err := errors.Join(err, l.whole()); err != nil {
+	if err := errors.Join(err, l.Whole()); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err

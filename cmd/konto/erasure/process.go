@@ -3,7 +3,6 @@ package erasure
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -172,10 +171,7 @@ func (p *Process) look(ctx context.Context) error {
 // does not keep konto from starting. But its key is destroyed in any case, or Reconcile returns an
 // error.
 func (p *Process) Reconcile(ctx context.Context) error {
-	mails, err := os.ReadDir(p.Mails)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	mails, _ := os.ReadDir(p.Mails) // without a server there may be no such folder
 	accounts, err := p.Model.Erased(ctx)
 	if err != nil {
 		return err
