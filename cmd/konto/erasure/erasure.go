@@ -195,11 +195,11 @@ func (p *Process) record(ctx context.Context, account ulid.ULID) error {
 	}
 	slices.Sort(row.Names)
 	row.Names = slices.DeleteFunc(slices.Compact(row.Names), func(name string) bool { return name == "" })
-	if err := p.Rows.Put(ctx, account, row); err != nil {
-		return err
+	err = p.Rows.Put(ctx, account, row)
+	if err == nil {
+		p.Ledger.begin(account)
 	}
-	p.Ledger.remember(Line{Account: account})
-	return nil
+	return err
 }
 
 // releaseClaims releases the claims of an account although nobody can read which they are. That

@@ -134,12 +134,12 @@ func (l *Ledger) Whole() error {
 	return errors.Join(errors.New("lines of it are gone; put the file back, or restart konto, which adds who the log knows to be erased"), err)
 }
 
-// remember makes a line the one that counts for its account. One without a proof notes, in memory
-// alone, that the account is being erased, perhaps again: its row has that durably.
-func (l *Ledger) remember(line Line) {
+// begin notes, in memory alone, that an account is being erased, perhaps again: no proof counts until
+// the next. Its row has that durably.
+func (l *Ledger) begin(account ulid.ULID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known[line.Account] = line
+	l.known[account] = Line{Account: account}
 }
 
 // Of returns the line that counts for an account.

@@ -78,7 +78,7 @@ func (p *Process) Open(ctx context.Context) (err error) {
 	rows, err := p.Rows.All(ctx)
 	for account, row := range rows {
 		if !row.Proven {
-			p.Ledger.remember(Line{Account: account})
+			p.Ledger.begin(account)
 		}
 	}
 	return err
