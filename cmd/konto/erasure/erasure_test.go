@@ -305,6 +305,26 @@ func TestKeysAndLedgerAreCopiedBetweenErasures(t *testing.T) {
 	})
 }
 
+// Only a read model that has passed AccountErased has all credentials of the account.
+func TestReadModelHasPassedBeforeCredentialsAreRevoked(t *testing.T) {
+	run(t, &messages{}, func(f *fixture) {
+		account, catchUp, at := f.open("anna@example.com"), f.Erasures.CatchUp, uint64(0)
+		f.Erasures.CatchUp = func(ctx context.Context) error {
+			err := catchUp(ctx)
+			at, _ = f.Model.Position(ctx)
+			return err
+		}
+		f.Erasures.After = func(step int) error {
+			if end, err := f.Store.Last(t.Context(), events.AccountStream(account)); step == 3 && (at < end.Position || err != nil) {
+				t.Errorf("the read model is at %d, and AccountErased at %d, %v", at, end.Position, err)
+			}
+			return nil
+		}
+		_, err := f.Erasures.Erase(t.Context(), account, datafolder.Itself())
+		f.must(err)
+	})
+}
+
 // slow is a projection that comes to an event when the read model has passed it.
 type slow struct {
 	folder *datafolder.Folder
