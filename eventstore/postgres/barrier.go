@@ -1,0 +1,201 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"konto/eventstore"
+)
+
+// timeline is the timeline that a primary writes to. It changes when a standby is promoted.
+// What was read or committed on one timeline says nothing about another.
+type timeline string
+
+// timelineOf is the expression for the timeline that the server writes to now. It is an error on
+// a standby.
+const timelineOf = `substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)`
+
+// A barrier is one transaction that writes nothing but a message into the write-ahead log. Since
+// a standby gets the log in order, a standby that has the message has everything that was
+// committed before. The last statement proves that one has: a COMMIT returns without a standby if
+// the server was told to wait for none, or to cancel the wait.
+const barrierStatements = `
+BEGIN;
+SELECT set_config('konto.barrier', pg_logical_emit_message(true, 'konto', '')::text, false), ` + timelineOf + `,
+	(SELECT position FROM log.head);
+COMMIT;
+SELECT EXISTS (SELECT 1 FROM pg_stat_replication
+	WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= current_setting('konto.barrier')::pg_lsn)`
+
+// retryEvery is the pause after a connection failed.
+const retryEvery = 50 * time.Millisecond
+
+// errNotReplicated is what a barrier fails with while no synchronous standby confirms it.
+var errNotReplicated = errors.New("no synchronous standby has confirmed the last commit; see synchronous_standby_names")
+
+// covered is what a barrier proves: everything that was visible on this timeline when the barrier
+// began is durable.
+type covered struct {
+	timeline timeline
+	position uint64 // the log's last position when the barrier began
+}
+
+// round is one barrier, shared by all who joined before it began.
+type round struct {
+	done    chan struct{}
+	covered covered
+	err     error // ErrClosed, or nil
+}
+
+// barriers runs one barrier after another, while somebody waits for one.
+type barriers struct {
+	cfg          *pgx.ConnConfig
+	unreplicated bool
+
+	mu      sync.Mutex
+	next    *round // the one that has not begun
+	failing error  // why the present barrier does not complete
+	joined  chan struct{}
+	// The following belong to run alone.
+	conn    *pgx.Conn
+	highest uint64 // position that was covered
+}
+
+func newBarriers(cfg *pgx.ConnConfig, unreplicated bool) *barriers {
+	return &barriers{cfg: cfg, unreplicated: unreplicated, next: newRound(), joined: make(chan struct{}, 1)}
+}
+
+func newRound() *round { return &round{done: make(chan struct{})} }
+
+// join returns a barrier that has not begun.
+func (b *barriers) join() *round {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case b.joined <- struct{}{}:
+	default:
+	}
+	return b.next
+}
+
+// pass waits for a barrier that begins after the call.
+func (b *barriers) pass(ctx context.Context) (covered, error) {
+	r := b.join()
+	select {
+	case <-r.done:
+		return r.covered, r.err
+	case <-ctx.Done():
+		return covered{}, errors.Join(ctx.Err(), b.trouble())
+	}
+}
+
+// trouble returns why the present barrier does not complete, nil if nothing is wrong.
+func (b *barriers) trouble() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failing
+}
+
+// run runs barriers until ctx ends. A barrier that fails is repeated for as long as it takes: a
+// later barrier covers what an earlier one should have covered. Nobody is told that it failed,
+// because nobody may conclude anything from that.
+func (b *barriers) run(ctx context.Context) {
+	defer b.disconnect()
+	for {
+		select {
+		case <-b.joined:
+		case <-ctx.Done():
+			b.finish(b.take(), covered{}, eventstore.ErrClosed)
+			return
+		}
+		r := b.take()
+		for {
+			found, err := b.attempt(ctx)
+			if err == nil {
+				b.finish(r, found, nil)
+				break
+			}
+			b.disconnect()
+			b.report(err)
+			select {
+			case <-time.After(retryEvery):
+			case <-ctx.Done():
+				b.finish(r, covered{}, eventstore.ErrClosed)
+				b.finish(b.take(), covered{}, eventstore.ErrClosed)
+				return
+			}
+		}
+	}
+}
+
+// take begins the next barrier: who joins from now on gets another one.
+func (b *barriers) take() *round {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.next
+	b.next = newRound()
+	return r
+}
+
+func (b *barriers) finish(r *round, found covered, err error) {
+	b.report(err)
+	r.covered, r.err = found, err
+	close(r.done)
+}
+
+func (b *barriers) report(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failing = err
+}
+
+// attempt runs one barrier. It waits for the standby until the server's connection breaks or ctx
+// ends, which is when the log is closed.
+func (b *barriers) attempt(ctx context.Context) (c covered, err error) {
+	if b.conn == nil {
+		if b.conn, err = connect(ctx, b.cfg); err != nil {
+			return c, err
+		}
+	}
+	results, err := b.conn.PgConn().Exec(ctx, barrierStatements).ReadAll()
+	if err != nil {
+		return c, err
+	}
+	if len(results) != 4 || results[2].CommandTag.String() != "COMMIT" {
+		return c, errors.New("a barrier was not committed")
+	}
+	message := results[1].Rows[0]
+	c.timeline = timeline(message[1])
+	if c.position, err = strconv.ParseUint(string(message[2]), 10, 64); err != nil {
+		return c, fmt.Errorf("the log has no head: %w", err)
+	}
+	if c.position < b.highest {
+		return c, fmt.Errorf("the log ends at position %d, but %d was acknowledged: a standby was promoted that did not have it", c.position, b.highest)
+	}
+	if !b.unreplicated && string(results[3].Rows[0][0]) != "t" {
+		return c, errNotReplicated
+	}
+	b.highest = c.position
+	return c, nil
+}
+
+func (b *barriers) disconnect() {
+	if b.conn != nil {
+		abandon(b.conn.PgConn())
+		b.conn = nil
+	}
+}
+
+// abandon closes a connection without waiting for the server.
+func abandon(conn *pgconn.PgConn) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	conn.Close(ended)
+}
