@@ -85,7 +85,7 @@ func (l *Log) write() {
 		t := &turn{}
 		var err error
 		if conn == nil {
-			conn, err = connect(l.stopping, l.cfg)
+			conn, err = pgx.ConnectConfig(l.stopping, l.cfg)
 		}
 		if err == nil {
 			err = l.take(t, conn)

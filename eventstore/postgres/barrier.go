@@ -160,7 +160,7 @@ func (b *barriers) report(err error) {
 // ends, which is when the log is closed.
 func (b *barriers) attempt(ctx context.Context) (c covered, err error) {
 	if b.conn == nil {
-		if b.conn, err = connect(ctx, b.cfg); err != nil {
+		if b.conn, err = pgx.ConnectConfig(ctx, b.cfg); err != nil {
 			return c, err
 		}
 	}

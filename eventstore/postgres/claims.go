@@ -15,7 +15,7 @@ func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[events
 	if err := l.checkOpen(ctx); err != nil {
 		return err
 	}
-	conn, err := connect(ctx, l.cfg)
+	conn, err := pgx.ConnectConfig(ctx, l.cfg)
 	if err != nil {
 		return l.failed("write to", err)
 	}

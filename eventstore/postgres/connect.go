@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,42 +25,23 @@ func configure(url string) (*pgx.ConnConfig, error) {
 		"client_encoding":    "UTF8",
 		"search_path":        "log",
 		"synchronous_commit": "on",
-		// A statement that was cancelled while it waited for the standby counts as committed
-		// although no standby has it. So nothing is cancelled.
-		"statement_timeout": "0",
-		"lock_timeout":      "0",
+		"statement_timeout":  "0", // a turn waits for the row, a barrier for the standby
+		"lock_timeout":       "0",
 		// A node that stops while it holds the row would make all others wait for as long.
 		"idle_in_transaction_session_timeout": "1000",
 	} {
 		cfg.RuntimeParams[name] = value
 	}
+	dialer := net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 2 * time.Second, Count: 3},
+		ControlContext:  limitUnacknowledged,
+	}
+	cfg.DialFunc = dialer.DialContext
 	cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 3 * time.Second
 	}
 	return cfg, nil
-}
-
-// connect opens a connection that never sends a request to cancel. When a connection breaks, pgx
-// dials again to cancel what ran on it. If that is a COMMIT that waits for the standby, Postgres
-// makes it visible without the standby.
-func connect(ctx context.Context, base *pgx.ConnConfig) (*pgx.Conn, error) {
-	cfg := base.Copy()
-	var connected atomic.Bool
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 2 * time.Second, Count: 3}}
-	dialer.ControlContext = limitUnacknowledged
-	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if connected.Load() {
-			return nil, errors.New("a statement is not cancelled")
-		}
-		return dialer.DialContext(ctx, network, addr)
-	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	connected.Store(true)
-	return conn, nil
 }
 
 // isFinal reports whether an error says that a transaction did not happen, and will not if it is

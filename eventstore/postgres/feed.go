@@ -195,7 +195,7 @@ func (l *Log) readCovered(ctx context.Context, c covered, after uint64) (records
 // listen passes notifications on until the log is closed.
 func (l *Log) listen(notified chan<- struct{}) {
 	for l.stopping.Err() == nil {
-		conn, err := connect(l.stopping, l.cfg)
+		conn, err := pgx.ConnectConfig(l.stopping, l.cfg)
 		if err == nil {
 			_, err = conn.Exec(l.stopping, "LISTEN "+channel)
 		}

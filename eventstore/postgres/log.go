@@ -131,7 +131,7 @@ func (l *Log) shut() error {
 
 // examine refuses a server that cannot keep what konto promises.
 func examine(ctx context.Context, cfg *pgx.ConnConfig, unreplicated bool) error {
-	conn, err := connect(ctx, cfg)
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("connect to the log's Postgres: %w", err)
 	}

@@ -50,17 +50,31 @@ func Primary(t testing.TB) *Server {
 	return s
 }
 
-// Standby starts a server that follows s, and makes s wait for it with every commit.
-func (s *Server) Standby(t testing.TB, name string) *Server {
+// Standby starts a server that follows s through a proxy, and makes s wait for one of its standbys
+// with every commit.
+func (s *Server) Standby(t testing.TB, name string) (*Server, *Proxy) {
 	t.Helper()
-	standby := newServer(t, name)
-	run(t, "pg_basebackup", "-D", standby.dir, "-d", s.conninfo(), "-R", "-X", "stream", "-c", "fast", "--no-sync")
-	standby.configure(t, fmt.Sprintf("port = %d\nprimary_conninfo = '%s application_name=%s'\n", standby.Port, s.conninfo(), name))
+	standby, proxy := newServer(t, name), NewProxy(t, s.Port)
+	run(t, "pg_basebackup", "-D", standby.dir, "-d", conninfo(s.Port), "-R", "-X", "stream", "-c", "fast", "--no-sync")
+	standby.configure(t, fmt.Sprintf("port = %d\n", standby.Port))
+	standby.follow(t, proxy.Port)
 	standby.Start(t)
 	s.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
 	s.Exec(t, "SELECT pg_reload_conf()")
-	s.await(t, "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'quorum'")
-	return standby
+	s.Await(t, s.URL(), "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'quorum'")
+	return standby, proxy
+}
+
+// Follow makes a standby follow another primary.
+func (s *Server) Follow(t testing.TB, primary *Server) {
+	t.Helper()
+	s.follow(t, primary.Port)
+	s.Exec(t, "SELECT pg_reload_conf()")
+}
+
+func (s *Server) follow(t testing.TB, port int) {
+	t.Helper()
+	s.configure(t, fmt.Sprintf("primary_conninfo = '%s application_name=%s'\n", conninfo(port), s.Name))
 }
 
 func newServer(t testing.TB, name string) *Server {
@@ -83,8 +97,8 @@ func (s *Server) URL() string {
 	return fmt.Sprintf("postgres://konto@127.0.0.1:%d/postgres?sslmode=disable", s.Port)
 }
 
-func (s *Server) conninfo() string {
-	return fmt.Sprintf("host=127.0.0.1 port=%d user=konto dbname=postgres", s.Port)
+func conninfo(port int) string {
+	return fmt.Sprintf("host=127.0.0.1 port=%d user=konto dbname=postgres", port)
 }
 
 func (s *Server) configure(t testing.TB, text string) {
@@ -159,29 +173,43 @@ func (s *Server) processes(t testing.TB) (pids []int) {
 	return pids
 }
 
-// Promote makes a standby the primary and returns once it takes writes. It is its own synchronous
-// configuration from then on: names says for whom it waits, "" for nobody.
-func (s *Server) Promote(t testing.TB, names string) {
+// Promote makes a standby the primary and returns once it takes writes. It waits for no standby
+// until it gets one.
+func (s *Server) Promote(t testing.TB) {
 	t.Helper()
-	s.configure(t, fmt.Sprintf("synchronous_standby_names = '%s'\n", names))
+	s.configure(t, "synchronous_standby_names = ''\n")
 	run(t, "pg_ctl", "-D", s.dir, "-w", "-t", "60", "promote")
 	s.Exec(t, "SELECT pg_reload_conf()")
 }
 
 // Exec runs a statement as the server's superuser.
-func (s *Server) Exec(t testing.TB, statement string, args ...any) {
+func (s *Server) Exec(t testing.TB, statement string) {
 	t.Helper()
-	conn := s.connect(t)
-	defer conn.Close(context.Background())
-	if _, err := conn.Exec(context.Background(), statement, args...); err != nil {
+	s.ExecIn(t, s.URL(), statement)
+}
+
+// ExecIn is Exec in the database at url.
+func (s *Server) ExecIn(t testing.TB, url, statement string) {
+	t.Helper()
+	if err := s.Try(t, url, statement); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
 
-// await waits until a query answers true.
-func (s *Server) await(t testing.TB, query string) {
+// Try is ExecIn that returns the statement's error. The server's settings do not keep it waiting
+// for a standby.
+func (s *Server) Try(t testing.TB, url, statement string) error {
 	t.Helper()
-	conn := s.connect(t)
+	conn := connect(t, url)
+	defer conn.Close(context.Background())
+	_, err := conn.Exec(context.Background(), statement)
+	return err
+}
+
+// Await waits until a query answers true in the database at url.
+func (s *Server) Await(t testing.TB, url, query string) {
+	t.Helper()
+	conn := connect(t, url)
 	defer conn.Close(context.Background())
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		var done bool
@@ -198,9 +226,14 @@ func (s *Server) await(t testing.TB, query string) {
 	}
 }
 
-func (s *Server) connect(t testing.TB) *pgx.Conn {
+func connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), s.URL())
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.RuntimeParams["synchronous_commit"] = "local"
+	conn, err := pgx.ConnectConfig(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
