@@ -81,6 +81,7 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 func (l *Log) write() {
 	defer close(l.covering)
 	var conn *pgx.Conn
+	failing := false
 	for l.queue.wait(l.stopping) {
 		t := &turn{}
 		var err error
@@ -93,17 +94,21 @@ func (l *Log) write() {
 		switch {
 		case err == nil && len(t.group) > 0:
 			l.covering <- t
+			failing = false
 		case err != nil:
 			if conn != nil {
 				abandon(conn.PgConn())
 				conn = nil
 			}
 			if isFinal(err) {
-				l.queue.decide(t.group, func(p *pending) { p.last, p.err = 0, l.failed("append to", err) })
+				l.queue.decide(t.group, func(p *pending) { p.last, p.err = 0, failed("append to", err) })
 				break
 			}
 			l.queue.again(t.group)
-			l.log.Warn("the log cannot be appended to, konto tries again", "error", err)
+			if !failing {
+				l.log.Warn("the log cannot be appended to, konto tries again", "error", err)
+			}
+			failing = true
 			select {
 			case <-time.After(retryEvery):
 			case <-l.stopping.Done():

@@ -17,7 +17,7 @@ func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[events
 	}
 	conn, err := pgx.ConnectConfig(ctx, l.cfg)
 	if err != nil {
-		return l.failed("write to", err)
+		return failed("write to", err)
 	}
 	defer func() { abandon(conn.PgConn()) }()
 	if err := l.replaceClaims(ctx, conn, rule, held); err != nil {
@@ -31,7 +31,7 @@ func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held 
 	// held may read for longer than a session may be idle in a transaction.
 	if _, err := conn.Exec(ctx, `BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;
 		SELECT FROM log.head FOR NO KEY UPDATE; DELETE FROM log.claims`); err != nil {
-		return l.failed("write to", err)
+		return failed("write to", err)
 	}
 	page := make([][]any, 0, pageSize)
 	flush := func() error {
@@ -41,7 +41,7 @@ func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held 
 		return err
 	}
 	if _, err := conn.Exec(ctx, `CREATE TEMPORARY TABLE made (key bytea, stream text COLLATE "C") ON COMMIT DROP`); err != nil {
-		return l.failed("write to", err)
+		return failed("write to", err)
 	}
 	for c, err := range held {
 		if err != nil {
@@ -49,23 +49,23 @@ func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held 
 		}
 		if page = append(page, []any{append([]byte(nil), c.Key[:]...), string(c.Stream)}); len(page) == pageSize {
 			if err := flush(); err != nil {
-				return l.failed("write to", err)
+				return failed("write to", err)
 			}
 		}
 	}
 	if err := flush(); err != nil {
-		return l.failed("write to", err)
+		return failed("write to", err)
 	}
 	if _, err := conn.Exec(ctx, `INSERT INTO log.claims SELECT DISTINCT key, stream FROM made`); err != nil {
-		return l.failed("write to", err)
+		return failed("write to", err)
 	}
 	if _, err := conn.Exec(ctx, `UPDATE log.meta SET claim_rule = $1,
 		shared = EXISTS (SELECT FROM log.claims GROUP BY key HAVING count(*) > 1)`, rule); err != nil {
-		return l.failed("write to", err)
+		return failed("write to", err)
 	}
 	_, err := conn.Exec(ctx, `COMMIT`)
 	if err != nil {
-		return l.failed("write to", err)
+		return failed("write to", err)
 	}
 	return nil
 }

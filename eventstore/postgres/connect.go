@@ -1,16 +1,12 @@
 package postgres
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"konto/eventstore"
 )
 
 // configure returns the configuration of all connections: to a primary, with settings that
@@ -57,19 +53,4 @@ func isFinal(err error) bool {
 		return false
 	}
 	return true
-}
-
-func (l *Log) failed(doing string, err error) error {
-	return fmt.Errorf("%s the log in Postgres: %w", doing, err)
-}
-
-// checkOpen returns ErrClosed once Close was called.
-func (l *Log) checkOpen(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if l.stopping.Err() != nil {
-		return eventstore.ErrClosed
-	}
-	return nil
 }

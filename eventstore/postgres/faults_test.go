@@ -30,10 +30,7 @@ func one(stream events.Stream, expected uint64) eventstore.Batch {
 
 func openQuietly(t testing.TB, url string) *postgres.Log {
 	t.Helper()
-	log, err := postgres.Open(context.Background(), postgres.Config{URL: url, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := openLog(t, postgres.Config{URL: url, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { log.Close() })
 	return log
 }
@@ -332,10 +329,7 @@ func TestStandbyIsRefused(t *testing.T) {
 func TestNewerSchemaIsRefused(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	url := database(t, primary)
-	log, err := postgres.Open(t.Context(), postgres.Config{URL: url, Unreplicated: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := openLog(t, postgres.Config{URL: url, Unreplicated: true})
 	log.Close()
 	primary.ExecIn(t, url, "INSERT INTO log.schema_version (version_id, is_applied) VALUES (999, true)")
 	if _, err := postgres.Open(t.Context(), postgres.Config{URL: url, Unreplicated: true}); err == nil || !strings.Contains(err.Error(), "newer") {
@@ -346,10 +340,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 func TestEventsAreAppendOnly(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	url := database(t, primary)
-	log, err := postgres.Open(t.Context(), postgres.Config{URL: url, Unreplicated: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := openLog(t, postgres.Config{URL: url, Unreplicated: true})
 	defer log.Close()
 	if _, err := log.Append(t.Context(), one(events.AccountStream(ulid.Make()), 0)); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -35,8 +34,8 @@ type feed struct {
 	changed chan struct{} // closed, and replaced, when last or closed changes
 }
 
-func newFeed() *feed {
-	return &feed{behind: make(chan struct{}, 1), changed: make(chan struct{})}
+func newFeed(last uint64) *feed {
+	return &feed{last: last, behind: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // offer adds records that a barrier has covered, if they follow the last one. Otherwise run will
@@ -120,10 +119,10 @@ func (f *feed) close() {
 // follow reads what other nodes append, until the log is closed.
 func (l *Log) follow() {
 	notified := make(chan struct{}, 1)
-	go l.listen(notified)
+	l.running.Go(func() { l.listen(notified) })
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	for {
+	for failing := false; ; {
 		select {
 		case <-l.feed.behind:
 		case <-notified:
@@ -131,9 +130,11 @@ func (l *Log) follow() {
 		case <-l.stopping.Done():
 			return
 		}
-		if err := l.catchUp(l.stopping); err != nil && l.stopping.Err() == nil {
-			l.log.Warn("the feed of the log is behind, konto tries again", slog.Any("error", err))
+		err := l.catchUp(l.stopping)
+		if err != nil && !failing && l.stopping.Err() == nil {
+			l.log.Warn("the feed of the log is behind, konto tries again", "error", err)
 		}
+		failing = err != nil
 	}
 }
 

@@ -32,8 +32,18 @@ func database(t testing.TB, s *postgrestest.Server) string {
 
 func open(t testing.TB, url string) *postgres.Log {
 	t.Helper()
-	log, err := postgres.Open(context.Background(), postgres.Config{URL: url})
+	return openLog(t, postgres.Config{URL: url})
+}
+
+func openLog(t testing.TB, cfg postgres.Config) *postgres.Log {
+	t.Helper()
+	db, err := postgres.Open(context.Background(), cfg)
 	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := postgres.OpenLog(context.Background(), db)
+	if err != nil {
+		db.Close()
 		t.Fatal(err)
 	}
 	return log

@@ -30,32 +30,9 @@ func scanHeads(rows pgx.Rows, heads map[events.Stream]eventstore.StreamHead) err
 	return err
 }
 
-// read runs the queries of a batch in one round trip and then waits for a barrier, so that what
-// was read is durable and was not read from a server that has been replaced. queue queues the
-// queries; it is called again when the read has to be repeated on another server.
-func (l *Log) read(ctx context.Context, queue func(b *pgx.Batch)) error {
-	for {
-		if err := l.checkOpen(ctx); err != nil {
-			return err
-		}
-		b := &pgx.Batch{}
-		var at timeline
-		b.Queue(`SELECT ` + timelineOf).QueryRow(func(row pgx.Row) error { return row.Scan(&at) })
-		queue(b)
-		if err := l.pool.SendBatch(ctx, b).Close(); err != nil {
-			return l.failed("read", err)
-		}
-		c, err := l.barriers.pass(ctx)
-		if err != nil || c.timeline == at {
-			return err
-		}
-		l.pool.Reset()
-	}
-}
-
 // ReadStream implements eventstore.Reader.
 func (l *Log) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) (records []eventstore.Record, err error) {
-	err = l.read(ctx, func(b *pgx.Batch) {
+	err = l.Read(ctx, func(b *pgx.Batch) {
 		b.Queue(`SELECT `+columns+` FROM log.events WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3`,
 			stream, signed(after), max(limit, 0)).Query(func(rows pgx.Rows) (err error) {
 			records, err = pgx.CollectRows(rows, scan)
@@ -68,7 +45,7 @@ func (l *Log) ReadStream(ctx context.Context, stream events.Stream, after uint64
 // StreamHead implements eventstore.Reader.
 func (l *Log) StreamHead(ctx context.Context, stream events.Stream) (eventstore.StreamHead, error) {
 	var heads map[events.Stream]eventstore.StreamHead
-	err := l.read(ctx, func(b *pgx.Batch) {
+	err := l.Read(ctx, func(b *pgx.Batch) {
 		heads = map[events.Stream]eventstore.StreamHead{}
 		b.Queue(streamHeadsQuery, []string{string(stream)}).Query(func(rows pgx.Rows) error { return scanHeads(rows, heads) })
 	})
@@ -77,7 +54,7 @@ func (l *Log) StreamHead(ctx context.Context, stream events.Stream) (eventstore.
 
 // Holder implements eventstore.Reader.
 func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (holder events.Stream, err error) {
-	err = l.read(ctx, func(b *pgx.Batch) {
+	err = l.Read(ctx, func(b *pgx.Batch) {
 		b.Queue(`SELECT coalesce(min(stream), '') FROM log.claims WHERE key = $1`, key[:]).QueryRow(func(row pgx.Row) error {
 			return row.Scan(&holder)
 		})
@@ -87,7 +64,7 @@ func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (holder event
 
 // Claims implements eventstore.Reader.
 func (l *Log) Claims(ctx context.Context, after eventstore.HeldClaim, limit int) (held []eventstore.HeldClaim, err error) {
-	err = l.read(ctx, func(b *pgx.Batch) {
+	err = l.Read(ctx, func(b *pgx.Batch) {
 		b.Queue(`SELECT key, stream FROM log.claims WHERE (key, stream) > ($1, $2 COLLATE "C") ORDER BY key, stream LIMIT $3`,
 			after.Key[:], after.Stream, max(limit, 0)).Query(func(rows pgx.Rows) (err error) {
 			held, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c eventstore.HeldClaim, err error) {
@@ -109,7 +86,7 @@ func (l *Log) Claims(ctx context.Context, after eventstore.HeldClaim, limit int)
 
 // ClaimRule implements eventstore.Reader.
 func (l *Log) ClaimRule(ctx context.Context) (rule eventstore.ClaimRule, err error) {
-	err = l.read(ctx, func(b *pgx.Batch) {
+	err = l.Read(ctx, func(b *pgx.Batch) {
 		b.Queue(`SELECT claim_rule, shared FROM log.meta`).QueryRow(func(row pgx.Row) error {
 			return row.Scan(&rule.Number, &rule.Shared)
 		})
@@ -119,7 +96,7 @@ func (l *Log) ClaimRule(ctx context.Context) (rule eventstore.ClaimRule, err err
 
 // Receipt implements eventstore.Reader.
 func (l *Log) Receipt(ctx context.Context, key eventstore.ReceiptKey) (stream events.Stream, data []byte, err error) {
-	err = l.read(ctx, func(b *pgx.Batch) {
+	err = l.Read(ctx, func(b *pgx.Batch) {
 		stream, data = "", nil
 		b.Queue(`SELECT stream, data FROM log.receipts
 			WHERE key = $1 AND expires > extract(epoch FROM clock_timestamp()) * 1000`, key[:]).Query(func(rows pgx.Rows) error {
@@ -139,7 +116,7 @@ func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) (records []e
 	if ok {
 		return records, nil
 	}
-	err = l.read(ctx, func(b *pgx.Batch) {
+	err = l.Read(ctx, func(b *pgx.Batch) {
 		b.Queue(`SELECT `+columns+` FROM log.events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
 			signed(after), signed(last), max(limit, 0)).Query(func(rows pgx.Rows) (err error) {
 			records, err = pgx.CollectRows(rows, scan)

@@ -26,7 +26,7 @@ const idLength = 16
 func migrate(ctx context.Context, cfg *pgx.ConnConfig) error {
 	db := stdlib.OpenDB(*cfg.Copy())
 	defer db.Close()
-	if _, err := db.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS log`); err != nil {
+	if _, err := db.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS log; CREATE SCHEMA IF NOT EXISTS cluster`); err != nil {
 		return fmt.Errorf("make the log's schema: %w", err)
 	}
 	files, err := fs.Sub(migrations, "migrations")
