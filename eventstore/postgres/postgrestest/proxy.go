@@ -14,7 +14,7 @@ import (
 type Proxy struct {
 	Port int
 
-	target   string
+	target   atomic.Int64 // a port
 	delay    atomic.Int64
 	dropping atomic.Bool
 	cut      atomic.Pointer[func(answer []byte) bool]
@@ -30,7 +30,8 @@ func NewProxy(t testing.TB, port int) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Port: l.Addr().(*net.TCPAddr).Port, target: fmt.Sprintf("127.0.0.1:%d", port), conns: map[net.Conn]bool{}}
+	p := &Proxy{Port: l.Addr().(*net.TCPAddr).Port, conns: map[net.Conn]bool{}}
+	p.Lead(port)
 	t.Cleanup(func() {
 		l.Close()
 		p.Break()
@@ -58,6 +59,9 @@ func (p *Proxy) Through(t testing.TB, connection string) string {
 	return u.String()
 }
 
+// Lead makes new connections lead to another port of this machine.
+func (p *Proxy) Lead(port int) { p.target.Store(int64(port)) }
+
 // Delay makes all bytes take longer, in either direction.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
@@ -78,7 +82,7 @@ func (p *Proxy) Break() {
 func (p *Proxy) CutAnswers(cut func(answer []byte) bool) { p.cut.Store(&cut) }
 
 func (p *Proxy) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.target)
+	server, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.target.Load()))
 	if err != nil {
 		client.Close()
 		return
