@@ -215,7 +215,9 @@ func (f *failover) isStored(t *testing.T) {
 	if err := <-f.appended; err != nil {
 		t.Fatal(err)
 	}
-	records, err := f.log.ReadStream(t.Context(), f.batch.Stream, 0, 10)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	records, err := f.log.ReadStream(ctx, f.batch.Stream, 0, 10)
 	if err != nil || len(records) != 1 || records[0].ID != f.batch.Records[0].ID {
 		t.Errorf("an acknowledged append is not in the log after a failover: %v, %v", records, err)
 	}
@@ -301,7 +303,7 @@ func TestServersThatLoseDataAreRefused(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	url := database(t, primary)
 	for _, c := range []struct{ setting, refused string }{
-		{"", "no synchronous standby"},
+		{"", "set synchronous_standby_names"},
 		{"synchronous_standby_names = 'a'", "no synchronous standby is connected"},
 		{"full_page_writes = off", "full_page_writes = off"},
 		{"fsync = off", "fsync = off"},
