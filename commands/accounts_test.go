@@ -100,7 +100,7 @@ func (n *node) history(t testing.TB, id ulid.ULID) []events.Event {
 }
 
 // decide decides c without preparing it.
-func decide(state events.Account, c Command) (decision, error) { return c.decide(state) }
+func decide(state events.Account, c Command) (decision, error) { return c.decide(state, time.Time{}) }
 
 func alias(value string) *Update {
 	return &Update{Profile: events.ProfileUpdated{Alias: events.Set(value)}}

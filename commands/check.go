@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"strings"
 	"time"
 	"unicode"
@@ -74,64 +75,55 @@ func (c *checker) required(field string, value *string, own rule) {
 }
 
 // profile checks the changes u of the profile p. Changes to values that p has already were
-// removed before. The account's type and country come first, because the rules of other
-// fields depend on them. formatsDecided is Update.FormatsDecided.
+// removed before. formatsDecided is Update.FormatsDecided.
 func (c *checker) profile(u *events.ProfileUpdated, p events.Profile, formatsDecided bool) {
+	// The rules of other fields depend on the account's type and country.
 	c.field("/accountType", &u.AccountType, accountType)
 	c.field("/countryCode", &u.CountryCode, country)
 	kind := changed(u.AccountType, p.AccountType)
-	home := changed(u.CountryCode, p.CountryCode)
-	if home == "" {
-		home = defaultCountry
+	home := cmp.Or(changed(u.CountryCode, p.CountryCode), defaultCountry)
+	for i, change := range u.Texts() {
+		field := events.TextPointers[i]
+		if field == "/address/firstName" { // what is wrong is reported in this order
+			c.identifier(&u.RegistrationIdentifier, p.RegistrationIdentifier, home, kind)
+		}
+		if change.To != "" {
+			c.field(field, change, c.textRule(field, home, formatsDecided))
+		}
 	}
-	phone, person, company := phoneNumber(home), socialSecurityNumber(c.now), companyRegistrationNumber(c.now)
-	if formatsDecided {
-		phone, person, company = phoneNumberIfReadable(home), decidedNumber(c.now), decidedNumber(c.now)
-	}
-	c.field("/firstName", &u.FirstName, nil)
-	c.field("/lastName", &u.LastName, nil)
-	c.field("/companyName", &u.CompanyName, nil)
-	c.field("/alias", &u.Alias, nil)
-	c.field("/accountOrigin", &u.AccountOrigin, nil)
-	c.field("/birthDate", &u.BirthDate, birthDate(c.now))
-	c.field("/phoneNumber", &u.PhoneNumber, phone)
-	c.field("/languageCode", &u.LanguageCode, languageTag)
-	c.field("/currencyCode", &u.CurrencyCode, currencyCode)
-	c.field("/timeZone", &u.TimeZone, timeZone)
-	c.field("/vatNumber", &u.VATNumber, vatNumber)
-	c.field("/invoiceReference", &u.InvoiceReference, nil)
-	c.field(fieldCustomerNumber, &u.CustomerNumber, nil)
-	c.field(fieldSocialSecurityNumber, &u.SocialSecurityNumber, person)
-	c.field("/companyRegistrationNumber", &u.CompanyRegistrationNumber, company)
-	c.identifier(&u.RegistrationIdentifier, p.RegistrationIdentifier, home, kind)
-	c.address(&u.Address)
 }
 
-// address checks the members of an address. Its numbers are free text, because no contract
-// gives them a format.
-func (c *checker) address(a *events.AddressUpdated) {
-	c.field("/address/firstName", &a.FirstName, nil)
-	c.field("/address/lastName", &a.LastName, nil)
-	c.field("/address/street", &a.Street, nil)
-	c.field("/address/streetNumber", &a.StreetNumber, nil)
-	c.field("/address/building", &a.Building, nil)
-	c.field("/address/staircase", &a.Staircase, nil)
-	c.field("/address/floor", &a.Floor, nil)
-	c.field("/address/apartmentNumber", &a.ApartmentNumber, nil)
-	c.field("/address/careOf", &a.CareOf, nil)
-	c.field("/address/dropbox", &a.Dropbox, nil)
-	c.field("/address/postalCode", &a.PostalCode, nil)
-	c.field("/address/city", &a.City, nil)
-	c.field("/address/state", &a.State, nil)
-	c.field("/address/countryCode", &a.CountryCode, country)
-	c.field("/address/citizenshipCountryCode", &a.CitizenshipCountryCode, country)
-	c.field("/address/mobileNumber", &a.MobileNumber, nil)
-	c.field("/address/phoneNumber", &a.PhoneNumber, nil)
-	c.field("/address/companyName", &a.CompanyName, nil)
-	c.field("/address/companyReference", &a.CompanyReference, nil)
-	c.field("/address/companyDepartment", &a.CompanyDepartment, nil)
-	c.field("/address/companyCrn", &a.CompanyCRN, nil)
-	c.field("/address/companyVatNumber", &a.CompanyVATNumber, nil)
+// textRule returns the rule that a text of the profile has besides the rule for all text, or nil.
+// The numbers of an address are free text, because no contract gives them a format.
+func (c *checker) textRule(field, home string, formatsDecided bool) rule {
+	switch field {
+	case "/countryCode", "/address/countryCode", "/address/citizenshipCountryCode":
+		return country
+	case "/birthDate":
+		return birthDate(c.now)
+	case "/languageCode":
+		return languageTag
+	case "/currencyCode":
+		return currencyCode
+	case "/timeZone":
+		return timeZone
+	case "/vatNumber":
+		return vatNumber
+	case "/phoneNumber":
+		if formatsDecided {
+			return phoneNumberIfReadable(home)
+		}
+		return phoneNumber(home)
+	case fieldSocialSecurityNumber, "/companyRegistrationNumber":
+		switch {
+		case formatsDecided:
+			return decidedNumber(c.now)
+		case field == fieldSocialSecurityNumber:
+			return socialSecurityNumber(c.now)
+		}
+		return companyRegistrationNumber(c.now)
+	}
+	return nil
 }
 
 // maxText is the longest text of any field, in characters (Payway: "Size range: ..1024").

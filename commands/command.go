@@ -2,6 +2,8 @@ package commands
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,21 +15,26 @@ import (
 // Command is a change that a caller wants of an account: Open, *Update, RecordFacts,
 // RequestEmailChange, ConfirmEmailChange, CancelEmailChange, ChangePassword or Erase.
 type Command interface {
-	// prepare does what decide must not do: it reads the clock, makes ids, looks up
-	// claims and verifies passwords, which takes tens of milliseconds and many
-	// megabytes. It runs before the command is queued, because others wait in the
-	// queue. The account may change before decide runs, so decide checks what
-	// prepare found against the state. prepare refuses nothing, so that a repeated
-	// request finds its receipt first.
-	prepare(ctx context.Context, h *Accounts, by caller) (Command, error)
-
-	// decide applies the rules. It is pure: for the same state and command it returns
-	// the same decision, so a command that lost a race is decided again.
+	// decide applies the rules at a point in time. It is pure: for the same state,
+	// command and time it returns the same decision, so a command that lost a race is
+	// decided again.
 	//
 	// The zero state is an account that does not exist. decide accepts it, because a
 	// wrong request is reported even if the account is unknown (Payway answers 400
 	// before 404).
-	decide(state events.Account) (decision, error)
+	decide(state events.Account, at time.Time) (decision, error)
+}
+
+// preparer is a command that needs what decide must not do: make ids, look up claims, or
+// verify passwords, which takes tens of milliseconds and many megabytes.
+type preparer interface {
+	Command
+
+	// prepare runs before the command is queued, because others wait in the queue. The
+	// account may change before decide runs, so decide checks what prepare found against
+	// the state. prepare refuses nothing, so that a repeated request finds its receipt
+	// first.
+	prepare(ctx context.Context, h *Accounts, by caller) (Command, error)
 }
 
 // decision is what a command comes to.
@@ -83,3 +90,124 @@ type Outcome struct {
 
 // Clock returns the time. nil means time.Now.
 type Clock func() time.Time
+
+var (
+	// ErrNotFound means that the account, the credential or the third party never
+	// existed, or was erased or removed.
+	ErrNotFound = errors.New("not found")
+
+	// ErrAdministratorEmail means that an administrator's email address cannot be changed
+	// through this contract (Payway: 403). Nothing was stored.
+	ErrAdministratorEmail = errors.New("an administrator's email address cannot be changed")
+
+	// ErrTooMany is matched by *TooMany.
+	ErrTooMany = errors.New("tried too often")
+
+	// ErrVersion is matched by *VersionMismatch.
+	ErrVersion = errors.New("account is at another version")
+
+	// ErrInvalid is matched by *Invalid.
+	ErrInvalid = errors.New("invalid command")
+
+	// ErrBusy means that others changed the account (or what else the command is about)
+	// each time the command was decided. Nothing was stored. The caller may try again.
+	ErrBusy = errors.New("being changed by others")
+
+	// ErrPendingOrder means that the email address cannot be changed while an order is
+	// pending. Nothing was stored.
+	ErrPendingOrder = errors.New("an order is pending")
+
+	// ErrNoEmailChange means that no email change waits for a code: none was requested, or
+	// it was cancelled or confirmed, or it expired. Nothing was stored.
+	ErrNoEmailChange = errors.New("no change of address is pending")
+
+	// ErrEmailNeedsProof means that this caller cannot change the account's email address
+	// without the current password. Nothing was stored.
+	ErrEmailNeedsProof = errors.New("a new address needs the current password")
+
+	// ErrReused means that another request had the same idempotency key (Once) within the
+	// last day. Nothing was stored. The caller uses another key.
+	ErrReused = errors.New("request has the name of another")
+
+	// ErrTaken is matched by *Taken.
+	ErrTaken = errors.New("already in use by another account")
+)
+
+// TooMany means that something was tried too often: codes, email changes or current
+// passwords. Nothing was stored.
+type TooMany struct {
+	Limit      Limit // the limit that is used up
+	RetryAfter time.Duration
+}
+
+func (e *TooMany) Error() string { return fmt.Sprintf("tried too often, again in %s", e.RetryAfter) }
+
+// Is matches ErrTooMany.
+func (e *TooMany) Is(target error) bool { return target == ErrTooMany }
+
+// VersionMismatch means that the account's version does not meet the command's Condition.
+// Nothing was stored. The caller reads the account again.
+type VersionMismatch struct{ Actual uint64 }
+
+func (e *VersionMismatch) Error() string { return fmt.Sprintf("account is at version %d", e.Actual) }
+
+// Is matches ErrVersion.
+func (e *VersionMismatch) Is(target error) bool { return target == ErrVersion }
+
+// Taken means that another account has a value that must be unique. Nothing was stored.
+type Taken struct{ Field string } // JSON pointer of the field, such as /email
+
+func (e *Taken) Error() string { return e.Field + " is already in use by another account" }
+
+// Is matches ErrTaken.
+func (e *Taken) Is(target error) bool { return target == ErrTaken }
+
+// Shared means that several accounts have the email address that was looked up, each in
+// another spelling. It lists them, because the address does not say which one is meant.
+type Shared struct{ Accounts []ulid.ULID }
+
+func (e *Shared) Error() string {
+	return fmt.Sprintf("accounts %v have this address, each in another spelling: name one by its id", e.Accounts)
+}
+
+// Is matches ErrNotFound: no single account was found.
+func (e *Shared) Is(target error) bool { return target == ErrNotFound }
+
+// Invalid lists everything that is wrong with a command, in the order of the caller's fields.
+// Nothing was stored, except by ConfirmEmailChange.
+type Invalid struct{ Fields []FieldError }
+
+func (e *Invalid) Error() string {
+	if len(e.Fields) == 0 {
+		return ErrInvalid.Error()
+	}
+	return fmt.Sprintf("%s: %s (%d wrong in all)", e.Fields[0].Field, e.Fields[0].Detail, len(e.Fields))
+}
+
+// Is matches ErrInvalid.
+func (e *Invalid) Is(target error) bool { return target == ErrInvalid }
+
+// FieldError says what is wrong with one field.
+type FieldError struct {
+	Field  string `json:"field"`  // JSON pointer into the command's values, such as /address/street
+	Code   string `json:"code"`   // one of the Code constants
+	Detail string `json:"detail"` // a sentence for the caller's developer; never contains the value
+}
+
+// The codes of field errors.
+const (
+	CodeUnknownField    = "unknown_field"
+	CodeFieldNotAllowed = "field_not_allowed"
+	CodeDuplicateField  = "duplicate_field"
+	CodeInvalidType     = "invalid_type"
+	CodeNotNullable     = "not_nullable"
+	CodeEmpty           = "empty"
+	CodeTooLong         = "too_long"
+	CodeInvalidFormat   = "invalid_format"
+	CodeInvalidValue    = "invalid_value"
+	CodeMustBeSet       = "must_be_set"
+	CodeTaken           = "taken"
+	CodeNotAllowed      = "not_allowed" // an administrator's email
+	CodeIncorrect       = "incorrect"   // a code or a current password
+	CodeWeakPassword    = "weak_password"
+)

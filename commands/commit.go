@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -54,9 +55,11 @@ func (h *Accounts) Do(ctx context.Context, id ulid.ULID, meta events.Metadata, c
 // it is the account that the first request opened. The additional error is ErrReused.
 func (h *Accounts) DoOnce(ctx context.Context, id ulid.ULID, meta events.Metadata, once Once, c Command) (Outcome, error) {
 	// Step 1: do what is slow or not pure. Crash: nothing was stored.
-	c, err := c.prepare(ctx, h, caller{id, meta.Actor.ID})
-	if err != nil {
-		return Outcome{}, err
+	if p, ok := c.(preparer); ok {
+		var err error
+		if c, err = p.prepare(ctx, h, caller{id, meta.Actor.ID}); err != nil {
+			return Outcome{}, err
+		}
 	}
 	// Step 2: wait for an answer, or for the turn to lead. Crash: nothing was stored.
 	mine := &call{meta: meta, command: c, once: once, done: make(chan struct{})}
@@ -89,11 +92,8 @@ type call struct {
 	once    Once
 
 	// The leader sets these at each attempt. The caller reads them when done is closed.
-	outcome Outcome
-	err     error
-	// includes is how many of the batch's events the outcome's state includes. It is
-	// 0 if that state is older than the batch.
-	includes int
+	outcome  Outcome
+	err      error
 	answered bool
 	done     chan struct{}
 }
@@ -255,7 +255,7 @@ func (h *Accounts) decideAndAppend(ctx context.Context, id ulid.ULID, calls []*c
 			fresh = true
 		case errors.Is(err, eventstore.ErrDestroyed) && state.Exists():
 			// The state was cached before the account's key was destroyed.
-			if state, err = h.fold(ctx, id, &events.Account{}); err != nil {
+			if state, err = h.fold(ctx, id, &events.Account{}, math.MaxUint64); err != nil {
 				return err
 			}
 			fresh = true
@@ -285,7 +285,7 @@ type batch struct {
 func (h *Accounts) decideBatch(ctx context.Context, id ulid.ULID, state *events.Account, calls []*call) (*batch, error) {
 	b := &batch{calls: calls, stream: events.AccountStream(id), expected: state.Version, state: state}
 	for i, c := range calls {
-		c.outcome, c.err, c.includes = Outcome{}, nil, 0
+		c.outcome, c.err = Outcome{}, nil
 		ran, err := h.ranBefore(ctx, c)
 		if err != nil {
 			return nil, err
@@ -294,7 +294,6 @@ func (h *Accounts) decideBatch(ctx context.Context, id ulid.ULID, state *events.
 			continue
 		}
 		c.outcome, c.err = h.decideNext(b, c)
-		c.includes = len(b.events)
 	}
 	return b, nil
 }
@@ -302,7 +301,8 @@ func (h *Accounts) decideBatch(ctx context.Context, id ulid.ULID, state *events.
 // decideNext decides one call and adds its events to the batch. A refused command adds
 // nothing, unless the refusal itself must be stored, as that of a wrong code.
 func (h *Accounts) decideNext(b *batch, c *call) (Outcome, error) {
-	d, err := c.command.decide(*b.state)
+	now := h.now()
+	d, err := c.command.decide(*b.state, now)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -315,11 +315,10 @@ func (h *Accounts) decideNext(b *batch, c *call) (Outcome, error) {
 	for _, p := range d.payloads {
 		// Time never runs backwards within an account, even if the machine's clock does
 		// or the clocks of two nodes differ.
-		at := h.now()
-		if at.Before(next.Updated) {
-			at = next.Updated
+		if now.Before(next.Updated) {
+			now = next.Updated
 		}
-		e, err := newEvent(b.stream, next.Version+1, at, c.meta, p)
+		e, err := newEvent(b.stream, next.Version+1, now, c.meta, p)
 		if err != nil {
 			return Outcome{}, err
 		}
@@ -328,7 +327,7 @@ func (h *Accounts) decideNext(b *batch, c *call) (Outcome, error) {
 	}
 	out := Outcome{Account: next, Changed: len(d.payloads) > 0, Rejected: d.rejected, At: c.once.At}
 	if c.once.Name != "" {
-		r, err := newReceipt(c.once, out, d.refusal, h.now())
+		r, err := newReceipt(c.once, out, d.refusal, now)
 		if err != nil {
 			return Outcome{}, err
 		}
@@ -355,15 +354,15 @@ func (b *batch) append(ctx context.Context, store *eventstore.Store) (last uint6
 }
 
 // setPositions completes the states of the batch. The events of one append have
-// consecutive positions, of which last is the last.
+// consecutive positions, of which last is the last. A state without any of them is the
+// cache's, or that of a receipt.
 func (b *batch) setPositions(last uint64) {
-	if len(b.events) == 0 {
-		return // the states are those of the cache
-	}
-	b.state.Position = last
 	for _, c := range b.calls {
-		if c.err == nil && c.includes > 0 {
-			c.outcome.Account.Position = last - uint64(len(b.events)-c.includes)
+		if a := c.outcome.Account; c.err == nil && !c.outcome.Replayed && a.Version > b.expected {
+			a.Position = last - (b.state.Version - a.Version)
 		}
+	}
+	if len(b.events) > 0 {
+		b.state.Position = last
 	}
 }

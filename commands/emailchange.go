@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// defaultEmailCodeLife is how long a code is valid.
-	defaultEmailCodeLife = 30 * time.Minute
+	// emailCodeLife is how long a code is valid.
+	emailCodeLife = 30 * time.Minute
 	// maxCodeTries is how many wrong codes cancel a request.
 	maxCodeTries = 5
 )
@@ -58,16 +58,11 @@ type ConfirmEmailChange struct {
 	Code string
 	If   Condition
 
-	at    time.Time
 	codes events.EmailCodes
 }
 
 // CancelEmailChange cancels the pending request. Without one nothing changes.
-type CancelEmailChange struct {
-	If Condition
-
-	at time.Time
-}
+type CancelEmailChange struct{ If Condition }
 
 // MayChangeEmail returns why the account's owner cannot change its email address at present:
 // ErrPendingOrder, or nil.
@@ -100,7 +95,7 @@ func (t *emailRequest) check(state *events.Account, field string) error {
 		}
 		// When the older count ends, the other one can still be too high.
 		if later >= emailRequestLimit.Most {
-			until = latest(tries.Since, t.refused.since)
+			until = slices.MaxFunc([]time.Time{tries.Since, t.refused.since}, time.Time.Compare)
 		}
 		return &TooMany{Limit: emailRequestLimit, RetryAfter: until.Add(emailRequestLimit.Span).Sub(t.at)}
 	}
@@ -111,13 +106,6 @@ func (t *emailRequest) check(state *events.Account, field string) error {
 		return &Taken{Field: field}
 	}
 	return nil
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func (t emailRequest) requested(email string) events.EmailChangeRequested {
@@ -136,7 +124,7 @@ func (h *Accounts) newEmailRequest(ctx context.Context, id ulid.ULID, email stri
 		return t, err
 	}
 	t.codeHash = h.codes.Hash(t.request, h.codes.Code(t.request))
-	t.expires = now.Add(h.emailCodeLife).UTC().Truncate(time.Millisecond)
+	t.expires = now.Add(emailCodeLife).UTC().Truncate(time.Millisecond)
 	return t, nil
 }
 
@@ -153,16 +141,11 @@ func (r RequestEmailChange) prepare(ctx context.Context, h *Accounts, by caller)
 }
 
 func (c ConfirmEmailChange) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
-	c.at, c.codes = h.now(), h.codes
+	c.codes = h.codes
 	return c, nil
 }
 
-func (c CancelEmailChange) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
-	c.at = h.now()
-	return c, nil
-}
-
-func (r RequestEmailChange) decide(state events.Account) (decision, error) {
+func (r RequestEmailChange) decide(state events.Account, at time.Time) (decision, error) {
 	var c checker
 	if r.NewEmail == "" || r.NewEmail != state.Email {
 		c.required("/newEmail", &r.NewEmail, emailAddress)
@@ -171,7 +154,7 @@ func (r RequestEmailChange) decide(state events.Account) (decision, error) {
 		return decision{}, err
 	}
 	back := r.NewEmail == state.Email && state.Exists()
-	cancelled := cancelPending(&state, r.request.at)
+	cancelled := cancelPending(&state, at)
 	if back && cancelled == nil {
 		c.reject("/newEmail", &fault{CodeInvalidValue, "The address is the account's already."})
 	}
@@ -193,15 +176,15 @@ func (r RequestEmailChange) decide(state events.Account) (decision, error) {
 	return decision{payloads: []events.Payload{r.request.requested(r.NewEmail)}}, nil
 }
 
-func (c ConfirmEmailChange) decide(state events.Account) (decision, error) {
+func (c ConfirmEmailChange) decide(state events.Account, at time.Time) (decision, error) {
 	if err := mayChangeEmailAt(state, c.If); err != nil {
 		return decision{}, err
 	}
 	pending := &state.EmailChange
-	if !pending.Pending(c.at) {
+	if !pending.Pending(at) {
 		return decision{}, ErrNoEmailChange
 	}
-	if err := mayTryCode(&state, c.at); err != nil {
+	if err := mayTryCode(&state, at); err != nil {
 		return decision{}, err
 	}
 	if subtle.ConstantTimeCompare(c.codes.Hash(pending.Request, c.Code), pending.CodeHash) == 1 {
@@ -219,11 +202,11 @@ func (c ConfirmEmailChange) decide(state events.Account) (decision, error) {
 	return d, nil
 }
 
-func (c CancelEmailChange) decide(state events.Account) (decision, error) {
+func (c CancelEmailChange) decide(state events.Account, at time.Time) (decision, error) {
 	if err := existsAt(state, c.If); err != nil {
 		return decision{}, err
 	}
-	return decision{payloads: cancelPending(&state, c.at)}, nil
+	return decision{payloads: cancelPending(&state, at)}, nil
 }
 
 // cancelPending cancels the pending email change, if there is one. A command that changes the

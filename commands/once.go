@@ -101,7 +101,7 @@ func (h *Accounts) at(ctx context.Context, id ulid.ULID, version uint64) (*event
 	if !ok || state.Version > version {
 		state = h.snapshot(ctx, id, version)
 	}
-	return h.foldTo(ctx, id, state, version)
+	return h.fold(ctx, id, state, version)
 }
 
 // repeatsOneOf reports whether an earlier call of the batch is the same request, and then
@@ -119,7 +119,7 @@ func (c *call) repeatsOneOf(earlier []*call) bool {
 			c.err = ErrReused
 			return true
 		}
-		c.outcome, c.err, c.includes = first.outcome, first.err, first.includes
+		c.outcome, c.err = first.outcome, first.err
 		c.outcome.Changed, c.outcome.Replayed = false, true
 		return true
 	}

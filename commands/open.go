@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"time"
@@ -21,8 +20,6 @@ type Open struct {
 	// FormatsDecided is as in Update.
 	FormatsDecided bool
 	If             Condition
-
-	now time.Time
 }
 
 // NewPaywayID makes an id in Payway's form, for an account that is not imported.
@@ -56,20 +53,13 @@ func (o Open) WithDefaults() Open {
 // account that does not exist yet, or nil. It is for callers that do something costly
 // before Do, such as hashing a password.
 func (o Open) Check(now time.Time) error {
-	o.now = now
-	_, err := o.decide(events.Account{})
+	_, err := o.decide(events.Account{}, now)
 	return err
 }
 
-// prepare sets the time of the command.
-func (o Open) prepare(_ context.Context, h *Accounts, _ caller) (Command, error) {
-	o.now = h.now()
-	return o, nil
-}
-
 // decide opens the account unless its stream exists.
-func (o Open) decide(state events.Account) (decision, error) {
-	c := checker{now: o.now}
+func (o Open) decide(state events.Account, at time.Time) (decision, error) {
+	c := checker{now: at}
 	c.required("/email", &o.Email, emailAddress)
 	c.required("/paywayId", &o.PaywayID, paywayIDForm)
 	c.profile(&o.Profile, events.Profile{}, o.FormatsDecided)
@@ -97,4 +87,83 @@ func (o Open) decide(state events.Account) (decision, error) {
 		d.payloads = append(d.payloads, facts)
 	}
 	return d, nil
+}
+
+// RecordFacts records what other systems know of the account.
+type RecordFacts struct{ Facts events.FactsRecorded }
+
+// decide records the facts that the account does not have yet.
+func (r RecordFacts) decide(state events.Account, _ time.Time) (decision, error) {
+	f := unknownOf(r.Facts, state.Facts) // what is known already is not checked again
+	var c checker
+	c.facts("", &f)
+	if len(c.wrong) > 0 {
+		return decision{}, &Invalid{Fields: c.wrong}
+	}
+	if !state.Exists() {
+		return decision{}, ErrNotFound
+	}
+	if f = unknownOf(f, state.Facts); f == (events.FactsRecorded{}) {
+		return decision{}, nil
+	}
+	return decision{payloads: []events.Payload{f}}, nil
+}
+
+// facts checks facts. below is the JSON pointer of the object that has them.
+func (c *checker) facts(below string, f *events.FactsRecorded) {
+	c.count(below+"/activeDomains", f.ActiveDomains)
+	c.count(below+"/seNuDomains", f.SeNuDomains)
+	c.field(below+"/pendingOrder", &f.PendingOrder, nil)
+	c.field(below+"/bankidName", &f.BankIDName, nil)
+}
+
+// unknownOf is f without the facts that are known already.
+func unknownOf(f events.FactsRecorded, known events.Facts) events.FactsRecorded {
+	f.ActiveDomains = unlessKnown(f.ActiveDomains, known.ActiveDomains)
+	f.SeNuDomains = unlessKnown(f.SeNuDomains, known.SeNuDomains)
+	f.Verified = unlessKnown(f.Verified, known.Verified)
+	if f.PendingOrder.To == known.PendingOrder {
+		f.PendingOrder = events.Change[string]{}
+	}
+	if f.BankIDName.To == known.BankIDName {
+		f.BankIDName = events.Change[string]{}
+	}
+	return f
+}
+
+// count checks a number of things.
+func (c *checker) count(field string, n *int) {
+	if n != nil && *n < 0 {
+		c.reject(field, &fault{CodeInvalidValue, "The number cannot be negative."})
+	}
+}
+
+// unlessKnown is nil for a fact that is known already.
+func unlessKnown[T comparable](fact *T, known T) *T {
+	if fact != nil && *fact == known {
+		return nil
+	}
+	return fact
+}
+
+// Erase ends an account. Its claims are released, and the receipts of its requests are
+// deleted. Erase does not destroy the key that encrypts the account's events: that happens
+// when the followers have seen the erasure.
+//
+// If the account is erased already, nothing is appended and there is no error. If only its
+// key was destroyed and the log has no erasure, as after an older log was restored, the
+// erasure is appended; nobody knows the claims of such an account any more
+// (eventstore.Store.Release). ErrNotFound: it was never opened.
+//
+// Repeating Erase is harmless, so it needs no idempotency key, and no receipt is kept.
+type Erase struct{}
+
+func (Erase) decide(state events.Account, _ time.Time) (decision, error) {
+	switch {
+	case state.Version == 0:
+		return decision{}, ErrNotFound
+	case state.Erased && !state.Shredded:
+		return decision{}, nil
+	}
+	return decision{payloads: []events.Payload{events.AccountErased{}}}, nil
 }

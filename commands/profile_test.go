@@ -396,7 +396,7 @@ func TestNoPartOfANameIsInvisible(t *testing.T) {
 		{"\u3164 Ek", "\u3164 Ek", ""},
 	} {
 		u := Update{Name: events.Set(tt.name)}
-		if wrong := u.check(&events.Account{}); len(wrong) > 0 || u.Profile.FirstName.To != tt.first || u.Profile.LastName.To != tt.last {
+		if wrong := u.check(&events.Account{}, today); len(wrong) > 0 || u.Profile.FirstName.To != tt.first || u.Profile.LastName.To != tt.last {
 			t.Errorf("%+q: %+q, %+q, %+v", tt.name, u.Profile.FirstName.To, u.Profile.LastName.To, wrong)
 		}
 	}

@@ -44,15 +44,14 @@ type Update struct {
 	EmailNeedsProof bool
 	If              Condition
 
-	now          time.Time
 	emailRequest emailRequest // with VerifyEmail
 }
 
 // decide checks in the order that the contracts require: the request, whether the account
 // exists, whether the caller may do this, the version. Then it reduces the update to what
 // changes the account.
-func (u Update) decide(state events.Account) (decision, error) {
-	wrong := u.check(&state)
+func (u Update) decide(state events.Account, at time.Time) (decision, error) {
+	wrong := u.check(&state, at)
 	if len(wrong) > 0 && !u.Partial {
 		return decision{}, &Invalid{Fields: wrong}
 	}
@@ -70,7 +69,7 @@ func (u Update) decide(state events.Account) (decision, error) {
 		wrong = append(wrong, FieldError{"/email", CodeNotAllowed, "An administrator's email address cannot be changed here."})
 	}
 	pending := &state.EmailChange
-	asksAgain := u.VerifyEmail && pending.Pending(u.now) && pending.NewEmail == u.Email.To
+	asksAgain := u.VerifyEmail && pending.Pending(at) && pending.NewEmail == u.Email.To
 	if newEmail && u.EmailNeedsProof && !asksAgain {
 		return decision{}, ErrEmailNeedsProof
 	}
@@ -96,29 +95,24 @@ func (u Update) decide(state events.Account) (decision, error) {
 		}
 		d.payloads = append(d.payloads, u.emailRequest.requested(u.Email.To))
 	case newEmail:
-		d.payloads = append(d.payloads, cancelPending(&state, u.now)...)
+		d.payloads = append(d.payloads, cancelPending(&state, at)...)
 		d.payloads = append(d.payloads, events.EmailChanged{
 			PreviousEmail: state.Email, NewEmail: u.Email.To, How: events.EmailDirect,
 		})
 	case !u.EmailNeedsProof: // the present address: the caller does not want another one
-		d.payloads = append(d.payloads, cancelPending(&state, u.now)...)
+		d.payloads = append(d.payloads, cancelPending(&state, at)...)
 	}
 	return d, nil
 }
 
-// prepare sets the time of the update, and makes the email request that a new address with
-// VerifyEmail needs. Most updates need neither and are not copied.
+// prepare makes the email request that a new address with VerifyEmail needs. Most updates
+// need none and are not copied.
 func (u *Update) prepare(ctx context.Context, h *Accounts, by caller) (_ Command, err error) {
-	p := &u.Profile
-	dated := p.BirthDate.Made || p.SocialSecurityNumber.Made || p.CompanyRegistrationNumber.Made || p.RegistrationIdentifier.Made
-	if !dated && !u.Email.Made {
+	if !u.Email.Made || !u.VerifyEmail || u.EmailNeedsProof {
 		return u, nil
 	}
 	prepared := *u
-	prepared.now = h.now()
-	if u.Email.Made && u.VerifyEmail && !u.EmailNeedsProof {
-		prepared.emailRequest, err = h.newEmailRequest(ctx, by.account, u.Email.To)
-	}
+	prepared.emailRequest, err = h.newEmailRequest(ctx, by.account, u.Email.To)
 	return &prepared, err
 }
 
@@ -129,8 +123,8 @@ func (u *Update) prepare(ctx context.Context, h *Accounts, by caller) (_ Command
 // Values that the account has already are removed before anything is checked: a form sends
 // all its fields back, and an old value may break a newer rule, or the rule of another
 // contract than the one that set it.
-func (u *Update) check(state *events.Account) []FieldError {
-	c := checker{now: u.now, wrong: u.dropUnchanged(state)}
+func (u *Update) check(state *events.Account, at time.Time) []FieldError {
+	c := checker{now: at, wrong: u.dropUnchanged(state)}
 	if u.Email.To == "" || u.Email.To != state.Email {
 		c.requiredIfMade("/email", &u.Email, emailAddress)
 	}
@@ -158,11 +152,9 @@ func (u *Update) dropUnchanged(state *events.Account) (wrong []FieldError) {
 		u.Name = events.Change[string]{}
 	}
 	for _, f := range u.Rejected {
-		change := u.Profile.Change(f.Field)
-		unchanged := change != nil && sent.Change(f.Field).Made && !change.Made
-		if f.Field == fieldEmail {
-			change, unchanged = &u.Email, u.Email.To != "" && u.Email.To == state.Email
-		}
+		change, before := u.Change(f.Field), sent.Change(f.Field)
+		unchanged := before != nil && before.Made && !change.Made ||
+			f.Field == fieldEmail && u.Email.To != "" && u.Email.To == state.Email
 		if unchanged && f.Code != CodeDuplicateField {
 			continue
 		}
@@ -174,26 +166,16 @@ func (u *Update) dropUnchanged(state *events.Account) (wrong []FieldError) {
 	return wrong
 }
 
-// rejecting is the partial update without a field whose value is taken. ok is false if the
-// update does not change that field.
-func (u Update) rejecting(field string) (rest *Update, ok bool) {
-	var change *events.Change[string]
+// Change returns the change of the text at a JSON pointer into the update, such as /email or
+// /address/street, or nil if there is no such text.
+func (u *Update) Change(field string) *events.Change[string] {
 	switch field {
 	case fieldEmail:
-		change = &u.Email
-	case fieldSocialSecurityNumber:
-		change = &u.Profile.SocialSecurityNumber
-	case fieldCustomerNumber:
-		change = &u.Profile.CustomerNumber
-	default:
-		return nil, false
+		return &u.Email
+	case "/name":
+		return &u.Name
 	}
-	if !change.Made {
-		return nil, false
-	}
-	*change = events.Change[string]{}
-	u.Rejected = append(slices.Clip(u.Rejected), FieldError{field, CodeTaken, "The value is already in use by another account."})
-	return &u, true
+	return u.Profile.Change(field)
 }
 
 // leaveOut removes a field from a partial update, because its value is taken. It returns
@@ -203,11 +185,15 @@ func (c *call) leaveOut(field string) bool {
 	if !ok || !u.Partial {
 		return false
 	}
-	rest, ok := u.rejecting(field)
-	if ok {
-		c.command = rest
+	rest := *u
+	change := rest.Change(field)
+	if change == nil || !change.Made {
+		return false
 	}
-	return ok
+	*change = events.Change[string]{}
+	rest.Rejected = append(slices.Clip(u.Rejected), FieldError{field, CodeTaken, "The value is already in use by another account."})
+	c.command = &rest
+	return true
 }
 
 // changed is the value of a field after the change.

@@ -9,17 +9,17 @@ import (
 
 // AccountOpened is the first event of an account's stream.
 type AccountOpened struct {
-	Email         string         `json:"email"`
-	PaywayID      string         `json:"paywayId"` // 24 hex digits, unique
-	Administrator bool           `json:"administrator,omitzero"`
-	Profile       ProfileUpdated `json:"profile,omitzero"` // as changes to an empty profile
+	Email         string         `json:"email" jsonschema:"The account's email address. Unique."`
+	PaywayID      string         `json:"paywayId" jsonschema:"Payway's id of the account. Unique."` // 24 hex digits
+	Administrator bool           `json:"administrator,omitzero" jsonschema:"Whether the account is an administrator's. Absent: no."`
+	Profile       ProfileUpdated `json:"profile,omitzero" jsonschema:"The profile, as changes to an empty one."`
 }
 
 // EmailChanged records a new email address of the account.
 type EmailChanged struct {
-	PreviousEmail string `json:"previousEmail"`
-	NewEmail      string `json:"newEmail"`
-	How           string `json:"how"` // EmailDirect or EmailVerified
+	PreviousEmail string `json:"previousEmail" jsonschema:"The address until now."`
+	NewEmail      string `json:"newEmail" jsonschema:"The address from now on. Unique."`
+	How           string `json:"how" jsonschema:"direct: set by a caller that may set it. verified: confirmed with the code that the user asked for."`
 }
 
 // How an email address came to be changed.
@@ -39,13 +39,13 @@ type EmailChangeRequested struct {
 
 // EmailChangeCancelled records that the pending request was cancelled.
 type EmailChangeCancelled struct {
-	NewEmail string `json:"newEmail"`
+	NewEmail string `json:"newEmail" jsonschema:"The requested address."`
 }
 
 // EmailChangeAttemptFailed records that a wrong code was tried. The code is not stored, because
 // it may be the right one of another request.
 type EmailChangeAttemptFailed struct {
-	Request ulid.ULID `json:"request"`
+	Request ulid.ULID `json:"request" jsonschema:"The request that the code was tried for."`
 }
 
 // PasswordChanged records a new password. Its hash is never published. The event ends all
@@ -58,25 +58,25 @@ type PasswordChanged struct {
 
 // FactsRecorded records what other systems know of the account. Absent members are unchanged.
 type FactsRecorded struct {
-	ActiveDomains *int           `json:"activeDomains,omitzero"`
-	SeNuDomains   *int           `json:"seNuDomains,omitzero"` // active domains under .se and .nu
-	PendingOrder  Change[string] `json:"pendingOrder,omitzero"`
-	Verified      *bool          `json:"verified,omitzero"` // the identity, by BankID or the like
-	BankIDName    Change[string] `json:"bankidName,omitzero"`
+	ActiveDomains *int           `json:"activeDomains,omitzero" jsonschema:"How many active domains the account has."`
+	SeNuDomains   *int           `json:"seNuDomains,omitzero" jsonschema:"How many of them are under .se and .nu."`
+	PendingOrder  Change[string] `json:"pendingOrder,omitzero" jsonschema:"The pending order. null: none."`
+	Verified      *bool          `json:"verified,omitzero" jsonschema:"Whether the identity is verified, by BankID or the like."`
+	BankIDName    Change[string] `json:"bankidName,omitzero" jsonschema:"The name according to BankID. null: none."`
 }
 
 // AccountErased ends an account's stream. It has no personal data and stays readable after the
 // account's key is destroyed.
 type AccountErased struct{}
 
-func (AccountOpened) payload()            {}
-func (EmailChanged) payload()             {}
-func (EmailChangeRequested) payload()     {}
-func (EmailChangeCancelled) payload()     {}
-func (EmailChangeAttemptFailed) payload() {}
-func (PasswordChanged) payload()          {}
-func (FactsRecorded) payload()            {}
-func (AccountErased) payload()            {}
+func (AccountOpened) storedName() string            { return TypeAccountOpened }
+func (EmailChanged) storedName() string             { return TypeEmailChanged }
+func (EmailChangeRequested) storedName() string     { return TypeEmailChangeRequested }
+func (EmailChangeCancelled) storedName() string     { return TypeEmailChangeCancelled }
+func (EmailChangeAttemptFailed) storedName() string { return TypeEmailChangeAttemptFailed }
+func (PasswordChanged) storedName() string          { return TypePasswordChanged }
+func (FactsRecorded) storedName() string            { return TypeFactsRecorded }
+func (AccountErased) storedName() string            { return TypeAccountErased }
 
 // Account is the state of an account, folded from its events. All contracts share it. The zero
 // Account was never opened.

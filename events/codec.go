@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/go-json-experiment/json"
 )
@@ -64,7 +65,11 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 
 // Encode returns a payload's stored name and bytes.
 func Encode(p Payload) (name string, data []byte, err error) {
-	if name = typeOf(p); name == "" {
+	// A pointer has the name too, but no switch on payloads would know it.
+	if reflect.ValueOf(p).Kind() == reflect.Struct {
+		name = p.storedName()
+	}
+	if name == "" {
 		return "", nil, fmt.Errorf("encode %T: %w", p, ErrUnknownType)
 	}
 	if update, ok := p.(ProfileUpdated); ok {
@@ -78,92 +83,33 @@ func Encode(p Payload) (name string, data []byte, err error) {
 	return name, data, nil
 }
 
-// typeOf returns a payload's stored name, or "" if it has none.
-func typeOf(p Payload) string {
-	switch p.(type) {
-	case AccountOpened:
-		return TypeAccountOpened
-	case ProfileUpdated:
-		return TypeProfileUpdated
-	case EmailChanged:
-		return TypeEmailChanged
-	case EmailChangeRequested:
-		return TypeEmailChangeRequested
-	case EmailChangeCancelled:
-		return TypeEmailChangeCancelled
-	case EmailChangeAttemptFailed:
-		return TypeEmailChangeAttemptFailed
-	case PasswordChanged:
-		return TypePasswordChanged
-	case FactsRecorded:
-		return TypeFactsRecorded
-	case AccountErased:
-		return TypeAccountErased
-	case KeyIssued:
-		return TypeKeyIssued
-	case SessionOpened:
-		return TypeSessionOpened
-	case CredentialRevoked:
-		return TypeCredentialRevoked
-	case ThirdPartyAdded:
-		return TypeThirdPartyAdded
-	case ThirdPartySecretRotated:
-		return TypeThirdPartySecretRotated
-	case ThirdPartyPaused:
-		return TypeThirdPartyPaused
-	case ThirdPartyResumed:
-		return TypeThirdPartyResumed
-	case ThirdPartyDisabled:
-		return TypeThirdPartyDisabled
-	case ThirdPartyCheckpointed:
-		return TypeThirdPartyCheckpointed
-	case ThirdPartyRemoved:
-		return TypeThirdPartyRemoved
-	}
-	return ""
+// decoders has the type of each stored name.
+var decoders = map[string]func(data []byte) (Payload, error){
+	TypeAccountOpened:            decode[AccountOpened],
+	TypeProfileUpdated:           decode[ProfileUpdated],
+	TypeEmailChanged:             decode[EmailChanged],
+	TypeEmailChangeRequested:     decode[EmailChangeRequested],
+	TypeEmailChangeCancelled:     decode[EmailChangeCancelled],
+	TypeEmailChangeAttemptFailed: decode[EmailChangeAttemptFailed],
+	TypePasswordChanged:          decode[PasswordChanged],
+	TypeFactsRecorded:            decode[FactsRecorded],
+	TypeAccountErased:            decode[AccountErased],
+	TypeKeyIssued:                decode[KeyIssued],
+	TypeSessionOpened:            decode[SessionOpened],
+	TypeCredentialRevoked:        decode[CredentialRevoked],
+	TypeThirdPartyAdded:          decode[ThirdPartyAdded],
+	TypeThirdPartySecretRotated:  decode[ThirdPartySecretRotated],
+	TypeThirdPartyPaused:         decode[ThirdPartyPaused],
+	TypeThirdPartyResumed:        decode[ThirdPartyResumed],
+	TypeThirdPartyDisabled:       decode[ThirdPartyDisabled],
+	TypeThirdPartyCheckpointed:   decode[ThirdPartyCheckpointed],
+	TypeThirdPartyRemoved:        decode[ThirdPartyRemoved],
 }
 
 // Decode decodes the bytes that are stored with a name.
 func Decode(name string, data []byte) (Payload, error) {
-	switch name {
-	case TypeAccountOpened:
-		return decode[AccountOpened](data)
-	case TypeProfileUpdated:
-		return decode[ProfileUpdated](data)
-	case TypeEmailChanged:
-		return decode[EmailChanged](data)
-	case TypeEmailChangeRequested:
-		return decode[EmailChangeRequested](data)
-	case TypeEmailChangeCancelled:
-		return decode[EmailChangeCancelled](data)
-	case TypeEmailChangeAttemptFailed:
-		return decode[EmailChangeAttemptFailed](data)
-	case TypePasswordChanged:
-		return decode[PasswordChanged](data)
-	case TypeFactsRecorded:
-		return decode[FactsRecorded](data)
-	case TypeAccountErased:
-		return decode[AccountErased](data)
-	case TypeKeyIssued:
-		return decode[KeyIssued](data)
-	case TypeSessionOpened:
-		return decode[SessionOpened](data)
-	case TypeCredentialRevoked:
-		return decode[CredentialRevoked](data)
-	case TypeThirdPartyAdded:
-		return decode[ThirdPartyAdded](data)
-	case TypeThirdPartySecretRotated:
-		return decode[ThirdPartySecretRotated](data)
-	case TypeThirdPartyPaused:
-		return decode[ThirdPartyPaused](data)
-	case TypeThirdPartyResumed:
-		return decode[ThirdPartyResumed](data)
-	case TypeThirdPartyDisabled:
-		return decode[ThirdPartyDisabled](data)
-	case TypeThirdPartyCheckpointed:
-		return decode[ThirdPartyCheckpointed](data)
-	case TypeThirdPartyRemoved:
-		return decode[ThirdPartyRemoved](data)
+	if decode, ok := decoders[name]; ok {
+		return decode(data)
 	}
 	return nil, ErrUnknownType
 }

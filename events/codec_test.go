@@ -107,7 +107,7 @@ func declared(t *testing.T) (constants, payloads []string) {
 					constants = append(constants, strings.Trim(n.Values[0].(*ast.BasicLit).Value, `"`))
 				}
 			case *ast.FuncDecl:
-				if n.Name.Name == "payload" {
+				if n.Name.Name == "storedName" {
 					payloads = append(payloads, n.Recv.List[0].Type.(*ast.Ident).Name)
 				}
 			}

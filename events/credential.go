@@ -38,9 +38,9 @@ type SessionOpened struct {
 // CredentialRevoked ends a credential's stream: a key was revoked or a session closed.
 type CredentialRevoked struct{}
 
-func (KeyIssued) payload()         {}
-func (SessionOpened) payload()     {}
-func (CredentialRevoked) payload() {}
+func (KeyIssued) storedName() string         { return TypeKeyIssued }
+func (SessionOpened) storedName() string     { return TypeSessionOpened }
+func (CredentialRevoked) storedName() string { return TypeCredentialRevoked }
 
 // Credential is the state of a credential, folded from its events.
 type Credential struct {

@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -11,7 +12,10 @@ import (
 
 // Payload is the data of an event. Its types are the structs of this package that codec.go
 // names, and Shredded. A payload is a value, never a pointer.
-type Payload interface{ payload() }
+type Payload interface {
+	// storedName is the name of the payload's type in the log, or "" if the type is not stored.
+	storedName() string
+}
 
 // Event is something that happened: a payload in its stored form, with its metadata.
 type Event struct {
@@ -142,19 +146,11 @@ func TraceContext(parents, states []string) (parent, state string) {
 	return parents[0], state
 }
 
-// validParent reports whether a text is version, trace id, parent id and flags, in lower-case
-// hexadecimal digits, with neither id all zeros.
+// traceparent is version, trace id, parent id and flags.
+var traceparent = regexp.MustCompile(`\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\z`)
+
+// validParent reports whether a text is a traceparent of a possible version, with neither id all
+// zeros.
 func validParent(v string) bool {
-	const noTrace, noParent = "00000000000000000000000000000000", "0000000000000000"
-	if len(v) != 55 || v[:2] == "ff" || v[3:35] == noTrace || v[36:52] == noParent {
-		return false
-	}
-	for i := range len(v) {
-		dash := i == 2 || i == 35 || i == 52
-		digit := '0' <= v[i] && v[i] <= '9' || 'a' <= v[i] && v[i] <= 'f'
-		if dash && v[i] != '-' || !dash && !digit {
-			return false
-		}
-	}
-	return true
+	return traceparent.MatchString(v) && v[:2] != "ff" && strings.Trim(v[3:35], "0") != "" && strings.Trim(v[36:52], "0") != ""
 }

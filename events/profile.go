@@ -1,6 +1,8 @@
 package events
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -22,33 +24,32 @@ type Address addressOf[string]
 // AddressUpdated has the members of the address that changed. Its members are those of addressOf.
 type AddressUpdated addressOf[Change[string]]
 
-func (ProfileUpdated) payload() {}
+func (ProfileUpdated) storedName() string { return TypeProfileUpdated }
 
 // profileOf lists the members of a profile, of which a text is a T, the registration identifier
 // an I and the address an A. It is a generic type so that a Profile and its changes have the same
-// members. Who adds a member adds it to texts, and to package commands' checker.profile.
+// members. The tag jsonschema describes a member to consumers. To add a text, add it to a struct and
+// to texts, and count it; package commands checks it as text, and by a rule of its own if textRule has one.
 type profileOf[T, I, A any] struct {
-	FirstName        T `json:"firstName,omitzero"`
-	LastName         T `json:"lastName,omitzero"`
-	CompanyName      T `json:"companyName,omitzero"`
-	Alias            T `json:"alias,omitzero"`
-	AccountType      T `json:"accountType,omitzero"` // TypePrivate or TypeOrganisation
-	AccountOrigin    T `json:"accountOrigin,omitzero"`
-	BirthDate        T `json:"birthDate,omitzero"`    // YYYY-MM-DD
-	PhoneNumber      T `json:"phoneNumber,omitzero"`  // E.164
-	CountryCode      T `json:"countryCode,omitzero"`  // ISO 3166-1 alpha-2
-	LanguageCode     T `json:"languageCode,omitzero"` // BCP 47
-	CurrencyCode     T `json:"currencyCode,omitzero"` // ISO 4217
-	TimeZone         T `json:"timeZone,omitzero"`     // IANA
-	VATNumber        T `json:"vatNumber,omitzero"`
-	InvoiceReference T `json:"invoiceReference,omitzero"`
-	// CustomerNumber is the subscription system's, unique where it is set.
-	CustomerNumber T `json:"customerNumber,omitzero"`
-	// SocialSecurityNumber is Payway's, and unique; HostUp's own identifier below is not.
-	SocialSecurityNumber      T `json:"socialSecurityNumber,omitzero"`
-	CompanyRegistrationNumber T `json:"companyRegistrationNumber,omitzero"`
-	RegistrationIdentifier    I `json:"registrationIdentifier,omitzero"`
-	Address                   A `json:"address,omitzero"`
+	FirstName                 T `json:"firstName,omitzero" jsonschema:"A person's first name."`
+	LastName                  T `json:"lastName,omitzero" jsonschema:"A person's last name."`
+	CompanyName               T `json:"companyName,omitzero" jsonschema:"An organisation's name."`
+	Alias                     T `json:"alias,omitzero" jsonschema:"The name by which the user wants to be called."`
+	AccountType               T `json:"accountType,omitzero" jsonschema:"Whose account it is."`
+	AccountOrigin             T `json:"accountOrigin,omitzero" jsonschema:"Where the account came from."`
+	BirthDate                 T `json:"birthDate,omitzero" jsonschema:"YYYY-MM-DD."`
+	PhoneNumber               T `json:"phoneNumber,omitzero" jsonschema:"E.164, as far as it could be normalised."`
+	CountryCode               T `json:"countryCode,omitzero" jsonschema:"The account's country. ISO 3166-1 alpha-2."`
+	LanguageCode              T `json:"languageCode,omitzero" jsonschema:"The account's language. BCP 47."`
+	CurrencyCode              T `json:"currencyCode,omitzero" jsonschema:"The account's currency. ISO 4217."`
+	TimeZone                  T `json:"timeZone,omitzero" jsonschema:"IANA name, such as Europe/Stockholm."`
+	VATNumber                 T `json:"vatNumber,omitzero" jsonschema:"VAT number, with its country's letters in front."`
+	InvoiceReference          T `json:"invoiceReference,omitzero" jsonschema:"The reference on invoices."`
+	CustomerNumber            T `json:"customerNumber,omitzero" jsonschema:"The subscription system's number. Unique."`
+	SocialSecurityNumber      T `json:"socialSecurityNumber,omitzero" jsonschema:"Payway's number of a person: 850507-3412 or twelve digits. Unique."`
+	CompanyRegistrationNumber T `json:"companyRegistrationNumber,omitzero" jsonschema:"Payway's number of a company."`
+	RegistrationIdentifier    I `json:"registrationIdentifier,omitzero" jsonschema:"HostUp's organisation number or personal identifier."`
+	Address                   A `json:"address,omitzero" jsonschema:"The members of the address that changed."`
 }
 
 // The two account types.
@@ -59,9 +60,9 @@ const (
 
 // RegistrationIdentifier is HostUp's organisation number or personal identifier.
 type RegistrationIdentifier struct {
-	Value       string `json:"value"`       // in its canonical form, 850507-3412 in Sweden
-	CountryCode string `json:"countryCode"` // ISO 3166-1 alpha-2
-	Type        string `json:"type"`        // IdentifierPersonal or IdentifierOrganisation
+	Value       string `json:"value" jsonschema:"In its canonical form. In Sweden 850507-3412, or twelve digits for people born before 1927 or after 2026."`
+	CountryCode string `json:"countryCode" jsonschema:"The country that issued it. ISO 3166-1 alpha-2."`
+	Type        string `json:"type" jsonschema:"The kind of identifier."`
 }
 
 // The two types of registration identifier.
@@ -72,28 +73,28 @@ const (
 
 // addressOf lists the members of an address, each of which is a T.
 type addressOf[T any] struct {
-	FirstName              T `json:"firstName,omitzero"`
-	LastName               T `json:"lastName,omitzero"`
-	Street                 T `json:"street,omitzero"`
-	StreetNumber           T `json:"streetNumber,omitzero"`
-	Building               T `json:"building,omitzero"`
-	Staircase              T `json:"staircase,omitzero"`
-	Floor                  T `json:"floor,omitzero"`
-	ApartmentNumber        T `json:"apartmentNumber,omitzero"`
-	CareOf                 T `json:"careOf,omitzero"`
-	Dropbox                T `json:"dropbox,omitzero"`
-	PostalCode             T `json:"postalCode,omitzero"`
-	City                   T `json:"city,omitzero"`
-	State                  T `json:"state,omitzero"`
-	CountryCode            T `json:"countryCode,omitzero"`
-	CitizenshipCountryCode T `json:"citizenshipCountryCode,omitzero"`
-	MobileNumber           T `json:"mobileNumber,omitzero"`
-	PhoneNumber            T `json:"phoneNumber,omitzero"`
-	CompanyName            T `json:"companyName,omitzero"`
-	CompanyReference       T `json:"companyReference,omitzero"`
-	CompanyDepartment      T `json:"companyDepartment,omitzero"`
-	CompanyCRN             T `json:"companyCrn,omitzero"`
-	CompanyVATNumber       T `json:"companyVatNumber,omitzero"`
+	FirstName              T `json:"firstName,omitzero" jsonschema:"First name of the person who lives there."`
+	LastName               T `json:"lastName,omitzero" jsonschema:"Last name of the person who lives there."`
+	Street                 T `json:"street,omitzero" jsonschema:"Street."`
+	StreetNumber           T `json:"streetNumber,omitzero" jsonschema:"Number in the street."`
+	Building               T `json:"building,omitzero" jsonschema:"Building."`
+	Staircase              T `json:"staircase,omitzero" jsonschema:"Staircase."`
+	Floor                  T `json:"floor,omitzero" jsonschema:"Floor."`
+	ApartmentNumber        T `json:"apartmentNumber,omitzero" jsonschema:"Apartment number."`
+	CareOf                 T `json:"careOf,omitzero" jsonschema:"Care of."`
+	Dropbox                T `json:"dropbox,omitzero" jsonschema:"Post office box."`
+	PostalCode             T `json:"postalCode,omitzero" jsonschema:"Postal code."`
+	City                   T `json:"city,omitzero" jsonschema:"City."`
+	State                  T `json:"state,omitzero" jsonschema:"State or province."`
+	CountryCode            T `json:"countryCode,omitzero" jsonschema:"The address's country. ISO 3166-1 alpha-2."`
+	CitizenshipCountryCode T `json:"citizenshipCountryCode,omitzero" jsonschema:"The country that the person is a citizen of. ISO 3166-1 alpha-2."`
+	MobileNumber           T `json:"mobileNumber,omitzero" jsonschema:"Mobile number, free text."`
+	PhoneNumber            T `json:"phoneNumber,omitzero" jsonschema:"Phone number, free text."`
+	CompanyName            T `json:"companyName,omitzero" jsonschema:"Company at the address."`
+	CompanyReference       T `json:"companyReference,omitzero" jsonschema:"Contact in the company."`
+	CompanyDepartment      T `json:"companyDepartment,omitzero" jsonschema:"Department of the company."`
+	CompanyCRN             T `json:"companyCrn,omitzero" jsonschema:"The company's registration number."`
+	CompanyVATNumber       T `json:"companyVatNumber,omitzero" jsonschema:"The company's VAT number."`
 }
 
 // IsZero reports whether no field changes.
@@ -102,18 +103,17 @@ func (u ProfileUpdated) IsZero() bool { return u == ProfileUpdated{} }
 // Change returns the change of the text at a JSON pointer such as /address/street, or nil if there
 // is no such text.
 func (u *ProfileUpdated) Change(pointer string) *Change[string] {
-	for _, f := range u.texts(new(Profile)) {
-		if f.pointer == pointer {
-			return f.change
-		}
+	if i := slices.Index(TextPointers[:], pointer); i >= 0 {
+		return u.Texts()[i]
 	}
 	return nil
 }
 
 // Reduced returns u without the changes that would leave p as it is.
 func (u ProfileUpdated) Reduced(p Profile) ProfileUpdated {
-	for _, f := range u.texts(&p) {
-		f.change.reduce(*f.field)
+	fields := p.texts()
+	for i, change := range u.Texts() {
+		change.reduce(*fields[i])
 	}
 	u.RegistrationIdentifier.reduce(p.RegistrationIdentifier)
 	return u
@@ -121,8 +121,9 @@ func (u ProfileUpdated) Reduced(p Profile) ProfileUpdated {
 
 // apply makes the changes.
 func (u ProfileUpdated) apply(p *Profile) {
-	for _, f := range u.texts(p) {
-		f.change.apply(f.field)
+	fields := p.texts()
+	for i, change := range u.Texts() {
+		change.apply(fields[i])
 	}
 	u.RegistrationIdentifier.apply(&p.RegistrationIdentifier)
 }
@@ -136,18 +137,19 @@ func (u *ProfileUpdated) encode() (data []byte, err error) {
 	}
 	data = append(make([]byte, 0, 128), '{')
 	inAddress := false
-	for i, f := range u.texts(new(Profile)) {
-		if !f.change.Made {
+	for i, change := range u.Texts() {
+		if !change.Made {
 			continue
 		}
-		if i >= addressTexts && !inAddress {
+		name, below := strings.CutPrefix(TextPointers[i], "/address")
+		if below && !inAddress {
 			inAddress = true
 			data = append(appendName(data, "address"), '{')
 		}
-		data = appendName(data, f.pointer[strings.LastIndexByte(f.pointer, '/')+1:])
-		if f.change.To == "" {
+		data = appendName(data, name[1:])
+		if change.To == "" {
 			data = append(data, "null"...)
-		} else if data, err = jsontext.AppendQuote(data, f.change.To); err != nil {
+		} else if data, err = jsontext.AppendQuote(data, change.To); err != nil {
 			return nil, err
 		}
 	}
@@ -165,62 +167,52 @@ func appendName(data []byte, name string) []byte {
 	return append(append(append(data, '"'), name...), '"', ':')
 }
 
-// addressTexts is the index of the address's first text in texts.
-const addressTexts = 17
+// textCount is how many texts a profile has, with its address.
+const textCount = 39
 
-// textChange is the change of a text and the field that it changes.
-type textChange struct {
-	pointer string // in JSON
-	change  *Change[string]
-	field   *string
+// Texts returns pointers to the changes of all texts, in the order of TextPointers. It is not
+// inlined, because the compiler of another package does not know that texts keeps no pointer, and
+// would move every update to the heap (1 KB).
+//
+//go:noinline
+func (u *ProfileUpdated) Texts() [textCount]*Change[string] {
+	return texts((*profileOf[Change[string], Change[RegistrationIdentifier], AddressUpdated])(u), (*addressOf[Change[string]])(&u.Address))
 }
 
-// texts pairs the change of each text with its field; those of the address begin at addressTexts.
-// A test compares it with the structs, so that no member is missing. It returns an array instead
-// of calling a function for each text, so that neither struct is copied to the heap: 3 KB an update.
-func (u *ProfileUpdated) texts(p *Profile) [39]textChange {
-	v, a := &u.Address, &p.Address
-	return [...]textChange{
-		{"/firstName", &u.FirstName, &p.FirstName},
-		{"/lastName", &u.LastName, &p.LastName},
-		{"/companyName", &u.CompanyName, &p.CompanyName},
-		{"/alias", &u.Alias, &p.Alias},
-		{"/accountType", &u.AccountType, &p.AccountType},
-		{"/accountOrigin", &u.AccountOrigin, &p.AccountOrigin},
-		{"/birthDate", &u.BirthDate, &p.BirthDate},
-		{"/phoneNumber", &u.PhoneNumber, &p.PhoneNumber},
-		{"/countryCode", &u.CountryCode, &p.CountryCode},
-		{"/languageCode", &u.LanguageCode, &p.LanguageCode},
-		{"/currencyCode", &u.CurrencyCode, &p.CurrencyCode},
-		{"/timeZone", &u.TimeZone, &p.TimeZone},
-		{"/vatNumber", &u.VATNumber, &p.VATNumber},
-		{"/invoiceReference", &u.InvoiceReference, &p.InvoiceReference},
-		{"/customerNumber", &u.CustomerNumber, &p.CustomerNumber},
-		{"/socialSecurityNumber", &u.SocialSecurityNumber, &p.SocialSecurityNumber},
-		{"/companyRegistrationNumber", &u.CompanyRegistrationNumber, &p.CompanyRegistrationNumber},
-		{"/address/firstName", &v.FirstName, &a.FirstName},
-		{"/address/lastName", &v.LastName, &a.LastName},
-		{"/address/street", &v.Street, &a.Street},
-		{"/address/streetNumber", &v.StreetNumber, &a.StreetNumber},
-		{"/address/building", &v.Building, &a.Building},
-		{"/address/staircase", &v.Staircase, &a.Staircase},
-		{"/address/floor", &v.Floor, &a.Floor},
-		{"/address/apartmentNumber", &v.ApartmentNumber, &a.ApartmentNumber},
-		{"/address/careOf", &v.CareOf, &a.CareOf},
-		{"/address/dropbox", &v.Dropbox, &a.Dropbox},
-		{"/address/postalCode", &v.PostalCode, &a.PostalCode},
-		{"/address/city", &v.City, &a.City},
-		{"/address/state", &v.State, &a.State},
-		{"/address/countryCode", &v.CountryCode, &a.CountryCode},
-		{"/address/citizenshipCountryCode", &v.CitizenshipCountryCode, &a.CitizenshipCountryCode},
-		{"/address/mobileNumber", &v.MobileNumber, &a.MobileNumber},
-		{"/address/phoneNumber", &v.PhoneNumber, &a.PhoneNumber},
-		{"/address/companyName", &v.CompanyName, &a.CompanyName},
-		{"/address/companyReference", &v.CompanyReference, &a.CompanyReference},
-		{"/address/companyDepartment", &v.CompanyDepartment, &a.CompanyDepartment},
-		{"/address/companyCrn", &v.CompanyCRN, &a.CompanyCRN},
-		{"/address/companyVatNumber", &v.CompanyVATNumber, &a.CompanyVATNumber},
+func (p *Profile) texts() [textCount]*string {
+	return texts((*profileOf[string, RegistrationIdentifier, Address])(p), (*addressOf[string])(&p.Address))
+}
+
+// texts returns pointers to the texts of a profile and its address, in the order of the structs. A
+// test compares it with the structs, so that no member is missing. It returns an array instead of
+// calling a function for each text, so that neither struct is copied to the heap: 3 KB an update.
+func texts[T, I, A any](p *profileOf[T, I, A], a *addressOf[T]) [textCount]*T {
+	return [...]*T{
+		&p.FirstName, &p.LastName, &p.CompanyName, &p.Alias, &p.AccountType, &p.AccountOrigin, &p.BirthDate, &p.PhoneNumber,
+		&p.CountryCode, &p.LanguageCode, &p.CurrencyCode, &p.TimeZone, &p.VATNumber, &p.InvoiceReference, &p.CustomerNumber,
+		&p.SocialSecurityNumber, &p.CompanyRegistrationNumber,
+		&a.FirstName, &a.LastName, &a.Street, &a.StreetNumber, &a.Building, &a.Staircase, &a.Floor, &a.ApartmentNumber, &a.CareOf,
+		&a.Dropbox, &a.PostalCode, &a.City, &a.State, &a.CountryCode, &a.CitizenshipCountryCode, &a.MobileNumber, &a.PhoneNumber,
+		&a.CompanyName, &a.CompanyReference, &a.CompanyDepartment, &a.CompanyCRN, &a.CompanyVATNumber,
 	}
+}
+
+// TextPointers are the JSON pointers of the texts, such as /address/street.
+var TextPointers = func() (pointers [textCount]string) {
+	all := slices.Concat(textPointers(reflect.TypeFor[Profile](), "/"), textPointers(reflect.TypeFor[Address](), "/address/"))
+	copy(pointers[:], all)
+	return pointers
+}()
+
+// textPointers lists the pointers of a struct's members that are texts.
+func textPointers(t reflect.Type, below string) (pointers []string) {
+	for _, member := range reflect.VisibleFields(t) {
+		if member.Type.Kind() == reflect.String {
+			name, _, _ := strings.Cut(member.Tag.Get("json"), ",")
+			pointers = append(pointers, below+name)
+		}
+	}
+	return pointers
 }
 
 // Change is what an update does to one field: nothing (the zero Change), clear it, or set it. In

@@ -82,9 +82,9 @@ func mustEncode(c rune) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == 
 // PublishedEmailChangeRequested is EmailChangeRequested as it is published: without the hash, from
 // which the code could be guessed.
 type PublishedEmailChangeRequested struct {
-	NewEmail  string    `json:"newEmail"`
-	Request   ulid.ULID `json:"request"`
-	ExpiresAt time.Time `json:"expiresAt"`
+	NewEmail  string    `json:"newEmail" jsonschema:"The requested address."`
+	Request   ulid.ULID `json:"request" jsonschema:"The request's id."`
+	ExpiresAt time.Time `json:"expiresAt" jsonschema:"Until when the request can be confirmed. UTC."`
 }
 
 // PublishedPasswordChanged is PasswordChanged as it is published: without members.

@@ -7,7 +7,7 @@ import "time"
 // owner was erased, whatever the event was, and the fold goes on to the stream's end.
 type Shredded struct{}
 
-func (Shredded) payload() {}
+func (Shredded) storedName() string { return "" }
 
 // Remains is what is left of an account whose key was destroyed: what the log stores of its events
 // without encryption.

@@ -61,13 +61,13 @@ type ThirdPartyCheckpointed struct {
 // ThirdPartyRemoved ends a third party's stream.
 type ThirdPartyRemoved struct{}
 
-func (ThirdPartyAdded) payload()         {}
-func (ThirdPartySecretRotated) payload() {}
-func (ThirdPartyPaused) payload()        {}
-func (ThirdPartyResumed) payload()       {}
-func (ThirdPartyDisabled) payload()      {}
-func (ThirdPartyCheckpointed) payload()  {}
-func (ThirdPartyRemoved) payload()       {}
+func (ThirdPartyAdded) storedName() string         { return TypeThirdPartyAdded }
+func (ThirdPartySecretRotated) storedName() string { return TypeThirdPartySecretRotated }
+func (ThirdPartyPaused) storedName() string        { return TypeThirdPartyPaused }
+func (ThirdPartyResumed) storedName() string       { return TypeThirdPartyResumed }
+func (ThirdPartyDisabled) storedName() string      { return TypeThirdPartyDisabled }
+func (ThirdPartyCheckpointed) storedName() string  { return TypeThirdPartyCheckpointed }
+func (ThirdPartyRemoved) storedName() string       { return TypeThirdPartyRemoved }
 
 // The formats of deliveries.
 const (

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestBatchCheck(t *testing.T) {
+func TestInvalidBatchesAreRefused(t *testing.T) {
 	whole := time.UnixMilli(1_700_000_000_123).UTC()
 	tests := map[string]struct {
 		change func(b *Batch)

@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkRead reads what was just appended, 50 events at a time, over 1,000 accounts.
-// The log is in memory: what is compared is decryption.
+// The log is in memory, so it compares the cost of decryption.
 func BenchmarkRead(b *testing.B) {
 	const count, page = 4000, 50
 	log, keys := memory.New(), newKeys(b)
@@ -48,8 +48,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkAppend appends one update each. The log is in memory: what is measured
-// is encryption.
+// BenchmarkAppend appends one update at a time. The log is in memory, so it measures encryption.
 func BenchmarkAppend(b *testing.B) {
 	s := eventstore.NewStore(memory.New(), newKeys(b))
 	meta := events.Metadata{

@@ -17,8 +17,8 @@ func chained() Record {
 	}
 }
 
-// TestChainHashStaysTheSame holds the stored format: another hash would make
-// every log look damaged.
+// TestChainHashStaysTheSame protects the stored format. With another hash every log would look
+// damaged.
 func TestChainHashStaysTheSame(t *testing.T) {
 	const want = "0cd08bacdcb26113dbc95c49248afe98fa2e3142742d5d024cf0ea60b3db0085"
 	hash := ChainHash(sha256.Sum256([]byte("before")), chained())

@@ -14,62 +14,61 @@ import (
 	"konto/events"
 )
 
-// renewPage is how many records are read at a time while claims are made anew.
+// renewPage is how many records or claims RenewClaims reads at once.
 const renewPage = 1000
 
-// RenewClaims makes all claims anew from the events, by the rule events.ClaimRule, in one
-// transaction of the log. The caller sees to it that nobody appends meanwhile. Streams
-// that now share a key all hold it; SharedClaims lists them. A stream whose events cannot
-// be read, for a lasting reason, keeps the claims that it has, because nobody else may get
-// them; any other failure ends RenewClaims and changes nothing. tell is told how many of
-// the log's records are done; nil: nobody is told.
-func (s *Store) RenewClaims(ctx context.Context, tell func(done, total uint64)) error {
+// RenewClaims computes all claims again from the events, by the rule events.ClaimRule, in one
+// transaction of the log. Nobody may append meanwhile. Streams that have the same key now all
+// hold it; see SharedClaims. A stream that can never be read keeps its present claims, so
+// that nobody else gets them. Any other failure ends RenewClaims without a change. progress is
+// called with the number of records that are done; it may be nil.
+func (s *Store) RenewClaims(ctx context.Context, progress func(done, total uint64)) error {
 	head, err := s.log.Head(ctx)
 	if err != nil {
 		return err
 	}
 	return s.log.ReplaceClaims(ctx, events.ClaimRule, func(yield func(HeldClaim, error) bool) {
-		var unread []events.Stream
+		var unreadable []events.Stream
 		for after := uint64(0); after < head; {
-			held, last, err := s.foldPage(ctx, after)
+			page, last, err := s.claimsOfPage(ctx, after)
 			if err != nil {
 				yield(HeldClaim{}, err)
 				return
 			}
-			for _, its := range held {
-				if its.err != nil {
-					unread = append(unread, its.stream)
+			for _, c := range page {
+				if c.unreadable {
+					unreadable = append(unreadable, c.stream)
 				}
-				for _, claim := range its.claims {
-					if !yield(HeldClaim{Key: s.ClaimKey(claim), Stream: its.stream}, nil) {
+				for _, claim := range c.claims {
+					if !yield(HeldClaim{Key: s.ClaimKey(claim), Stream: c.stream}, nil) {
 						return
 					}
 				}
 			}
-			if after = last; tell != nil {
-				tell(after, head)
+			if after = last; progress != nil {
+				progress(after, head)
 			}
 		}
-		if len(unread) == 0 {
+		if len(unreadable) == 0 {
 			return
 		}
 		for held, err := range s.allClaims(ctx) {
-			if (err != nil || slices.Contains(unread, held.Stream)) && !yield(held, err) {
+			if (err != nil || slices.Contains(unreadable, held.Stream)) && !yield(held, err) {
 				return
 			}
 		}
 	})
 }
 
-// folded is what one stream must hold by its events; err tells that they cannot be read.
-type folded struct {
-	stream events.Stream
-	claims []events.Claim
-	err    error
+// streamClaims is what a stream must hold according to its events.
+type streamClaims struct {
+	stream     events.Stream
+	claims     []events.Claim
+	unreadable bool
 }
 
-// foldPage folds the streams that begin on one page of the log, behind a position.
-func (s *Store) foldPage(ctx context.Context, after uint64) (held []folded, last uint64, err error) {
+// claimsOfPage folds the streams that begin on the page of the log after a position.
+func (s *Store) claimsOfPage(ctx context.Context, after uint64) (page []streamClaims, last uint64, err error) {
 	records, err := s.log.ReadAll(ctx, after, renewPage)
 	if err != nil {
 		return nil, 0, err
@@ -79,46 +78,46 @@ func (s *Store) foldPage(ctx context.Context, after uint64) (held []folded, last
 	}
 	for _, r := range records {
 		if last = r.Position; r.Version == 1 {
-			held = append(held, folded{stream: r.Stream})
+			page = append(page, streamClaims{stream: r.Stream})
 		}
 	}
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range held {
-		group.Go(func() error { return s.fold(ctx, &held[i]) })
+	for i := range page {
+		group.Go(func() error { return s.foldClaims(ctx, &page[i]) })
 	}
-	return held, last, group.Wait()
+	return page, last, group.Wait()
 }
 
-// isUnreadable tells whether a stream can never be folded with what is stored. Every other
-// failure, such as a keyring that cannot be read at present, may pass.
+// foldClaims sets what a stream must hold.
+func (s *Store) foldClaims(ctx context.Context, c *streamClaims) (err error) {
+	switch c.stream.Category() {
+	case events.CategoryAccount:
+		var account events.Account
+		err = s.Fold(ctx, c.stream, math.MaxUint64, &account.Version, account.Apply)
+		c.claims = account.Claims()
+	case events.CategoryThirdParty:
+		var party events.ThirdParty
+		err = s.Fold(ctx, c.stream, math.MaxUint64, &party.Version, party.Apply)
+		c.claims = party.Claims()
+	}
+	if isUnreadable(err) {
+		c.claims, c.unreadable = nil, true
+		return nil
+	}
+	// A failure that may pass must end RenewClaims: the stream would keep claims of an old rule.
+	return err
+}
+
+// isUnreadable reports whether a stream can never be folded from what is stored. Other
+// failures may pass, such as a keyring that cannot be read at present.
 func isUnreadable(err error) bool {
 	var undecodable *events.DecodeError
 	return errors.Is(err, ErrNoKey) || errors.Is(err, ErrDamagedKey) || errors.Is(err, ErrSealBroken) || errors.Is(err, ErrMetadata) ||
 		errors.Is(err, ErrMisplaced) || errors.As(err, &undecodable)
 }
 
-// fold sets what a stream must hold. The error is the log's, or the keyring's: claims that
-// a stream keeps only because its key could not be read now would stay those of an older rule.
-func (s *Store) fold(ctx context.Context, f *folded) (err error) {
-	switch f.stream.Category() {
-	case events.CategoryAccount:
-		var account events.Account
-		err = s.Fold(ctx, f.stream, math.MaxUint64, &account.Version, account.Apply)
-		f.claims = account.Claims()
-	case events.CategoryThirdParty:
-		var party events.ThirdParty
-		err = s.Fold(ctx, f.stream, math.MaxUint64, &party.Version, party.Apply)
-		f.claims = party.Claims()
-	}
-	if isUnreadable(err) {
-		f.claims, f.err = nil, err
-		return nil
-	}
-	return err
-}
-
-// allClaims lists all claims as they are.
+// allClaims iterates over all claims that are stored.
 func (s *Store) allClaims(ctx context.Context) iter.Seq2[HeldClaim, error] {
 	return func(yield func(HeldClaim, error) bool) {
 		for after := (HeldClaim{}); ; {
@@ -139,42 +138,42 @@ func (s *Store) allClaims(ctx context.Context) iter.Seq2[HeldClaim, error] {
 	}
 }
 
-// SharedClaims lists the streams that hold a key together, one list for each such key. It
-// reads all claims, unless the last ReplaceClaims left none that is shared.
+// SharedClaims returns the streams that hold a key together, one list for each such key. It
+// reads all claims, unless the last ReplaceClaims found no shared key.
 func (s *Store) SharedClaims(ctx context.Context) (shared [][]events.Stream, err error) {
 	rule, err := s.log.ClaimRule(ctx)
 	if err != nil || !rule.Shared {
 		return nil, err
 	}
-	var before HeldClaim
-	together := false // the last list is of before's key
+	var previous HeldClaim
+	listed := false // the last list is that of previous.Key
 	for held, err := range s.allClaims(ctx) {
 		switch {
 		case err != nil:
 			return nil, err
-		case before.Stream == "" || held.Key != before.Key:
-			together = false
-		case together:
+		case previous.Stream == "" || held.Key != previous.Key:
+			listed = false
+		case listed:
 			last := &shared[len(shared)-1]
 			*last = append(*last, held.Stream)
 		default:
-			shared, together = append(shared, []events.Stream{before.Stream, held.Stream}), true
+			shared, listed = append(shared, []events.Stream{previous.Stream, held.Stream}), true
 		}
-		before = held
+		previous = held
 	}
 	return shared, nil
 }
 
-// Holders returns all streams that hold a claim, in the order of their names.
+// Holders returns all streams that hold a claim, in order.
 func (s *Store) Holders(ctx context.Context, c events.Claim) ([]events.Stream, error) {
 	return s.HoldersOf(ctx, s.ClaimKey(c))
 }
 
-// HoldersOf is Holders for who knows the key alone.
+// HoldersOf returns all streams that hold a key, in order.
 func (s *Store) HoldersOf(ctx context.Context, key ClaimKey) (holders []events.Stream, err error) {
-	const few = 8 // at a time: nearly every key has one holder
+	const limit = 8 // nearly every key has one holder
 	for after := (HeldClaim{Key: key}); ; {
-		page, err := s.Claims(ctx, after, few)
+		page, err := s.Claims(ctx, after, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -184,11 +183,11 @@ func (s *Store) HoldersOf(ctx context.Context, key ClaimKey) (holders []events.S
 			}
 			holders = append(holders, after.Stream)
 		}
-		if len(page) < few {
+		if len(page) < limit {
 			return holders, nil
 		}
 	}
 }
 
-// ClaimRule tells by which rule the claims were made; see Reader.
+// ClaimRule returns the rule that the claims were made by; see ClaimRules.
 func (s *Store) ClaimRule(ctx context.Context) (ClaimRule, error) { return s.log.ClaimRule(ctx) }

@@ -16,7 +16,7 @@ import (
 	"konto/eventstore/memory"
 )
 
-// spy keeps the keys under which claims reach the log.
+// spy records the keys of the claims that reach the log.
 type spy struct {
 	eventstore.Log
 	taken []eventstore.ClaimKey
@@ -52,7 +52,7 @@ func TestClaimsReachTheLogAsKeyedHashes(t *testing.T) {
 	}
 }
 
-func TestTakenClaimIsToldByItsKind(t *testing.T) {
+func TestTakenClaimIsReportedByKind(t *testing.T) {
 	s := eventstore.NewStore(memory.New(), newKeys(t))
 	holder, other := newStream(), newStream()
 	email := events.EmailClaim("asa@example.se")
@@ -94,7 +94,7 @@ func TestTakenClaimIsToldByItsKind(t *testing.T) {
 	}
 }
 
-// without lacks the key of one stream.
+// without is a keyring without the key of one stream.
 type without struct {
 	eventstore.Keys
 	stream events.Stream
@@ -107,7 +107,7 @@ func (k without) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD,
 	return k.Keys.Cipher(ctx, stream)
 }
 
-func TestClaimsAreMadeAnewFromTheEvents(t *testing.T) {
+func TestClaimsAreRenewedFromTheEvents(t *testing.T) {
 	keys, log := newKeys(t), memory.New()
 	s := eventstore.NewStore(log, keys)
 	opened := func(email string) events.Stream {
@@ -136,9 +136,9 @@ func TestClaimsAreMadeAnewFromTheEvents(t *testing.T) {
 	party := events.ThirdPartyStream(ulid.Make())
 	write(t, s, party, 0, events.ThirdPartyAdded{Name: "crm", URL: "https://crm.example.com"})
 
-	var told []uint64
+	var reported []uint64
 	s = eventstore.NewStore(log, without{keys, unread})
-	if err := s.RenewClaims(t.Context(), func(done, total uint64) { told = append(told, done, total) }); err != nil {
+	if err := s.RenewClaims(t.Context(), func(done, total uint64) { reported = append(reported, done, total) }); err != nil {
 		t.Fatal(err)
 	}
 	for claim, want := range map[events.Claim][]events.Stream{
@@ -161,12 +161,12 @@ func TestClaimsAreMadeAnewFromTheEvents(t *testing.T) {
 	if rule, err := s.ClaimRule(t.Context()); err != nil || rule != (eventstore.ClaimRule{Number: events.ClaimRule, Shared: true}) {
 		t.Errorf("rule: %+v, %v", rule, err)
 	}
-	if head, err := s.Head(t.Context()); err != nil || !slices.Equal(told, []uint64{head, head}) {
-		t.Errorf("told %v of %d, %v", told, head, err)
+	if head, err := s.Head(t.Context()); err != nil || !slices.Equal(reported, []uint64{head, head}) {
+		t.Errorf("reported %v of %d, %v", reported, head, err)
 	}
 }
 
-func TestClaimsAreNotMadeAnewFromALogThatFails(t *testing.T) {
+func TestRenewalOfClaimsFailsIfTheLogFails(t *testing.T) {
 	keys, log := newKeys(t), memory.New()
 	s := eventstore.NewStore(log, keys)
 	stream := newStream()
@@ -184,7 +184,7 @@ func TestClaimsAreNotMadeAnewFromALogThatFails(t *testing.T) {
 	}
 }
 
-func TestClaimsAreNotMadeAnewWithAKeyringThatFails(t *testing.T) {
+func TestRenewalOfClaimsFailsIfTheKeyringFails(t *testing.T) {
 	keys, log := newKeys(t), memory.New()
 	s := eventstore.NewStore(log, keys)
 	stream := newStream()
@@ -228,7 +228,7 @@ func TestStreamWithADamagedKeyKeepsItsClaims(t *testing.T) {
 	}
 }
 
-// locked is a keyring that gives no cipher out.
+// locked is a keyring that returns no cipher.
 type locked struct {
 	eventstore.Keys
 	err error

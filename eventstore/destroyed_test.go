@@ -64,10 +64,10 @@ func TestNothingIsSealedForADestroyedStream(t *testing.T) {
 			t.Errorf("a receipt at version %d: %v", version, err)
 		}
 	}
-	write(t, s, used, 1, events.AccountErased{}) // its end can still be told
+	write(t, s, used, 1, events.AccountErased{}) // a stream can end without its key
 }
 
-func TestTheEndOfAStreamTakesItsReceipts(t *testing.T) {
+func TestTheEndOfAStreamDeletesItsReceipts(t *testing.T) {
 	s := eventstore.NewStore(memory.New(), newKeys(t))
 	stream := newStream()
 	if _, err := s.Append(t.Context(), stream, 0, nil, newEvents(t, stream, 0, opening("anna@example.se")), receipt("one", "first")); err != nil {
@@ -84,7 +84,7 @@ func TestTheEndOfAStreamTakesItsReceipts(t *testing.T) {
 	}
 }
 
-func TestReceiptOfADestroyedStreamIsTold(t *testing.T) {
+func TestReceiptOfADestroyedStreamIsReported(t *testing.T) {
 	keys := newKeys(t)
 	s := eventstore.NewStore(memory.New(), keys)
 	stream := newStream()

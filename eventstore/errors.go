@@ -8,61 +8,58 @@ import (
 )
 
 var (
-	// ErrConflict is matched by *VersionConflict. Nothing was stored; read the
-	// stream again and decide anew.
+	// ErrConflict is matched by *VersionConflict. Nothing was stored. Read the stream
+	// again and decide again.
 	ErrConflict = errors.New("stream is at another version")
 
 	// ErrTaken is matched by *ClaimTaken and *Taken. Nothing was stored.
 	ErrTaken = errors.New("key is held by another stream")
 
-	// ErrRepeated is matched by *Repeated. Nothing was stored; the receipt tells
-	// what was stored the first time.
+	// ErrRepeated is matched by *Repeated. Nothing was stored. The receipt holds the
+	// result of the first append.
 	ErrRepeated = errors.New("was appended before")
 
-	// ErrOutcomeUnknown tells that an append may or may not have been stored:
-	// the caller must not acknowledge it, and must read the stream before it
-	// decides anything that depends on it.
+	// ErrOutcomeUnknown means that an append may or may not have been stored. Do not
+	// acknowledge it. Read the stream before you make a decision that depends on it.
 	ErrOutcomeUnknown = errors.New("append may or may not have been stored")
 
 	// ErrClosed is returned by a log that was closed.
 	ErrClosed = errors.New("log is closed")
 
-	// ErrNoKey tells that an event cannot be read because its stream's key is
-	// not in the keyring. The log is intact; the keyring is not the log's own,
-	// or an old one.
+	// ErrNoKey means that the keyring lacks the key of an event's stream. The log is
+	// intact. The keyring belongs to another log, or is an old copy.
 	ErrNoKey = errors.New("no key for stream")
 
-	// ErrDamagedKey tells that a stream's stored key was changed, or is another
-	// stream's. The log is intact; the keyring has to be restored from its backup.
+	// ErrDamagedKey means that the stored key of a stream was changed, or is the key of
+	// another stream. The log is intact. Restore the keyring from its backup.
 	ErrDamagedKey = errors.New("stored key is damaged or another stream's")
 
-	// ErrDestroyed tells that the key of a stream was destroyed, for good: what
-	// the stream's sealed events said is gone, and none can follow them. The log
-	// and the keyring are intact. It does not match ErrNoKey.
+	// ErrDestroyed means that the key of a stream was destroyed for good. The content of
+	// its encrypted events is gone, and no encrypted event can follow. The log and the
+	// keyring are intact. It does not match ErrNoKey.
 	ErrDestroyed = errors.New("key of stream was destroyed")
 
-	// ErrMetadata tells that an event's metadata is not what konto writes: a
-	// newer konto wrote it.
+	// ErrMetadata means that an event's metadata was written by a newer konto.
 	ErrMetadata = errors.New("metadata does not decode")
 
-	// ErrMisplaced is returned by Fold for an event that does not follow the events
-	// before it, or does not belong in a stream of its category. The log is damaged.
-	ErrMisplaced = errors.New("it does not belong there in")
+	// ErrMisplaced is returned by Fold for an event that does not follow the previous
+	// event, or does not belong in a stream of its category. The log is damaged.
+	ErrMisplaced = errors.New("the event does not belong in")
 
-	// ErrSealBroken tells that an event's stored bytes do not fit its key:
-	// they were changed, moved, or belong to another log.
+	// ErrSealBroken means that an event's stored bytes do not fit its key. They were
+	// changed or moved, or belong to another log.
 	ErrSealBroken = errors.New("stored bytes do not fit their key")
 )
 
-// EventError names the event that cannot be read or folded.
+// EventError names an event that cannot be read or folded.
 type EventError struct {
 	Type     string
 	Position uint64
 	Err      error
 }
 
-// Error quotes nothing of the payload, which the message of a decoder may do: the
-// text goes to logs and health reports.
+// Error never quotes the payload, as the message of a decoder may do, because the text goes to
+// logs and health reports.
 func (e *EventError) Error() string {
 	cause := e.Err.Error()
 	if decode := (*events.DecodeError)(nil); errors.As(e.Err, &decode) {
@@ -74,10 +71,10 @@ func (e *EventError) Error() string {
 	return fmt.Sprintf("event %s at position %d: %s", e.Type, e.Position, cause)
 }
 
-// Unwrap returns why the event cannot be read or folded.
+// Unwrap returns the cause.
 func (e *EventError) Unwrap() error { return e.Err }
 
-// VersionConflict says at which version the stream really is.
+// VersionConflict reports the actual version of a stream.
 type VersionConflict struct {
 	Stream   events.Stream
 	Expected uint64
@@ -91,7 +88,7 @@ func (e *VersionConflict) Error() string {
 // Is matches ErrConflict.
 func (e *VersionConflict) Is(target error) bool { return target == ErrConflict }
 
-// ClaimTaken says which key of a batch another stream holds.
+// ClaimTaken names a key of a batch and the stream that holds it.
 type ClaimTaken struct {
 	Key    ClaimKey
 	Holder events.Stream
@@ -102,10 +99,10 @@ func (e *ClaimTaken) Error() string { return "key is held by " + string(e.Holder
 // Is matches ErrTaken.
 func (e *ClaimTaken) Is(target error) bool { return target == ErrTaken }
 
-// Repeated says which receipt of a batch is there already.
+// Repeated names a receipt of a batch that exists already.
 type Repeated struct {
 	Key    ReceiptKey
-	Stream events.Stream // with which it was left
+	Stream events.Stream // of the receipt
 }
 
 func (e *Repeated) Error() string { return "was appended to " + string(e.Stream) + " before" }
@@ -113,9 +110,9 @@ func (e *Repeated) Error() string { return "was appended to " + string(e.Stream)
 // Is matches ErrRepeated.
 func (e *Repeated) Is(target error) bool { return target == ErrRepeated }
 
-// Taken is ClaimTaken in the words of the store's callers.
+// Taken is ClaimTaken for callers of Store, who know the kind of the claim.
 type Taken struct {
-	Kind   string // of the claim
+	Kind   string
 	Holder events.Stream
 }
 

@@ -2,12 +2,12 @@ package eventstore
 
 import "konto/events"
 
-// Kept is how many events of a stream are in memory.
-func (s *Store) Kept(stream events.Stream) (n int) {
+// Cached returns how many events of a stream are cached.
+func (s *Store) Cached(stream events.Stream) (n int) {
 	s.recent.mu.Lock()
 	defer s.recent.mu.Unlock()
-	for _, e := range s.recent.slots {
-		if e.Stream == stream {
+	for _, slot := range s.recent.slots {
+		if slot.event.Stream == stream {
 			n++
 		}
 	}

@@ -8,18 +8,18 @@ import (
 	"konto/events"
 )
 
-// foldPage is how many events of a stream are read at a time.
+// foldPage is how many events of a stream are read at once.
 const foldPage = 500
 
-// Records iterates over the records of a stream after one version, up to another
-// one or to the stream's end. An error is the last thing that it yields.
+// Records iterates over the records of a stream after a version, up to another version or the
+// end of the stream. If there is an error, it is the last thing yielded.
 func Records(ctx context.Context, log Reader, stream events.Stream, after, upTo uint64) iter.Seq2[Record, error] {
 	return pages(after, upTo, func(after uint64, limit int) ([]Record, error) {
 		return log.ReadStream(ctx, stream, after, limit)
 	}, func(r Record) uint64 { return r.Version })
 }
 
-// Events is Records with what the records hold, decrypted.
+// Events is Records, decrypted.
 func (s *Store) Events(ctx context.Context, stream events.Stream, after, upTo uint64) iter.Seq2[events.Event, error] {
 	return pages(after, upTo, func(after uint64, limit int) ([]events.Event, error) {
 		return s.ReadStream(ctx, stream, after, limit)
@@ -48,10 +48,10 @@ func pages[E any](after, upTo uint64, read func(after uint64, limit int) ([]E, e
 	}
 }
 
-// Fold applies to a state the events that follow it in its stream, up to a version
-// or to the stream's end. version points to the state's version, and apply is its
-// method Apply. Errors: those of ReadStream; ErrMisplaced and *events.DecodeError,
-// each in an *EventError. After an error the state holds the events before that one.
+// Fold applies to a state the events that follow it in its stream, up to a version or the end
+// of the stream. version points to the version of the state, and apply is its method Apply.
+// Errors: those of ReadStream; ErrMisplaced and *events.DecodeError, each in an *EventError.
+// After an error the state holds the events before the one that failed.
 func (s *Store) Fold(ctx context.Context, stream events.Stream, upTo uint64, version *uint64, apply func(events.Event, events.Payload)) error {
 	for e, err := range s.Events(ctx, stream, *version, upTo) {
 		if err != nil {
@@ -59,7 +59,7 @@ func (s *Store) Fold(ctx context.Context, stream events.Stream, upTo uint64, ver
 		}
 		payload, err := e.Payload()
 		if err == nil && e.Version == *version+1 {
-			apply(e, payload) // leaves the version as it is if the event does not belong there
+			apply(e, payload) // does not change the version if the event does not belong to the stream
 		}
 		if err == nil && *version != e.Version {
 			err = fmt.Errorf("%w %s", ErrMisplaced, stream)

@@ -11,7 +11,7 @@ import (
 	"konto/eventstore/memory"
 )
 
-func TestFoldGoesOnFromAStateUpToAVersion(t *testing.T) {
+func TestFoldContinuesFromAStateUpToAVersion(t *testing.T) {
 	s := eventstore.NewStore(memory.New(), newKeys(t))
 	stream := newStream()
 	const length = 1207 // more than two pages
@@ -42,7 +42,7 @@ func TestFoldRefusesEventsThatDoNotBelongInTheStream(t *testing.T) {
 	}
 }
 
-func TestIterationsEndEarly(t *testing.T) {
+func TestIterationsCanBeStopped(t *testing.T) {
 	log := memory.New()
 	s := eventstore.NewStore(log, newKeys(t))
 	stream := newStream()

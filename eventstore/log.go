@@ -1,174 +1,178 @@
 package eventstore
 
 import (
-	"bytes"
-	"cmp"
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"iter"
-	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
 
-// Log is an append-only log of records. All methods may be called by many
-// goroutines at once. eventstoretest.Run defines what each must do.
+// Log is an append-only log of records. Several nodes may have a Log open on one store, and
+// each of them may append. All methods may be called concurrently. eventstoretest.Run
+// defines what each method must do.
 type Log interface {
 	Appender
 	Reader
 	Feed
+	ClaimRules
 
 	// Close waits for appends under way and frees the log's resources. Calls
 	// made afterwards return ErrClosed.
 	Close() error
 }
 
-// Appender writes.
+// Appender appends.
 type Appender interface {
-	// Append stores all of b or nothing, durably: when it returns nil, b
-	// survives the loss of power. It returns the position of b's last record;
-	// the records of one append have consecutive positions.
+	// Append stores all of b or nothing, durably: if it returns nil, b survives a power
+	// failure. It returns the position of b's last record, or 0 if b has no records. The
+	// records of one append have consecutive positions.
 	//
-	// Errors: *Repeated when a receipt of b is there already, and only else
-	// *VersionConflict when the stream is not at b.Expected, *ClaimTaken when
-	// another stream holds a key (all: nothing was stored by this call),
-	// ErrOutcomeUnknown when b may or may not have been stored, as when ctx ends
-	// while b is under way; read the stream, or a receipt, to find out.
+	// If nothing was stored, the error is *Repeated if a receipt of b exists already, else
+	// *VersionConflict if the stream is not at b.Expected, else *ClaimTaken if another
+	// stream holds a key. If b may or may not have been stored, the error matches
+	// ErrOutcomeUnknown. Then read the stream, or a receipt, to find out.
 	Append(ctx context.Context, b Batch) (last uint64, err error)
-
-	// ReplaceClaims makes held the only claims, and rule the number of the rule that
-	// they were made by, all or nothing, durably. An error of held is returned, and
-	// changes nothing. The caller sees to it that nobody appends meanwhile. held may
-	// read the log.
-	//
-	// After this, and only after this, several streams may hold one key. Each of them
-	// releases it on its own, and no other stream can take it until all have.
-	ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[HeldClaim, error]) error
 }
 
-// Reader reads streams, claims and receipts. What an Append stored before the
-// call began is seen, whichever node stored it.
+// Reader reads streams, claims and receipts. It sees everything that was stored before the
+// call, whichever node stored it.
 type Reader interface {
-	// ReadStream returns up to limit records of the stream that follow the
-	// version after, in order. An unknown stream is an empty one.
+	// ReadStream returns up to limit records of the stream after a version, in order. An
+	// unknown stream is empty.
 	ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]Record, error)
 
-	// StreamHead returns the version and position of the stream's last record,
-	// zeros when it has none.
+	// ByStream returns up to limit records after a version of a stream, in the order of
+	// streams' names and, within each stream, of versions.
+	ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]Record, error)
+
+	// StreamHead returns the version and position of the stream's last record, or zeros
+	// if it has none.
 	StreamHead(ctx context.Context, stream events.Stream) (StreamHead, error)
 
-	// Holder returns the stream that holds a key, "" when none does; of several
-	// streams the first in the order of their names.
+	// Holder returns the stream that holds a key, or "". If several streams hold it,
+	// Holder returns the one whose name sorts first.
 	Holder(ctx context.Context, key ClaimKey) (events.Stream, error)
 
-	// Claims returns up to limit claims, those above after in the order of their keys'
-	// bytes and then of their streams' names.
+	// Claims returns up to limit claims that sort after a claim, in order; see
+	// HeldClaim.Compare.
 	Claims(ctx context.Context, after HeldClaim, limit int) ([]HeldClaim, error)
 
-	// ClaimRule tells by which rule the claims were made. A new log's rule is
-	// events.ClaimRule.
-	ClaimRule(ctx context.Context) (ClaimRule, error)
-
-	// Receipt returns the stream that a receipt was left with, and the receipt's
-	// data; "" when there is none, or none that has not expired.
+	// Receipt returns the stream and the data of a receipt, or "" if there is no receipt
+	// that has not expired.
 	Receipt(ctx context.Context, key ReceiptKey) (events.Stream, []byte, error)
 }
 
-// Feed is what followers read. It may lag behind Append on other nodes, but
-// never shows a record before all those with lower positions.
+// Feed is the log as followers read it. Positions count from 1 without gaps, and every node
+// sees the same records in the same order.
 type Feed interface {
-	// ReadAll returns up to limit records with positions above after, in order.
+	// ReadAll returns up to limit records after a position, in order. It may lag behind
+	// appends on other nodes.
 	ReadAll(ctx context.Context, after uint64, limit int) ([]Record, error)
 
-	// Head returns the position of the last record in the log, 0 when empty.
+	// Head returns the position of the last record, or 0. It counts every record that was
+	// stored before the call, whichever node stored it.
 	Head(ctx context.Context) (uint64, error)
 
-	// Wait returns nil once a record with a position above after can be read,
-	// or ctx's error, or ErrClosed.
+	// Wait returns nil once ReadAll returns a record after the position. Its errors are
+	// ctx's error and ErrClosed.
 	Wait(ctx context.Context, after uint64) error
 }
 
-// Batch is one append to one stream.
-type Batch struct {
-	Stream   events.Stream
-	Expected uint64 // the stream's version as the caller knows it; 0: it has no record
-	// Claims are taken and released in this order, by Stream. Taking a key that
-	// the stream already holds and releasing one that it does not hold do nothing.
-	Claims []ClaimOp
-	// Receipts are left together with the rest. While one of them is there, no
-	// other batch that holds its key is stored.
-	Receipts []Receipt
-	// DropReceipts removes all receipts that were left with the stream before.
-	// Such a batch leaves none.
-	DropReceipts bool
-	// Records have versions Expected+1, Expected+2 and so on; the log sets
-	// their positions. There may be none: then only claims and receipts change.
-	Records []Record
-	// Stored, if not nil, is called once b's records are durable, with what Append is
-	// about to return, before Wait and Head tell of the first of them; never when Append returns
-	// an error, nor without records. The log waits for it, so it is quick and asks
-	// nothing of the log.
-	Stored func(last uint64)
+// ClaimRules replaces all claims when the rule for claims changes.
+type ClaimRules interface {
+	// ClaimRule returns the rule that the claims were made by. It is events.ClaimRule for a
+	// new log.
+	ClaimRule(ctx context.Context) (ClaimRule, error)
+
+	// ReplaceClaims replaces all claims by held, and stores the number of their rule. It
+	// stores all or nothing, durably. If held yields an error, nothing changes and the
+	// error is returned. Nobody may append meanwhile. held may read the log.
+	//
+	// This is the only way for several streams to hold one key. Each of them releases the
+	// key on its own. No other stream can take it until all have released it.
+	ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[HeldClaim, error]) error
 }
 
-// Receipt tells, to whoever appends the same once more, what the append came to
-// the first time.
-type Receipt struct {
-	Key  ReceiptKey
-	Data []byte // encrypted
-	// Expires is when the log forgets it, by the log's own clock; UTC,
-	// milliseconds. From then on it counts for nothing, whether or not it takes
-	// up room for some time yet.
-	Expires time.Time
+// AdminLog is a Log with what backups, exports, imports and verification need.
+type AdminLog interface {
+	Log
+	Loader
+	Checker
+
+	// ID returns 16 random bytes that identify the log. A copy has the same.
+	ID(ctx context.Context) ([]byte, error)
+
+	// Adopt gives a log without records the id of another log, whose records are about to
+	// be imported, so that the keys of that log fit.
+	Adopt(ctx context.Context, id []byte) error
+
+	// Extent describes the log up to a position, which must exist.
+	Extent(ctx context.Context, position uint64) (Extent, error)
+
+	// Copy writes the log as it is now into a new file, while the log is in use. The
+	// content is durable when Copy returns, the file's name is not. Check the copy before
+	// you rely on it. Errors: fs.ErrExist, and those of the file system. After an error
+	// the file does not exist, unless it existed before.
+	Copy(ctx context.Context, to string) error
+
+	// NewestStreams returns up to n streams of a category, those with the highest ids
+	// first. Ids begin with a time, so these streams were begun last, if clocks are right.
+	// The cost does not depend on the length of the log.
+	NewestStreams(ctx context.Context, category string, n int) ([]events.Stream, error)
 }
 
-// ReceiptKey is a keyed hash that stands for what must not happen twice.
-type ReceiptKey [32]byte
-
-// ClaimOp takes or releases one key.
-type ClaimOp struct {
-	Key     ClaimKey
-	Release bool
+// Loader appends many batches at once.
+type Loader interface {
+	// AppendAll appends batches in order, without other records in between. It returns
+	// the position of the last record. It returns the error of the first batch that was
+	// refused, although batches after that one may be stored. Use it to fill a log that is
+	// deleted if it fails.
+	AppendAll(ctx context.Context, batches []Batch) (last uint64, err error)
 }
 
-// ClaimKey is a keyed hash that stands for a unique key.
-type ClaimKey [32]byte
+// Checker finds damage. Its methods change nothing and run while the log is in use.
+type Checker interface {
+	// CheckStorage checks what the log is stored in, such as a file and its schema.
+	CheckStorage(ctx context.Context) error
 
-// ClaimRule is what is known of all claims together.
-type ClaimRule struct {
-	Number int // as events.ClaimRule
-	// Shared tells that the last ReplaceClaims gave one key to several streams. They
-	// may have released it since.
-	Shared bool
+	// CheckChain checks all records that exist when it is called: that positions have no
+	// gap, that each hash fits its record and all records before it, and that each
+	// stream's versions have no gap and rise with their positions. It returns a
+	// *ChainError for the first record that is wrong. progress may be nil.
+	//
+	// CheckChain finds accidental damage. Somebody who can write to the store can also
+	// compute new hashes, or delete the last records.
+	CheckChain(ctx context.Context, progress func(done, total uint64)) error
+
+	// CheckEnd is CheckChain for the last n records, without versions. It trusts the
+	// record before them.
+	CheckEnd(ctx context.Context, n uint64) error
+
+	// Receipts returns up to limit receipts, expired ones too, with keys after a key, in
+	// the order of their bytes.
+	Receipts(ctx context.Context, after ReceiptKey, limit int) ([]StoredReceipt, error)
 }
 
-// HeldClaim is a key and a stream that holds it.
-type HeldClaim struct {
-	Key    ClaimKey
-	Stream events.Stream
+// Extent describes a log up to a position.
+type Extent struct {
+	ID       []byte // of the log
+	Position uint64 // of the last record, or 0
+	// Chain is the hash of the last record. It covers all records; see ChainHash.
+	Chain [sha256.Size]byte
 }
 
-// Compare orders claims by the bytes of their keys and then by their streams' names.
-func (c HeldClaim) Compare(other HeldClaim) int {
-	return cmp.Or(bytes.Compare(c.Key[:], other.Key[:]), cmp.Compare(c.Stream, other.Stream))
-}
-
-// Record is an event as a backend keeps it.
-type Record struct {
+// ChainError names the first record that is damaged.
+type ChainError struct {
 	Position uint64
-	Stream   events.Stream
-	Version  uint64
-	ID       ulid.ULID
-	Type     string
-	Time     time.Time // UTC, milliseconds
-	// Metadata and the payload are JSON, encrypted where events.Sealed says so.
-	Metadata []byte
-	Data     []byte
+	Reason   string
+	Err      error // the cause, or nil
 }
 
-// StreamHead is where a stream ends.
-type StreamHead struct {
-	Version  uint64
-	Position uint64
+func (e *ChainError) Error() string {
+	return fmt.Sprintf("the log is damaged at position %d: %s", e.Position, e.Reason)
 }
+
+// Unwrap returns the cause.
+func (e *ChainError) Unwrap() error { return e.Err }

@@ -11,8 +11,8 @@ import (
 	"konto/events"
 )
 
-// What is bound is a stored format: other bytes would make every event unreadable.
-func TestWhatACiphertextIsBoundTo(t *testing.T) {
+// The binding is a stored format. With other bytes no event could be read.
+func TestCiphertextsAreBoundToTheirRecord(t *testing.T) {
 	block, err := aes.NewCipher(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)

@@ -10,16 +10,15 @@ import (
 	"konto/events"
 )
 
-// NamedReceipt is a Receipt in the words of the store's callers.
+// NamedReceipt is a Receipt before it is hashed and encrypted.
 type NamedReceipt struct {
-	Name    string // of what must not happen twice
+	Name    string // of what must not be repeated
 	Data    []byte
 	Expires time.Time // UTC, milliseconds
 }
 
-// Receipt returns the stream that a receipt was left with, and its data; ""
-// when there is none. An error that matches ErrDestroyed tells that the receipt is
-// there but went with its stream's key: what it was left for was erased.
+// Receipt returns the stream and the data of a receipt, or "" if there is none. The error
+// matches ErrDestroyed if the receipt exists but the key of its stream was destroyed.
 func (s *Store) Receipt(ctx context.Context, name string) (events.Stream, []byte, error) {
 	key := s.receipt(name)
 	stream, sealed, err := s.log.Receipt(ctx, key)
@@ -31,6 +30,12 @@ func (s *Store) Receipt(ctx context.Context, name string) (events.Stream, []byte
 		return "", nil, err
 	}
 	return stream, data, nil
+}
+
+// CheckReceipt returns an error if a receipt cannot be read. Errors: those of Receipt.
+func (s *Store) CheckReceipt(ctx context.Context, r StoredReceipt) error {
+	_, err := s.openReceipt(ctx, r.Stream, r.Key, r.Data)
+	return err
 }
 
 func (s *Store) openReceipt(ctx context.Context, stream events.Stream, key ReceiptKey, sealed []byte) ([]byte, error) {
@@ -45,21 +50,8 @@ func (s *Store) openReceipt(ctx context.Context, stream events.Stream, key Recei
 	return data, nil
 }
 
-// LeftReceipt is a receipt and the stream that it was left with.
-type LeftReceipt struct {
-	Receipt
-	Stream events.Stream
-}
-
-// CheckReceipt tells whether a receipt can still be read where it is. Errors:
-// those of Receipt.
-func (s *Store) CheckReceipt(ctx context.Context, r LeftReceipt) error {
-	_, err := s.openReceipt(ctx, r.Stream, r.Key, r.Data)
-	return err
-}
-
-// sealReceipts encrypts receipts with the key of their stream, so that they are
-// forgotten with it.
+// sealReceipts encrypts receipts with the key of their stream, so that an erasure of the
+// stream erases them.
 func (s *Store) sealReceipts(ctx context.Context, stream events.Stream, expected uint64, named []NamedReceipt) ([]Receipt, error) {
 	if len(named) == 0 {
 		return nil, nil
@@ -76,7 +68,7 @@ func (s *Store) sealReceipts(ctx context.Context, stream events.Stream, expected
 	return receipts, nil
 }
 
-// receipt hashes a name, so that the log can compare names and never read one.
+// receipt hashes a name, so that the log can compare names and read none.
 func (s *Store) receipt(name string) (key ReceiptKey) {
 	mac := hmac.New(sha256.New, s.receiptKey)
 	mac.Write([]byte(name))
@@ -84,10 +76,9 @@ func (s *Store) receipt(name string) (key ReceiptKey) {
 	return key
 }
 
-// receiptBinding ties a receipt to its stream and name. The name goes in as the
-// hash that it is stored under, so that receipts can be checked when nobody knows
-// their names. No record's binding is like it: those begin with a stream, and no
-// stream is called so.
+// receiptBinding binds a receipt to its stream and to the hash of its name, so that it can be
+// checked by who does not know the name. It differs from the binding of every record, which
+// begins with a stream, because no stream has this name.
 func receiptBinding(stream events.Stream, key ReceiptKey) []byte {
 	return fmt.Appendf(nil, "receipt|%s|%x", stream, key)
 }

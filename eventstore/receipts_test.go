@@ -19,11 +19,11 @@ func receipt(name, data string) eventstore.NamedReceipt {
 	return eventstore.NamedReceipt{Name: name, Data: []byte(data), Expires: expires}
 }
 
-// received keeps the receipts that reach a log.
+// received records the receipts that reach a log.
 type received struct {
 	eventstore.Log
 	all []eventstore.Receipt
-	// swap, when set, is whose data is returned for every key.
+	// swap, if set, is the receipt whose data is returned for every key.
 	swap *eventstore.ReceiptKey
 }
 
@@ -40,7 +40,7 @@ func (l *received) Receipt(ctx context.Context, key eventstore.ReceiptKey) (even
 	return stream, data, err
 }
 
-func TestReceiptsComeBackAsTheyWent(t *testing.T) {
+func TestReceiptsAreReadAsTheyWereStored(t *testing.T) {
 	s := eventstore.NewStore(memory.New(), newKeys(t))
 	stream := newStream()
 	if of, _, err := s.Receipt(t.Context(), "one"); of != "" || err != nil {
@@ -100,22 +100,22 @@ func TestExchangedReceiptsAreNoticed(t *testing.T) {
 	}
 }
 
-func TestReceiptsGoWithTheKeyOfTheirStream(t *testing.T) {
+func TestReceiptsCannotBeReadWithoutTheKeyOfTheirStream(t *testing.T) {
 	log := memory.New()
 	keys := newKeys(t)
 	stream := newStream()
 	if _, err := eventstore.NewStore(log, keys).Append(t.Context(), stream, 0, nil, nil, receipt("one", "1")); err != nil {
 		t.Fatal(err)
 	}
-	erased := eventstore.NewStore(log, forgetting{keys})
+	erased := eventstore.NewStore(log, keyless{keys})
 	if of, data, err := erased.Receipt(t.Context(), "one"); !errors.Is(err, eventstore.ErrNoKey) || of != "" || data != nil {
 		t.Errorf("read %q of %q, %v", data, of, err)
 	}
 }
 
-// forgetting is a keyring that lost the keys of all streams.
-type forgetting struct{ eventstore.Keys }
+// keyless is a keyring that lost the keys of all streams.
+type keyless struct{ eventstore.Keys }
 
-func (forgetting) Cipher(context.Context, events.Stream) (cipher.AEAD, error) {
+func (keyless) Cipher(context.Context, events.Stream) (cipher.AEAD, error) {
 	return nil, eventstore.ErrNoKey
 }

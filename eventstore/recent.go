@@ -9,129 +9,116 @@ import (
 )
 
 const (
-	// recentEvents is how many events are kept: what a follower lags behind that is
-	// well and gets its turn.
+	// recentEvents is how many events are cached: how far a healthy follower may lag and
+	// still decrypt nothing.
 	recentEvents = 4096
-	// recentData is how many bytes of data an event has at most that is kept. With
-	// it all of them take up 10 MB at most; a larger one is read from the log.
+	// recentData is the size of the largest data that is cached, in bytes. It bounds the
+	// cache to 10 MB.
 	recentData = 2048
 )
 
-// recent keeps the events that this process appended last, in clear. Every follower
-// wants every event within milliseconds, and would else read and decrypt what was
-// just encrypted: 10 microseconds an event and follower, instead of 0.3.
+// recent caches, in clear, the events that this process sealed last. Every follower reads
+// each event within milliseconds, and would otherwise decrypt what was just encrypted: that
+// costs 2 to 4 microseconds for each event and follower, instead of 0.5 to 0.9 (BenchmarkRead).
+//
+// An entry is found by the authentication tag of the record's data, which covers the data and
+// the place of the record. The cache therefore returns only what decryption would return,
+// even if an append is repeated with the same event id and other data.
 type recent struct {
 	mu    sync.Mutex
-	slots [recentEvents]events.Event // the one at position p, if any, in slot p modulo their number
+	slots [recentEvents]struct {
+		tag   tag
+		event events.Event // without a position
+	}
+	next  int // the slot that is overwritten next
+	index map[tag]int
 }
 
-// add keeps the events of one append, which are durable, the last at a position.
-func (r *recent) add(evs []events.Event, last uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i, e := range evs {
-		if len(e.Data) <= recentData {
-			e.Position = last - uint64(len(evs)-1-i)
-			r.slots[e.Position%recentEvents] = e
-		}
+type tag [16]byte // of AES-GCM
+
+// tagOf returns the tag at the end of a record's data. It returns false for a record that is
+// not encrypted or is too large to be cached.
+func tagOf(r Record) (t tag, ok bool) {
+	n := len(r.Data) - len(t)
+	if n < 0 || n > recentData || !events.Sealed(r.Type) {
+		return t, false
 	}
+	return tag(r.Data[n:]), true
 }
 
-// after returns the events that follow a position without any in between, up to
-// limit. When the first of them is not kept there are none, and missing is how
-// many positions, up to limit, come before one that is.
-func (r *recent) after(position uint64, limit int) (evs []events.Event, missing int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for missing < limit && !r.holds(position+1+uint64(missing)) {
-		missing++
+// add caches events that are about to be appended as records.
+func (c *recent) add(evs []events.Event, records []Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.index == nil {
+		c.index = make(map[tag]int, recentEvents)
 	}
-	if missing > 0 {
-		return nil, missing
-	}
-	n := 0
-	for n < limit && r.holds(position+1+uint64(n)) {
-		n++
-	}
-	evs = make([]events.Event, n)
-	for i := range evs {
-		evs[i] = r.slots[(position+1+uint64(i))%recentEvents]
-	}
-	return evs, 0
-}
-
-// holds tells whether the event at a position is kept. The caller holds mu.
-func (r *recent) holds(position uint64) bool {
-	return r.slots[position%recentEvents].Position == position
-}
-
-// forget drops what is kept of streams.
-func (r *recent) forget(streams ...events.Stream) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i := range r.slots {
-		for _, stream := range streams {
-			if r.slots[i].Stream == stream {
-				r.slots[i] = events.Event{}
-			}
+	for i, r := range records {
+		if t, ok := tagOf(r); ok {
+			slot := &c.slots[c.next]
+			delete(c.index, slot.tag)
+			slot.tag, slot.event = t, evs[i]
+			c.index[t] = c.next
+			c.next = (c.next + 1) % recentEvents
 		}
 	}
 }
 
-// ReadNext is ReadAll for who follows the log: it reads and decrypts nothing that
-// this process has just appended. It may return fewer events than limit although
-// there are more, but at least one if there is any. What the events' Data hold is
-// shared and must not be changed.
-func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) (all []events.Event, err error) {
-	for len(all) < limit {
-		kept, missing := s.recent.after(after, limit-len(all))
-		if missing == limit-len(all) && len(all) > 0 {
-			break // most often it is the end of the log
+// find sets those of evs whose records are cached. The others stay as they are.
+func (c *recent) find(records []Record, evs []events.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, r := range records {
+		t, _ := tagOf(r)
+		if slot, ok := c.index[t]; ok {
+			evs[i] = c.slots[slot].event
+			evs[i].Position = r.Position
 		}
-		if missing > 0 {
-			kept, err = s.ReadAll(ctx, after, missing)
-		} else {
-			kept, err = s.shred(ctx, kept)
-		}
-		// Read on where other nodes' events are between those in memory: a page is
-		// a batch of the follower's, and has to be worth one.
-		if all == nil {
-			all = kept // most often all there is
-		} else {
-			all = append(all, kept...)
-		}
-		if err != nil || len(kept) == 0 {
-			break
-		}
-		after = kept[len(kept)-1].Position
 	}
-	return all, err
 }
 
-// shred makes events from memory what they would be if they were read from the log:
-// without its key an event cannot be. After an error, those before it are returned.
-func (s *Store) shred(ctx context.Context, evs []events.Event) ([]events.Event, error) {
-	for i, e := range evs {
-		if !events.Sealed(e.Type) {
-			continue
+func (c *recent) evict(stream events.Stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.slots {
+		if slot := &c.slots[i]; slot.event.Stream == stream {
+			delete(c.index, slot.tag)
+			slot.tag, slot.event = tag{}, events.Event{}
 		}
-		if _, err := s.keys.Cipher(ctx, e.Stream); errors.Is(err, ErrDestroyed) {
-			evs[i] = shredded(e)
-		} else if err != nil {
-			return evs[:i], &EventError{e.Type, e.Position, err}
+	}
+}
+
+// ReadNext is ReadAll for followers: it does not decrypt what this process has just appended.
+// The Data of the events is shared and must not be changed. An event that ends its stream
+// evicts the stream from the cache, because the stream's key is destroyed next.
+func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) ([]events.Event, error) {
+	records, err := s.log.ReadAll(ctx, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	evs := make([]events.Event, len(records))
+	s.recent.find(records, evs)
+	for i, r := range records {
+		if evs[i].Version == 0 { // not cached
+			evs[i], err = s.OpenRecord(ctx, r)
+		} else if _, err = s.keys.Cipher(ctx, r.Stream); errors.Is(err, ErrDestroyed) {
+			// Without its key, an event must read as it would from the log.
+			evs[i], err = shredded(r), nil
+		}
+		if err != nil {
+			return evs[:i], &EventError{r.Type, r.Position, err}
+		}
+		if endsStream(evs[i]) {
+			s.recent.evict(r.Stream)
 		}
 	}
 	return evs, nil
 }
 
-// Forget drops from memory what was appended to streams whose keys were destroyed
-// since. Nobody is given it any more in any case.
-func (s *Store) Forget(streams ...events.Stream) { s.recent.forget(streams...) }
-
-// forgetDestroyed drops from memory what was just appended to a stream whose key was
-// destroyed, and Forget called, before it was kept. Who appended may have gone.
-func (s *Store) forgetDestroyed(ctx context.Context, stream events.Stream) {
+// evictDestroyed evicts what was just appended, or refused, if the stream's key was destroyed
+// meanwhile: no follower may have read the end of the stream since.
+func (s *Store) evictDestroyed(ctx context.Context, stream events.Stream) {
 	if _, err := s.keys.Cipher(context.WithoutCancel(ctx), stream); errors.Is(err, ErrDestroyed) {
-		s.recent.forget(stream)
+		s.recent.evict(stream)
 	}
 }

@@ -12,41 +12,54 @@ import (
 
 	"konto/events"
 	"konto/eventstore"
+	"konto/eventstore/keyring"
 	"konto/eventstore/memory"
 )
 
-// watched is a log that counts the records that are read of it.
-type watched struct {
-	eventstore.Log
-	read  int
-	asked int // how often
-	// appending and appended, if not nil, are called before and after an append; appended
-	// may change its error.
-	appending func()
-	appended  func(error) error
-	unsure    bool // whether anything was stored
+// counting is a keyring that counts how many data and metadata are decrypted.
+type counting struct {
+	*keyring.Keyring
+	opened  int
+	created func() // if not nil, is called after a key was created
 }
 
-func (l *watched) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
-	records, err := l.Log.ReadAll(ctx, after, limit)
-	l.read += len(records)
-	l.asked++
-	return records, err
+func (k *counting) Create(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
+	aead, err := k.Keyring.Create(ctx, stream)
+	if k.created != nil {
+		k.created()
+	}
+	return counted{aead, k}, err
+}
+
+func (k *counting) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
+	aead, err := k.Keyring.Cipher(ctx, stream)
+	return counted{aead, k}, err
+}
+
+type counted struct {
+	cipher.AEAD
+	keys *counting
+}
+
+func (c counted) Open(dst, nonce, ciphertext, data []byte) ([]byte, error) {
+	c.keys.opened++
+	return c.AEAD.Open(dst, nonce, ciphertext, data)
+}
+
+// watched is a log whose appends call functions.
+type watched struct {
+	eventstore.Log
+	before func()            // is called before an append, if not nil
+	after  func(error) error // is called after an append, if not nil, and may change its error
 }
 
 func (l *watched) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
-	if l.unsure {
-		b.Stored = nil
-	}
-	if l.appending != nil {
-		l.appending()
+	if l.before != nil {
+		l.before()
 	}
 	last, err := l.Log.Append(ctx, b)
-	if l.appended != nil {
-		err = l.appended(err)
-	}
-	if l.unsure {
-		err = eventstore.ErrOutcomeUnknown
+	if l.after != nil {
+		err = l.after(err)
 	}
 	return last, err
 }
@@ -55,7 +68,7 @@ func named(name string) events.ProfileUpdated {
 	return events.ProfileUpdated{FirstName: events.Set(name)}
 }
 
-// follow reads the log to its end as a follower does, some events at a time.
+// follow reads the log to its end as a follower does, up to limit events at a time.
 func follow(t *testing.T, s *eventstore.Store, limit int) (all []events.Event) {
 	t.Helper()
 	head, err := s.Head(t.Context())
@@ -72,7 +85,7 @@ func follow(t *testing.T, s *eventstore.Store, limit int) (all []events.Event) {
 	return all
 }
 
-// same compares what followers are given with what the log holds.
+// same compares what followers read with the log.
 func same(t *testing.T, got []events.Event, s *eventstore.Store) {
 	t.Helper()
 	want, err := s.ReadAll(t.Context(), 0, 1<<20)
@@ -89,24 +102,24 @@ func same(t *testing.T, got []events.Event, s *eventstore.Store) {
 	}
 }
 
-func TestFollowersReadNothingThatWasJustAppended(t *testing.T) {
-	log := &watched{Log: memory.New()}
-	s := eventstore.NewStore(log, newKeys(t))
+func TestFollowersDecryptNothingThatWasJustAppended(t *testing.T) {
+	keys := &counting{Keyring: newKeys(t)}
+	s := eventstore.NewStore(memory.New(), keys)
 	write(t, s, newStream(), 0, opening("anna@example.se"), named("Anna"), events.AccountErased{})
 	write(t, s, newStream(), 0, opening("bo@example.se"))
 	got := follow(t, s, 3)
-	if log.asked != 0 {
-		t.Errorf("the log was asked %d times", log.asked)
+	if keys.opened != 0 {
+		t.Errorf("%d times something was decrypted", keys.opened)
 	}
 	same(t, got, s)
 }
 
-// A follower is woken before who appended goes on.
-func TestFollowersReadNothingWhoseAppendHasNotReturned(t *testing.T) {
-	log := &watched{Log: memory.New()}
-	s := eventstore.NewStore(log, newKeys(t))
+// A follower is woken before the append returns.
+func TestFollowersDecryptNothingWhoseAppendHasNotReturned(t *testing.T) {
+	log, keys := &watched{Log: memory.New()}, &counting{Keyring: newKeys(t)}
+	s := eventstore.NewStore(log, keys)
 	var got []events.Event
-	log.appended = func(err error) error {
+	log.after = func(err error) error {
 		page, failed := s.ReadNext(t.Context(), uint64(len(got)), 10)
 		got = append(got, page...)
 		return errors.Join(err, failed)
@@ -114,68 +127,58 @@ func TestFollowersReadNothingWhoseAppendHasNotReturned(t *testing.T) {
 	stream := newStream()
 	write(t, s, stream, 0, opening("anna@example.se"))
 	write(t, s, stream, 1, named("Anna"))
-	if log.asked != 0 {
-		t.Errorf("the log was asked %d times", log.asked)
+	if keys.opened != 0 {
+		t.Errorf("%d times something was decrypted", keys.opened)
 	}
 	same(t, got, s)
 }
 
-// What is not in memory comes from the log: what other nodes appended, what is
-// large, what was appended too long ago, and what may not have been stored.
-func TestFollowersMissNothingThatIsNotInMemory(t *testing.T) {
-	shared, keys := memory.New(), newKeys(t)
-	log := &watched{Log: shared}
-	s, other := eventstore.NewStore(log, keys), eventstore.NewStore(shared, keys)
+func TestFollowersDecryptWhatIsNotCached(t *testing.T) {
+	shared, keys := memory.New(), &counting{Keyring: newKeys(t)}
+	s, other := eventstore.NewStore(shared, keys), eventstore.NewStore(shared, keys)
 	a, b := newStream(), newStream()
 	write(t, s, a, 0, opening("anna@example.se"))
-	write(t, other, b, 0, opening("bo@example.se"), named("Bo"))
+	write(t, other, b, 0, opening("bo@example.se"), named("Bo")) // on another node
 	write(t, s, a, 1, named(strings.Repeat("x", eventstore.RecentData)), named("Anna"))
-	log.unsure = true
-	if _, err := s.Append(t.Context(), a, 3, nil, newEvents(t, a, 3, named("Anne"))); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
-		t.Fatal(err)
-	}
-	log.unsure = false
 	for _, limit := range []int{1, 2, 100} {
-		log.read = 0
+		keys.opened = 0
 		got := follow(t, s, limit)
-		if log.read != 4 {
-			t.Errorf("%d at a time: %d records were read, not the 4 that are not in memory", limit, log.read)
+		if keys.opened != 2*3 { // data and metadata
+			t.Errorf("%d at a time: %d times something was decrypted, not 6 times", limit, keys.opened)
 		}
 		same(t, got, s)
 	}
 	for v := range uint64(eventstore.RecentEvents) {
-		by := s
-		if 7+v == 1+eventstore.RecentEvents { // so that 1 stays in memory, but no event after it
-			by = other
-		}
-		write(t, by, b, v+2, named(fmt.Sprint(v)))
+		write(t, s, b, v+2, named(fmt.Sprint(v)))
 	}
-	same(t, follow(t, s, 100), s)
+	keys.opened = 0
+	got := follow(t, s, 100)
+	if keys.opened != 2*5 { // what was appended before these
+		t.Errorf("%d times something was decrypted, not 10 times", keys.opened)
+	}
+	same(t, got, s)
 }
 
-// Each page is a batch of a follower, with a pause before it: what takes turns in
-// memory and in the log must not make many of them.
-func TestFollowersReadOnWhereOtherNodesAppendedToo(t *testing.T) {
-	shared, keys := memory.New(), newKeys(t)
-	s, other := eventstore.NewStore(shared, keys), eventstore.NewStore(shared, keys)
-	a, b := newStream(), newStream()
-	write(t, s, a, 0, opening("anna@example.se"))
-	write(t, other, b, 0, opening("bo@example.se"))
-	for v := range uint64(99) {
-		write(t, s, a, v+1, named(fmt.Sprint(v)))
-		write(t, other, b, v+1, named(fmt.Sprint(v)))
+func TestFollowersReadWhatWasStoredWhenAnAppendIsRepeatedWithOtherData(t *testing.T) {
+	log := &watched{Log: memory.New()}
+	s := eventstore.NewStore(log, newKeys(t))
+	stream := newStream()
+	write(t, s, stream, 0, opening("anna@example.se"))
+	first := newEvents(t, stream, 1, named("Anna"))
+	log.after = func(error) error { return eventstore.ErrOutcomeUnknown }
+	if _, err := s.Append(t.Context(), stream, 1, nil, first); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Fatal(err)
 	}
-	for _, by := range []*eventstore.Store{s, other} {
-		page, err := by.ReadNext(t.Context(), 0, 100)
-		if err != nil || len(page) < 99 || len(page) > 100 { // the last may not be in memory
-			t.Errorf("%d events, %v", len(page), err)
-		}
-		same(t, follow(t, by, 100), s)
+	log.after = nil
+	second := newEvents(t, stream, 1, named("Anne"))
+	second[0].ID = first[0].ID
+	if _, err := s.Append(t.Context(), stream, 1, nil, second); !errors.Is(err, eventstore.ErrConflict) {
+		t.Fatal(err)
 	}
+	same(t, follow(t, s, 10), s)
 }
 
-// An event that cannot be read ends a page, and those before it are in it.
-func TestFollowersAreGivenWhatIsBeforeAnUnreadableEvent(t *testing.T) {
+func TestFollowersReadTheEventsBeforeAnUnreadableEvent(t *testing.T) {
 	keys, shared := &flaky{Keys: newKeys(t)}, memory.New()
 	s, other := eventstore.NewStore(shared, keys), eventstore.NewStore(shared, keys)
 	a, b := newStream(), newStream()
@@ -226,7 +229,7 @@ func TestFollowersSeeTheOrderOfTheLogWhileOthersAppend(t *testing.T) {
 	same(t, got, s)
 }
 
-func TestNothingOfADestroyedKeyComesFromMemory(t *testing.T) {
+func TestNothingOfADestroyedKeyComesFromTheCache(t *testing.T) {
 	keys := newKeys(t)
 	s := eventstore.NewStore(memory.New(), keys)
 	a, b := newStream(), newStream()
@@ -240,42 +243,41 @@ func TestNothingOfADestroyedKeyComesFromMemory(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	same(t, follow(t, s, 100), s)
-	s.Forget(a)
-	if s.Kept(a) != 0 || s.Kept(b) != 1 {
-		t.Errorf("%d events of it are in memory, and %d of another stream", s.Kept(a), s.Kept(b))
-	}
-	same(t, follow(t, s, 100), s)
-}
-
-// The key of a stream may be destroyed while an append to it is under way.
-func TestNothingIsKeptThatWasAppendedWhileItsKeyWasDestroyed(t *testing.T) {
-	keys, stream := newKeys(t), newStream()
-	log := &watched{Log: memory.New()}
-	s := eventstore.NewStore(log, keys)
-	ctx, leave := context.WithCancel(t.Context())
-	log.appending = func() {
-		if err := keys.Destroy(t.Context(), stream); err != nil {
-			t.Error(err)
-		}
-		s.Forget(stream)
-	}
-	log.appended = func(err error) error {
-		leave()
-		return err
-	}
-	if _, err := s.Append(ctx, stream, 0, nil, newEvents(t, stream, 0, opening("anna@example.se"))); err != nil {
-		t.Fatal(err)
-	}
-	if n := s.Kept(stream); n != 0 {
-		t.Errorf("%d events are in memory", n)
+	if s.Cached(a) != 0 || s.Cached(b) != 1 {
+		t.Errorf("%d of its events are cached, and %d of another stream", s.Cached(a), s.Cached(b))
 	}
 }
 
-// flaky is a keyring that cannot be asked for a while.
+func TestNothingIsCachedThatIsAppendedWhileItsKeyIsDestroyed(t *testing.T) {
+	for _, when := range []string{"before the events are cached", "after the events are cached"} {
+		t.Run(when, func(t *testing.T) {
+			log, keys, stream := &watched{Log: memory.New()}, &counting{Keyring: newKeys(t)}, newStream()
+			s := eventstore.NewStore(log, keys)
+			destroy := func() {
+				if err := keys.Destroy(t.Context(), stream); err != nil {
+					t.Error(err)
+				}
+			}
+			if when == "after the events are cached" {
+				log.before = destroy
+			} else {
+				keys.created = destroy
+			}
+			if _, err := s.Append(t.Context(), stream, 0, nil, newEvents(t, stream, 0, opening("anna@example.se"))); err != nil {
+				t.Fatal(err)
+			}
+			if n := s.Cached(stream); n != 0 {
+				t.Errorf("%d events are cached", n)
+			}
+		})
+	}
+}
+
+// flaky is a keyring that cannot be read for a while.
 type flaky struct {
 	eventstore.Keys
 	err  error
-	only events.Stream // if not "", others can be
+	only events.Stream // if not "", only the key of this stream cannot be read
 }
 
 func (k *flaky) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
@@ -285,7 +287,7 @@ func (k *flaky) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, 
 	return k.Keys.Cipher(ctx, stream)
 }
 
-func TestNothingComesFromMemoryWhenNobodyKnowsWhetherItsKeyIsDestroyed(t *testing.T) {
+func TestNothingComesFromTheCacheWhenItsKeyCannotBeRead(t *testing.T) {
 	keys := &flaky{Keys: newKeys(t)}
 	s := eventstore.NewStore(memory.New(), keys)
 	stream := newStream()
@@ -294,5 +296,32 @@ func TestNothingComesFromMemoryWhenNobodyKnowsWhetherItsKeyIsDestroyed(t *testin
 	got, err := s.ReadNext(t.Context(), 0, 10)
 	if len(got) != 0 || !errors.Is(err, keys.err) || !strings.Contains(err.Error(), "AccountOpened.v1 at position 1") {
 		t.Errorf("%d events, %v", len(got), err)
+	}
+}
+
+// The followers need the events before the last one, and nobody needs them afterwards. Another
+// node may have ended the stream.
+func TestEndedStreamIsEvictedFromTheCache(t *testing.T) {
+	for name, other := range map[string]bool{"by this node": false, "by another node": true} {
+		t.Run(name, func(t *testing.T) {
+			keys, shared := newKeys(t), memory.New()
+			s := eventstore.NewStore(shared, keys)
+			a, b := newStream(), newStream()
+			write(t, s, a, 0, opening("anna@example.se"), named("Anna"))
+			write(t, s, b, 0, opening("bo@example.se"))
+			by := s
+			if other {
+				by = eventstore.NewStore(shared, keys)
+			}
+			write(t, by, a, 2, events.AccountErased{})
+			if s.Cached(a) < 2 {
+				t.Error("events are evicted that no follower has read")
+			}
+			same(t, follow(t, s, 100), s)
+			if s.Cached(a) != 0 || s.Cached(b) != 1 {
+				t.Errorf("%d of its events are cached, and %d of another stream", s.Cached(a), s.Cached(b))
+			}
+			same(t, follow(t, s, 100), s)
+		})
 	}
 }

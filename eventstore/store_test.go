@@ -32,7 +32,7 @@ func newKeys(t testing.TB) *keyring.Keyring {
 
 func newStream() events.Stream { return events.AccountStream(ulid.Make()) }
 
-// write appends payloads to a stream that is at version expected.
+// write appends payloads to a stream whose version is expected.
 func write(t *testing.T, s *eventstore.Store, stream events.Stream, expected uint64, payloads ...events.Payload) []events.Event {
 	t.Helper()
 	evs := newEvents(t, stream, expected, payloads...)
@@ -62,8 +62,8 @@ func newEvents(t *testing.T, stream events.Stream, expected uint64, payloads ...
 
 func opening(email string) events.AccountOpened { return events.AccountOpened{Email: email} }
 
-// tampering changes records on their way out of a real log, as whoever can
-// write to its file could.
+// tampering changes records that are read from a real log, as somebody who can write to its file
+// could do.
 type tampering struct {
 	eventstore.Log
 	tamper func([]eventstore.Record)
@@ -75,7 +75,7 @@ func (l tampering) ReadAll(ctx context.Context, after uint64, limit int) ([]even
 	return records, err
 }
 
-func TestEventsComeBackAsTheyWent(t *testing.T) {
+func TestEventsAreReadAsTheyWereAppended(t *testing.T) {
 	s := eventstore.NewStore(memory.New(), newKeys(t))
 	a, b := newStream(), newStream()
 	first := write(t, s, a, 0, opening("åsa@example.se"), events.ProfileUpdated{FirstName: events.Set("Åsa")})
@@ -139,14 +139,14 @@ func TestLogSeesNoPersonalData(t *testing.T) {
 		if stored := fmt.Sprintf("%s", [][]byte{[]byte(r.Stream), []byte(r.Type), r.Metadata, r.Data}); strings.Contains(stored, canary) {
 			t.Errorf("%s shows personal data: %s", r.Type, stored)
 		}
-		// No run of the clear payload, such as a member's name, is left either.
+		// No part of the payload, such as the name of a member, is in clear either.
 		if bytes.Contains(r.Data, evs[i].Data[:8]) {
 			t.Errorf("%s is not encrypted: %s", r.Type, r.Data)
 		}
 	}
 }
 
-func TestSamePayloadIsStoredInOtherBytesEachTime(t *testing.T) {
+func TestEachEncryptionOfAPayloadDiffers(t *testing.T) {
 	log := memory.New()
 	stream := newStream()
 	same := events.PasswordChanged{Hash: "$argon2id$1"}
@@ -246,7 +246,7 @@ func TestEventWithoutItsKeyNamesTypeAndPosition(t *testing.T) {
 	}
 }
 
-func TestEndingsNeedNoKey(t *testing.T) {
+func TestAStreamCanEndWithoutItsKey(t *testing.T) {
 	log := memory.New()
 	keys := newKeys(t)
 	account, credential := newStream(), events.CredentialStream(ulid.Make())
@@ -276,7 +276,7 @@ func TestConflictsKeepTheirType(t *testing.T) {
 	if errors.Is(err, eventstore.ErrTaken) {
 		t.Error("a conflict is taken for a claim")
 	}
-	// What the losing append left in the keyring is the stream's own key.
+	// The refused append created the key of the stream.
 	if _, err := s.ReadStream(t.Context(), stream, 0, 10); err != nil {
 		t.Error(err)
 	}

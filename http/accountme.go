@@ -1,11 +1,9 @@
 package http
 
 import (
+	"cmp"
 	"slices"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"konto/commands"
 	"konto/events"
@@ -22,11 +20,11 @@ type accountMe struct {
 
 // write writes the members in the order of the contract's example.
 func (me accountMe) write(w *jsonWriter) {
-	a, caller, required := me.account, me.caller, newRequirements(me.account)
+	a, caller, required := me.account, me.caller, requirementsOf(me.account)
 	w.text("id", publicID("client_", a.ID))
-	w.orNull("name", displayName(&a.Profile))
+	w.orNull("name", cmp.Or(commands.PersonName(&a.Profile), a.Profile.CompanyName))
 	w.orNull("email", a.Email)
-	writeProfile(w, a, &required)
+	writeProfile(w, a, required)
 	w.flag("verified", a.Facts.Verified)
 	w.orNull("adminId", caller.Admin)
 	w.flag("isAdmin", caller.Admin != "")
@@ -44,7 +42,7 @@ func (me accountMe) write(w *jsonWriter) {
 
 // writeProfile writes the fields that an update may change, and which required ones
 // are missing.
-func writeProfile(w *jsonWriter, a *events.Account, required *requirements) {
+func writeProfile(w *jsonWriter, a *events.Account, required requirements) {
 	p := &a.Profile
 	w.orNull("firstName", p.FirstName)
 	w.orNull("lastName", p.LastName)
@@ -62,7 +60,7 @@ func writeProfile(w *jsonWriter, a *events.Account, required *requirements) {
 	w.orNull("phoneNumber", p.PhoneNumber)
 	w.orNull("languageCode", p.LanguageCode)
 	w.orNull("currencyCode", p.CurrencyCode)
-	w.text("accountType", accountType(p))
+	w.text("accountType", cmp.Or(p.AccountType, events.TypePrivate))
 	w.orNull("vatNumber", p.VATNumber)
 	w.orNull("invoiceReference", p.InvoiceReference)
 	required.write(w)
@@ -98,47 +96,18 @@ func (me accountMe) writeCaller(w *jsonWriter) {
 	w.orNull("delegatedGrantId", caller.Grant)
 }
 
-// displayName returns the person's name, or the company's if there is none.
-func displayName(p *events.Profile) string {
-	if name := commands.PersonName(p); name != "" {
-		return name
-	}
-	return p.CompanyName
-}
-
-// accountType returns the account's type. Without one it is private.
-func accountType(p *events.Profile) string {
-	if p.AccountType == "" {
-		return events.TypePrivate
-	}
-	return p.AccountType
-}
-
-// orNull is a text that is null in JSON if it is empty.
-type orNull string
-
-// MarshalJSONTo implements json.MarshalerTo.
-func (s orNull) MarshalJSONTo(enc *jsontext.Encoder) error {
-	if s == "" {
-		return enc.WriteToken(jsontext.Null)
-	}
-	return enc.WriteToken(jsontext.String(string(s)))
-}
-
-var _ json.MarshalerTo = orNull("")
-
-// requirements says which fields the account must have.
-type requirements struct{ phoneNumber, registrationIdentifier requirement }
-
-// requirement says whether one field is required. If not, it has no reason and no
-// source.
+// requirement is a field that the account must have if it has domains of a kind.
 type requirement struct {
-	required, fulfilled bool
-	reason, source      string
-	domainCount         int
+	field     string
+	fulfilled bool
+	domains   int
+	source    string
+	reason    string
 }
 
-func newRequirements(a *events.Account) requirements {
+type requirements [2]requirement
+
+func requirementsOf(a *events.Account) requirements {
 	identifier := &a.Profile.RegistrationIdentifier
 	reason := "A personal identity number is required because your account has active .se or .nu domains."
 	if identifier.Type == events.IdentifierOrganisation ||
@@ -146,49 +115,39 @@ func newRequirements(a *events.Account) requirements {
 		reason = "An organisation number is required because your account has active .se or .nu domains."
 	}
 	return requirements{
-		phoneNumber: newRequirement(a.Profile.PhoneNumber != "", a.Facts.ActiveDomains, "active_domains",
-			"A phone number is required because your account has active domains."),
-		registrationIdentifier: newRequirement(identifier.Value != "", a.Facts.SeNuDomains, "active_se_nu_domains", reason),
+		{"phoneNumber", a.Profile.PhoneNumber != "", a.Facts.ActiveDomains, "active_domains",
+			"A phone number is required because your account has active domains."},
+		{"registrationIdentifier", identifier.Value != "", a.Facts.SeNuDomains, "active_se_nu_domains", reason},
 	}
 }
 
-func newRequirement(fulfilled bool, domains int, source, reason string) requirement {
-	if domains == 0 {
-		return requirement{fulfilled: fulfilled}
-	}
-	return requirement{required: true, fulfilled: fulfilled, reason: reason, source: source, domainCount: domains}
-}
-
-// missing lists the fields that are required and empty.
-func (r *requirements) missing() (fields []string) {
-	if r.phoneNumber.missing() {
-		fields = append(fields, "phoneNumber")
-	}
-	if r.registrationIdentifier.missing() {
-		fields = append(fields, "registrationIdentifier")
+// missing lists the fields that the account must have and does not have.
+func (required requirements) missing() (fields []string) {
+	for _, r := range required {
+		if r.domains > 0 && !r.fulfilled {
+			fields = append(fields, r.field)
+		}
 	}
 	return fields
 }
 
-func (r *requirement) missing() bool { return r.required && !r.fulfilled }
-
-func (r *requirements) write(w *jsonWriter) {
+func (required requirements) write(w *jsonWriter) {
 	w.begin("profileRequirements")
 	w.begin("fields")
-	r.phoneNumber.write(w, "phoneNumber")
-	r.registrationIdentifier.write(w, "registrationIdentifier")
+	for _, r := range required {
+		if r.domains == 0 {
+			r.reason, r.source = "", ""
+		}
+		w.begin(r.field)
+		w.flag("required", r.domains > 0)
+		w.flag("fulfilled", r.fulfilled)
+		w.orNull("reason", r.reason)
+		w.orNull("source", r.source)
+		w.number("domainCount", r.domains)
+		w.end()
+	}
 	w.end()
-	w.texts("missingFields", r.missing())
-	w.end()
-}
-
-func (r *requirement) write(w *jsonWriter, field string) {
-	w.begin(field)
-	w.flag("required", r.required)
-	w.flag("fulfilled", r.fulfilled)
-	w.orNull("reason", r.reason)
-	w.orNull("source", r.source)
-	w.number("domainCount", r.domainCount)
+	w.texts("missingFields", required.missing())
 	w.end()
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"konto/commands"
 	"konto/events"
 )
 
@@ -45,7 +46,7 @@ func TestReasonForARequiredIdentifierNamesItsType(t *testing.T) {
 	} {
 		a := events.Account{Facts: events.Facts{SeNuDomains: 1}}
 		a.Profile.AccountType, a.Profile.RegistrationIdentifier.Type = test.accountType, test.identifier
-		if got := newRequirements(&a).registrationIdentifier.reason; got != test.want {
+		if got := requirementsOf(&a)[1].reason; got != test.want {
 			t.Errorf("%+v: %s", test, got)
 		}
 	}
@@ -62,7 +63,7 @@ func TestGenericNameIsTheCompanysOrThePersons(t *testing.T) {
 		a := events.Account{Profile: events.Profile{
 			AccountType: test.accountType, CompanyName: test.company, FirstName: test.first, LastName: test.last,
 		}}
-		if got := newGenericAccount(&a).Name; string(got) != test.want {
+		if got := commands.Name(&a.Profile); got != test.want {
 			t.Errorf("%+v: %s", test, got)
 		}
 	}

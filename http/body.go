@@ -2,7 +2,9 @@ package http
 
 import (
 	"bytes"
+	"cmp"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,30 +18,63 @@ import (
 type body struct {
 	dec    *jsontext.Decoder
 	asked  []string              // pointers to the known members that are not objects, in order; nil means not collected
-	wrong  []commands.FieldError // in order, with pointers into the body
+	wrong  []commands.FieldError // in order, with commands' pointers
 	update commands.Update
-
-	// These members have no field in the update.
-	paywayID, password            events.Change[string]
-	newEmail, currentPassword     events.Change[string]
-	code                          events.Change[string]
-	identifier, identifierCountry events.Change[string]
+	others []otherText
 }
 
-// member is one member that an object in a body may have. One of to, flag and
-// members is set, and decides its type: string, boolean or object.
+// otherText is a text that has no field in the update, such as a password.
+type otherText struct {
+	field  string
+	change change
+}
+
+type change = events.Change[string]
+
+// member is one member that an object in a body may have: a boolean if flag is set,
+// an object if members is, and otherwise a string.
 type member struct {
 	name     string
-	field    string // commands' pointer to it, if it differs from the member's own
-	to       func(*body) *events.Change[string]
+	own      string // the member's own pointer; placed sets it
+	field    string // commands' pointer to it; placed sets it to own if nothing else is given
 	flag     func(*body, bool)
 	members  []member
-	clear    func(*body) // what null does; nil means that null is wrong
-	check    format      // nil means that commands decides
-	blank    bool        // "" clears
-	unset    string      // a text that clears, "" for none; white space around it is ignored
+	nullable bool   // null clears
+	check    format // nil means that commands decides
+	blank    bool   // "" clears
+	unset    string // a text that clears, "" for none; white space around it is ignored
 	required bool
 	readOnly bool // known in the contract, but never accepted in this body
+}
+
+// placed sets the pointers of members of the object at a pointer.
+func placed(at string, members []member) []member {
+	for i := range members {
+		m := &members[i]
+		m.own = at + "/" + m.name
+		m.field = cmp.Or(m.field, m.own)
+		m.members = placed(m.own, m.members)
+	}
+	return members
+}
+
+// set sets the text at commands' pointer.
+func (b *body) set(field string, to change) {
+	if c := b.update.Change(field); c != nil {
+		*c = to
+	} else {
+		b.others = append(b.others, otherText{field, to})
+	}
+}
+
+// other returns what the body does to a text that has no field in the update.
+func (b *body) other(field string) change {
+	for _, o := range b.others {
+		if o.field == field {
+			return o.change
+		}
+	}
+	return change{}
 }
 
 // format checks a text by the contract's own rules. An empty code means that the
@@ -82,14 +117,14 @@ func (b *body) object(members []member, at string) error {
 		i := find(members, name)
 		switch {
 		case i < 0:
-			err = b.skip(at, name, commands.CodeUnknownField, "This member is not known.")
+			err = b.skip(at+"/"+pointerEscape.Replace(name), commands.CodeUnknownField, "This member is not known.")
 		case members[i].readOnly:
-			err = b.skip(at, name, commands.CodeFieldNotAllowed, "This member cannot be changed here.")
+			err = b.skip(members[i].field, commands.CodeFieldNotAllowed, "This member cannot be changed here.")
 		case seen[i]:
-			err = b.skip(at, name, commands.CodeDuplicateField, "This member appears more than once.")
+			err = b.skip(members[i].field, commands.CodeDuplicateField, "This member appears more than once.")
 		default:
 			seen[i] = true
-			err = b.value(&members[i], at)
+			err = b.value(&members[i])
 		}
 		if err != nil {
 			return err
@@ -97,7 +132,7 @@ func (b *body) object(members []member, at string) error {
 	}
 	for i := range members {
 		if members[i].required && !seen[i] {
-			b.reject(at, members[i].name, commands.CodeMustBeSet, "This member must be set.")
+			b.reject(members[i].field, commands.CodeMustBeSet, "This member must be set.")
 		}
 	}
 	_, err := b.dec.ReadToken()
@@ -115,29 +150,29 @@ func find(members []member, name string) int {
 }
 
 // value reads the value of a known member.
-func (b *body) value(m *member, at string) error {
+func (b *body) value(m *member) error {
 	if m.members == nil && b.asked != nil {
-		b.asked = append(b.asked, at+"/"+m.name)
+		b.asked = append(b.asked, m.own)
 	}
 	switch kind := b.dec.PeekKind(); {
-	case kind == 'n' && m.clear != nil:
-		m.clear(b)
+	case kind == 'n' && m.nullable:
+		b.set(m.field, events.Clear[string]())
 		return b.dec.SkipValue()
 	case kind == 'n':
-		return b.skip(at, m.name, commands.CodeNotNullable, "This member must not be null.")
-	case kind == '"' && m.to != nil:
-		return b.text(m, at)
+		return b.skip(m.field, commands.CodeNotNullable, "This member must not be null.")
+	case kind == '"' && m.flag == nil && m.members == nil:
+		return b.readText(m)
 	case (kind == 't' || kind == 'f') && m.flag != nil:
 		m.flag(b, kind == 't')
 		return b.dec.SkipValue()
 	case kind == '{' && m.members != nil:
-		return b.object(m.members, at+"/"+m.name)
+		return b.object(m.members, m.own)
 	}
-	return b.skip(at, m.name, commands.CodeInvalidType, "This member must be "+m.kind()+".")
+	return b.skip(m.field, commands.CodeInvalidType, "This member must be "+m.kind()+".")
 }
 
-// text reads a text.
-func (b *body) text(m *member, at string) error {
+// readText reads a text.
+func (b *body) readText(m *member) error {
 	token, err := b.dec.ReadToken()
 	if err != nil {
 		return err
@@ -146,14 +181,14 @@ func (b *body) text(m *member, at string) error {
 	code, detail := m.validate(text)
 	switch {
 	case code != "":
-		b.reject(at, m.name, code, detail)
+		b.reject(m.field, code, detail)
 		if text != "" { // commands compares it with the account's value
-			*m.to(b) = events.Set(text)
+			b.set(m.field, events.Set(text))
 		}
 	case m.unset != "" && strings.TrimSpace(text) == m.unset:
-		*m.to(b) = events.Clear[string]()
+		b.set(m.field, events.Clear[string]())
 	default:
-		*m.to(b) = events.Set(text)
+		b.set(m.field, events.Set(text))
 	}
 	return nil
 }
@@ -183,22 +218,16 @@ func (m *member) kind() string {
 }
 
 // skip rejects a member and skips its value.
-func (b *body) skip(at, name, code, detail string) error {
-	b.reject(at, name, code, detail)
+func (b *body) skip(field, code, detail string) error {
+	b.reject(field, code, detail)
 	return b.dec.SkipValue()
 }
 
 // reject records what is wrong with a member.
-func (b *body) reject(at, name, code, detail string) {
+func (b *body) reject(field, code, detail string) {
 	if len(b.wrong) < maxWrong {
-		pointer := at + "/" + pointerEscape.Replace(name)
-		b.wrong = append(b.wrong, commands.FieldError{Field: pointer, Code: code, Detail: detail})
+		b.wrong = append(b.wrong, commands.FieldError{Field: field, Code: code, Detail: detail})
 	}
-}
-
-// isWrong reports whether the member at a pointer is itself wrong.
-func (b *body) isWrong(pointer string) bool {
-	return slices.ContainsFunc(b.wrong, func(f commands.FieldError) bool { return f.Field == pointer })
 }
 
 // pointerEscape escapes a name in a JSON pointer (RFC 6901, section 3).
@@ -207,18 +236,13 @@ var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
 // namesOf maps commands' pointers to the contract's own, if they differ.
 func namesOf(members []member) map[string]string {
 	names := map[string]string{}
-	addNames(members, "", names)
-	return names
-}
-
-func addNames(members []member, at string, names map[string]string) {
 	for _, m := range members {
-		own := at + "/" + m.name
-		if m.field != "" {
-			names[m.field] = own
+		if m.field != m.own {
+			names[m.field] = m.own
 		}
-		addNames(m.members, own, names)
+		maps.Copy(names, namesOf(m.members))
 	}
+	return names
 }
 
 // oneOf accepts only the given texts, in the same letter case.

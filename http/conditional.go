@@ -13,42 +13,30 @@ import (
 func etag(version uint64) string { return `"` + strconv.FormatUint(version, 10) + `"` }
 
 // condition returns what If-Match and If-None-Match require of the account's
-// version. A command is refused if they do not hold. Reads answer If-None-Match in
-// their own way (answerRead).
+// version (RFC 9110, sections 13.1.1 and 13.1.2). A command is refused if they do not
+// hold. Reads answer If-None-Match in their own way (answerRead).
 func condition(h http.Header) commands.Condition {
-	return commands.Condition{Match: ifMatch(h["If-Match"]), NoneMatch: ifNoneMatch(h["If-None-Match"])}
+	return commands.Condition{Match: versions(h["If-Match"], false), NoneMatch: versions(h["If-None-Match"], true)}
 }
 
-// ifMatch returns the versions that If-Match names (RFC 9110, section 13.1.1). The
-// comparison is strong, so weak tags name no version. Neither do tags that konto
-// never sent, nor texts that are not tags.
-func ifMatch(values []string) *commands.Versions {
+// versions returns the versions that a header names, or nil without the header. Tags
+// that konto never sent name no version. If the comparison is strong (If-Match), neither
+// do weak tags nor texts that are not tags. If it is weak (If-None-Match), a text that
+// is not a tag, such as 7 for "7", counts as any version: the caller wants to prevent
+// something, so it is prevented.
+func versions(values []string, weak bool) *commands.Versions {
 	if len(values) == 0 {
 		return nil
 	}
 	named := &commands.Versions{}
 	for _, tag := range tags(values) {
+		named.Any = named.Any || tag == "*" || weak && !isTag(tag)
+		if weak {
+			tag = strings.TrimPrefix(tag, "W/")
+		}
 		if v, ok := versionOf(tag); ok {
 			named.List = append(named.List, v)
 		}
-		named.Any = named.Any || tag == "*"
-	}
-	return named
-}
-
-// ifNoneMatch returns the versions that If-None-Match names (RFC 9110, section
-// 13.1.2). The comparison is weak. A text that is not a tag, such as 7 for "7",
-// counts as any version: the caller wants to prevent something, so it is prevented.
-func ifNoneMatch(values []string) *commands.Versions {
-	if len(values) == 0 {
-		return nil
-	}
-	named := &commands.Versions{}
-	for _, tag := range tags(values) {
-		if v, ok := versionOf(strings.TrimPrefix(tag, "W/")); ok {
-			named.List = append(named.List, v)
-		}
-		named.Any = named.Any || !isTag(tag)
 	}
 	return named
 }
@@ -105,7 +93,7 @@ func (x *exchange) answerAt(version uint64, body any) error {
 // If-Match does not name the version, and answers 304 if the caller has the version
 // already. The order is that of RFC 9110, section 13.2.2.
 func (x *exchange) answerRead(version uint64, body func() any) error {
-	if err := (commands.Condition{Match: ifMatch(x.r.Header["If-Match"])}).Check(version); err != nil {
+	if err := (commands.Condition{Match: versions(x.r.Header["If-Match"], false)}).Check(version); err != nil {
 		return err
 	}
 	if unchanged(x.r.Header, etag(version)) {

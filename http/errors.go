@@ -2,8 +2,11 @@ package http
 
 import (
 	"errors"
+	"net/http"
+	"slices"
 
 	"konto/commands"
+	"konto/events"
 )
 
 // The errors of this package. The tables also answer the errors of commands and
@@ -30,22 +33,9 @@ var (
 
 	errIdempotencyKey = errors.New("idempotency key is malformed")
 
-	// errRejected is matched by *rejection.
-	errRejected = errors.New("body has wrong members")
-
 	// errPanic stands for a panic. No table has a row for it.
 	errPanic = errors.New("panic")
 )
-
-// rejection lists the wrong members of a body, in the order of the request. Its
-// pointers are into the contract's body, unlike those of commands.Invalid.
-type rejection struct{ fields []commands.FieldError }
-
-// Error implements error.
-func (e *rejection) Error() string { return errRejected.Error() }
-
-// Is matches errRejected.
-func (e *rejection) Is(target error) bool { return target == errRejected }
 
 // contract says how one public contract answers.
 type contract struct {
@@ -56,6 +46,7 @@ type contract struct {
 	media  string            // media type of an error
 	names  map[string]string // from commands' pointers to the contract's own, if they differ
 	render func(x *exchange, row errorRow, err error) any
+	show   func(x *exchange, a *events.Account) any // the account in the answer to an update of the caller's
 }
 
 // errorRow is the answer to one error.
@@ -67,6 +58,25 @@ type errorRow struct {
 }
 
 type errorTable []errorRow
+
+// withCommon adds the rows that are the same in all contracts of JSON, in front of the
+// last row. Their texts end with the contract's full stop, or "".
+func (t errorTable) withCommon(stop string) errorTable {
+	common := errorTable{
+		{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB"},
+		{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again"},
+		{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account's version does not meet If-Match or If-None-Match"},
+		{commands.ErrReused, http.StatusUnprocessableEntity, "idempotency_key_reused", "The Idempotency-Key was used for another request"},
+		{commands.ErrTooMany, http.StatusTooManyRequests, "rate_limited", "This was tried too often; try again after the time in Retry-After"},
+		{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request"},
+		{errTooSlow, http.StatusRequestTimeout, "request_timeout", "The request body came too slowly"},
+		{errIssuerAway, http.StatusServiceUnavailable, "unavailable", "The token's issuer cannot be reached to check it; try again"},
+	}
+	for i := range common {
+		common[i].text += stop
+	}
+	return slices.Insert(t, len(t)-1, common...)
+}
 
 // find returns the row of an error, or the last row.
 func (t errorTable) find(err error) errorRow {
@@ -82,12 +92,9 @@ func (t errorTable) find(err error) errorRow {
 // fields returns what an error says about single fields, with pointers into the
 // contract's body.
 func (c *contract) fields(err error) []commands.FieldError {
-	var rejected *rejection
 	var invalid *commands.Invalid
 	var taken *commands.Taken
 	switch {
-	case errors.As(err, &rejected):
-		return rejected.fields
 	case errors.As(err, &invalid):
 		return c.toContractFields(invalid.Fields)
 	case errors.As(err, &taken):
@@ -98,24 +105,12 @@ func (c *contract) fields(err error) []commands.FieldError {
 	return nil
 }
 
-// toCommandFields replaces the contract's own pointers by those of commands.
-func (c *contract) toCommandFields(fields []commands.FieldError) []commands.FieldError {
-	if len(fields) == 0 {
-		return nil
-	}
-	theirs := map[string]string{}
-	for field, own := range c.names {
-		theirs[own] = field
-	}
-	back := contract{names: theirs}
-	return back.toContractFields(fields)
-}
-
-// toContractFields replaces commands' pointers by the contract's own.
+// toContractFields replaces commands' pointers by the contract's own. The pointer to
+// an unknown member is as the caller wrote it.
 func (c *contract) toContractFields(fields []commands.FieldError) []commands.FieldError {
 	translated := make([]commands.FieldError, len(fields))
 	for i, f := range fields {
-		if own, ok := c.names[f.Field]; ok {
+		if own, ok := c.names[f.Field]; ok && f.Code != commands.CodeUnknownField {
 			f.Field = own
 		}
 		translated[i] = f

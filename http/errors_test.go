@@ -19,7 +19,7 @@ var answered = map[string]error{
 	"errNoRoute": errNoRoute, "errMethod": errMethod, "errNoCredential": errNoCredential, "errScheme": errScheme, "errForbidden": errForbidden, "errDelegated": errDelegated,
 	"errNotElevated": errNotElevated, "commands.ErrEmailNeedsProof": commands.ErrEmailNeedsProof,
 	"errScope": errScope, "errContentType": errContentType, "errContentEncoding": errContentEncoding, "errMalformed": errMalformed, "errTooLarge": errTooLarge,
-	"errRejected": errRejected, "errIssuerAway": errIssuerAway, "errRateLimited": errRateLimited,
+	"errIssuerAway": errIssuerAway, "errRateLimited": errRateLimited,
 	"errCrossSite": errCrossSite, "errNotAcceptable": errNotAcceptable, "errTooSlow": errTooSlow,
 
 	"errIdempotencyKey": errIdempotencyKey, "commands.ErrReused": commands.ErrReused,
@@ -36,7 +36,7 @@ func contracts() map[string]*contract {
 }
 
 func TestErrorTablesAnswerEveryDeclaredError(t *testing.T) {
-	for source, prefix := range map[string]string{"errors.go": "", "../commands/errors.go": "commands."} {
+	for source, prefix := range map[string]string{"errors.go": "", "../commands/command.go": "commands."} {
 		names := errorNames(t, source)
 		if len(names) == 0 {
 			t.Errorf("%s declares no errors", source)
@@ -110,9 +110,9 @@ func TestPaywayAnswersEveryFieldErrorWithAMessage(t *testing.T) {
 		commands.CodeNotNullable, commands.CodeEmpty, commands.CodeTooLong, commands.CodeInvalidFormat,
 		commands.CodeInvalidValue, commands.CodeMustBeSet, commands.CodeTaken, commands.CodeNotAllowed,
 	} {
-		err := &rejection{[]commands.FieldError{{Field: "/address/city", Code: code, Detail: "A detail."}}}
+		err := &commands.Invalid{Fields: []commands.FieldError{{Field: "/address/city", Code: code, Detail: "A detail."}}}
 		e := renderPayway(&exchange{contract: &payway}, payway.errors.find(err), err).(paywayError)
-		if e.Code == "" || e.Field != "address city" || e.Message == "" {
+		if e.code == "" || e.field != "address city" || e.message == "" {
 			t.Errorf("%s is answered with %+v", code, e)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"konto/commands"
 	"konto/events"
@@ -12,61 +11,38 @@ import (
 )
 
 // genericBody lists the members of PATCH /v1/account. null clears a setting.
-var genericBody = []member{
-	{name: "name", to: func(b *body) *change { return &b.update.Name }},
-	{name: "email", to: func(b *body) *change { return &b.update.Email }},
+var genericBody = placed("", []member{
+	{name: "name"},
+	{name: "email"},
 	{name: "settings", members: []member{
-		setting("currency", "/currencyCode", func(b *body) *change { return &b.update.Profile.CurrencyCode }),
-		setting("timezone", "/timeZone", func(b *body) *change { return &b.update.Profile.TimeZone }),
-		setting("language", "/languageCode", func(b *body) *change { return &b.update.Profile.LanguageCode }),
+		{name: "currency", field: "/currencyCode", nullable: true},
+		{name: "timezone", field: "/timeZone", nullable: true},
+		{name: "language", field: "/languageCode", nullable: true},
 	}},
-}
+})
 
-func setting(name, field string, to func(*body) *change) member {
-	m := nullable(name, to)
-	m.field = field
-	return m
-}
+// genericAccount is the account as the contract shows it.
+type genericAccount struct{ *events.Account }
 
-// genericAccount is the account, with its members in the order of the contract's
-// example.
-type genericAccount struct {
-	ID        string          `json:"id"`
-	Email     string          `json:"email"`
-	Name      orNull          `json:"name"`
-	Type      string          `json:"type"`   // individual or business
-	Status    string          `json:"status"` // active: an erased account is not shown
-	CreatedAt seconds         `json:"created_at"`
-	UpdatedAt seconds         `json:"updated_at"`
-	Settings  genericSettings `json:"settings"`
-}
-
-type genericSettings struct {
-	Currency orNull `json:"currency"`
-	Timezone orNull `json:"timezone"`
-	Language orNull `json:"language"`
-}
-
-// seconds is a time in UTC in the generic contract's form: 2025-01-12T09:30:00Z.
-type seconds time.Time
-
-func (t seconds) MarshalText() ([]byte, error) {
-	return time.Time(t).UTC().AppendFormat(nil, "2006-01-02T15:04:05Z"), nil
-}
-
-func newGenericAccount(a *events.Account) *genericAccount {
-	p := &a.Profile
-	g := &genericAccount{
-		ID: publicID("acct_", a.ID), Email: a.Email, Name: orNull(commands.Name(p)), Type: "individual", Status: "active",
-		CreatedAt: seconds(a.Opened), UpdatedAt: seconds(a.Updated),
-		Settings: genericSettings{
-			Currency: orNull(p.CurrencyCode), Timezone: orNull(p.TimeZone), Language: orNull(p.LanguageCode),
-		},
-	}
+// write writes the members in the order of the contract's example.
+func (a genericAccount) write(w *jsonWriter) {
+	const seconds = "2006-01-02T15:04:05Z"
+	p, kind := &a.Profile, "individual"
 	if p.AccountType == events.TypeOrganisation {
-		g.Type = "business"
+		kind = "business"
 	}
-	return g
+	w.text("id", publicID("acct_", a.ID))
+	w.text("email", a.Email)
+	w.orNull("name", commands.Name(p))
+	w.text("type", kind)
+	w.text("status", "active") // an erased account is not shown
+	w.text("created_at", a.Opened.UTC().Format(seconds))
+	w.text("updated_at", a.Updated.UTC().Format(seconds))
+	w.begin("settings")
+	w.orNull("currency", p.CurrencyCode)
+	w.orNull("timezone", p.TimeZone)
+	w.orNull("language", p.LanguageCode)
+	w.end()
 }
 
 // getAccount is GET /v1/account.
@@ -75,40 +51,20 @@ func (x *exchange) getAccount() error {
 	if err != nil {
 		return err
 	}
-	return x.answerRead(a.Version, func() any { return newGenericAccount(&a) })
+	return x.answerRead(a.Version, func() any { return genericAccount{&a} })
 }
 
-// patchAccount is PATCH /v1/account.
+// patchAccount is PATCH /v1/account. The contract does not forbid to change the
+// address of an administrator.
 func (x *exchange) patchAccount() error {
-	update, err := x.genericUpdate()
+	b, err := x.strictMembers(genericBody)
 	if err != nil {
 		return err
-	}
-	out, err := x.do(x.caller.Account, update)
-	if err != nil {
-		return err
-	}
-	return x.answerAt(out.Account.Version, newGenericAccount(out.Account))
-}
-
-// genericUpdate reads the update. The contract does not forbid to change the address
-// of an administrator.
-func (x *exchange) genericUpdate() (*commands.Update, error) {
-	data, err := x.jsonBody()
-	if err != nil {
-		return nil, err
-	}
-	var b body
-	if err := b.read(data, genericBody); err != nil {
-		return nil, err
-	}
-	if len(b.wrong) > 0 {
-		return nil, &rejection{b.wrong}
 	}
 	b.update.AdministratorEmail, b.update.If = true, condition(x.r.Header)
 	b.update.VerifyEmail = x.EmailChangePolicy == EmailVerify
 	b.update.EmailNeedsProof = isUserSession(&x.caller) && !x.SessionEmailChange
-	return &b.update, nil
+	return x.act(&b.update)
 }
 
 // EmailChangePolicy says what a new email address in PATCH /v1/account does.
@@ -137,19 +93,6 @@ func ParseEmailChangePolicy(name string) (EmailChangePolicy, error) {
 	return "", fmt.Errorf("email change policy %q is neither direct nor verify", name)
 }
 
-// confirmEmail is POST /v1/account/confirm-email.
-func (x *exchange) confirmEmail() error {
-	b, err := x.action(confirmEmailBody)
-	if err != nil {
-		return err
-	}
-	out, err := x.do(x.caller.Account, commands.ConfirmEmailChange{Code: b.code.To, If: condition(x.r.Header)})
-	if err != nil {
-		return err
-	}
-	return x.answerAt(out.Account.Version, newGenericAccount(out.Account))
-}
-
 // generic is the generic contract. It also answers paths that belong to no contract.
 var generic = contract{
 	name:  "generic",
@@ -168,29 +111,21 @@ var generic = contract{
 		{errContentType, http.StatusUnsupportedMediaType, "invalid_request", "The Content-Type must be application/json, or application/merge-patch+json for PATCH, in UTF-8."},
 		{errContentEncoding, http.StatusUnsupportedMediaType, "invalid_request", "The request body must come without a Content-Encoding."},
 		{errMalformed, http.StatusBadRequest, "invalid_request", "The request body is not one valid JSON object in UTF-8."},
-		{errRejected, http.StatusBadRequest, "invalid_request", "The request body contains invalid or missing fields."},
 		{commands.ErrInvalid, http.StatusBadRequest, "invalid_request", "The request body contains invalid or missing fields."},
 		{commands.ErrTaken, http.StatusConflict, "email_exists", "This email is already linked to another account."},
-		{commands.ErrBusy, http.StatusConflict, "conflict", "The account is being changed by others; try again."},
 		{commands.ErrPendingOrder, http.StatusConflict, "pending_order", "The email address cannot be changed while an order is pending."},
 		{commands.ErrNoEmailChange, http.StatusConflict, "no_pending_email_change", "No change of the email address is pending, or its code has expired."},
 		{errNoRoute, http.StatusNotFound, "not_found", "There is no such endpoint."},
 		{commands.ErrNotFound, http.StatusNotFound, "not_found", "The account does not exist."},
 		{projections.ErrNoAccount, http.StatusNotFound, "not_found", "The account does not exist."},
 		{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "The endpoint does not take this method."},
-		{errTooLarge, http.StatusRequestEntityTooLarge, "payload_too_large", "The request body is larger than 64 KiB."},
-		{commands.ErrVersion, http.StatusPreconditionFailed, "precondition_failed", "The account's version does not meet If-Match or If-None-Match."},
 		{errIdempotencyKey, http.StatusBadRequest, "invalid_request", "The Idempotency-Key must be 1 to 255 printable ASCII characters."},
-		{commands.ErrReused, http.StatusUnprocessableEntity, "idempotency_key_reused", "The Idempotency-Key was used for another request."},
-		{commands.ErrTooMany, http.StatusTooManyRequests, "rate_limited", "This was tried too often; try again after the time in Retry-After."},
 		{errRateLimited, http.StatusTooManyRequests, "rate_limited", "Too many requests; try again after the time in Retry-After."},
-		{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request."},
 		{errNotAcceptable, http.StatusNotAcceptable, "not_acceptable", "The answer is application/json, which Accept leaves out."},
-		{errTooSlow, http.StatusRequestTimeout, "request_timeout", "The request body came too slowly."},
-		{errIssuerAway, http.StatusServiceUnavailable, "unavailable", "The token's issuer cannot be reached to check it; try again."},
 		{nil, http.StatusInternalServerError, "internal_error", "Something went wrong on our side."},
-	},
+	}.withCommon("."),
 	render: renderGeneric,
+	show:   func(_ *exchange, a *events.Account) any { return genericAccount{a} },
 }
 
 type genericError struct {

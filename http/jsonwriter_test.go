@@ -5,7 +5,18 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
+
+// orNull is a text that the library writes as null if it is empty.
+type orNull string
+
+func (s orNull) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if s == "" {
+		return enc.WriteToken(jsontext.Null)
+	}
+	return enc.WriteToken(jsontext.String(string(s)))
+}
 
 // written has a member of every kind.
 type written struct {

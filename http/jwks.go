@@ -66,13 +66,6 @@ type keySet struct {
 // choose how its signature is verified.
 type keyName struct{ kid, alg string }
 
-func newKeySet(cfg *Config) *keySet {
-	return &keySet{
-		issuer: cfg.JWTIssuer, url: cfg.JWKSURL, now: cfg.Now, log: cfg.Log,
-		client: http.Client{Timeout: fetchTimeout},
-	}
-}
-
 // find returns the public keys of a name: one, unless several keys of the issuer
 // have the same kid or none. Errors: errUnknownKey; errIssuerAway if the keys could
 // not be fetched, so that nobody knows; the error of ctx.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,10 @@ func newOutsideIssuer(cfg *Config) *outsideIssuer {
 	if cfg.JWTIssuer == "" || cfg.JWTAudience == "" {
 		panic("JWTIssuer and JWTAudience come together")
 	}
-	return &outsideIssuer{name: cfg.JWTIssuer, keys: newKeySet(cfg), parser: jwt.NewParser(
+	keys := &keySet{
+		issuer: cfg.JWTIssuer, url: cfg.JWKSURL, now: cfg.Now, log: cfg.Log, client: http.Client{Timeout: fetchTimeout},
+	}
+	return &outsideIssuer{name: cfg.JWTIssuer, keys: keys, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{algRSA, algECDSA, algEdDSA}),
 		jwt.WithIssuer(cfg.JWTIssuer), jwt.WithAudience(cfg.JWTAudience),
 		jwt.WithExpirationRequired(), jwt.WithLeeway(jwtLeeway), jwt.WithStrictDecoding(), jwt.WithTimeFunc(cfg.Now),

@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -53,10 +54,10 @@ func (x *exchange) getPaywayAccount() error {
 	if err != nil {
 		return err
 	}
-	return x.answerRead(a.Version, func() any { return newPaywayAccount(&a) })
+	return x.answerRead(a.Version, func() any { return accountPayway{&a} })
 }
 
-// parseSelector returns which account a query asks for. Its error is a *rejection,
+// parseSelector returns which account a query asks for. Its error is a *commands.Invalid,
 // which lists what is wrong in the order of the query.
 func parseSelector(query string) (by *selector, asked string, err error) {
 	var wrong []commands.FieldError
@@ -71,31 +72,31 @@ func parseSelector(query string) (by *selector, asked string, err error) {
 		}
 		name, value, ok := parameter(part)
 		field := "/" + pointerEscape.Replace(name)
-		s := selectorOf(name)
-		if s != nil {
+		i := slices.IndexFunc(selectors, func(s selector) bool { return s.name == name })
+		if i >= 0 {
 			given++
 		}
 		switch {
 		case !ok:
 			reject("", commands.CodeInvalidFormat, "The query could not be read")
-		case s == nil:
+		case i < 0:
 			reject(field, commands.CodeUnknownField, "This parameter is not known.")
 		case given > 1:
 			reject(field, commands.CodeInvalidValue, oneOfThem)
 		case value == "":
 			reject(field, commands.CodeMustBeSet, "This parameter must be set.")
 		default:
-			if code, detail := s.check(value); code != "" {
+			by, asked = &selectors[i], value
+			if code, detail := by.check(value); code != "" {
 				reject(field, code, detail)
 			}
-			by, asked = s, value
 		}
 	}
 	if given == 0 && len(wrong) == 0 {
 		reject("", commands.CodeInvalidValue, oneOfThem)
 	}
 	if len(wrong) > 0 {
-		return nil, "", &rejection{wrong}
+		return nil, "", &commands.Invalid{Fields: wrong}
 	}
 	return by, asked, nil
 }
@@ -112,16 +113,6 @@ func parameter(part string) (name, value string, ok bool) {
 	return name, value, true
 }
 
-// selectorOf returns the selector of a name, or nil.
-func selectorOf(name string) *selector {
-	for i := range selectors {
-		if selectors[i].name == name {
-			return &selectors[i]
-		}
-	}
-	return nil
-}
-
 // anyEmail accepts every address that an account can have through any contract,
 // and not only those of Payway's format.
 func anyEmail(text string) (code, detail string) {
@@ -135,70 +126,45 @@ func anyEmail(text string) (code, detail string) {
 // accountPayway is the account in the answers to GET and POST of the present
 // contract: first what identifies it, then what can be updated, under the names of
 // the update. All members are always present, and null if they are not set.
-type accountPayway struct {
-	ID                        string        `json:"id"`
-	Email                     string        `json:"email"`
-	Status                    string        `json:"status"`   // active: an erased account is not shown
-	Verified                  bool          `json:"verified"` // the person, as in HostUp's contract
-	CustomerNumber            orNull        `json:"customer_number"`
-	FirstName                 orNull        `json:"first_name"`
-	LastName                  orNull        `json:"last_name"`
-	Alias                     orNull        `json:"alias"`
-	MobilePhoneNumber         orNull        `json:"mobile_phone_number"`
-	SocialSecurityNumber      orNull        `json:"social_security_number"`
-	BirthDate                 orNull        `json:"birth_date"`
-	CompanyRegistrationNumber orNull        `json:"company_registration_number"`
-	CompanyName               orNull        `json:"company_name"`
-	AccountOrigin             orNull        `json:"account_origin"`
-	Address                   addressPayway `json:"address"`
-}
+type accountPayway struct{ *events.Account }
 
-type addressPayway struct {
-	FirstName              orNull `json:"first_name"`
-	LastName               orNull `json:"last_name"`
-	Street                 orNull `json:"street"`
-	Building               orNull `json:"building"`
-	CountryCode            orNull `json:"country_code"`
-	ZipCode                orNull `json:"zip_code"`
-	City                   orNull `json:"city"`
-	StreetNumber           orNull `json:"street_number"`
-	Staircase              orNull `json:"staircase"`
-	Floor                  orNull `json:"floor"`
-	ApartmentNumber        orNull `json:"apartment_number"`
-	MobileNumber           orNull `json:"mobile_number"`
-	PhoneNumber            orNull `json:"phone_number"`
-	CitizenshipCountryCode orNull `json:"citizenship_country_code"`
-	Dropbox                orNull `json:"dropbox"`
-	CompanyName            orNull `json:"company_name"`
-	CompanyReference       orNull `json:"company_reference"`
-	CompanyDepartment      orNull `json:"company_department"`
-	CompanyCRN             orNull `json:"company_crn"`
-	CompanyVATNumber       orNull `json:"company_vat_number"`
-	CareOf                 orNull `json:"care_of"`
-}
-
-func newPaywayAccount(a *events.Account) *accountPayway {
+func (a accountPayway) write(w *jsonWriter) {
 	p := &a.Profile
-	return &accountPayway{
-		ID: a.PaywayID, Email: a.Email, Status: "active", Verified: a.Facts.Verified,
-		CustomerNumber: orNull(p.CustomerNumber), FirstName: orNull(p.FirstName), LastName: orNull(p.LastName),
-		Alias: orNull(p.Alias), MobilePhoneNumber: orNull(p.PhoneNumber),
-		SocialSecurityNumber: orNull(p.SocialSecurityNumber), BirthDate: orNull(p.BirthDate),
-		CompanyRegistrationNumber: orNull(p.CompanyRegistrationNumber), CompanyName: orNull(p.CompanyName),
-		AccountOrigin: orNull(p.AccountOrigin), Address: newPaywayAddress(&p.Address),
-	}
-}
-
-func newPaywayAddress(a *events.Address) addressPayway {
-	return addressPayway{
-		FirstName: orNull(a.FirstName), LastName: orNull(a.LastName),
-		Street: orNull(a.Street), Building: orNull(a.Building), CountryCode: orNull(a.CountryCode),
-		ZipCode: orNull(a.PostalCode), City: orNull(a.City), StreetNumber: orNull(a.StreetNumber),
-		Staircase: orNull(a.Staircase), Floor: orNull(a.Floor), ApartmentNumber: orNull(a.ApartmentNumber),
-		MobileNumber: orNull(a.MobileNumber), PhoneNumber: orNull(a.PhoneNumber),
-		CitizenshipCountryCode: orNull(a.CitizenshipCountryCode), Dropbox: orNull(a.Dropbox),
-		CompanyName: orNull(a.CompanyName), CompanyReference: orNull(a.CompanyReference),
-		CompanyDepartment: orNull(a.CompanyDepartment), CompanyCRN: orNull(a.CompanyCRN),
-		CompanyVATNumber: orNull(a.CompanyVATNumber), CareOf: orNull(a.CareOf),
-	}
+	w.text("id", a.PaywayID)
+	w.text("email", a.Email)
+	w.text("status", "active") // an erased account is not shown
+	w.flag("verified", a.Facts.Verified)
+	w.orNull("customer_number", p.CustomerNumber)
+	w.orNull("first_name", p.FirstName)
+	w.orNull("last_name", p.LastName)
+	w.orNull("alias", p.Alias)
+	w.orNull("mobile_phone_number", p.PhoneNumber)
+	w.orNull("social_security_number", p.SocialSecurityNumber)
+	w.orNull("birth_date", p.BirthDate)
+	w.orNull("company_registration_number", p.CompanyRegistrationNumber)
+	w.orNull("company_name", p.CompanyName)
+	w.orNull("account_origin", p.AccountOrigin)
+	w.begin("address")
+	w.orNull("first_name", p.Address.FirstName)
+	w.orNull("last_name", p.Address.LastName)
+	w.orNull("street", p.Address.Street)
+	w.orNull("building", p.Address.Building)
+	w.orNull("country_code", p.Address.CountryCode)
+	w.orNull("zip_code", p.Address.PostalCode)
+	w.orNull("city", p.Address.City)
+	w.orNull("street_number", p.Address.StreetNumber)
+	w.orNull("staircase", p.Address.Staircase)
+	w.orNull("floor", p.Address.Floor)
+	w.orNull("apartment_number", p.Address.ApartmentNumber)
+	w.orNull("mobile_number", p.Address.MobileNumber)
+	w.orNull("phone_number", p.Address.PhoneNumber)
+	w.orNull("citizenship_country_code", p.Address.CitizenshipCountryCode)
+	w.orNull("dropbox", p.Address.Dropbox)
+	w.orNull("company_name", p.Address.CompanyName)
+	w.orNull("company_reference", p.Address.CompanyReference)
+	w.orNull("company_department", p.Address.CompanyDepartment)
+	w.orNull("company_crn", p.Address.CompanyCRN)
+	w.orNull("company_vat_number", p.Address.CompanyVATNumber)
+	w.orNull("care_of", p.Address.CareOf)
+	w.end()
 }

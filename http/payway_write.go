@@ -31,8 +31,8 @@ func putAccount(members []member) endpoint {
 		}
 		// commands reports wrong values, together with what it finds itself. A wrong
 		// value does not count if the account has that value already.
-		p.update.Rejected, p.update.AddressNeeds = x.contract.toCommandFields(p.wrong), needs
-		id, err := x.paywayAccount(p.paywayID.To)
+		p.update.Rejected, p.update.AddressNeeds = p.wrong, needs
+		id, err := x.paywayAccount(p.other("/id").To)
 		if err != nil {
 			return err
 		}
@@ -58,16 +58,12 @@ func addressNeeds(members []member) (needs []string) {
 // readPayway reads the update. Its error lists wrong members if the whole request
 // must be refused because of them. Otherwise they stay in wrong.
 func (x *exchange) readPayway(members []member) (*body, error) {
-	data, err := x.jsonBody()
-	if err != nil {
-		return nil, err
-	}
 	p := &body{asked: make([]string, 0, 8)} // to list which members were updated
-	if err := p.read(data, members); err != nil {
+	if err := x.members(p, members); err != nil {
 		return nil, err
 	}
 	if refusesWholeRequest(p.wrong) {
-		return nil, &rejection{p.wrong}
+		return nil, &commands.Invalid{Fields: p.wrong}
 	}
 	p.update.FormatsDecided, p.update.If = true, condition(x.r.Header)
 	return p, nil
@@ -144,9 +140,7 @@ func newAccountMembers() []member {
 		}
 		members = append(members, m)
 	}
-	return append(members, member{
-		name: "password", required: true, check: paywayPassword, to: func(b *body) *change { return &b.password },
-	})
+	return placed("", append(members, member{name: "password", required: true, check: paywayPassword}))
 }
 
 // postAccount is POST /external/api/v1/accounts. It makes Payway's id.
@@ -156,7 +150,7 @@ func (x *exchange) postAccount() error {
 		return err
 	}
 	if len(p.wrong) > 0 {
-		return &rejection{p.wrong}
+		return &commands.Invalid{Fields: p.wrong}
 	}
 	account := commands.Open{
 		Email: p.update.Email.To, PaywayID: commands.NewPaywayID(), Profile: p.update.Profile, FormatsDecided: true,
@@ -168,7 +162,7 @@ func (x *exchange) postAccount() error {
 	if err := account.Check(x.at); err != nil {
 		return err
 	}
-	if account.PasswordHash, err = commands.HashPassword(x.r.Context(), p.password.To); err != nil {
+	if account.PasswordHash, err = commands.HashPassword(x.r.Context(), p.other("/password").To); err != nil {
 		return err
 	}
 	out, err := x.do(ulid.Make(), account)
@@ -178,7 +172,7 @@ func (x *exchange) postAccount() error {
 	h := x.w.Header()
 	h.Set("Location", x.r.URL.Path+"?id="+out.Account.PaywayID)
 	h.Set("ETag", etag(out.Account.Version))
-	return x.answer(http.StatusCreated, mediaJSON, newPaywayAccount(out.Account))
+	return x.answer(http.StatusCreated, mediaJSON, accountPayway{out.Account})
 }
 
 // paywayPassword accepts 6 to 1024 characters, counted after normalisation

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/oklog/ulid/v2"
 	"golang.org/x/time/rate"
 
 	"konto/commands"
@@ -122,26 +121,6 @@ func (l *limiter[K]) bucket(key K) *rate.Limiter {
 // ignores the rounding error of floating-point arithmetic.
 func (l *limiter[K]) seconds(tokens float64) int {
 	return int(math.Ceil(tokens/float64(l.rate) - 1e-6))
-}
-
-// limits holds the rate limits of a server.
-type limits struct {
-	credentials *limiter[ulid.ULID]
-	addresses   *limiter[netip.Addr]
-}
-
-func newLimits(limit RateLimit) limits {
-	return limits{newLimiter[ulid.ULID]("credential", limit), newLimiter[netip.Addr]("address", limit)}
-}
-
-// spend charges the request to the caller's credential.
-func (x *exchange) spend() error {
-	return x.limits.credentials.spend(x.w.Header(), x.caller.ID, 1, x.at)
-}
-
-// chargeAddress charges a request without a valid credential to its address.
-func (x *exchange) chargeAddress(cost int) error {
-	return x.limits.addresses.spend(x.w.Header(), clientAddress(x.r), cost, x.at)
 }
 
 // clientAddress returns the address that the connection comes from. For IPv6 it is

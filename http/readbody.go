@@ -7,10 +7,34 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"konto/commands"
 )
 
 // maxBody is the largest body of a request, in bytes.
 const maxBody = 64 << 10
+
+// members reads the request's body into b by a table of members. Wrong members are
+// no error; see body.read.
+func (x *exchange) members(b *body, members []member) error {
+	data, err := x.jsonBody()
+	if err != nil {
+		return err
+	}
+	return b.read(data, members)
+}
+
+// strictMembers is members, but wrong members are an error.
+func (x *exchange) strictMembers(members []member) (*body, error) {
+	var b body
+	if err := x.members(&b, members); err != nil {
+		return nil, err
+	}
+	if len(b.wrong) > 0 {
+		return nil, &commands.Invalid{Fields: b.wrong}
+	}
+	return &b, nil
+}
 
 // jsonBody reads the request's body. Its content type must be JSON in UTF-8. PATCH
 // also allows a merge patch.

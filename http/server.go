@@ -3,11 +3,13 @@ package http
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/oklog/ulid/v2"
 
 	"konto/commands"
 	"konto/projections"
@@ -57,10 +59,12 @@ type Config struct {
 type server struct {
 	Config
 	router  *chi.Mux
-	limits  limits
 	origins origins
 	tokens  *accessTokens  // nil: there is no POST /oauth/token
 	outside *outsideIssuer // nil: there is none
+
+	credentials *limiter[ulid.ULID]  // of requests with a valid credential
+	addresses   *limiter[netip.Addr] // of all other requests
 }
 
 // endpoint answers an exchange, or returns an error, which the contract's table
@@ -94,7 +98,8 @@ func New(cfg Config) http.Handler {
 	}
 	s := &server{
 		Config: cfg, router: chi.NewRouter(),
-		limits: newLimits(cfg.RateLimit), origins: newOrigins(cfg.AllowedOrigins),
+		origins:     newOrigins(cfg.AllowedOrigins),
+		credentials: newLimiter[ulid.ULID]("credential", cfg.RateLimit), addresses: newLimiter[netip.Addr]("address", cfg.RateLimit),
 		tokens: newAccessTokens(cfg.TokenKey, cfg.TokenTTL, cfg.Now), outside: newOutsideIssuer(&cfg),
 	}
 	for _, r := range routes() {
@@ -121,19 +126,23 @@ func (s *server) handle(method, path string, h http.HandlerFunc) {
 }
 
 func routes() []route {
-	const account, payway1, payway0 = "/v1/account", "/external/api/v1/accounts", "/external/api/v0/accounts"
-	return append(actionRoutes(), []route{
-		{http.MethodGet, "/api/v2/me", &hostup, access{scope: "read:account", delegated: true}, (*exchange).getMe},
-		{http.MethodPatch, "/api/v2/me", &hostup, access{scope: "write:account"}, (*exchange).patchMe},
+	const me, account, payway1, payway0 = "/api/v2/me", "/v1/account", "/external/api/v1/accounts", "/external/api/v0/accounts"
+	return []route{
+		{http.MethodGet, me, &hostup, access{scope: "read:account", delegated: true}, (*exchange).getMe},
+		{http.MethodPatch, me, &hostup, access{scope: "write:account"}, (*exchange).patchMe},
+		{http.MethodPost, me + "/actions/change-email", &hostup, actionAccess, (*exchange).changeEmail},
+		{http.MethodPost, me + "/actions/confirm-email-change", &hostup, actionAccess, (*exchange).confirmEmailChange},
+		{http.MethodPost, me + "/actions/cancel-email-change", &hostup, actionAccess, (*exchange).cancelEmailChange},
+		{http.MethodPost, me + "/actions/change-password", &hostup, actionAccess, (*exchange).changePassword},
 		{http.MethodGet, payway1, &payway, access{scope: "/external/account/r", client: true}, (*exchange).getPaywayAccount},
 		{http.MethodPost, payway1, &payway, access{scope: "/external/account/w", client: true}, (*exchange).postAccount},
 		{http.MethodPost, "/oauth/token", &oauth, access{anyone: true}, (*exchange).postToken},
 		{http.MethodPut, payway1, &payway, access{scope: "/external/account/w", client: true}, putAccount(paywayV1)},
 		{http.MethodPut, payway0, &paywayEarlier, access{scope: "/external/account/w", client: true}, putAccount(paywayV0)},
 		{http.MethodGet, account, &generic, access{scope: "read:account", delegated: true}, (*exchange).getAccount},
-		{http.MethodPatch, account, &generic, access{scope: "write:account", elevated: true}, (*exchange).patchAccount},
-		{http.MethodPost, account + "/confirm-email", &generic, access{scope: "write:account", elevated: true}, (*exchange).confirmEmail},
-	}...)
+		{http.MethodPatch, account, &generic, actionAccess, (*exchange).patchAccount},
+		{http.MethodPost, account + "/confirm-email", &generic, actionAccess, (*exchange).confirmEmailChange},
+	}
 }
 
 // serve makes an http.Handler of an endpoint. It is the only layer between the
@@ -198,4 +207,50 @@ func contractOf(path string) *contract {
 		return &oauth
 	}
 	return &generic
+}
+
+type healthReport struct {
+	Status    string               `json:"status"` // ok, degraded or failing
+	Head      uint64               `json:"head"`   // the log's last position, which followers reach in time
+	Followers []projections.Status `json:"followers"`
+	// Components are the parts that depend on NATS, and the connection to it.
+	Components []projections.Component `json:"components,omitzero"`
+}
+
+// health reports the state of the log, its followers and the components.
+//
+// degraded is a 200. While NATS is unreachable konto answers every request, and
+// consumers lose nothing, because their events wait in the log. If a load balancer
+// took konto out of service, that would only make it worse. A component that waits or
+// retries is degraded for the same reason: its facts or codes wait too.
+//
+// failing is a 503: the log cannot be read, a follower retries, or a follower or
+// component has stopped. Reads of accounts stay correct, but changes that the read
+// model did not apply, such as the revocation of a key, are not in force.
+func (x *exchange) health() error {
+	// The followers are read first. Read afterwards, one could be beyond the head.
+	report, status := healthReport{Status: "ok", Followers: x.Health(), Components: x.Components()}, http.StatusOK
+	head, err := x.Reader.Store.Head(x.r.Context())
+	failing := err != nil
+	report.Head = head
+	for _, f := range report.Followers {
+		switch f.State {
+		case projections.StateWaiting:
+			report.Status = "degraded"
+		case projections.StateRetrying, projections.StateStopped:
+			failing = true
+		}
+	}
+	for _, c := range report.Components {
+		switch c.State {
+		case projections.StateWaiting, projections.StateRetrying:
+			report.Status = "degraded"
+		case projections.StateStopped:
+			failing = true
+		}
+	}
+	if failing {
+		report.Status, status = "failing", http.StatusServiceUnavailable
+	}
+	return x.answer(status, mediaJSON, report)
 }

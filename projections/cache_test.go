@@ -1,7 +1,11 @@
 package projections
 
 import (
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/oklog/ulid/v2"
 
 	"konto/events"
 )
@@ -33,23 +37,65 @@ func TestEvictedPastIsReadAgain(t *testing.T) {
 	}
 }
 
-// A cached row outlives its key, unless it is evicted.
-func TestEvictedRowsAreReadAgain(t *testing.T) {
+// A cached row would outlive its key. Both rows are evicted by the events that come before the
+// keys are destroyed, and a row that is read in between is not cached.
+func TestErasedRowsAreNotCached(t *testing.T) {
 	h := newFixture(t)
 	h.run()
 	account := h.openAccount("anna@example.com")
 	session, _ := h.issueKey(events.KeyIssued{Account: account})
 	h.drain()
 	h.account(account)
-	if _, _, err := h.model.Credential(t.Context(), session); err != nil {
-		t.Fatal(err)
+	credential := func() events.Credential {
+		t.Helper()
+		c, _, err := h.model.Credential(t.Context(), session)
+		h.must(err)
+		return c
+	}
+	if credential(); !cached(h.model.credentials, session) {
+		t.Fatal("a usable credential is not cached")
+	}
+	h.append(events.AccountStream(account), 1, events.AccountErased{})
+	h.append(events.CredentialStream(session), 1, events.CredentialRevoked{})
+	h.drain()
+	if c := credential(); c.Kind == "" || cached(h.model.credentials, session) {
+		t.Errorf("revoked, the credential is %+v, cached %v", c, cached(h.model.credentials, session))
 	}
 	h.must(h.keys.Destroy(t.Context(), events.AccountStream(account), events.CredentialStream(session)))
-	h.model.Evict(account, session)
 	if a := h.account(account); a.Email != "" || !a.Erased {
 		t.Errorf("the account is %+v", a)
 	}
-	if c, _, err := h.model.Credential(t.Context(), session); err != nil || c.Kind != "" || len(c.SecretHash) > 0 {
-		t.Errorf("the credential is %+v, %v", c, err)
+	if c := credential(); c.Kind != "" || len(c.SecretHash) > 0 {
+		t.Errorf("the credential is %+v", c)
+	}
+}
+
+func cached[V any](c *cache[V], id ulid.ULID) bool {
+	_, ok, _ := c.get(id)
+	return ok
+}
+
+// An erasure finds the credentials of an account by an index, whether they are usable or not.
+func TestCredentialsAreFoundByTheirAccount(t *testing.T) {
+	h := newFixture(t)
+	h.run()
+	anna, bo := h.openAccount("anna@example.com"), h.openAccount("bo@example.com")
+	key, _ := h.issueKey(events.KeyIssued{Account: anna})
+	h.issueKey(events.KeyIssued{Account: bo})
+	h.append(events.CredentialStream(key), 1, events.CredentialRevoked{})
+	delegated := ulid.Make()
+	h.append(events.CredentialStream(delegated), 0, events.SessionOpened{Account: bo, Parent: anna})
+	h.drain()
+	want := []ulid.ULID{key, delegated}
+	slices.SortFunc(want, ulid.ULID.Compare)
+	if got, err := h.model.CredentialsOf(t.Context(), anna); err != nil || !slices.Equal(got, want) {
+		t.Errorf("found %v, not %v: %v", got, want, err)
+	}
+	for _, column := range []string{"account", "parent"} {
+		var plan string
+		row := h.model.file.readers.QueryRow("EXPLAIN QUERY PLAN SELECT id FROM credential WHERE "+column+" = ?", anna[:])
+		if err := row.Scan(new(int), new(int), new(int), &plan); err != nil || !strings.Contains(plan, "USING INDEX credential_"+column) {
+			t.Errorf("%s: %s, %v", column, plan, err)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/eventstore"
 )
 
 // fold folds events in one transaction. However often an account occurs among them,
@@ -21,6 +22,10 @@ type fold struct {
 	event       ulid.ULID                     // its id
 	accounts    map[ulid.ULID]*events.Account // pointers, because to copy an account (1 kB) takes longer than to fold an event
 	credentials map[ulid.ULID]events.Credential
+	sessions    map[ulid.ULID][]ulid.ULID // that were opened, by the account that they act for and by the one that delegated them
+	// closings is set if one stream is folded after the other, into an empty file: by account,
+	// when sessions were closed.
+	closings map[ulid.ULID][]closing
 
 	thirdParties map[ulid.ULID]events.ThirdParty
 	removed      []ulid.ULID // the third parties that were removed
@@ -52,7 +57,16 @@ func (m *ReadModel) Apply(ctx context.Context, batch []events.Event) error {
 	// The caches are updated before Apply returns: a caller that is told that a
 	// position was reached must not be served a row from before it.
 	m.accounts.commit(f.accounts)
+	// A revoked credential is not cached, because its key may be destroyed next. AccountErased
+	// leaves nothing to evict of an account.
+	var revoked []ulid.ULID
+	for id, c := range f.credentials {
+		if !c.Revoked.IsZero() {
+			revoked = append(revoked, id)
+		}
+	}
 	m.credentials.commit(f.credentials)
+	m.credentials.evict(revoked...)
 	return nil
 }
 
@@ -89,6 +103,7 @@ func newFold(ctx context.Context, model *ReadModel, tx *sql.Tx) (*fold, error) {
 		model: model, tx: tx,
 		accounts:     make(map[ulid.ULID]*events.Account),
 		credentials:  make(map[ulid.ULID]events.Credential),
+		sessions:     make(map[ulid.ULID][]ulid.ULID),
 		thirdParties: make(map[ulid.ULID]events.ThirdParty),
 	}
 	return f, tx.QueryRowContext(ctx, "SELECT position, event FROM progress").Scan(&f.position, &f.event)
@@ -103,6 +118,16 @@ func (f *fold) takeIn(ctx context.Context, e events.Event) error {
 		return err
 	}
 	f.position, f.event = e.Position, e.ID
+	return nil
+}
+
+// takeInPage folds the next events.
+func (f *fold) takeInPage(ctx context.Context, page []events.Event) error {
+	for _, e := range page {
+		if err := f.takeIn(ctx, e); err != nil {
+			return &eventstore.EventError{Type: e.Type, Position: e.Position, Err: err}
+		}
+	}
 	return nil
 }
 
@@ -124,7 +149,12 @@ func (f *fold) add(ctx context.Context, e events.Event) error {
 
 func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (err error) {
 	a, ok := f.accounts[id]
-	if !ok {
+	switch {
+	case ok:
+	case f.closings != nil:
+		a = &events.Account{}
+		f.accounts[id] = a
+	default:
 		if a, err = f.account(ctx, id); err != nil {
 			return err
 		}
@@ -137,7 +167,11 @@ func (f *fold) addToAccount(ctx context.Context, id ulid.ULID, e events.Event) (
 	if a.Apply(e, payload); a.Version != e.Version {
 		return misplaced(e)
 	}
-	if changed, ok := payload.(events.PasswordChanged); ok {
+	changed, ok := payload.(events.PasswordChanged)
+	switch {
+	case ok && f.closings != nil:
+		f.closings[id] = append(f.closings[id], closing{e.Position, e.Time, changed.Session})
+	case ok:
 		return f.closeSessions(ctx, id, changed.Session, e.Time)
 	}
 	return nil
@@ -167,6 +201,15 @@ func (f *fold) addToCredential(ctx context.Context, id ulid.ULID, e events.Event
 		return misplaced(e)
 	}
 	f.credentials[id] = c
+	opened, ok := payload.(events.SessionOpened)
+	switch {
+	case ok && f.closings != nil:
+		c.Revoked = f.closedAt(opened, id, e.Position)
+		f.credentials[id] = c
+	case ok:
+		f.sessions[opened.Account] = append(f.sessions[opened.Account], id)
+		f.sessions[opened.Parent] = append(f.sessions[opened.Parent], id)
+	}
 	return nil
 }
 
@@ -176,7 +219,7 @@ func (f *fold) credential(ctx context.Context, id ulid.ULID) (c events.Credentia
 	if !ok {
 		c, ok, _ = f.model.credentials.get(id)
 	}
-	if !ok {
+	if !ok && f.closings == nil {
 		c, _, err = f.model.readCredential(ctx, f.tx.QueryRowContext(ctx, credentialQuery, id[:]))
 	}
 	return c, err
@@ -197,17 +240,21 @@ func misplaced(e events.Event) error {
 
 // write stores the changed rows and the position.
 func (f *fold) write(ctx context.Context) error {
+	if err := f.writeRows(ctx); err != nil {
+		return err
+	}
+	_, err := f.tx.ExecContext(ctx, "UPDATE progress SET position = ?, event = ?", f.position, f.event[:])
+	return err
+}
+
+func (f *fold) writeRows(ctx context.Context) error {
 	if err := f.writeAccounts(ctx); err != nil {
 		return err
 	}
 	if err := f.writeCredentials(ctx); err != nil {
 		return err
 	}
-	if err := f.writeThirdParties(ctx); err != nil {
-		return err
-	}
-	_, err := f.tx.ExecContext(ctx, "UPDATE progress SET position = ?, event = ?", f.position, f.event[:])
-	return err
+	return f.writeThirdParties(ctx)
 }
 
 func (f *fold) writeAccounts(ctx context.Context) error {
@@ -221,7 +268,8 @@ func (f *fold) writeAccounts(ctx context.Context) error {
 		return err
 	}
 	defer put.Close()
-	for id, a := range f.accounts {
+	for _, id := range slices.SortedFunc(maps.Keys(f.accounts), ulid.ULID.Compare) { // in the order of the index
+		a := f.accounts[id]
 		content, err := f.model.sealAccount(ctx, id, a)
 		if err != nil {
 			return err
@@ -244,7 +292,8 @@ func (f *fold) writeCredentials(ctx context.Context) error {
 		return err
 	}
 	defer put.Close()
-	for id, c := range f.credentials {
+	for _, id := range slices.SortedFunc(maps.Keys(f.credentials), ulid.ULID.Compare) {
+		c := f.credentials[id]
 		content, err := f.model.sealCredential(ctx, id, &c)
 		if err != nil {
 			return err

@@ -30,13 +30,13 @@ func (m *ReadModel) Check(ctx context.Context) error {
 }
 
 // CheckReadModel checks a file that is not open, as LogFile.Check does.
-func CheckReadModel(ctx context.Context, path string, log eventstore.Feed, keys eventstore.Keys) error {
+func CheckReadModel(ctx context.Context, path string, log eventstore.Log, keys eventstore.Keys) error {
 	return newReadModel(path, log, keys).logFile().Check(ctx)
 }
 
 // ReadModelFits reports whether OpenReadModel would use a file as it is, as
 // LogFile.Fits does.
-func ReadModelFits(ctx context.Context, path string, log eventstore.Feed, keys eventstore.Keys) error {
+func ReadModelFits(ctx context.Context, path string, log eventstore.Log, keys eventstore.Keys) error {
 	return newReadModel(path, log, keys).logFile().Fits(ctx)
 }
 

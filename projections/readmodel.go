@@ -27,7 +27,7 @@ const (
 // stopped: the follower fills it again.
 type ReadModel struct {
 	path string
-	log  eventstore.Feed
+	log  eventstore.Log
 	keys eventstore.Keys
 
 	// exchange is locked for reading while file is used, and for writing while a
@@ -50,7 +50,7 @@ type ReadModel struct {
 // schema, another keyring, or another history than the log's is recreated, its cursors
 // included, and the follower fills it from the log. A file that is damaged or no read
 // model is left alone; it is an error.
-func OpenReadModel(ctx context.Context, path string, log eventstore.Feed, keys eventstore.Keys) (*ReadModel, error) {
+func OpenReadModel(ctx context.Context, path string, log eventstore.Log, keys eventstore.Keys) (*ReadModel, error) {
 	m := newReadModel(path, log, keys)
 	if err := m.open(ctx); err != nil {
 		return nil, fmt.Errorf("read model: %w", advise(err))
@@ -58,7 +58,7 @@ func OpenReadModel(ctx context.Context, path string, log eventstore.Feed, keys e
 	return m, nil
 }
 
-func newReadModel(path string, log eventstore.Feed, keys eventstore.Keys) *ReadModel {
+func newReadModel(path string, log eventstore.Log, keys eventstore.Keys) *ReadModel {
 	return &ReadModel{
 		path: path, log: log, keys: keys,
 		accounts:    newCache[*events.Account](cachedAccounts),
@@ -158,17 +158,10 @@ func (m *ReadModel) Credential(ctx context.Context, id ulid.ULID) (c events.Cred
 	if err != nil {
 		return c, false, m.wrap("read a credential in", err)
 	}
-	if ok {
+	if ok && c.Revoked.IsZero() {
 		m.credentials.add(id, c, generation)
 	}
 	return c, ok, nil
-}
-
-// Evict removes from the caches what was read of an account and of credentials
-// whose keys were destroyed. The file's rows need no care: nobody can unseal them.
-func (m *ReadModel) Evict(account ulid.ULID, credentials ...ulid.ULID) {
-	m.accounts.evict(account)
-	m.credentials.evict(credentials...)
 }
 
 // wrap adds to an error what failed on which file.

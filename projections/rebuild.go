@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"konto/events"
 	"konto/eventstore"
@@ -25,8 +24,6 @@ type RebuildConfig struct {
 	// Progress is told how far each task has come. It is called by one goroutine
 	// at a time. It may be nil.
 	Progress func(done, total uint64, unit string)
-
-	heldRows int // how many rows the fold holds in memory; 0 means rebuildRows
 }
 
 // Rebuilt is the result of a rebuild.
@@ -50,8 +47,9 @@ type rebuild struct {
 	live, next *ReadModel
 	cfg        RebuildConfig
 
-	done, total uint64 // of the present task
-	unit        string // in which they are counted
+	mu          sync.Mutex // guards what follows, and calls of Progress
+	done, total uint64     // of the present task
+	unit        string     // in which they are counted
 }
 
 // Rebuild makes read.db again from the log. It follows the log into a second
@@ -90,9 +88,6 @@ func (m *ReadModel) Rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, 
 // rebuild runs the four steps: fill, compare, catch up, exchange. A crash in any
 // of them leaves the old file in use, and the next start deletes the other one.
 func (m *ReadModel) rebuild(ctx context.Context, cfg RebuildConfig) (r Rebuilt, err error) {
-	if cfg.heldRows == 0 {
-		cfg.heldRows = rebuildRows
-	}
 	b := &rebuild{live: m, cfg: cfg, next: newReadModel(m.nextPath(), m.log, m.keys)}
 	if err := removeDatabase(b.next.path); err != nil {
 		return r, err
@@ -125,7 +120,7 @@ func (b *rebuild) fill(ctx context.Context, position uint64) error {
 		}
 		b.next.file = &modelFile{writer: db}
 		defer func() { b.next.file = nil }()
-		return b.follow(ctx, position)
+		return b.foldAll(ctx, position)
 	})
 	if err != nil {
 		return err
@@ -139,91 +134,52 @@ func (b *rebuild) fill(ctx context.Context, position uint64) error {
 	return err
 }
 
-const (
-	// rebuildRows is how many rows the fold holds in memory before it writes them,
-	// of some 2 KB each. When the log has more accounts and their events are far
-	// apart, a row is read and written again for each event. The number is below
-	// that of the ciphers which the keyring caches (16,384), because a row that is
-	// written needs the cipher that opened its events.
-	rebuildRows = 12288
-	// rebuildPage is how many events are read at a time.
-	rebuildPage = 500
-)
+// rebuildPage is how many events are read at a time.
+const rebuildPage = 500
 
-// follow folds into the next file what the log holds after the file's position, up
-// to another position. It does what the follower does, in larger transactions.
-// One goroutine reads and decrypts, another one folds.
-func (b *rebuild) follow(ctx context.Context, to uint64) error {
-	var at uint64
-	if err := b.next.file.writer.QueryRowContext(ctx, "SELECT position FROM progress").Scan(&at); err != nil {
-		return err
-	}
-	pages := make(chan []events.Event, 4)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(pages)
-		return b.read(ctx, at, to, pages)
-	})
-	group.Go(func() error {
-		for page := range pages {
-			if err := b.fold(ctx, page, pages); err != nil {
-				return err
-			}
+// catchUp folds into the next file what the log holds after the file's position, up
+// to another position, as the follower does.
+func (b *rebuild) catchUp(ctx context.Context, to uint64) error {
+	for {
+		at, err := b.next.Position(ctx)
+		if err != nil || at >= to {
+			return err
 		}
-		return nil
-	})
-	return group.Wait()
-}
-
-// read sends the events after one position, up to another one.
-func (b *rebuild) read(ctx context.Context, at, to uint64, pages chan<- []events.Event) error {
-	for at < to {
-		records, err := b.live.log.ReadAll(ctx, at, int(min(to-at, rebuildPage)))
+		records, err := b.readPage(ctx, at, to)
 		if err != nil {
 			return err
 		}
-		if len(records) == 0 {
-			return fmt.Errorf("%w: the log ends before position %d", ErrOutOfStep, to)
+		page, err := b.decrypt(ctx, records)
+		if err != nil {
+			return err
 		}
-		at = records[len(records)-1].Position
-		page := make([]events.Event, 0, len(records))
-		for _, r := range records {
-			if r.Position > to {
-				break
-			}
-			e, err := eventstore.OpenPayload(ctx, b.live.keys, r)
-			if err != nil {
-				return &eventstore.EventError{Type: r.Type, Position: r.Position, Err: err}
-			}
-			page = append(page, e)
-		}
-		select {
-		case pages <- page:
-		case <-ctx.Done():
-			return ctx.Err()
+		if _, err := b.next.update(ctx, func(ctx context.Context, f *fold) error { return f.takeInPage(ctx, page) }); err != nil {
+			return err
 		}
 	}
-	return nil
 }
 
-// fold folds a page and those that come next in one transaction, until memory
-// holds as many rows as it may.
-func (b *rebuild) fold(ctx context.Context, page []events.Event, more <-chan []events.Event) error {
-	_, err := b.next.update(ctx, func(ctx context.Context, f *fold) error {
-		for ok := true; ok; page, ok = <-more {
-			for _, e := range page {
-				if err := f.takeIn(ctx, e); err != nil {
-					return &eventstore.EventError{Type: e.Type, Position: e.Position, Err: err}
-				}
-			}
-			b.advance(uint64(len(page)))
-			if len(f.accounts) >= b.cfg.heldRows || len(f.credentials)+len(f.thirdParties) >= rebuildPage {
-				break // a changed password looks at each credential that is held
-			}
+// readPage reads the next records after one position, up to another one.
+func (b *rebuild) readPage(ctx context.Context, at, to uint64) ([]eventstore.Record, error) {
+	records, err := b.live.log.ReadAll(ctx, at, int(min(to-at, rebuildPage)))
+	for len(records) > 0 && records[len(records)-1].Position > to {
+		records = records[:len(records)-1]
+	}
+	if err == nil && len(records) == 0 {
+		err = fmt.Errorf("%w: the log ends before position %d", ErrOutOfStep, to)
+	}
+	return records, err
+}
+
+func (b *rebuild) decrypt(ctx context.Context, records []eventstore.Record) ([]events.Event, error) {
+	page := make([]events.Event, len(records))
+	for i, r := range records {
+		var err error
+		if page[i], err = eventstore.OpenPayload(ctx, b.live.keys, r); err != nil {
+			return nil, &eventstore.EventError{Type: r.Type, Position: r.Position, Err: err}
 		}
-		return nil
-	})
-	return err
+	}
+	return page, nil
 }
 
 // takeOver catches up with the log and puts the next file in the place of the
@@ -233,7 +189,7 @@ func (b *rebuild) takeOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.follow(ctx, head); err != nil {
+	if err := b.catchUp(ctx, head); err != nil {
 		return err
 	}
 	b.live.applying.Lock()
@@ -244,7 +200,7 @@ func (b *rebuild) takeOver(ctx context.Context) error {
 	}
 	// The next file must not be behind: a caller that was told that a position was
 	// reached reads from it.
-	if err := b.follow(ctx, at); err != nil {
+	if err := b.catchUp(ctx, at); err != nil {
 		return err
 	}
 	// The checkpoint is what takes long when a file is closed. It is done while the
@@ -316,6 +272,8 @@ func (b *rebuild) begin(total uint64, unit string) {
 
 // advance adds to what is done of the task. Only finish tells of its end.
 func (b *rebuild) advance(by uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.done += by
 	if b.cfg.Progress != nil && b.done < b.total {
 		b.cfg.Progress(b.done, b.total, b.unit)

@@ -52,7 +52,7 @@ func benchmarkRebuild(b *testing.B, total, accounts int) {
 	raw := rawRate(b, log, total)
 	// The read model is made first: what is measured is one that finds another to
 	// compare with.
-	first := &rebuild{live: model, next: newReadModel(model.nextPath(), log, keys), cfg: RebuildConfig{heldRows: rebuildRows}}
+	first := &rebuild{live: model, next: newReadModel(model.nextPath(), log, keys), cfg: RebuildConfig{}}
 	must(b, first.fill(b.Context(), uint64(total)))
 	must(b, first.takeOver(b.Context()))
 

@@ -62,6 +62,44 @@ func (m *ReadModel) Credentials(ctx context.Context, after ulid.ULID, limit int)
 	return page, m.wrap("list credentials in", err)
 }
 
+// CredentialsOf returns the ids of all credentials, revoked ones included, that act for an
+// account or that it delegated.
+func (m *ReadModel) CredentialsOf(ctx context.Context, account ulid.ULID) ([]ulid.ULID, error) {
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	rows, err := m.file.readers.QueryContext(ctx,
+		"SELECT id FROM credential WHERE account = ? UNION SELECT id FROM credential WHERE parent = ?", account[:], account[:])
+	if err != nil {
+		return nil, m.wrap("list an account's credentials in", err)
+	}
+	ids, err := collect(rows, func(scan scanner) (id ulid.ULID, err error) { return id, scan(&id) })
+	return ids, m.wrap("list an account's credentials in", err)
+}
+
+// Unreadable returns the ids of all credentials whose keys were destroyed when their events were
+// folded. eventstore.ErrSealBroken: such a key exists again, or that of an account, because older
+// keys were restored; the read model must be rebuilt.
+func (m *ReadModel) Unreadable(ctx context.Context) (credentials []ulid.ULID, err error) {
+	m.exchange.RLock()
+	defer m.exchange.RUnlock()
+	accounts, err := m.file.readers.QueryContext(ctx, "SELECT "+accountColumns+" FROM account WHERE content = x'' AND erased = 0")
+	if err != nil {
+		return nil, m.wrap("list unreadable rows in", err)
+	}
+	if _, err := collect(accounts, func(scan scanner) (accountRow, error) { return m.scanAccount(ctx, scan) }); err != nil {
+		return nil, m.wrap("list unreadable rows in", err)
+	}
+	rows, err := m.file.readers.QueryContext(ctx, "SELECT "+credentialColumns+" FROM credential WHERE content = x''")
+	if err != nil {
+		return nil, m.wrap("list unreadable rows in", err)
+	}
+	credentials, err = collect(rows, func(scan scanner) (ulid.ULID, error) {
+		r, err := m.scanCredential(ctx, scan)
+		return r.id, err
+	})
+	return credentials, m.wrap("list unreadable rows in", err)
+}
+
 // ConsumerNames returns the names of all consumers with a usable key, in order.
 func (m *ReadModel) ConsumerNames(ctx context.Context) ([]string, error) {
 	m.exchange.RLock()

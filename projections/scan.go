@@ -54,7 +54,7 @@ type credentialRow struct {
 	Version         uint64
 	Issued, Revoked int64
 	Consumer        *string // the name of a consumer with a usable key
-	Account, Parent []byte  // of an open session
+	Account, Parent []byte  // the accounts by which an erasure finds it
 	State           events.Credential
 }
 
@@ -78,13 +78,11 @@ func newAccountRow(a events.Account) accountRow {
 func newCredentialRow(c events.Credential) credentialRow {
 	row := credentialRow{
 		id: c.ID, Version: c.Version, Issued: sqlitefile.Milliseconds(c.Issued), Revoked: sqlitefile.Milliseconds(c.Revoked), State: c,
+		Account: idOrNull(c.Account), Parent: idOrNull(c.Parent),
 	}
 	// A consumer's key never expires, so it is usable until it is revoked.
 	if c.Kind == events.KindConsumer && c.Revoked.IsZero() {
 		row.Consumer = &c.Name
-	}
-	if isOpenSession(&c) {
-		row.Account, row.Parent = idOrNull(c.Account), idOrNull(c.Parent)
 	}
 	return row
 }

@@ -3,7 +3,7 @@ package projections
 // schemaNumber is the number of the shape of the tables, of the rows in them, and of
 // what the fold writes. Raise it when any of these changes: files with other numbers
 // are recreated from the log.
-const schemaNumber = 8
+const schemaNumber = 9
 
 // applicationID marks a SQLite file as a read model of konto ("kord").
 const applicationID = 0x6b6f7264
@@ -31,8 +31,8 @@ CREATE TABLE credential (
 	issued   INTEGER NOT NULL,
 	revoked  INTEGER NOT NULL,
 	consumer TEXT,            -- name of a usable consumer key, else null
-	account  BLOB,            -- that an open session acts for, else null
-	parent   BLOB,            -- that an open session was delegated by, else null
+	account  BLOB,            -- that it acts for, null when its key is destroyed
+	parent   BLOB,            -- that delegated it, null when its key is destroyed
 	content  BLOB    NOT NULL -- events.Credential as JSON, sealed; empty when its key is destroyed
 );
 CREATE TABLE third_party (
@@ -43,6 +43,7 @@ CREATE TABLE third_party (
 CREATE INDEX account_erased ON account (id) WHERE content = x'';
 CREATE INDEX credential_account ON credential (account) WHERE account IS NOT NULL;
 CREATE INDEX credential_parent ON credential (parent) WHERE parent IS NOT NULL;
+CREATE INDEX credential_erased ON credential (id) WHERE content = x'';
 CREATE INDEX credential_consumer ON credential (consumer) WHERE consumer IS NOT NULL;
 `
 

@@ -115,11 +115,13 @@ func (r *accountRow) stored() StoredRow { return StoredRow{ID: r.id, Text: text(
 
 // stored leaves out when a credential was revoked whose key is destroyed. That a
 // new password closed it was said by an event that nobody can read any more. So
-// the time depends on when the credential was folded.
+// the time depends on when the credential was folded. Whose it was is left out too: a row
+// that was written before the key was destroyed says it, and one written since does not.
 func (r *credentialRow) stored() StoredRow {
 	known := *r
 	if r.State.Kind == "" {
 		known.Revoked, known.State.Revoked = min(r.Revoked, 1), r.State.Issued
+		known.Account, known.Parent = nil, nil
 	}
 	return StoredRow{ID: r.id, Text: text(&known)}
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
@@ -54,8 +57,7 @@ func (c *accountOpen) Help() string {
     konto account open --email info@acme.example --account-type organisation --company-name Acme --json`
 }
 
-// readInput hashes the password in the process that read it, so that the password goes no
-// further.
+// readInput hashes the password in the process that read it, so that no other process gets it.
 func (c *accountOpen) readInput(stdin io.Reader) error {
 	if !c.PasswordStdin {
 		return nil
@@ -117,7 +119,7 @@ func (on *opened) open(ctx context.Context, open commands.Open) (events.Account,
 	return *outcome.Account, nil
 }
 
-// given is a change to what a flag holds, none if it was left out.
+// given returns the change to a flag's value, or no change if the flag was left out.
 func given(flag string) events.Change[string] {
 	if flag == "" {
 		return events.Change[string]{}
@@ -174,7 +176,7 @@ func (c *accountFacts) Run(ctx context.Context, on *opened, out *control.Output)
 	return out.Object(identify(*outcome.Account))
 }
 
-// fact is a change to what a flag holds, where none stands for nothing.
+// fact returns the change to a flag's value. The value none clears the fact.
 func fact(flag *string) events.Change[string] {
 	switch {
 	case flag == nil:
@@ -183,4 +185,105 @@ func fact(flag *string) events.Change[string] {
 		return events.Clear[string]()
 	}
 	return events.Set(*flag)
+}
+
+// shown is an account for the operator: everything but secrets.
+type shown struct {
+	identity
+	Email         string         `json:"email"`
+	Administrator bool           `json:"administrator"`
+	Erased        bool           `json:"erased,omitzero"`
+	Profile       events.Profile `json:"profile"`
+	Facts         events.Facts   `json:"facts"`
+	PendingEmail  string         `json:"pendingEmail,omitzero"`
+	HasPassword   bool           `json:"hasPassword"`
+	Opened        time.Time      `json:"opened"`
+	Updated       time.Time      `json:"updated"`
+	Position      uint64         `json:"position"`
+}
+
+func show(a events.Account) shown {
+	return shown{
+		identity: identify(a), Email: a.Email, Administrator: a.Administrator, Erased: a.Erased,
+		Profile: a.Profile, Facts: a.Facts, PendingEmail: a.EmailChange.NewEmail,
+		HasPassword: a.PasswordHash != "", Opened: a.Opened, Updated: a.Updated, Position: a.Position,
+	}
+}
+
+type accountList struct{}
+
+func (c *accountList) Help() string {
+	return `Examples:
+
+    konto account list
+    konto account list --json | jq -r .email`
+}
+
+func (c *accountList) Run(ctx context.Context, on *opened, out *control.Output) error {
+	if err := on.CatchUp(ctx); err != nil {
+		return err
+	}
+	for after := (ulid.ULID{}); ; {
+		page, err := on.Model.Accounts(ctx, after, datafolder.PageSize)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, a := range page {
+			name := strings.TrimSpace(a.Profile.FirstName + " " + a.Profile.LastName)
+			if a.Profile.CompanyName != "" {
+				name = a.Profile.CompanyName
+			}
+			if err := out.Row(show(a), "%s  %s  %-32s  %s", a.ID, a.PaywayID, a.Email, name); err != nil {
+				return err
+			}
+		}
+		after = page[len(page)-1].ID
+	}
+}
+
+type accountErase struct {
+	Ref string `arg:"" name:"ref" help:"The account: any of its ids, or its email address."`
+	Yes bool   `name:"yes" help:"Required: an erasure cannot be undone."`
+}
+
+func (c *accountErase) Help() string {
+	return `Erases an account for good: destroys the key that its data is encrypted with, revokes its API keys
+and sessions, and frees its email address. After that no copy of the log can be read for this
+account. Third parties and NATS consumers receive AccountErased. Prints a signed proof, without
+personal data, that the keys at /.well-known/jwks.json verify.
+
+To erase an account again, by its id, completes what was interrupted and prints the proof.
+
+Examples:
+
+    konto account erase anna@example.com --yes
+    konto account erase acct_01hxa3b4c5d6e7f8g9h0j1k2m3 --yes --json`
+}
+
+// Validate is called by kong.
+func (c *accountErase) Validate() error {
+	if !c.Yes {
+		return errors.New("an erasure cannot be undone; add --yes")
+	}
+	return nil
+}
+
+func (c *accountErase) Run(ctx context.Context, on *opened, out *control.Output) error {
+	id, err := on.FindAccount(ctx, c.Ref)
+	if err != nil {
+		return err
+	}
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return err
+	}
+	done, err := on.Erasures.Erase(ctx, id, meta)
+	if err != nil {
+		return on.NotFound(err, c.Ref)
+	}
+	return out.Object(struct {
+		ID     ulid.ULID `json:"id"`
+		Erased time.Time `json:"erased"`
+		Proof  string    `json:"proof"`
+	}{id, done.Erased, done.Proof})
 }

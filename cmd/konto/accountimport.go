@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,24 +23,26 @@ const (
 	// importTogether is how many accounts are opened at the same time, so that
 	// they share the commits of the keyring and the log.
 	importTogether = 64
-	// maxImport bounds the file, which is in memory, on its way to a server too.
+	// maxImport bounds the file, in bytes. It is in memory, here and in the server.
 	maxImport = 64 << 20
 )
 
 type accountImport struct {
 	File     string `arg:"" name:"file" help:"The file, - for standard input."`
-	Rejected string `name:"rejected" placeholder:"FILE" help:"Write rejected lines to this file, instead of telling of them on standard error."`
+	Rejected string `name:"rejected" placeholder:"FILE" help:"Write rejected lines to this file, not to standard error."`
 	Lines    []byte `kong:"-"` // what the file holds
 }
 
 func (c *accountImport) Help() string {
-	return `Each line is a JSON object: email, and as far as known paywayId, administrator, passwordHash (argon2id, PHC string
-format), facts (as on konto.inbound.facts) and the members of an account's profile as account show --json prints
-them. What is missing stays missing. Each line is imported as a whole or rejected, with everything that is wrong with it. An
-account that exists is a rejected line: to import a file twice opens no account twice.
+	return `Each line is a JSON object: email, and, as far as known, paywayId, administrator, passwordHash
+(argon2id, PHC string format), facts (as on konto.inbound.facts), and the members of an account's
+profile as account show --json prints them. What is missing stays missing. Each line is imported as a
+whole, or rejected with everything that is wrong with it. The line of an account that exists is
+rejected, so no account is opened twice if a file is imported twice.
 
-The file of --rejected has a line for each: its number, the reasons, and the line itself as input, personal data included. To
-correct them and try again: jq -r .input rejected.ndjson > again.ndjson
+The file of --rejected has a line for each rejected line: its number, the reasons, and the line itself
+as input, personal data included. To correct them and try again: jq -r .input rejected.ndjson >
+again.ndjson
 
 Examples:
 
@@ -61,8 +65,8 @@ func (c *accountImport) readInput(stdin io.Reader) (err error) {
 	return err
 }
 
-// importReport is a line of what Run prints, which run tells its caller: of one
-// rejected line, or at the end of all.
+// importReport is a line that Run prints and run shows to the user: about one rejected line, or,
+// at the end, about all lines.
 type importReport struct {
 	Line     int                   `json:"line,omitzero"` // counts from 1
 	Reasons  []commands.FieldError `json:"reasons,omitzero"`
@@ -70,7 +74,7 @@ type importReport struct {
 	Rejected int                   `json:"rejected,omitzero"`
 }
 
-// Run prints importReports, for people too: run puts them into words.
+// Run prints importReports, also without --json: run makes them readable.
 func (c *accountImport) Run(ctx context.Context, on *opened, out *control.Output) error {
 	i := importing{on: on, out: out, total: uint64(bytes.Count(c.Lines, []byte("\n"))), held: map[events.Claim]bool{}}
 	err := i.all(ctx, c.Lines)
@@ -90,10 +94,10 @@ type importing struct {
 	total              uint64
 	imported, rejected int
 	batch              []*importedLine
-	held               map[events.Claim]bool // what the batch's accounts will hold
+	held               map[events.Claim]bool // the claims of the batch's accounts
 }
 
-// importedLine is what becomes of a line.
+// importedLine is a line and the result of its import.
 type importedLine struct {
 	number  int
 	open    commands.Open
@@ -140,7 +144,7 @@ func (i *importing) openBatch(ctx context.Context) error {
 	for _, a := range i.batch {
 		switch {
 		case a.err != nil && failed == nil:
-			failed = fmt.Errorf("stopped at line %d; what became of it and of the lines just after it is not known, so import the file again: %w", a.number, a.err)
+			failed = fmt.Errorf("stopped at line %d; it and the lines just after it may be imported or not, so import the file again: %w", a.number, a.err)
 		case a.err != nil:
 		case a.reasons == nil:
 			i.imported++
@@ -165,7 +169,7 @@ func (i *importing) print(r importReport) error {
 	return i.out.Line("%s", text)
 }
 
-// importOne opens an account. Its error tells nothing of the line.
+// importOne opens an account. Its error holds nothing of the line.
 func (on *opened) importOne(ctx context.Context, open commands.Open) ([]commands.FieldError, error) {
 	_, err := on.open(ctx, open)
 	var invalid *commands.Invalid
@@ -179,7 +183,7 @@ func (on *opened) importOne(ctx context.Context, open commands.Open) ([]commands
 	return nil, err
 }
 
-// claimsOf is what an account will hold, as far as its line tells.
+// claimsOf returns the claims of the account that a line opens.
 func claimsOf(o commands.Open) []events.Claim {
 	a := events.Account{Email: o.Email, PaywayID: o.PaywayID}
 	a.Profile.CustomerNumber = o.Profile.CustomerNumber.To
@@ -188,4 +192,107 @@ func claimsOf(o commands.Open) []events.Claim {
 		claims = append(claims, commands.SocialSecurityNumberClaim(ssn, time.Now()))
 	}
 	return claims
+}
+
+// run lets the process that holds the folder import the lines, and reports in this process:
+// the files that the caller names belong to the caller.
+func (c *accountImport) run(ctx context.Context, l *line, stdout, stderr io.Writer) (err error) {
+	reports := &importReports{lines: bytes.Split(c.Lines, []byte("\n")), summary: control.NewOutput(stdout, l.json), stderr: stderr}
+	if c.Rejected != "" {
+		f, err := c.createRejected()
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		reports.file = f
+	}
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	reports.clear = m.Clear
+	err = administer(ctx, l, control.NewMeteredOutput(reports, l.json, m), stderr)
+	return errors.Join(err, reports.summary.Flush())
+}
+
+// createRejected makes the file before anything is imported, so that nothing is imported if
+// rejected lines cannot be written.
+func (c *accountImport) createRejected() (*os.File, error) {
+	read, _ := os.Stat(c.File) // no such file if it is standard input
+	if write, err := os.Stat(c.Rejected); err == nil && os.SameFile(read, write) {
+		return nil, errors.New("the file of --rejected is the one to be imported")
+	}
+	f, err := os.OpenFile(c.Rejected, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	// A file that existed keeps its mode, and rejected lines are personal data.
+	if err := f.Chmod(0o600); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// importReports receives the reports that Run prints.
+type importReports struct {
+	lines   [][]byte // of the import
+	begun   []byte   // the beginning of a report
+	clear   func()   // clears the progress bar
+	stderr  io.Writer
+	file    io.Writer // nil unless --rejected names one
+	summary *control.Output
+}
+
+// Write implements io.Writer. A report may come in several parts.
+func (t *importReports) Write(p []byte) (int, error) {
+	t.begun = append(t.begun, p...)
+	for {
+		text, rest, complete := bytes.Cut(t.begun, []byte("\n"))
+		if !complete {
+			return len(p), nil
+		}
+		t.begun = rest
+		var r importReport
+		if err := json.Unmarshal(text, &r, json.RejectUnknownMembers(true)); err != nil {
+			return 0, fmt.Errorf("the server's report is malformed: %w", err)
+		}
+		if err := t.show(r); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (t *importReports) show(r importReport) error {
+	switch {
+	case r.Imported != nil:
+		return t.summary.Object(struct {
+			Imported int `json:"imported"`
+			Rejected int `json:"rejected"`
+		}{*r.Imported, r.Rejected})
+	case t.file != nil:
+		return t.writeRejected(r)
+	}
+	var wrong []string
+	for _, f := range r.Reasons {
+		text := strings.TrimSuffix(f.Detail, ".")
+		if f.Field != "" {
+			text = control.FieldName(f.Field) + ": " + text
+		}
+		wrong = append(wrong, text)
+	}
+	t.clear()
+	_, err := fmt.Fprintf(t.stderr, "line %d: %s\n", r.Line, strings.Join(wrong, "; "))
+	return err
+}
+
+// writeRejected writes a rejected line to the file.
+func (t *importReports) writeRejected(r importReport) error {
+	text, err := json.Marshal(struct {
+		Line    int    `json:"line"`
+		Reasons any    `json:"reasons"`
+		Input   string `json:"input"`
+	}{r.Line, r.Reasons, strings.ToValidUTF8(string(bytes.TrimRight(t.lines[r.Line-1], "\r")), "\uFFFD")})
+	if err != nil {
+		return err
+	}
+	_, err = t.file.Write(append(text, '\n'))
+	return err
 }

@@ -29,7 +29,7 @@ const fullLine = `{"email":"anna@example.com","paywayId":"50F3AC249F6AEF294D0000
 	`"registrationIdentifier":{"value":"8112189876","countryCode":"SE","type":"personal_identifier"},` +
 	`"address":{"street":"Examplegatan 1","city":"Stockholm"},"facts":{"activeDomains":2,"verified":true,"bankidName":"Anna"}}`
 
-func TestImportKeepsWhatIsThereAndWhatIsMissingMissing(t *testing.T) {
+func TestImportKeepsEachMemberAndAddsNone(t *testing.T) {
 	withAndWithoutAServer(t, func(t *testing.T, folder string) {
 		lines := "\xef\xbb\xbf" + fullLine + "\r\n\n" + `{"email":"bo@example.com"}`
 		if r := kontoWith(t, lines, "account", "import", "-", "--data", folder, "--json"); r.status != 0 || r.stdout != `{"imported":2,"rejected":0}`+"\n" || r.stderr != "" {
@@ -50,7 +50,7 @@ func TestImportKeepsWhatIsThereAndWhatIsMissingMissing(t *testing.T) {
 	})
 }
 
-func TestRejectedLinesAreToldWithEverythingThatIsWrong(t *testing.T) {
+func TestRejectedLinesAreReportedWithEveryReason(t *testing.T) {
 	bad := []string{
 		`{"email":"nobody","firstName":7,"birthDate":"secret-date","unknownMember":1,"address":{"city":false,"countryCode":"XX"},"facts":{"activeDomains":-1}}`,
 		`{"email":"a@example.com","email":"b@example.com"}`,
@@ -73,25 +73,25 @@ func TestRejectedLinesAreToldWithEverythingThatIsWrong(t *testing.T) {
 		if r.status != exitFailed || r.stdout != `{"imported":2,"rejected":8}`+"\n" {
 			t.Errorf("%d: %s", r.status, r.stdout)
 		}
-		told := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
-		if len(told) != 9 || told[8] != "konto: 8 of 10 lines were rejected" {
+		lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
+		if len(lines) != 9 || lines[8] != "konto: 8 of 10 lines were rejected" {
 			t.Fatalf("%s", r.stderr)
 		}
 		for _, wrong := range []string{"email: ", "firstName: ", "birthDate: ", "unknownMember: ", "address.city: ", "address.countryCode: ", "facts.activeDomains: "} {
-			if strings.Count(told[0], wrong) != 1 {
-				t.Errorf("%q is told %d times: %s", wrong, strings.Count(told[0], wrong), told[0])
+			if strings.Count(lines[0], wrong) != 1 {
+				t.Errorf("%q is reported %d times: %s", wrong, strings.Count(lines[0], wrong), lines[0])
 			}
 		}
 		for i, part := range want {
-			if i > 0 && !strings.HasPrefix(told[i], part) {
-				t.Errorf("%q, want %q", told[i], part)
+			if i > 0 && !strings.HasPrefix(lines[i], part) {
+				t.Errorf("%q, want %q", lines[i], part)
 			}
 		}
-		if !strings.Contains(told[6], "registrationIdentifier.value: ") || !strings.Contains(told[6], "passwordHash: ") || strings.Count(told[6], "email: ") != 1 {
-			t.Errorf("%s", told[6])
+		if !strings.Contains(lines[6], "registrationIdentifier.value: ") || !strings.Contains(lines[6], "passwordHash: ") || strings.Count(lines[6], "email: ") != 1 {
+			t.Errorf("%s", lines[6])
 		}
 		if strings.Contains(r.stderr, "secret") || strings.Contains(r.stderr, "nobody") {
-			t.Errorf("a value is told: %s", r.stderr)
+			t.Errorf("a value is printed: %s", r.stderr)
 		}
 	})
 }
@@ -103,7 +103,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func TestImportedTwiceIsOneAccount(t *testing.T) {
+func TestLinesThatAreImportedTwiceOpenOneAccount(t *testing.T) {
 	withAndWithoutAServer(t, func(t *testing.T, folder string) {
 		work := t.TempDir()
 		file, rejected := filepath.Join(work, "accounts.ndjson"), filepath.Join(work, "rejected.ndjson")
@@ -144,7 +144,7 @@ func TestImportedTwiceIsOneAccount(t *testing.T) {
 	})
 }
 
-func TestImportWhoseFilesCannotBeUsed(t *testing.T) {
+func TestImportRefusesFilesThatItCannotUse(t *testing.T) {
 	work := t.TempDir()
 	file := filepath.Join(work, "accounts.ndjson")
 	write(t, file, `{"email":"anna@example.com"}`)

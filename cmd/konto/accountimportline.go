@@ -22,8 +22,7 @@ type importedAccount struct {
 	Facts events.FactsRecorded `json:"facts"`
 }
 
-// readAccount reads a line. reasons is everything that is wrong with it, nil for
-// nothing.
+// readAccount reads a line. reasons is everything that is wrong with it, nil if nothing is.
 func readAccount(line []byte) (open commands.Open, reasons []commands.FieldError) {
 	var a importedAccount
 	var rest jsontext.Value = slices.Clone(line)
@@ -34,8 +33,7 @@ func readAccount(line []byte) (open commands.Open, reasons []commands.FieldError
 			break
 		}
 		wrong, ok := misfit(err)
-		// The decoder tells of one thing: what it tells of is taken out, and the
-		// rest is read again.
+		// The decoder stops at the first wrong member. It is removed, and the rest is read again.
 		if ok {
 			rest, ok = without(rest, slices.Collect(jsontext.Pointer(wrong.Field).Tokens()))
 		}
@@ -57,9 +55,9 @@ func readAccount(line []byte) (open commands.Open, reasons []commands.FieldError
 			if f.Field == "/password" {
 				f.Field = "/passwordHash"
 			}
-			// Of a member of the wrong type it is told already; the rules found none.
-			told := func(r commands.FieldError) bool { return r.Field == f.Field }
-			if !slices.ContainsFunc(reasons, told) {
+			// A member of the wrong type is already among the reasons. For the rules it is missing.
+			known := func(r commands.FieldError) bool { return r.Field == f.Field }
+			if !slices.ContainsFunc(reasons, known) {
 				reasons = append(reasons, f)
 			}
 		}
@@ -67,8 +65,8 @@ func readAccount(line []byte) (open commands.Open, reasons []commands.FieldError
 	return open, reasons
 }
 
-// misfit is what is wrong with the member that the decoder stopped at; ok is
-// false when it stopped at none.
+// misfit returns what is wrong with the member that the decoder stopped at. ok is false if it
+// stopped at none.
 func misfit(err error) (wrong commands.FieldError, ok bool) {
 	var semantic *json.SemanticError
 	if !errors.As(err, &semantic) || semantic.JSONPointer == "" {
@@ -79,12 +77,11 @@ func misfit(err error) (wrong commands.FieldError, ok bool) {
 		wrong.Code, wrong.Detail = commands.CodeUnknownField, "An account has no such member."
 		return wrong, true
 	}
-	wrong.Code, wrong.Detail = commands.CodeInvalidType, "The value is not of its kind."
+	wrong.Code, wrong.Detail = commands.CodeInvalidType, "The value has the wrong type."
 	return wrong, true
 }
 
-// without is an object without the member at a path; ok is false when it has no
-// such member.
+// without returns an object without the member at a path. ok is false if it has no such member.
 func without(object jsontext.Value, path []string) (rest jsontext.Value, ok bool) {
 	var members map[string]jsontext.Value
 	if json.Unmarshal(object, &members) != nil {

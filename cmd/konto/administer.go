@@ -16,22 +16,22 @@ import (
 	"konto/cmd/konto/server"
 )
 
-// If a data folder is locked and its holder does not answer, a server starts or stops there,
-// or another command runs. Each takes less than startTime unless something is wrong.
+// If a data folder is locked and its holder does not answer, the holder is a server that starts
+// or stops, or another command. Each takes less than startTime, except if something is wrong.
 const (
 	startTime = 10 * time.Second
 	askAgain  = 20 * time.Millisecond
 )
 
-// administer runs an administrative command: on the files if no process holds them, else in
-// the process that holds them.
+// administer runs an administrative command. If a process holds the files, the command runs in
+// that process. If not, it runs here.
 func administer(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	first, begins := l.command.(beginner)
 	cfg := datafolder.Config{
 		Path: l.folder(), Holder: "konto " + l.path,
-		// A folder that nobody named is the wrong one as often as not.
+		// A new konto in the default folder is often a mistake: see DESIGN.md.
 		Begin: begins && l.data != "" && first.begins(),
-		// A command's own error says it all; what a follower logs is for servers.
+		// A command returns its error. What a follower logs is for servers.
 		Log:  slog.New(slog.DiscardHandler),
 		Warn: func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) },
 	}
@@ -41,7 +41,7 @@ func administer(ctx context.Context, l *line, out *control.Output, stderr io.Wri
 		return err
 	}
 	if h.Begun {
-		tellBegun(stderr, h.Path)
+		reportBegun(stderr, h.Path)
 	}
 	return errors.Join((&opened{Folder: h}).do(ctx, l.command.(command), out), h.Close())
 }
@@ -83,9 +83,9 @@ func (on *opened) do(ctx context.Context, c command, out *control.Output) error 
 		}
 		defer socket.Close()
 		ctx, cancel := context.WithCancel(ctx)
-		var beside sync.WaitGroup
-		beside.Go(func() { socket.Run(ctx) })
-		defer beside.Wait()
+		var background sync.WaitGroup
+		background.Go(func() { socket.Run(ctx) })
+		defer background.Wait()
 		defer cancel()
 		return c.Run(ctx, on, out)
 	})
@@ -118,9 +118,9 @@ func (*thirdPartyAdd) begins() bool { return true }
 func (c *keyIssue) begins() bool    { return c.Account == "" }
 func (c *sessionOpen) begins() bool { return c.Account == "" }
 
-// tellBegun says that a new konto was begun in a folder, in case the user expected an existing
-// one.
-func tellBegun(stderr io.Writer, folder string) {
+// reportBegun prints that a new konto was begun in a folder, because the user may have expected
+// an existing one.
+func reportBegun(stderr io.Writer, folder string) {
 	fmt.Fprintf(stderr, "konto: a new konto was begun in %s\n", datafolder.Absolute(folder))
 }
 
@@ -164,7 +164,7 @@ func enterAlone(ctx context.Context, cfg datafolder.Config) (*datafolder.Folder,
 }
 
 // ask asks the process that holds the folder to run the command. answered is false if there
-// was nobody to ask.
+// was no process to ask.
 func ask(ctx context.Context, l *line, out *control.Output) (answered bool, err error) {
 	// A flag that was not given must not arrive as an empty one.
 	input, err := json.Marshal(l.command, json.FormatNilSliceAsNull(true))

@@ -96,7 +96,7 @@ func script(t *testing.T, folder string) string {
 // chance is what differs from run to run.
 var chance = regexp.MustCompile(`konto_\w{26}_\w+|(?i)(client_|acct_|account-|credential-|grant_|req_)?01[0-9a-z]{24}\b|\b[0-9a-f]{24}\b|\d{4}-\d\d-\d\dT[0-9:.]+Z|"secretHash":"[^"]*"|wh(sec|pk)_[0-9A-Za-z+/=]+`)
 
-func TestCommandsSayTheSameWithAndWithoutAServer(t *testing.T) {
+func TestCommandsPrintTheSameWithAndWithoutAServer(t *testing.T) {
 	alone, served := t.TempDir(), t.TempDir()
 	server, _, _ := serve(t, served)
 	a := strings.Split(chance.ReplaceAllString(script(t, alone), "~"), "\n")
@@ -116,7 +116,7 @@ func TestCommandsSayTheSameWithAndWithoutAServer(t *testing.T) {
 		t.Errorf("wrong usage in the script, line %d", failed)
 	}
 	if n := strings.Count(strings.Join(a, "\n"), "!\n"); n != 15 {
-		t.Errorf("%d commands of the script failed, 15 are meant to", n)
+		t.Errorf("%d commands of the script failed, 15 must", n)
 	}
 }
 
@@ -191,7 +191,7 @@ func TestNoSecretIsListed(t *testing.T) {
 	}
 }
 
-func TestKeysAndSessionsWorkAtOnceAndNotOnceRevoked(t *testing.T) {
+func TestKeysAndSessionsWorkUntilTheyAreRevoked(t *testing.T) {
 	folder := t.TempDir()
 	_, url, _ := serve(t, folder)
 	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
@@ -209,7 +209,7 @@ func TestKeysAndSessionsWorkAtOnceAndNotOnceRevoked(t *testing.T) {
 
 var secondEvent = regexp.MustCompile(`(?m)^\{"position":2,.*\n`)
 
-func TestTailGoesOnUntilItIsInterrupted(t *testing.T) {
+func TestTailRunsUntilItIsInterrupted(t *testing.T) {
 	for name, begin := range map[string]func(t *testing.T, folder string){
 		"with a server":    func(t *testing.T, folder string) { serve(t, folder) },
 		"without a server": func(*testing.T, string) {},
@@ -246,7 +246,7 @@ func TestTailEndsWithTheServer(t *testing.T) {
 	}
 }
 
-func TestLongPathsOfDataFolders(t *testing.T) {
+func TestDataFolderMayHaveALongPath(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), strings.Repeat("long/", 40))
 	serve(t, folder)
 	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")

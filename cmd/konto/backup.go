@@ -17,9 +17,9 @@ type backupCommand struct {
 }
 
 func (c *backupCommand) Help() string {
-	return `Copies the log while it is in use, restores the copy beside FILE, checks all of it there, and only then calls it
-good. FILE holds no keys: what is in it can be read with keys.db and the master key alone, which konto keys backup
-copies. Keep the two apart.
+	return `Copies the log while it is in use, restores the copy beside FILE, and checks all of it before it
+reports success. FILE holds no keys. Only keys.db with its master key can read it: copy keys.db with
+konto keys backup, and keep the two copies apart.
 
 Examples:
 
@@ -37,18 +37,19 @@ func (c *backupCommand) Run(ctx context.Context, on *opened, out *control.Output
 
 type restoreCommand struct {
 	File string `arg:"" name:"file" type:"path" help:"A backup that konto backup made."`
-	Keys string `name:"keys" type:"path" placeholder:"FILE" help:"Put this copy of keys.db in its place, too."`
+	Keys string `name:"keys" type:"path" placeholder:"FILE" help:"Also replace keys.db with this copy."`
 	Yes  bool   `name:"yes" help:"Required if the log has events that the backup does not have."`
 }
 
 func (c *restoreCommand) Help() string {
-	return `Puts a backup in the place of the log, while no server runs. The backup is checked first, and keys.db must be that of
-the same log and hold all of its keys. The log that was there is moved aside, never deleted; if it has events that the
-backup does not have, restore tells how many and wants --yes. What is made from the log is made again. Accounts that were
-erased since the backup are erased again, by the ledger beside keys.db.
+	return `Replaces the log with a backup, while no server runs. The backup is checked first, and keys.db must
+belong to the same log and hold all of its keys. The present log is moved aside and never deleted.
+If it has events that the backup does not have, restore says how many and requires --yes. What
+follows from the log is rebuilt. Accounts that were erased after the backup was made are erased
+again, because erasures.ndjson names them.
 
-After a loss of everything, put master.key and erasures.ndjson into an empty folder first, and give a copy of keys.db
-with --keys.
+If everything is lost, put master.key and erasures.ndjson into an empty folder first, and give a
+copy of keys.db with --keys.
 
 Examples:
 
@@ -57,35 +58,46 @@ Examples:
 }
 
 func (c *restoreCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
-	m := control.NewMeter(stderr)
-	defer m.Clear()
-	out := control.NewMeteredOutput(stdout, l.json, m)
-	begun := !datafolder.HoldsKonto(l.folder())
-	if begun && l.data == "" {
-		return fmt.Errorf("nothing was restored: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
-	}
 	var r copies.Restored
-	err := datafolder.WhileLocked(l.folder(), "konto "+l.path, func() (err error) {
-		r, err = copies.Restore(ctx, l.folder(), copies.RestoreConfig{File: c.File, Keys: c.Keys, Lose: c.Yes, Tell: out.Events})
-		return err
+	return replacing{l, stdout, stderr, "restored", true}.run(ctx, &r, func(out *control.Output) error {
+		return datafolder.WhileLocked(l.folder(), "konto "+l.path, func() (err error) {
+			r, err = copies.Restore(ctx, l.folder(), copies.RestoreConfig{File: c.File, Keys: c.Keys, Lose: c.Yes, Progress: out.Events})
+			return err
+		})
 	})
-	if err != nil {
-		return fmt.Errorf("nothing was restored: %w", err)
-	}
-	if begun {
-		tellBegun(stderr, l.folder())
-	}
-	if err := reopen(ctx, l, out, stderr); err != nil {
-		return fmt.Errorf("the backup is in its place, but: %w", err)
-	}
-	return errors.Join(out.Object(r), out.Flush())
 }
 
-// reopen opens the folder after its log or its keys were exchanged. What cannot be done
-// yet is told, such as an erasure that the next start tries again.
-func reopen(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	warn := func(text string) { fmt.Fprintf(stderr, "konto: %s\n", text) }
-	err := copies.Reopen(ctx, datafolder.Config{Path: l.folder(), Holder: "konto " + l.path, Log: log, Warn: warn}, out.Events)
-	return errors.Join(err, out.Flush())
+// replacing is a command that replaces the log or the keys of a data folder that no server uses.
+type replacing struct {
+	*line
+	stdout, stderr io.Writer
+	done           string // what the command does, such as "restored"
+	begins         bool   // it may begin a konto in a folder that was named
+}
+
+// run calls replace, opens the folder as every start would, and prints result. What cannot be
+// done yet is a warning, such as an erasure that the next start tries again.
+func (r replacing) run(ctx context.Context, result any, replace func(out *control.Output) error) error {
+	m := control.NewMeter(r.stderr)
+	defer m.Clear()
+	out := control.NewMeteredOutput(r.stdout, r.json, m)
+	begun := r.begins && !datafolder.HoldsKonto(r.folder())
+	if begun && r.data == "" {
+		return fmt.Errorf("nothing was %s: there is no konto in %s; to begin one there, name it: --data %s", r.done, r.folder(), r.folder())
+	}
+	if err := replace(out); err != nil {
+		return fmt.Errorf("nothing was %s: %w", r.done, err)
+	}
+	if begun {
+		reportBegun(r.stderr, r.folder())
+	}
+	err := copies.Reopen(ctx, datafolder.Config{
+		Path: r.folder(), Holder: "konto " + r.path,
+		Log:  slog.New(slog.NewTextHandler(r.stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Warn: func(text string) { fmt.Fprintf(r.stderr, "konto: %s\n", text) },
+	}, out.Events)
+	if err != nil {
+		return errors.Join(fmt.Errorf("everything was %s, but konto cannot use the data folder yet: %w", r.done, err), out.Flush())
+	}
+	return errors.Join(out.Object(result), out.Flush())
 }

@@ -151,7 +151,7 @@ func mustHead(t testing.TB, folder *datafolder.Folder) uint64 {
 	return head
 }
 
-// enough tells whether the load has reached its goal.
+// enough reports whether the load has reached its goal.
 func (l *emailLoad) enough() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,7 +196,7 @@ func TestBackupsThatFailLeaveNothing(t *testing.T) {
 			if data, _ := os.ReadFile(there); string(data) != "mine" {
 				t.Error("a file was overwritten")
 			}
-			// A folder in the way is somebody else's, with what is in it.
+			// A folder with that name is somebody else's, and so are the files in it.
 			precious := filepath.Join(to, "now.db.partial", "precious")
 			if err := os.MkdirAll(precious, 0o700); err != nil {
 				t.Fatal(err)
@@ -236,7 +236,7 @@ func TestBackupOnAFullDisk(t *testing.T) {
 	}
 }
 
-func TestPathsAreTheCallers(t *testing.T) {
+func TestRelativePathsAreThoseOfTheCaller(t *testing.T) {
 	folder, here := furnished(t), t.TempDir()
 	serve(t, folder)
 	// The server is another process; its working directory is not its caller's.
@@ -258,7 +258,7 @@ func TestPathsAreTheCallers(t *testing.T) {
 	}
 }
 
-func TestReadmesBackupsAreMade(t *testing.T) {
+func TestBackupsOfTheGuideAreMade(t *testing.T) {
 	t.Setenv("KONTO_MASTER_KEY", "")
 	folder := t.TempDir()
 	if err := os.Symlink(binary(t), filepath.Join(folder, "konto")); err != nil {

@@ -22,7 +22,7 @@ import (
 )
 
 // aviary is a served data folder with one account, Kanarie, that left something
-// unique in every place where personal data goes, and all that konto tells others of.
+// unique in every place where personal data goes, and everything that konto sends to others.
 type aviary struct {
 	t        *testing.T
 	folder   string
@@ -39,8 +39,8 @@ type aviary struct {
 
 // echo is a third party that answers with what it was sent.
 type echo struct {
-	mu   sync.Mutex
-	told []string
+	mu     sync.Mutex
+	bodies []string
 }
 
 // ServeHTTP implements http.Handler.
@@ -51,23 +51,23 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.told = append(e.told, readableBody(r.Header.Get("Content-Type"), body))
+	e.bodies = append(e.bodies, readableBody(r.Header.Get("Content-Type"), body))
 	w.Write([]byte(readableBody(r.Header.Get("Content-Type"), body)))
 }
 
-// heard waits until a request holds a text, and returns it.
-func (e *echo) heard(t *testing.T, text string) string {
+// received waits until a request holds a text, and returns it.
+func (e *echo) received(t *testing.T, text string) string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		e.mu.Lock()
-		at := slices.IndexFunc(e.told, func(told string) bool { return strings.Contains(told, text) })
+		at := slices.IndexFunc(e.bodies, func(body string) bool { return strings.Contains(body, text) })
 		if at >= 0 {
 			defer e.mu.Unlock()
-			return e.told[at]
+			return e.bodies[at]
 		}
 		e.mu.Unlock()
 	}
-	t.Fatalf("a third party never heard of %s", text)
+	t.Fatalf("no third party received %s", text)
 	return ""
 }
 
@@ -142,7 +142,7 @@ func (a *aviary) live() {
 	a.eventually("the code was mailed", func() bool { return len(scan(a.t, a.folder, map[string]string{"": c["pending email"]})) > 0 })
 	a.useFacts()
 	for _, e := range a.echo {
-		e.heard(a.t, c["new email"])
+		e.received(a.t, c["new email"])
 	}
 }
 
@@ -230,8 +230,8 @@ func (a *aviary) eventually(what string, holds func() bool) {
 	}
 }
 
-// told is all that administration tells, with the keys that are there.
-func (a *aviary) told() string {
+// printed is everything that the commands print, with the keys that are there.
+func (a *aviary) printed() string {
 	a.t.Helper()
 	var all strings.Builder
 	for _, command := range [][]string{
@@ -262,15 +262,15 @@ func (a *aviary) held() (subjects []string) {
 func TestErasedAccountLeavesNothing(t *testing.T) {
 	a := newAviary(t)
 	a.live()
-	before := mentions(a.told(), a.canaries)
+	before := mentions(a.printed(), a.canaries)
 	for name := range a.canaries {
 		// A request's name is kept as a hash, and found nowhere even before.
 		if name != "request key" && !slices.Contains(before, name) {
-			t.Errorf("%s is told nowhere before the erasure: its canary proves nothing", name)
+			t.Errorf("%s is printed nowhere before the erasure: its canary proves nothing", name)
 		}
 	}
 	erased := mustJSON(t, a.in("account", "erase", a.canaries["new email"], "--yes")...)
-	a.checkTold()
+	a.checkReceived()
 	a.checkProof(erased["proof"].(string))
 	a.checkRefused()
 	a.stop()
@@ -278,24 +278,24 @@ func TestErasedAccountLeavesNothing(t *testing.T) {
 	a.checkRebuilt()
 }
 
-// checkTold: everybody hears of the erasure, and of nothing else any more.
-func (a *aviary) checkTold() {
+// checkReceived: everybody receives the erasure, and nothing else.
+func (a *aviary) checkReceived() {
 	a.t.Helper()
-	heard := map[string]string{
+	want := map[string]string{
 		"cloudevents": "AccountErased", "payway": "account_erased", "payway-ssi": "account_erased", "risc": "account-purged",
 	}
-	for format, word := range heard {
-		told := a.echo[format].heard(a.t, word)
-		found := mentions(told, a.canaries)
+	for format, word := range want {
+		body := a.echo[format].received(a.t, word)
+		found := mentions(body, a.canaries)
 		if want := strings.HasPrefix(format, "payway"); want != slices.Equal(found, []string{"payway id"}) || !want && len(found) > 0 {
-			a.t.Errorf("%s hears of the erasure with %v: %s", format, found, told)
+			a.t.Errorf("%s receives the erasure with %v: %s", format, found, body)
 		}
 	}
 	a.eventually("the stream is purged", func() bool {
 		return slices.Equal(a.held(), []string{"konto.account." + a.id + ".AccountErased"})
 	})
-	if found := mentions(a.told(), a.canaries); len(found) > 0 {
-		a.t.Errorf("administration still tells %v", found)
+	if found := mentions(a.printed(), a.canaries); len(found) > 0 {
+		a.t.Errorf("a command still prints %v", found)
 	}
 }
 
@@ -332,14 +332,14 @@ func (a *aviary) checkScan() {
 	}
 }
 
-// checkRebuilt: the log is whole, and what is made from it anew knows no more.
+// checkRebuilt: the log is whole, and what is rebuilt from it holds nothing else.
 func (a *aviary) checkRebuilt() {
 	a.t.Helper()
 	log, err := sqlite.Open(a.t.Context(), filepath.Join(a.folder, "log.db"))
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	if err := log.CheckChain(a.t.Context()); err != nil {
+	if err := log.CheckChain(a.t.Context(), nil); err != nil {
 		a.t.Error(err)
 	}
 	if err := log.Close(); err != nil {
@@ -348,8 +348,8 @@ func (a *aviary) checkRebuilt() {
 	for _, name := range []string{"read.db", "read.db-wal", "read.db-shm"} {
 		os.Remove(filepath.Join(a.folder, name))
 	}
-	if found := mentions(a.told(), a.canaries); len(found) > 0 {
-		a.t.Errorf("a rebuild tells %v", found)
+	if found := mentions(a.printed(), a.canaries); len(found) > 0 {
+		a.t.Errorf("after a rebuild a command prints %v", found)
 	}
 	must(a.t, a.in("verify")...)
 }

@@ -13,6 +13,7 @@ import (
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/server"
 )
 
 // cli is the command line. The flags of konto itself, of serve and of demo can also be given
@@ -32,7 +33,7 @@ type cli struct {
 		List    accountList    `cmd:"" help:"List all accounts."`
 		Facts   accountFacts   `cmd:"" help:"Record what other systems know of an account."`
 		Import  accountImport  `cmd:"" help:"Open accounts from a file, one a line."`
-		Erase   accountErase   `cmd:"" help:"Forget an account for good."`
+		Erase   accountErase   `cmd:"" help:"Erase an account for good."`
 	} `cmd:"" help:"Accounts."`
 	Key struct {
 		Issue  keyIssue  `cmd:"" help:"Issue a key and print its token, this once."`
@@ -41,9 +42,9 @@ type cli struct {
 	} `cmd:"" help:"Keys of accounts, clients, NATS consumers and systems that send facts."`
 	Keys struct {
 		Backup  keysBackup  `cmd:"" help:"Copy keys.db, and delete older copies."`
-		Restore keysRestore `cmd:"" help:"Put a copy in the place of keys.db; no server may run."`
-		Rotate  keysRotate  `cmd:"" help:"Wrap all keys under another master key."`
-	} `cmd:"" help:"The keys that make the log readable."`
+		Restore keysRestore `cmd:"" help:"Replace keys.db with a copy; no server may run."`
+		Rotate  keysRotate  `cmd:"" help:"Wrap all keys with another master key."`
+	} `cmd:"" help:"The keys that the log is encrypted with."`
 	Session struct {
 		Open  sessionOpen  `cmd:"" help:"Open a session and print its cookie, this once."`
 		List  sessionList  `cmd:"" help:"List all sessions."`
@@ -54,31 +55,31 @@ type cli struct {
 		List         thirdPartyList         `cmd:"" help:"List all third parties."`
 		Show         thirdPartyShow         `cmd:"" help:"Show a third party."`
 		Test         thirdPartyTest         `cmd:"" help:"Send a test event and print the answer."`
-		Deliveries   thirdPartyDeliveries   `cmd:"" help:"List attempts to deliver, and what came of them."`
+		Deliveries   thirdPartyDeliveries   `cmd:"" help:"List attempted deliveries and their results."`
 		Redeliver    thirdPartyRedeliver    `cmd:"" help:"Send one event again, at once."`
-		Pause        thirdPartyPause        `cmd:"" help:"Hold deliveries back."`
-		Resume       thirdPartyResume       `cmd:"" help:"Go on with deliveries from where they stopped."`
+		Pause        thirdPartyPause        `cmd:"" help:"Pause deliveries."`
+		Resume       thirdPartyResume       `cmd:"" help:"Continue deliveries where they stopped."`
 		Remove       thirdPartyRemove       `cmd:"" help:"Remove a third party for good."`
 		RotateSecret thirdPartyRotateSecret `cmd:"" help:"Make a new secret and print it, this once."`
-	} `cmd:"" help:"Third parties, which are told of changes by webhook."`
+	} `cmd:"" help:"Third parties, which receive events as webhooks."`
 	Replay struct {
-		ThirdParty replayThirdParty `cmd:"" help:"Tell a third party again of what happened."`
-		ReadModel  replayReadModel  `cmd:"" help:"Make the read model anew, compare it with the one in use, and exchange them."`
-		Publish    replayPublish    `cmd:"" help:"Publish history on NATS once more."`
-	} `cmd:"" help:"What is made from the log, once more."`
+		ThirdParty replayThirdParty `cmd:"" help:"Deliver events to a third party again."`
+		ReadModel  replayReadModel  `cmd:"" help:"Rebuild the read model, compare it with the one in use, and replace that one."`
+		Publish    replayPublish    `cmd:"" help:"Publish events on NATS again."`
+	} `cmd:"" help:"Repeat what follows from the log."`
 	Inbound struct {
 		DeadLetters inboundDeadLetters `cmd:"" help:"List messages that could not be recorded."`
 		Retry       inboundRetry       `cmd:"" help:"Send a dead letter again, and remove it."`
 	} `cmd:"" help:"Facts that other systems send over NATS."`
-	Backup  backupCommand  `cmd:"" help:"Copy the log, and try the copy."`
-	Restore restoreCommand `cmd:"" help:"Put a backup in the place of the log; no server may run."`
+	Backup  backupCommand  `cmd:"" help:"Copy the log, and check the copy."`
+	Restore restoreCommand `cmd:"" help:"Replace the log with a backup; no server may run."`
 	Export  exportCommand  `cmd:"" help:"Write the log as text."`
-	Import  importCommand  `cmd:"" help:"Make a log of an export; no server may run."`
+	Import  importCommand  `cmd:"" help:"Make a log from an export; no server may run."`
 	Events  struct {
 		List eventsList `cmd:"" help:"List events."`
 		Tail eventsTail `cmd:"" help:"Show events as they happen, until interrupted."`
 	} `cmd:"" help:"The log of all events."`
-	Verify verifyCommand `cmd:"" help:"Check the log and all that follows from it."`
+	Verify verifyCommand `cmd:"" help:"Check the log and everything that follows from it."`
 }
 
 const defaultData = "konto-data"
@@ -108,7 +109,7 @@ type line struct {
 	command any    // a local or an administrative command
 }
 
-// errHelpShown says that the user asked for help and got it.
+// errHelpShown is the error of parse when it printed the help that the user asked for.
 var errHelpShown = errors.New("help was shown")
 
 // parse reads the command line. Any other error than errHelpShown is wrong usage.
@@ -118,7 +119,7 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 	parser := newParser(&c, kong.Writers(stdout, io.Discard), kong.Exit(func(int) { helped = true }))
 	parsed, err := parser.Parse(args)
 	switch {
-	case helped: // kong goes on after its exit hook returned; what it finds then means nothing
+	case helped: // kong continues after its exit hook returns, and its later errors mean nothing
 		return nil, errHelpShown
 	case err != nil:
 		command := "konto"
@@ -126,7 +127,7 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 		if errors.As(err, &failed) && failed.Context != nil && failed.Context.Selected() != nil {
 			command += " " + failed.Context.Selected().Path()
 		}
-		return nil, fmt.Errorf("%w (%s --help tells more)", err, command)
+		return nil, fmt.Errorf("%w (see %s --help)", err, command)
 	}
 	if err := cmp.Or(refuseSecrets(parsed), refuseEmpty(parsed)); err != nil {
 		return nil, err
@@ -157,9 +158,9 @@ func refuseSecrets(parsed *kong.Context) error {
 	return nil
 }
 
-// refuseEmpty refuses an empty value for a flag that has a default. It is what a
-// variable that was never set leaves behind, in an argument or an env_file, and
-// means something that nobody asked for: --http on all addresses, no --rate-limit.
+// refuseEmpty refuses an empty value for a flag that has a default. A script whose variable was
+// never set gives one. It would mean something that nobody asked for: --http on all addresses,
+// no --rate-limit.
 func refuseEmpty(parsed *kong.Context) error {
 	for _, flag := range parsed.Flags() {
 		if value, ok := flag.Target.Interface().(string); ok && value == "" && flag.HasDefault && flag.Default != "" {
@@ -173,8 +174,8 @@ func refuseEmpty(parsed *kong.Context) error {
 	return nil
 }
 
-// holdsSecret reports whether a flag's URL has a password, or a token of NATS as its user. It
-// rather refuses an odd URL than misses a password in which / or @ is not escaped.
+// holdsSecret reports whether a flag's URL has a password, or a token of NATS as its user. In
+// doubt it reports true, so that no password in which / or @ is not escaped is missed.
 func holdsSecret(flag, value string) bool {
 	_, rest, isURL := strings.Cut(value, "://")
 	switch flag {
@@ -192,6 +193,7 @@ func newParser(c *cli, more ...kong.Option) *kong.Kong {
 	return kong.Must(c, append(more,
 		kong.Name("konto"),
 		kong.Description("An event-sourced account service."),
+		kong.Vars(server.Vars()),
 		kong.PostBuild(nameVariables),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)
@@ -222,7 +224,7 @@ func (l *line) usesFolder() bool {
 	case *versionCommand:
 		return false
 	case *demoCommand:
-		return l.data != "" // else it is in a temporary folder
+		return l.data != "" // without --data it uses a temporary folder
 	}
 	return true
 }

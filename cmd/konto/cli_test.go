@@ -83,7 +83,7 @@ func TestWrongUsage(t *testing.T) {
 		"serve --jwt-issuer konto --jwt-audience konto",
 	} {
 		t.Run(args, func(t *testing.T) {
-			refused(t, exitUsage, konto(t, strings.Fields(args)...), "--help tells more")
+			refused(t, exitUsage, konto(t, strings.Fields(args)...), " --help)")
 		})
 	}
 }
@@ -101,7 +101,7 @@ func TestEveryCommandHasItsExamples(t *testing.T) {
 	}
 }
 
-func TestVariableThatIsEmptyIsNoDataFolder(t *testing.T) {
+func TestEmptyPathIsNotADataFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("KONTO_DATA", "")
 	refused(t, exitUsage, konto(t, "account", "open", "--email", "anna@example.com"), "KONTO_DATA", "empty")

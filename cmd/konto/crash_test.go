@@ -249,7 +249,7 @@ func checkLog(t *testing.T, folder string, writers []*writer) {
 			t.Error(err)
 		}
 	}()
-	if err := h.Log.CheckChain(t.Context()); err != nil {
+	if err := h.Log.CheckChain(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 	for _, w := range writers {

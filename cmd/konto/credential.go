@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -78,53 +80,53 @@ func (on *opened) listCredentials(ctx context.Context, out *control.Output, want
 	}
 }
 
-// revoke ends a credential of the wanted kind and returns when nobody can use
-// it any more. To revoke one twice is no error.
-func (on *opened) revoke(ctx context.Context, idOrToken, noun string, wanted func(events.Credential) bool) (events.Credential, error) {
+func isSession(c events.Credential) bool { return c.Kind == events.KindSession }
+
+func isKey(c events.Credential) bool { return !isSession(c) }
+
+// credentialRef names the credential that a command revokes.
+type credentialRef struct {
+	ID string `arg:"" name:"id" help:"Its id, or its token or cookie; - reads it from standard input, because other users can read an argument."`
+}
+
+func (c *credentialRef) readInput(stdin io.Reader) (err error) {
+	if c.ID == "-" {
+		c.ID, err = readLine(stdin, "id, token or cookie")
+	}
+	return err
+}
+
+// revoke revokes a credential of the wanted kind, and returns when nobody can use it. It is no
+// error if the credential was revoked before.
+func (on *opened) revoke(ctx context.Context, out *control.Output, idOrToken, noun string, wanted func(events.Credential) bool) error {
 	id, err := ulid.ParseStrict(idOrToken)
 	if err != nil {
 		id, _, err = events.ParseToken(idOrToken)
 	}
 	if err != nil {
-		return events.Credential{}, fmt.Errorf("%q is not the id of a %s", idOrToken, noun)
+		return fmt.Errorf("%q is not the id of a %s", idOrToken, noun)
 	}
-	credential, err := on.credential(ctx, id)
-	if err != nil {
-		return credential, err
+	var credential events.Credential // from the log, which is never behind
+	if err := on.Store.Fold(ctx, events.CredentialStream(id), math.MaxUint64, &credential.Version, credential.Apply); err != nil {
+		return err
 	}
 	if credential.Version == 0 || !wanted(credential) {
-		return credential, fmt.Errorf("there is no %s %s", noun, id)
+		return fmt.Errorf("there is no %s %s", noun, id)
 	}
 	meta, err := datafolder.Operator()
 	if err != nil {
-		return credential, err
+		return err
 	}
 	position, err := on.Credentials.Revoke(ctx, meta, id)
 	if err != nil {
-		return credential, err
+		return err
 	}
-	return credential, on.WaitFor(ctx, position)
-}
-
-// credential folds the log, which is never behind.
-func (on *opened) credential(ctx context.Context, id ulid.ULID) (c events.Credential, err error) {
-	page, err := on.Store.ReadStream(ctx, events.CredentialStream(id), 0, datafolder.PageSize)
-	if err != nil {
-		return c, err
+	if err := on.WaitFor(ctx, position); err != nil {
+		return err
 	}
-	for _, e := range page {
-		p, err := e.Payload()
-		if err != nil {
-			return c, err
-		}
-		c.Apply(e, p)
-	}
-	return c, nil
-}
-
-func printRevoked(out *control.Output, c events.Credential) error {
+	on.server.Disconnect(credential)
 	return out.Object(struct {
 		ID      string `json:"id"`
 		Revoked bool   `json:"revoked"`
-	}{c.ID.String(), true})
+	}{id.String(), true})
 }

@@ -4,7 +4,7 @@ package main
 
 import "time"
 
-// catchUpTime bounds how long a third party may take to be told of what it missed.
+// catchUpTime bounds how long a third party may take to receive what it missed.
 const catchUpTime = time.Minute
 
 // How much TestEveryChangeIsDeliveredInOrderWhateverFails changes.

@@ -83,8 +83,8 @@ func freeAddress(t testing.TB) string {
 }
 
 // One third party is well, one fails half of its requests, one hangs for as long
-// as the others are told, one goes down with requests in hand and comes back;
-// konto itself is killed five times meanwhile. All are told of everything, in
+// as the others receive them, one stops with requests under way and starts again;
+// konto itself is killed five times meanwhile. All receive everything, in
 // order, the one that hung once it is well again.
 func TestEveryChangeIsDeliveredInOrderWhateverFails(t *testing.T) {
 	folder := t.TempDir()
@@ -126,7 +126,7 @@ func TestEveryChangeIsDeliveredInOrderWhateverFails(t *testing.T) {
 	for _, e := range []*endpoint{well, flaky, killed} {
 		e.untilTaken(len(all))
 	}
-	told := time.Since(began)
+	healthy := time.Since(began)
 	hanging.until("hung for minutes", func() bool { return len(hanging.receipts) >= hangingRequests })
 	if n := hanging.tookSoFar(); n > 0 {
 		t.Errorf("the one that hangs took %d events", n)
@@ -137,8 +137,8 @@ func TestEveryChangeIsDeliveredInOrderWhateverFails(t *testing.T) {
 	hanging.untilTaken(len(all))
 	s.p.kill()
 
-	t.Logf("%d changes in %s, %d of them acknowledged; konto was killed %d times; the healthy were told after %s; the hanging one hung for %s and was told after %s",
-		len(all), loaded.Round(time.Millisecond), acked, kills, told.Round(time.Millisecond), hung.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d changes in %s, %d of them acknowledged; konto was killed %d times; the healthy ones had all after %s; the hanging one hung for %s and had all after %s",
+		len(all), loaded.Round(time.Millisecond), acked, kills, healthy.Round(time.Millisecond), hung.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	for _, e := range s.endpoints {
 		repeated := checkDelivered(t, e, all)
 		t.Logf("%-8s %6d requests, %6d events taken, %6d requests were repetitions", e.name, len(e.got()), e.tookSoFar(), repeated)

@@ -45,10 +45,11 @@ func (n *newspaper) happen() {
 	n.facts = mustLines(n.t, n.in("events", "list", "--type", "FactsRecorded")...)
 }
 
-// settle records, in the ledger of a folder that nobody holds, what came of the newest fact.
+// settle records the result of the newest fact, in the delivery store of a folder that no process
+// holds.
 func (n *newspaper) settle(outcome, answer string) {
 	n.t.Helper()
-	n.withLedger(func(l *deliveries.Store) error {
+	n.withDeliveryStore(func(l *deliveries.Store) error {
 		fact := n.facts[len(n.facts)-1]
 		version, position := uint64(fact["version"].(float64)), uint64(fact["position"].(float64))
 		now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -67,7 +68,7 @@ func (n *newspaper) settle(outcome, answer string) {
 	})
 }
 
-func (n *newspaper) withLedger(do func(*deliveries.Store) error) {
+func (n *newspaper) withDeliveryStore(do func(*deliveries.Store) error) {
 	n.t.Helper()
 	h, err := datafolder.Open(n.t.Context(), datafolder.Config{Path: n.folder, Holder: "test"})
 	if err != nil {
@@ -80,11 +81,11 @@ func (n *newspaper) withLedger(do func(*deliveries.Store) error) {
 		n.t.Error(err)
 	}
 	if !datafolder.Missing(filepath.Join(n.folder, "deliveries.db-wal")) {
-		n.t.Error("the ledger was not closed")
+		n.t.Error("the delivery store was not closed")
 	}
 }
 
-// account is what show tells of the account.
+// account returns what show prints about the account.
 func (n *newspaper) account() map[string]any {
 	n.t.Helper()
 	return mustJSON(n.t, n.in("third-party", "show", "crm", "--account", "anna@example.com")...)["account"].(map[string]any)
@@ -132,7 +133,7 @@ func TestDeliveriesAreListed(t *testing.T) {
 	refused(t, exitUsage, konto(t, n.in("third-party", "deliveries", "--status", "lost")...), "delivered")
 }
 
-func TestShowTellsWhetherAThirdPartyIsInSync(t *testing.T) {
+func TestShowReportsWhetherAThirdPartyIsInSync(t *testing.T) {
 	n := newNewspaper(t, "https://crm.example.com/")
 	expect := func(when string, inSync bool, members string) map[string]any {
 		t.Helper()
@@ -142,15 +143,15 @@ func TestShowTellsWhetherAThirdPartyIsInSync(t *testing.T) {
 		}
 		return got
 	}
-	expect("not told yet", false, "id inSync last")
+	expect("not delivered yet", false, "id inSync last")
 	n.settle(deliveries.OutcomeRetrying, "")
-	if got := expect("told in vain", false, "attempts id inSync last nextTry"); got["nextTry"] != "2026-11-22T13:00:00Z" || got["attempts"] != 3.0 {
+	if got := expect("failed", false, "attempts id inSync last nextTry"); got["nextTry"] != "2026-11-22T13:00:00Z" || got["attempts"] != 3.0 {
 		t.Errorf("%v", got)
 	}
 	n.settle(deliveries.OutcomeFailed, "")
 	expect("given up", false, "id inSync last")
 	n.settle(deliveries.OutcomeDelivered, "")
-	got := expect("told", true, "delivered id inSync last")
+	got := expect("delivered", true, "delivered id inSync last")
 	for _, member := range []string{"event", "type", "version", "position"} {
 		last, delivered := got["last"].(map[string]any), got["delivered"].(map[string]any)
 		if want := n.facts[0][strings.Replace(member, "event", "id", 1)]; last[member] != want || delivered[member] != want {
@@ -166,21 +167,21 @@ func TestShowTellsWhetherAThirdPartyIsInSync(t *testing.T) {
 	refused(t, exitFailed, konto(t, n.in("third-party", "show", "crm", "--account", ulid.Make().String())...), "there is no account")
 }
 
-func TestWhatWasBeforeAThirdPartyCameIsNotAskedFor(t *testing.T) {
+func TestEventsBeforeAThirdPartyWasAddedDoNotCount(t *testing.T) {
 	n := newNewspaper(t, "https://crm.example.com/")
 	must(t, n.in("third-party", "add", "late", "--url", "https://late.example.com/", "--event", "FactsRecorded")...)
 	show := n.in("third-party", "show", "late", "--account", "anna@example.com")
 	if got := mustJSON(t, show...)["account"].(map[string]any); got["inSync"] != true {
 		t.Errorf("%v", got)
 	}
-	refused(t, exitFailed, konto(t, n.in("replay", "third-party", "late", "--from", "100")...), "late has been told of what happened up to position 4")
+	refused(t, exitFailed, konto(t, n.in("replay", "third-party", "late", "--from", "100")...), "late received the events up to position 4")
 	must(t, n.in("replay", "third-party", "late", "--from", "1")...)
 	if got := mustJSON(t, show...)["account"].(map[string]any); got["inSync"] != false {
-		t.Errorf("to be told of what was before, and yet %v", got)
+		t.Errorf("is to receive earlier events, and yet %v", got)
 	}
 }
 
-func TestReplayNeverSkipsAnything(t *testing.T) {
+func TestReplayToAThirdPartySkipsNoEvent(t *testing.T) {
 	n := newNewspaper(t, "https://crm.example.com/")
 	n.settle(deliveries.OutcomeDelivered, "")
 	position := int(n.facts[0]["position"].(float64))
@@ -189,19 +190,19 @@ func TestReplayNeverSkipsAnything(t *testing.T) {
 	if said := mustJSON(t, n.in("replay", "third-party", "crm", "--from", fmt.Sprint(position))...); said["from"] != float64(position) || said["id"] != n.party.String() {
 		t.Errorf("said %v", said)
 	}
-	n.withLedger(func(l *deliveries.Store) error {
+	n.withDeliveryStore(func(l *deliveries.Store) error {
 		at, ok, err := l.Position(t.Context(), n.party)
 		if at != uint64(position)-1 || !ok {
-			t.Errorf("it goes on after position %d", at)
+			t.Errorf("it continues after position %d", at)
 		}
 		return err
 	})
 }
 
-func TestTestEventTellsWhatWasAnswered(t *testing.T) {
+func TestTestEventPrintsTheAnswer(t *testing.T) {
 	crm := newEndpoint(t, "crm", always(http.StatusNoContent))
 	n := newNewspaper(t, "http://"+crm.address)
-	must(t, n.in("third-party", "pause", "crm")...) // else deliveries would come too
+	must(t, n.in("third-party", "pause", "crm")...) // so that no deliveries come too
 	requests := 0
 	for name, begin := range map[string]func(t *testing.T) (flags []string){
 		"without a server": func(*testing.T) []string { return []string{"--third-party-allow", "127.0.0.0/8"} },
@@ -227,11 +228,11 @@ func TestTestEventTellsWhatWasAnswered(t *testing.T) {
 		})
 	}
 	r := konto(t, n.in("third-party", "test", "crm", "--json")...)
-	if said := object(t, r.stdout); r.status != exitFailed || r.stderr != "konto: it was not delivered\n" || said["problem"] == "" {
+	if said := object(t, r.stdout); r.status != exitFailed || r.stderr != "konto: the event was not delivered\n" || said["problem"] == "" {
 		t.Errorf("an address that is not allowed: exit %d, %s, %s", r.status, r.stdout, r.stderr)
 	}
 	if got := len(crm.got()); got != requests {
-		t.Errorf("%d requests came, %d were meant to", got, requests)
+		t.Errorf("%d requests came, want %d", got, requests)
 	}
 }
 
@@ -242,7 +243,7 @@ func TestRedeliveredEventKeepsItsID(t *testing.T) {
 	again := func(id string) []string {
 		return n.in("third-party", "redeliver", "crm", id, "--third-party-allow", "127.0.0.0/8")
 	}
-	refused(t, exitFailed, konto(t, again(event)...), "still to be sent to crm in its turn")
+	refused(t, exitFailed, konto(t, again(event)...), "still waits for its delivery to crm")
 	n.settle(deliveries.OutcomeFailed, "")
 	if said := mustJSON(t, again(event)...); said["event"] != event || said["delivered"] != true {
 		t.Errorf("said %v", said)
@@ -257,7 +258,7 @@ func TestRedeliveredEventKeepsItsID(t *testing.T) {
 		t.Errorf("the delivery log has %v", all)
 	}
 	opened := mustLines(t, n.in("events", "list", "--type", "AccountOpened")...)[0]["id"].(string)
-	refused(t, exitFailed, konto(t, again(opened)...), "crm is not told of event "+opened)
+	refused(t, exitFailed, konto(t, again(opened)...), "event "+opened+" is not one that crm receives")
 	unknown := ulid.Make().String()
 	refused(t, exitFailed, konto(t, again(unknown)...), "there is no event "+unknown)
 	refused(t, exitFailed, konto(t, again("nonsense")...), "is not an event's id")
@@ -274,7 +275,7 @@ func TestServerDeliversShowsAndReplays(t *testing.T) {
 	})
 	n := newNewspaper(t, "http://"+crm.address)
 	serve(t, n.folder, "--third-party-allow", "127.0.0.0/8", "--third-party-retry", "0s,1ms,1ms")
-	told := func(facts ...int) {
+	received := func(facts ...int) {
 		t.Helper()
 		n.untilInSync()
 		var got, want []string
@@ -288,7 +289,7 @@ func TestServerDeliversShowsAndReplays(t *testing.T) {
 			t.Errorf("sent were %v\nwant      %v", got, want)
 		}
 	}
-	told(0, 0)
+	received(0, 0)
 	var statuses []string
 	for _, a := range mustLines(t, n.in("third-party", "deliveries", "crm", "--account", "anna@example.com")...) {
 		statuses = append(statuses, fmt.Sprint(a["status"], " ", a["httpStatus"], " ", a["attempt"]))
@@ -297,13 +298,13 @@ func TestServerDeliversShowsAndReplays(t *testing.T) {
 		t.Errorf("the delivery log has %q", statuses)
 	}
 	n.happen()
-	told(0, 0, 1)
+	received(0, 0, 1)
 	must(t, n.in("replay", "third-party", "crm", "--from", "1")...)
-	told(0, 0, 1, 0, 1)
+	received(0, 0, 1, 0, 1)
 	if said := mustJSON(t, n.in("third-party", "redeliver", "crm", "--older", n.facts[0]["id"].(string))...); said["delivered"] != true {
 		t.Errorf("redelivery said %v", said)
 	}
-	told(0, 0, 1, 0, 1, 0)
+	received(0, 0, 1, 0, 1, 0)
 }
 
 // untilInSync waits until the third party knows the last of the account.

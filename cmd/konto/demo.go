@@ -19,12 +19,13 @@ import (
 )
 
 type demoCommand struct {
-	HTTP       string `name:"http" placeholder:"ADDRESS" help:"Where to answer HTTP; 127.0.0.1:8080, or a free port when that is taken, unless given."`
-	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Where NATS consumers connect; 127.0.0.1:4222, or a free port when that is taken, unless given."`
+	HTTP       string `name:"http" placeholder:"ADDRESS" help:"Where to answer HTTP; 127.0.0.1:8080, or a free port if it is taken, unless given."`
+	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Where NATS consumers connect; 127.0.0.1:4222, or a free port if it is taken, unless given."`
 }
 
 func (c *demoCommand) Help() string {
-	return `Everything is in one process and in a temporary folder, which is removed at the end; --data keeps it elsewhere.
+	return `Everything is in one process and in a temporary folder, which is deleted at the end. With --data the
+folder stays.
 
 Examples:
 
@@ -33,7 +34,7 @@ Examples:
 }
 
 func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) (err error) {
-	// The first screen is for the curl lines alone.
+	// The first screen shows only the curl lines.
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	folder := l.data
 	if folder == "" {
@@ -42,34 +43,28 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	}
-	h, err := enterAlone(ctx, datafolder.Config{Path: folder, Holder: "konto demo", Begin: true, Log: log})
-	if err != nil {
-		return unlessStopped(ctx, err)
-	}
-	defer func() { err = errors.Join(err, h.Close()) }()
-	s, err := server.Open(ctx, h, server.Options{
+	options := server.Options{
 		HTTP:       orFree(c.HTTP, "127.0.0.1:8080"),
 		NATSListen: orFree(c.NATSListen, "127.0.0.1:4222"),
 		// So that an endpoint on this machine can be tried.
 		SenderOptions: server.SenderOptions{ThirdPartyAllow: loopback},
-	}, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, log)
-	if err != nil {
-		return unlessStopped(ctx, err)
 	}
-	return unlessStopped(ctx, s.Run(ctx, func(ctx context.Context) error {
-		scene, err := (&opened{h, &s.Running}).furnish(ctx)
+	cfg := datafolder.Config{Path: folder, Holder: "konto demo", Begin: true, Log: log}
+	return serveFolder(ctx, cfg, options, func(ctx context.Context, on *opened, s *server.Server) error {
+		demo, err := on.openDemo(ctx)
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(control.Printing{To: stdout}, scene.tell(s.URL(), s.NATSURL(), folder))
+		_, err = io.WriteString(control.Printing{To: stdout}, demo.firstScreen(s.URL(), s.NATSURL(), folder))
 		return err
-	}))
+	})
 }
 
 // loopback is where a user of the demo runs an endpoint.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-// orFree is the address that was given, else the usual one, else any free one.
+// orFree returns the address that was given. If none was, it returns the usual address, or any
+// free one if the usual one is taken.
 func orFree(given, usual string) string {
 	if given != "" {
 		return given
@@ -82,8 +77,9 @@ func orFree(given, usual string) string {
 	return usual
 }
 
-// tell returns what can be tried. Each curl command is one line, so that it can be copied.
-func (s *scene) tell(http, nats, folder string) string {
+// firstScreen returns what the user can try. Each curl command is one line, so that it can be
+// copied.
+func (s *demoSecrets) firstScreen(http, nats, folder string) string {
 	curl := func(method, path, secret, body string) string {
 		line := fmt.Sprintf("curl -sS -w '\\n' -X %s %s%s %s", method, http, path, secret)
 		if body != "" {
@@ -97,7 +93,7 @@ func (s *scene) tell(http, nats, folder string) string {
 		"\n# HostUp: Anna completes her profile, with an API key; then a look with her session\n" +
 		curl("PATCH", me, bearer(s.hostup), `{"phoneNumber":"+46700000000","registrationIdentifier":{"value":"850507-3412","countryCode":"SE"}}`) +
 		curl("GET", me, "-b 'hostup_session="+s.session+"'", "") +
-		"\n# Payway: a client changes Anna's email and name; third parties hear of it, Anna does not\n" +
+		"\n# Payway: a client changes Anna's email and name; third parties receive it, Anna is not notified\n" +
 		curl("PUT", v1, bearer(s.payway), `{"id":"`+annaID+`","email":"adeprimo.servicedesk@no-reply.com","first_name":"Adeprimo","last_name":"Servicedesk"}`) +
 		curl("PUT", v0, bearer(s.payway), `{"id":"`+annaID+`","mobile_phone_number":"0734567890"}`) +
 		"\n# Generic: Acme changes its name, email and settings\n" +
@@ -108,8 +104,8 @@ func (s *scene) tell(http, nats, folder string) string {
 		"nats --server '" + withToken(nats, s.consumer) + "' subscribe 'konto.account.>'\n"
 }
 
-// scene has the secrets that the demo prints.
-type scene struct{ hostup, session, payway, generic, consumer string }
+// demoSecrets are the secrets that the demo prints.
+type demoSecrets struct{ hostup, session, payway, generic, consumer string }
 
 // Payway ids of the demo's accounts; the first is that of Payway's own example.
 const (
@@ -118,9 +114,9 @@ const (
 	adminID = "50f3ac249f6aef294d000009"
 )
 
-// furnish opens the demo's accounts, unless an earlier demo opened them, and issues keys for
+// openDemo opens the demo's accounts, unless an earlier demo opened them, and issues keys for
 // them.
-func (on *opened) furnish(ctx context.Context) (*scene, error) {
+func (on *opened) openDemo(ctx context.Context) (*demoSecrets, error) {
 	anna, err := on.openOrLoad(ctx, annaAccount())
 	if err != nil {
 		return nil, err
@@ -172,8 +168,8 @@ func (on *opened) openOrLoad(ctx context.Context, open commands.Open) (events.Ac
 	return on.Accounts.Load(ctx, id)
 }
 
-func (on *opened) issueKeys(ctx context.Context, anna, acme events.Account) (*scene, error) {
-	var s scene
+func (on *opened) issueKeys(ctx context.Context, anna, acme events.Account) (*demoSecrets, error) {
+	var s demoSecrets
 	own := []string{"read:account", "write:account"}
 	for _, k := range []struct {
 		token *string

@@ -62,7 +62,7 @@ func TestDemoPrintsLinesThatWork(t *testing.T) {
 	}
 }
 
-func TestDemoInAFolderOfItsOwnBeginsWhereItEnded(t *testing.T) {
+func TestDemoContinuesInTheFolderThatWasGiven(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "demo")
 	for range 2 {
 		demo := start(t, "demo", "--data", folder, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0")
@@ -79,7 +79,7 @@ func TestDemoInAFolderOfItsOwnBeginsWhereItEnded(t *testing.T) {
 	}
 }
 
-func TestDemoChoosesFreePortsForTakenOnes(t *testing.T) {
+func TestDemoTakesFreePortsIfTheUsualOnesAreTaken(t *testing.T) {
 	first := start(t, "demo")
 	first.stdout.find(t, natsLine)
 	second := start(t, "demo")

@@ -14,10 +14,10 @@
 //   - main.go, cli.go and variables.go are the command line; administer.go runs a command
 //     in the process that holds the folder
 //   - the other files have the commands, one file for each noun: account.go, key.go,
-//     session.go, thirdparty.go, events.go; a noun with much to it has several, such as
+//     session.go, thirdparty.go, events.go; a long story has a file of its own, such as
 //     accountimport.go
-//   - package datafolder opens a data folder and erases accounts; copies has backups,
+//   - package datafolder opens a data folder, erasure erases accounts; copies has backups,
 //     restores, exports and imports; server is the running konto; control is the control
-//     socket and the output
+//     socket and the output; setup sets up the process
 //   - imports_test.go says which package may import which
 package main

@@ -109,7 +109,7 @@ func (l *emailLoad) drive(o *owner) {
 	}
 }
 
-// ready waits until the server is up, and tells how often it had ended by then.
+// ready waits until the server is up, and returns how often it had ended by then.
 // It is not ok when there are enough changes.
 func (l *emailLoad) ready() (ends int, ok bool) {
 	for {
@@ -123,7 +123,7 @@ func (l *emailLoad) ready() (ends int, ok bool) {
 	}
 }
 
-// cutOff tells whether the server has ended since.
+// cutOff reports whether the server has ended since.
 func (l *emailLoad) cutOff(since int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -187,7 +187,7 @@ func (e *endpoint) untilTaken(n int) {
 	e.until("took all events", func() bool { return len(e.taken) >= n })
 }
 
-// untilCutOff waits until a peer that was killed has no connection any more, so
+// untilCutOff waits until a peer that was killed has no open connection, so
 // that none of its requests can be noted after those of its successor.
 func (e *endpoint) untilCutOff() {
 	e.t.Helper()

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/events"
 	"konto/projections/deliveries"
 )
@@ -21,7 +25,7 @@ func TestErasureHasToBeMeant(t *testing.T) {
 	for _, ref := range []string{"nobody@example.com", ulid.Make().String()} {
 		refused(t, exitFailed, konto(t, "account", "erase", ref, "--yes", "--data", folder), "there is no account "+ref)
 	}
-	if !datafolder.Missing(filepath.Join(folder, datafolder.ErasuresName)) {
+	if !datafolder.Missing(filepath.Join(folder, erasure.LedgerName)) {
 		t.Error("the ledger has an account that there is not")
 	}
 }
@@ -93,10 +97,10 @@ func (l *leaving) open() *datafolder.Folder {
 func (l *leaving) isGone() {
 	l.t.Helper()
 	h := l.open()
-	if done, err := h.IsErased(l.t.Context(), l.id); !done || err != nil {
+	if done, err := h.Erasures.IsErased(l.t.Context(), l.id); !done || err != nil {
 		l.t.Errorf("it is erased: %v, %v", done, err)
 	}
-	if known, _ := h.Erasures.Of(l.id); known.Proof == "" {
+	if known, _ := h.Erasures.Ledger.Of(l.id); known.Proof == "" {
 		l.t.Error("the ledger has no proof")
 	}
 	for _, stream := range []events.Stream{events.AccountStream(l.id), events.CredentialStream(l.key), events.CredentialStream(l.session)} {
@@ -133,15 +137,23 @@ func (l *leaving) isGone() {
 // konto may be killed after any step: the next start, whoever starts, goes on.
 func TestInterruptedErasureIsFinishedAtTheNextStart(t *testing.T) {
 	t.Parallel()
-	for done := 1; done <= len((&datafolder.Erasure{}).Steps()); done++ {
-		t.Run(fmt.Sprint("after step ", done), func(t *testing.T) {
+	for last := 1; last <= erasure.Steps; last++ {
+		t.Run(fmt.Sprint("after step ", last), func(t *testing.T) {
 			l := newLeaving(t)
 			h := l.open()
-			e := &datafolder.Erasure{Folder: h, Account: l.id, Meta: datafolder.Itself(), CatchUp: h.CatchUpAlone}
-			for _, step := range e.Steps()[:done] {
-				if err := step(t.Context()); err != nil {
-					t.Fatal(err)
+			killed := false
+			h.Erasures.After = func(step int) error {
+				if killed = killed || step == last; killed {
+					return errors.New("konto was killed")
 				}
+				return nil
+			}
+			err := h.Follow(t.Context(), func(ctx context.Context) error {
+				_, err := h.Erasures.Erase(ctx, l.id, datafolder.Itself())
+				return err
+			})
+			if !killed || err == nil {
+				t.Fatalf("killed %v, and erased: %v", killed, err)
 			}
 			if err := h.Close(); err != nil {
 				t.Fatal(err)
@@ -152,20 +164,23 @@ func TestInterruptedErasureIsFinishedAtTheNextStart(t *testing.T) {
 	}
 }
 
-// An erasure that has to be done again is not done because of its first proof: should
-// only the account's key be destroyed by then, its credentials' keys are still there.
+// An erasure that has to be done again, because older keys were restored, is not done because of
+// its first proof: here only the account's key is destroyed again, and its credentials' keys are not.
 func TestErasureThatIsCutOffWhenDoneAgainIsFinished(t *testing.T) {
-	l := newLeaving(t)
+	l, yesterday := newLeaving(t), t.TempDir()
+	copied(t, l.folder, yesterday, "keys.db")
 	first := mustJSON(t, l.in("account", "erase", "anna@example.com", "--yes")...)["proof"].(string)
-	h := l.open()
-	e := &datafolder.Erasure{Folder: h, Account: l.id, Meta: datafolder.Itself(), Again: true, CatchUp: h.CatchUpAlone}
-	if err := e.Steps()[0](t.Context()); err != nil {
+	copied(t, yesterday, l.folder, "keys.db")
+	keys, err := datafolder.MasterOf(l.folder).Open(t.Context(), filepath.Join(l.folder, "keys.db"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if done, err := h.IsErased(t.Context(), l.id); done || err != nil {
-		t.Errorf("it is erased: %v, %v", done, err)
+	rows, err := erasure.OpenRows(t.Context(), filepath.Join(l.folder, erasure.RowsName), keys)
+	if err == nil {
+		err = errors.Join(rows.Put(t.Context(), l.id, erasure.Row{At: time.Now()}),
+			keys.Destroy(t.Context(), events.AccountStream(l.id)), rows.Close(), keys.Close())
 	}
-	if err := h.Close(); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	l.isGone()
@@ -213,7 +228,7 @@ func TestWhatIsPutBackIsErasedAgain(t *testing.T) {
 // The log knows who was erased, should the ledger be lost together with the keys.
 func TestWithoutTheLedgerTheLogTellsWhoWasErased(t *testing.T) {
 	for name, lost := range map[string][]string{
-		"the ledger": {datafolder.ErasuresName}, "ledger and read model": {datafolder.ErasuresName, "read.db"},
+		"the ledger": {erasure.LedgerName}, "ledger and read model": {erasure.LedgerName, "read.db"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, yesterday := newLeaving(t), t.TempDir()

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/events"
+	"konto/eventstore"
 	"konto/projections/nats"
 )
 
@@ -70,11 +74,18 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 			if err != nil {
 				g.t.Fatal(err)
 			}
-			e := &datafolder.Erasure{Folder: h, Account: g.id, Meta: datafolder.Itself(), CatchUp: h.CatchUpAlone, Inbound: nats.NewInbound(conn, nil, nil)}
-			if err := e.Run(g.t.Context()); err == nil {
+			h.Erasures.Serve(nats.NewInbound(conn, nil, nil))
+			err = h.Follow(g.t.Context(), func(ctx context.Context) error {
+				_, err := h.Erasures.Erase(ctx, g.id, datafolder.Itself())
+				return err
+			})
+			if err == nil {
 				g.t.Error("it says that all is done")
 			}
-			if known, _ := h.Erasures.Of(g.id); known.Proof != "" {
+			if _, err := h.Keys.Cipher(g.t.Context(), events.AccountStream(g.id)); !errors.Is(err, eventstore.ErrDestroyed) {
+				g.t.Errorf("its key: %v", err)
+			}
+			if known, _ := h.Erasures.Ledger.Of(g.id); known.Proof != "" {
 				g.t.Error("it has a proof")
 			}
 			conn.Close()
@@ -94,7 +105,7 @@ func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
 			g.server.stop()
 			h := g.open()
 			defer h.Close()
-			if names, err := h.DeliveryStore.Names(t.Context()); err != nil || len(names) > 0 {
+			if rows, err := h.Erasures.Rows.All(t.Context()); err != nil || len(rows) > 0 {
 				t.Errorf("what they were found by is still kept, %v", err)
 			}
 		})

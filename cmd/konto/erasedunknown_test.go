@@ -9,6 +9,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/events"
 	"konto/eventstore"
 )
@@ -32,7 +33,7 @@ func TestAccountThatOnlyTheKeyringKnowsIsErased(t *testing.T) {
 	if _, err := h.Keys.Cipher(t.Context(), events.AccountStream(account)); !errors.Is(err, eventstore.ErrDestroyed) {
 		t.Errorf("its key: %v", err)
 	}
-	if done, err := h.IsErased(t.Context(), account); !done || err != nil {
+	if done, err := h.Erasures.IsErased(t.Context(), account); !done || err != nil {
 		t.Errorf("it is erased: %v, %v", done, err)
 	}
 }
@@ -43,11 +44,11 @@ func TestRestoreWithoutTheLedgerBringsNobodyBack(t *testing.T) {
 	backup := filepath.Join(t.TempDir(), "backup.db")
 	must(t, l.in("backup", backup)...)
 	must(t, l.in("account", "erase", "anna@example.com", "--yes")...)
-	if err := os.Remove(filepath.Join(l.folder, datafolder.ErasuresName)); err != nil {
+	if err := os.Remove(filepath.Join(l.folder, erasure.LedgerName)); err != nil {
 		t.Fatal(err)
 	}
 	must(t, l.in("restore", backup, "--yes")...)
-	if datafolder.Missing(filepath.Join(l.folder, datafolder.ErasuresName)) {
+	if datafolder.Missing(filepath.Join(l.folder, erasure.LedgerName)) {
 		t.Error("restore did not see to it")
 	}
 	l.isGone()

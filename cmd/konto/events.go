@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 	"konto/events"
 )
 
-// eventsWanted is which events are shown.
+// eventsWanted has the flags that say which events are shown.
 type eventsWanted struct {
 	Account string `name:"account" placeholder:"REF" help:"Only events of this account: any of its ids, or its email address."`
 	Type    string `name:"type" placeholder:"T" help:"Only events of this type, such as EmailChanged."`
@@ -40,22 +41,41 @@ func (c *eventsList) Run(ctx context.Context, on *opened, out *control.Output) e
 	return err
 }
 
-// listEvents prints what is in the log now after a position, and returns the
-// position of the last event that it has seen.
+// listEvents prints the events that the log has now after a position, and returns the position
+// of the last one.
 func listEvents(ctx context.Context, on *opened, out *control.Output, after uint64, wanted func(events.Event) bool) (uint64, error) {
-	for {
-		page, err := on.Store.ReadAll(ctx, after, datafolder.PageSize)
-		for _, e := range page {
-			after = e.Position
-			if !wanted(e) {
-				continue
-			}
-			if err := printEvent(out, e); err != nil {
-				return after, err
-			}
-		}
-		if err != nil || len(page) == 0 {
+	for e, err := range on.eventsAfter(ctx, after) {
+		if err != nil {
 			return after, err
+		}
+		after = e.Position
+		if !wanted(e) {
+			continue
+		}
+		if err := printEvent(out, e); err != nil {
+			return after, err
+		}
+	}
+	return after, nil
+}
+
+// eventsAfter iterates over the events of the log after a position, up to its present end. An
+// error is the last thing that it yields.
+func (on *opened) eventsAfter(ctx context.Context, after uint64) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		for {
+			page, err := on.Store.ReadAll(ctx, after, datafolder.PageSize)
+			for _, e := range page {
+				if after = e.Position; !yield(e, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(events.Event{}, err)
+			}
+			if err != nil || len(page) == 0 {
+				return
+			}
 		}
 	}
 }
@@ -76,15 +96,14 @@ func (c *eventsWanted) filter(ctx context.Context, on *opened) (func(events.Even
 }
 
 type eventsTail struct {
-	// nil: past events are not shown. A log has millions of them, and a user who wants them
-	// asks for them.
-	After *uint64 `name:"after" placeholder:"P" help:"Begin with the events after this position, 0 for all; with what happens from now on unless given."`
+	// nil: past events are not shown, because a log has millions of them.
+	After *uint64 `name:"after" placeholder:"P" help:"Begin with the events after this position, 0 for all; with the events from now on unless given."`
 	eventsWanted
 }
 
 func (c *eventsTail) Help() string {
-	return `Shows what happens from now on. With --after first what happened after a position, as events list does, then what
-happens: nothing is left out in between.
+	return `Shows events from now on. With --after it first shows the events after a position, as events list
+does. No event in between is left out.
 
 Examples:
 
@@ -120,7 +139,7 @@ func (c *eventsTail) Run(ctx context.Context, on *opened, out *control.Output) e
 	}
 }
 
-// begin is the position after which the tail begins.
+// begin returns the position after which the tail begins.
 func (c *eventsTail) begin(ctx context.Context, on *opened) (uint64, error) {
 	if c.After != nil {
 		return *c.After, nil
@@ -148,9 +167,9 @@ func printEvent(out *control.Output, e events.Event) error {
 		"%6d  %s  %s/%d  %s  %s", e.Position, e.Time.Format(time.RFC3339), e.Stream, e.Version, e.Type, data)
 }
 
-// readable returns an event's data without what not even an operator may see. A secret can be
-// guessed from the hash of a password or a code, and with a third party's secret anyone can
-// write to it in konto's name. For an event whose key was destroyed it returns null.
+// readable returns an event's data without what not even an operator may see. The password or
+// code can be guessed from its hash, and with a third party's secret anyone can send it webhooks
+// in konto's name. For an event whose key was destroyed readable returns null.
 func readable(e events.Event) (jsontext.Value, error) {
 	if e.Shredded {
 		return jsontext.Value("null"), nil

@@ -19,7 +19,7 @@ func startTakes(t *testing.T) time.Duration {
 
 // A server that is killed while it starts leaves a folder that the next one
 // starts with, with all that was in it.
-func TestKilledWhileItStarts(t *testing.T) {
+func TestStartSucceedsAfterAKilledFirstStart(t *testing.T) {
 	t.Parallel()
 	takes := startTakes(t)
 	for name, begin := range map[string]func(folder string) (accounts int){

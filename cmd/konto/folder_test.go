@@ -138,7 +138,7 @@ func launchAs(t *testing.T, uid int, folder string) *process {
 }
 
 // A place that the owner cannot write to is not written to as root: the user is named.
-func TestPlaceThatTheOwnerCannotWriteToNamesTheOwner(t *testing.T) {
+func TestErrorNamesTheOwnerOfTheDataFolder(t *testing.T) {
 	if os.Geteuid() != 0 {
 		refused(t, exitFailed, konto(t, "account", "open", "--email", "a@example.com", "--data", "/usr/konto-data"), "permission denied")
 		return
@@ -211,7 +211,7 @@ func TestFolderThatOthersMayWriteToIsRefused(t *testing.T) {
 
 func TestLinksInTheDataFolderAreRefused(t *testing.T) {
 	for _, name := range []string{
-		"log.db", "log.db-wal", "log.db-shm", "keys.db", "keys.db-stamp", "keys.db-wal", "read.db", "read.db.spill", "deliveries.db",
+		"log.db", "log.db-wal", "log.db-shm", "keys.db", "keys.db-stamp", "keys.db-wal", "read.db", "read.db.spill", "deliveries.db", "erasures.db",
 		"master.key", "erasures.ndjson", "konto.lock", "konto.sock", "konto.sock.new", "mail", "jetstream", "incoming.partial",
 		"incoming-20260101T000000.000Z", "replaced-20260101T000000.000Z",
 	} {
@@ -251,7 +251,7 @@ func TestPipesInTheDataFolderAreRefused(t *testing.T) {
 	}
 }
 
-func TestNameOfTheDataFolderIsNoPattern(t *testing.T) {
+func TestNameOfTheDataFolderIsNotAPattern(t *testing.T) {
 	for _, name := range []string{"[", "[a-c]", "*", `\`} {
 		folder := filepath.Join(t.TempDir(), name)
 		must(t, "account", "open", "--email", "anna@example.com", "--data", folder)

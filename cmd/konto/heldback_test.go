@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// toldFlags let third parties be on this machine, and be tried again soon.
-func toldFlags() []string {
+// deliveryFlags allow third parties on this machine, with short retries.
+func deliveryFlags() []string {
 	return []string{"--rate-limit", "off", "--third-party-allow", "127.0.0.0/8", "--third-party-retry", patientRetry()}
 }
 
@@ -37,7 +37,7 @@ func TestUpdatesDoNotWaitForThirdPartiesThatHang(t *testing.T) {
 		e.register(folder)
 		all = append(all, e)
 	}
-	p := startProcess(t, folder, append(toldFlags(), "--third-party-timeout", "1h")...)
+	p := startProcess(t, folder, append(deliveryFlags(), "--third-party-timeout", "1h")...)
 	client := &http.Client{Timeout: patience}
 	var doors sync.WaitGroup
 	for _, o := range owners {
@@ -61,14 +61,14 @@ func TestUpdatesDoNotWaitForThirdPartiesThatHang(t *testing.T) {
 	}
 }
 
-func TestPausedThirdPartyIsToldOfAllOnceItIsResumed(t *testing.T) {
+func TestResumedThirdPartyReceivesEverything(t *testing.T) {
 	folder := t.TempDir()
 	party, witness := newEndpoint(t, "party", always(200)), newEndpoint(t, "witness", always(200))
 	party.register(folder)
 	witness.register(folder)
 	anna, eva := newTenant(t, folder, "anna@example.com"), newTenant(t, folder, "eva@example.com")
 	command := func(name string) { must(t, "third-party", name, "party", "--data", folder) }
-	server, url, _ := serve(t, folder, toldFlags()...)
+	server, url, _ := serve(t, folder, deliveryFlags()...)
 	n := 0
 	change := func() {
 		setEmail(t, url, anna, n)
@@ -80,7 +80,7 @@ func TestPausedThirdPartyIsToldOfAllOnceItIsResumed(t *testing.T) {
 		if status := server.stop(); status != exitDone {
 			t.Fatalf("ended with %d: %s", status, server.stderr)
 		}
-		server, url, _ = serve(t, folder, toldFlags()...)
+		server, url, _ = serve(t, folder, deliveryFlags()...)
 	}
 	nothingSince := func(before int) {
 		t.Helper()
@@ -136,9 +136,9 @@ func TestPausedThirdPartyIsToldOfAllOnceItIsResumed(t *testing.T) {
 	}
 }
 
-// The log alone is enough to tell third parties of everything. What is kept
+// The log alone is enough to deliver everything to third parties. What is kept
 // beside it spares them repetitions.
-func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
+func TestDeletedFilesLoseNoDelivery(t *testing.T) {
 	folder := t.TempDir()
 	party := newEndpoint(t, "party", always(200))
 	party.register(folder)
@@ -152,14 +152,14 @@ func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
 		}
 	}
 	ordered := func() {
-		server, url, _ := serve(t, folder, toldFlags()...)
+		server, url, _ := serve(t, folder, deliveryFlags()...)
 		change(url)
 		party.untilTaken(n)
 		if status := server.stop(); status != exitDone {
 			t.Fatalf("ended with %d: %s", status, server.stderr)
 		}
 	}
-	loseLedger := func() {
+	loseDeliveryStore := func() {
 		lose(t, folder, "deliveries.db")
 		os.Remove(filepath.Join(folder, "deliveries.db-wal"))
 		os.Remove(filepath.Join(folder, "deliveries.db-shm"))
@@ -168,20 +168,20 @@ func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
 	ordered()
 	lose(t, folder, "jetstream")
 	ordered()
-	loseLedger() // after an ordered end, whose checkpoint has everything
+	loseDeliveryStore() // after an ordered end, whose checkpoint has everything
 	ordered()
 	if repeated := checkDelivered(t, party, emailChanges(t, folder)); repeated != 0 {
-		t.Errorf("%d repetitions before anything went wrong with the ledger", repeated)
+		t.Errorf("%d repetitions before the delivery store was lost without a checkpoint", repeated)
 	}
 
 	checkpoint := uint64(mustJSON(t, "third-party", "show", "party", "--data", folder)["checkpoint"].(float64))
-	p := startProcess(t, folder, toldFlags()...)
+	p := startProcess(t, folder, deliveryFlags()...)
 	change(p.url)
 	party.untilTaken(n)
 	p.kill()
-	loseLedger()
+	loseDeliveryStore()
 	before := party.got()
-	p = startProcess(t, folder, toldFlags()...)
+	p = startProcess(t, folder, deliveryFlags()...)
 	change(p.url)
 	party.untilTaken(n)
 	again := party.got()[len(before):]
@@ -198,7 +198,7 @@ func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
 	for _, r := range again {
 		c := all[r.id]
 		if c.position <= checkpoint {
-			t.Errorf("position %d was told again, and the checkpoint is at %d", c.position, checkpoint)
+			t.Errorf("position %d was delivered again, and the checkpoint is at %d", c.position, checkpoint)
 		}
 		if c.version <= latest[c.account] {
 			t.Errorf("version %d of %s came after version %d", c.version, c.account, latest[c.account])
@@ -206,7 +206,7 @@ func TestLostFilesBesideTheLogLoseNoDelivery(t *testing.T) {
 		latest[c.account] = c.version
 	}
 	if len(repeated) != 6 || len(again) != 12 {
-		t.Errorf("%d changes were told after the checkpoint, then %d requests came", len(repeated), len(again))
+		t.Errorf("%d changes were delivered after the checkpoint, then %d requests came", len(repeated), len(again))
 	}
 }
 

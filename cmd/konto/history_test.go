@@ -15,7 +15,7 @@ import (
 	"konto/eventstore/keyring"
 )
 
-// lived opens an account that many things happened to, through the house itself.
+// lived opens an account that many things happened to, through the folder itself.
 func lived(t *testing.T, folder string) (id ulid.ULID) {
 	t.Helper()
 	h, err := datafolder.Open(t.Context(), datafolder.Config{Path: folder, Holder: "test", Begin: true})
@@ -83,13 +83,13 @@ const livedHistory = `   1  ~  AccountOpened.v1  by client newspaper through pay
       password: (secret) → (secret)
 `
 
-func TestHistoryTellsWhoChangedWhat(t *testing.T) {
+func TestHistoryShowsWhoChangedWhat(t *testing.T) {
 	folder := t.TempDir()
 	id := lived(t, folder).String()
 	check := func(t *testing.T) {
 		t.Helper()
-		if told := historyTime.ReplaceAllString(must(t, "account", "history", id, "--data", folder), "~"); told != livedHistory {
-			t.Errorf("got\n%s\nwant\n%s", told, livedHistory)
+		if text := historyTime.ReplaceAllString(must(t, "account", "history", id, "--data", folder), "~"); text != livedHistory {
+			t.Errorf("got\n%s\nwant\n%s", text, livedHistory)
 		}
 		all := mustLines(t, "account", "history", "new@example.com", "--data", folder)
 		first := all[3]["changes"].([]any)[0].(map[string]any)
@@ -114,8 +114,8 @@ func TestHistoryHasNoSecretAndNoControlCharacters(t *testing.T) {
 		t.Fatalf("%v, %v", changes, err)
 	}
 	for _, c := range changes {
-		if told := plain(c.To); strings.Contains(told, "hash") || strings.Contains(told, "\x1b") {
-			t.Errorf("%q", told)
+		if text := plain(c.To); strings.Contains(text, "hash") || strings.Contains(text, "\x1b") {
+			t.Errorf("%q", text)
 		}
 	}
 }
@@ -143,9 +143,9 @@ func TestHistoryOfAnAccountWhoseKeyWasDestroyed(t *testing.T) {
 	if err := keys.Close(); err != nil {
 		t.Fatal(err)
 	}
-	told := must(t, "account", "history", id.String(), "--data", folder)
-	if strings.Count(told, "its key was destroyed") != 10 || strings.Contains(told, "→") || strings.Contains(told, " by ") {
-		t.Errorf("%s", told)
+	text := must(t, "account", "history", id.String(), "--data", folder)
+	if strings.Count(text, "its key was destroyed") != 10 || strings.Contains(text, "→") || strings.Contains(text, " by ") {
+		t.Errorf("%s", text)
 	}
 	for _, e := range mustLines(t, "account", "history", id.String(), "--data", folder) {
 		if e["type"] == "AccountErased.v1" { // a start that finds the key gone ends the account

@@ -19,12 +19,13 @@ var mayImport = map[string][]string{
 
 	"cmd/konto":            {"cmd/konto", "events", "eventstore", "commands", "projections", "http"},
 	"cmd/konto/server":     {"cmd/konto/datafolder", "cmd/konto/control", "events", "eventstore", "commands", "projections", "http"},
-	"cmd/konto/copies":     {"cmd/konto/datafolder", "events", "eventstore"},
-	"cmd/konto/datafolder": {"events", "eventstore", "commands", "projections"},
+	"cmd/konto/copies":     {"cmd/konto/datafolder", "cmd/konto/erasure", "events", "eventstore"},
+	"cmd/konto/datafolder": {"cmd/konto/erasure", "events", "eventstore", "commands", "projections"},
+	"cmd/konto/erasure":    {"events", "eventstore", "commands", "projections"},
 	"cmd/konto/control":    {"commands"}, // whose errors it puts into words
-	"cmd/konto/tune":       {},
+	"cmd/konto/setup":      {},
 
-	"cmd/kontobench":       {"cmd/kontobench", "cmd/konto/datafolder", "cmd/konto/control", "cmd/konto/tune", "events", "eventstore", "commands", "projections"},
+	"cmd/kontobench":       {"cmd/kontobench", "cmd/konto/datafolder", "cmd/konto/control", "cmd/konto/setup", "events", "eventstore", "commands", "projections"},
 	"cmd/kontobench/bench": {"events", "eventstore", "projections"},
 }
 

@@ -12,10 +12,10 @@ import (
 )
 
 // errNotServed is the error if no server runs.
-var errNotServed = errors.New("inbound messages are with the server, and it does not run")
+var errNotServed = errors.New("inbound messages are read through the server, and no server runs; start konto serve")
 
 type inboundDeadLetters struct {
-	Limit int `name:"limit" default:"100" placeholder:"N" help:"The newest so many, 100 unless given."`
+	Limit int `name:"limit" default:"100" placeholder:"N" help:"How many, from the newest; 100 unless given."`
 }
 
 func (c *inboundDeadLetters) Help() string {
@@ -43,19 +43,19 @@ type deadLetterShown struct {
 	Reason    string    `json:"reason"`
 	MessageID string    `json:"messageId,omitzero"`
 	Body      string    `json:"body,omitzero"`
-	Bytes     []byte    `json:"bytes,omitzero"` // the body in base64, when it is no text
-	Length    int       `json:"length"`         // of the body as it was sent; of a long one the beginning is kept
+	Bytes     []byte    `json:"bytes,omitzero"` // the body in base64, if it is not UTF-8
+	Length    int       `json:"length"`         // of the body as it was sent; only the beginning of a long one is kept
 }
 
 func (c *inboundDeadLetters) Run(ctx context.Context, on *opened, out *control.Output) error {
 	if on.server == nil {
 		return errNotServed
 	}
-	letters, err := on.server.Facts.DeadLetters(ctx, c.Limit)
+	found, err := on.server.Facts.DeadLetters(ctx, c.Limit)
 	if err != nil {
 		return err
 	}
-	for _, l := range letters {
+	for _, l := range found {
 		shown := deadLetterShown{Sequence: l.Sequence, Time: l.Received, From: l.From, Reason: l.Reason, MessageID: l.ID, Length: l.Length}
 		if utf8.Valid(l.Body) {
 			shown.Body = string(l.Body)
@@ -74,7 +74,7 @@ type inboundRetry struct {
 }
 
 func (c *inboundRetry) Help() string {
-	return `It is taken up behind the messages that wait now, so it may be older than what is recorded by then.
+	return `It is handled after the messages that wait now, so it may overwrite newer facts with older ones.
 
 Example:
 

@@ -115,10 +115,10 @@ func badFacts(id string) map[string]string {
 		`["canary@example.com"]`:                                                            "the body is not an object of facts",
 		`{"account":"anna@example.com","canary":1,"verified":true}`:                         "a member is unknown",
 		`{"account":"anna@example.com","verified":true,"verified":true}`:                    "a member is there twice",
-		`{"account":"anna@example.com","activeDomains":"canary"}`:                           "the value of /activeDomains is not of its kind",
+		`{"account":"anna@example.com","activeDomains":"canary"}`:                           "the value of /activeDomains has the wrong type",
 		`{"account":"anna@example.com"}`:                                                    "no fact is given",
 		`{"verified":true}`:                                                                 "no account is named",
-		`{"account":"canary","verified":true}`:                                              "the account is neither named by an id nor by an email address",
+		`{"account":"canary","verified":true}`:                                              "the account is named neither by an id nor by an email address",
 		`{"account":"canary@example.com","verified":true}`:                                  "there is no such account",
 		`{"account":"` + id + `","verified":true}`:                                          "there is no such account",
 		`{"account":"anna@example.com","activeDomains":-1}`:                                 "/activeDomains: The number cannot be negative.",
@@ -127,7 +127,7 @@ func badFacts(id string) map[string]string {
 	}
 }
 
-func TestBadFactsBecomeDeadLettersAndHoldUpNothing(t *testing.T) {
+func TestBadFactsBecomeDeadLettersAndDelayNothing(t *testing.T) {
 	folder := t.TempDir()
 	running, _, nats := serve(t, folder)
 	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
@@ -149,11 +149,11 @@ func TestBadFactsBecomeDeadLettersAndHoldUpNothing(t *testing.T) {
 		body, _ := l["body"].(string)
 		reason := l["reason"].(string)
 		if l["sequence"] != float64(i+1) || l["from"] != "registry" || l["time"] == nil {
-			t.Errorf("letter %v", l)
+			t.Errorf("dead letter %v", l)
 		}
 		if i == len(bad) {
 			if l["bytes"] != "//4=" || reason != "the body is not valid JSON" {
-				t.Errorf("letter of no text: %v", l)
+				t.Errorf("dead letter that is not UTF-8: %v", l)
 			}
 			continue
 		}
@@ -203,6 +203,85 @@ func TestDeadLetterIsRetried(t *testing.T) {
 func TestInboundCommandsNeedTheServer(t *testing.T) {
 	folder := furnished(t)
 	for _, args := range [][]string{{"inbound", "dead-letters"}, {"inbound", "retry", "1"}} {
-		refused(t, exitFailed, konto(t, append(args, "--data", folder)...), "with the server, and it does not run")
+		refused(t, exitFailed, konto(t, append(args, "--data", folder)...), "and no server runs")
+	}
+}
+
+func TestFactSentTwiceIsRecordedOnce(t *testing.T) {
+	for name, header := range map[string]string{"CloudEvents": "ce-id", "JetStream": "Nats-Msg-Id"} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			first, _, nats := serve(t, folder)
+			must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
+			registry, next := newSender(t, folder, nats, "registry"), recorded(t, folder, nats)
+			billing := newSender(t, folder, nats, "billing")
+			fact := func(n int) string { return fmt.Sprintf(`{"account":"anna@example.com","activeDomains":%d}`, n) }
+			expect := func(n int) {
+				t.Helper()
+				if got, want := next(), fmt.Sprintf(`{"activeDomains":%d}`, n); got != want {
+					t.Errorf("recorded %s, want %s", got, want)
+				}
+			}
+			registry.send(fact(1), header, "m-1")
+			expect(1)
+			registry.send(fact(2), header, "m-2")
+			expect(2)
+			registry.send(fact(1), header, "m-1") // would undo what was recorded since
+			registry.send(fact(3), header, "m-3")
+			expect(3)
+			billing.send(fact(4), header, "m-1") // its own
+			expect(4)
+			if status := first.stop(); status != exitDone {
+				t.Fatalf("ended with %d: %s", status, first.stderr)
+			}
+			_, _, nats = serve(t, folder)
+			registry.js, next = jetStream(t, nats, registry.key["token"].(string)), recorded(t, folder, nats)
+			for i := range 4 {
+				expect(i + 1) // from the stream's beginning
+			}
+			registry.send(fact(1), header, "m-1")
+			registry.send(fact(9), header, "m-2") // not what m-2 was
+			registry.send(fact(5), header, "m-5")
+			expect(5)
+			letters := mustLines(t, "inbound", "dead-letters", "--data", folder)
+			if len(letters) != 1 || letters[0]["reason"] != "its id is that of another message" {
+				t.Errorf("dead letters %v", letters)
+			}
+		})
+	}
+}
+
+// Facts are recorded in their order, each once, across an end in their midst.
+func TestFactsKeepTheirOrderAcrossARestart(t *testing.T) {
+	const all = 1000
+	folder := t.TempDir()
+	first, _, nats := serve(t, folder)
+	id := mustJSON(t, "account", "open", "--data", folder, "--email", "anna@example.com")["id"].(string)
+	registry, next := newSender(t, folder, nats, "registry"), recorded(t, folder, nats)
+	for i := range all {
+		if _, err := registry.js.PublishAsync(factsSubject, fmt.Appendf(nil, `{"account":%q,"activeDomains":%d}`, id, i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-registry.js.PublishAsyncComplete()
+	for range all / 10 {
+		next()
+	}
+	if status := first.stop(); status != exitDone {
+		t.Fatalf("ended with %d: %s", status, first.stderr)
+	}
+	before := len(factEvents(t, folder, id))
+	if before == all {
+		t.Fatal("all were recorded before the end")
+	}
+	_, _, nats = serve(t, folder)
+	next = recorded(t, folder, nats)
+	for i := range all {
+		if got, want := next(), fmt.Sprintf(`{"activeDomains":%d}`, i+1); got != want {
+			t.Fatalf("recorded %s, want %s (%d came before the end)", got, want, before)
+		}
+	}
+	if n := len(factEvents(t, folder, id)); n != all {
+		t.Errorf("%d facts in the log", n)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 )
 
-func TestSendersKeySendsAndDoesNothingElse(t *testing.T) {
+func TestSendersKeyCanOnlySend(t *testing.T) {
 	folder := t.TempDir()
 	_, url, nats := serve(t, folder)
 	registry := newSender(t, folder, nats, "registry")
@@ -93,8 +93,8 @@ func TestFactsOverAnOutsideServer(t *testing.T) {
 	}
 }
 
-// TestReadmesFactsAreRecorded runs the commands and the Go code of the guide to facts.
-func TestReadmesFactsAreRecorded(t *testing.T) {
+// TestFactsOfTheGuideAreRecorded runs the commands and the Go code of the guide to facts.
+func TestFactsOfTheGuideAreRecorded(t *testing.T) {
 	const usual = "nats://127.0.0.1:4222"
 	folder := t.TempDir()
 	_, _, nats := serve(t, folder)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 
 	"github.com/oklog/ulid/v2"
@@ -22,11 +21,13 @@ type keyIssue struct {
 }
 
 func (c *keyIssue) Help() string {
-	return `The token is printed once and kept nowhere. It can be used at once. On a NATS server of its own (konto serve --nats-url)
-the tokens of consumers and of systems that send facts mean nothing: there its operator gives out the rights.
+	return `The token is printed once and not stored. It can be used at once. On an outside NATS server (konto
+serve --nats-url) the tokens of consumers and of systems that send facts mean nothing: the operator
+of that server gives out the rights.
 
-A client sends its token as "Authorization: Bearer TOKEN". Or it gets access tokens at POST /oauth/token. There it
-authenticates with clientId, which is the key's id, and clientSecret, which is the token.
+A client sends its token as "Authorization: Bearer TOKEN". Or it gets access tokens at POST
+/oauth/token, where it authenticates with clientId, which is the key's id, and clientSecret, which is
+the token.
 
 Examples:
 
@@ -108,15 +109,14 @@ func (c *keyList) Help() string {
 }
 
 func (c *keyList) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind != events.KindSession })
+	return on.listCredentials(ctx, out, isKey)
 }
 
-type keyRevoke struct {
-	ID string `arg:"" name:"id" help:"The key's id, or its token; - reads it from standard input, as other users can read an argument."`
-}
+type keyRevoke struct{ credentialRef }
 
 func (c *keyRevoke) Help() string {
-	return `The connections that a consumer, or a system that sends facts, made with the key are closed; those made with its other keys stay.
+	return `Closes the NATS connections that a consumer, or a system that sends facts, made with the key. Those
+that it made with its other keys stay open.
 
 Examples:
 
@@ -124,18 +124,6 @@ Examples:
     konto key revoke - < leaked-token`
 }
 
-func (c *keyRevoke) readInput(stdin io.Reader) (err error) {
-	if c.ID == "-" {
-		c.ID, err = readLine(stdin, "id or token")
-	}
-	return err
-}
-
 func (c *keyRevoke) Run(ctx context.Context, on *opened, out *control.Output) error {
-	key, err := on.revoke(ctx, c.ID, "key", func(c events.Credential) bool { return c.Kind != events.KindSession })
-	if err != nil {
-		return err
-	}
-	on.server.Disconnect(key)
-	return printRevoked(out, key)
+	return on.revoke(ctx, out, c.ID, "key", isKey)
 }

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 )
 
-func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
+func TestKeysBackupDeletesItsOlderCopies(t *testing.T) {
 	folder, dir := furnished(t), t.TempDir()
 	h := openFolder(t, folder)
 	logID, err := h.Log.ID(t.Context())
@@ -24,13 +25,13 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 		return time.Now().Add(-time.Duration(days) * 24 * time.Hour).UTC().Format(datafolder.StampLayout)
 	}
 	young := "keys-" + id + "-" + stamp(29) + ".db"
-	old, oldLedger := "keys-"+id+"-"+stamp(31)+".db", "erasures-"+id+"-"+stamp(31)+".ndjson"
+	old, oldList := "keys-"+id+"-"+stamp(31)+".db", "erasures-"+id+"-"+stamp(31)+".ndjson"
 	others := []string{
 		"keys-notes.db", "keys.db", "keys-" + id + "-20200101T000000.000Z.txt", "backup-" + id + "-20200101T000000.000Z.db",
 		"keys-0badc0de-" + stamp(31) + ".db", "erasures-0badc0de-" + stamp(31) + ".ndjson", "keys-" + stamp(31) + ".db", // of another log, and of who knows which
 	}
 	cutOff := old + ".partial" // holds keys as well
-	for _, name := range append(others, young, old, oldLedger, cutOff) {
+	for _, name := range append(others, young, old, oldList, cutOff) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -43,16 +44,16 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 		}
 	}
 	others = append(others, triedOfOther)
-	if err := os.WriteFile(filepath.Join(folder, datafolder.ErasuresName), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, erasure.LedgerName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	made := mustJSON(t, "keys", "backup", dir, "--data", folder)
-	file, ledger := made["file"].(string), made["erasures"].(string)
+	file, list := made["file"].(string), made["erasures"].(string)
 	deleted, _ := made["deleted"].([]any)
 	if len(deleted) != 4 || made["verified"] != true {
 		t.Errorf("%v", made)
 	}
-	onlyFile(t, dir, append(others, young, filepath.Base(file), filepath.Base(ledger))...)
+	onlyFile(t, dir, append(others, young, filepath.Base(file), filepath.Base(list))...)
 
 	// However short they are kept, the newest stays.
 	for range 2 {
@@ -74,7 +75,7 @@ func TestKeysBackupOpensAndForgetsItsOlderCopies(t *testing.T) {
 	}
 }
 
-func TestKeysBackupNeedsTheirMasterKey(t *testing.T) {
+func TestKeysBackupNeedsTheMasterKey(t *testing.T) {
 	folder, dir := furnished(t), t.TempDir()
 	serve(t, folder)
 	if err := os.Rename(filepath.Join(folder, "master.key"), filepath.Join(dir, "elsewhere")); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"konto/cmd/konto/copies"
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/eventstore/sqlitefile"
 )
 
@@ -85,7 +86,7 @@ func TestKeysRestoreAfterTheLossOfKeys(t *testing.T) {
 	}
 }
 
-func TestRestoredKeysBringNobodyBack(t *testing.T) {
+func TestErasedAccountsStayErasedAfterKeysAreRestored(t *testing.T) {
 	l := newLeaving(t)
 	copied := mustJSON(t, l.in("keys", "backup", t.TempDir())...)["file"].(string)
 	must(t, l.in("account", "erase", "anna@example.com", "--yes")...)
@@ -93,14 +94,14 @@ func TestRestoredKeysBringNobodyBack(t *testing.T) {
 	l.isGone()
 }
 
-// A read model that was made since the erasure cannot tell whose the keys and sessions
+// A read model that was made after the erasure does not know whose the keys and sessions
 // are, and cannot read what can be read again.
-func TestRestoredKeysBringNobodyBackBesideANewerReadModel(t *testing.T) {
+func TestErasedAccountsStayErasedBesideANewerReadModel(t *testing.T) {
 	for name, again := range map[string]func(l *leaving, copied string){
 		"restored": func(l *leaving, copied string) { must(t, l.in("keys", "restore", copied)...) },
 		"by hand":  func(l *leaving, copied string) { overwritten(t, copied, filepath.Join(l.folder, "keys.db")) },
 		"ledger lost": func(l *leaving, copied string) {
-			if err := os.Remove(filepath.Join(l.folder, datafolder.ErasuresName)); err != nil {
+			if err := os.Remove(filepath.Join(l.folder, erasure.LedgerName)); err != nil {
 				t.Fatal(err)
 			}
 			must(t, l.in("keys", "restore", copied)...)
@@ -156,19 +157,19 @@ func TestKeysThatDoNotFitAreRefused(t *testing.T) {
 		"missing":              {filepath.Join(dir, "none.db"), "no such file"},
 		"empty":                {write("empty.db", nil), "not a SQLite database"},
 		"garbage":              {write("garbage.db", bytes.Repeat([]byte("garbage "), 4000)), "not a SQLite database"},
-		"half of it":           {write("half.db", good[:len(good)/2]), "is not good"},
+		"half of it":           {write("half.db", good[:len(good)/2]), "cannot be used"},
 		"a flipped byte":       {write("flipped.db", flipped), "damaged"},
-		"a log":                {filepath.Join(folder, "log.db"), "is not good"},
+		"a log":                {filepath.Join(folder, "log.db"), "cannot be used"},
 		"another master key":   {filepath.Join(elsewhere, "keys.db"), "master key is not the one"},
-		"in use":               {inUse, "with a write-ahead log beside it"},
-		"a link to one in use": {linked, "with a write-ahead log beside it"},
+		"in use":               {inUse, "a write-ahead log is beside it"},
+		"a link to one in use": {linked, "a write-ahead log is beside it"},
 		"older than the log":   {older, "does not fit the log: the keys are older than the log's position 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := konto(t, "keys", "restore", test.file, "--data", folder)
 			refused(t, exitFailed, r, "nothing was restored: ", test.file, test.says)
 			if strings.Contains(r.stderr, datafolder.IncomingPartial) {
-				t.Errorf("a file is told of that nobody gave: %s", r.stderr)
+				t.Errorf("the error names a file that nobody gave: %s", r.stderr)
 			}
 			noneIncoming(t, folder)
 		})
@@ -228,7 +229,7 @@ func TestKeysRestoreSurvivesACrashAtEveryStep(t *testing.T) {
 }
 
 // An older copy of the keys needs an older log: both come together.
-func TestRestoreTakesKeysAlong(t *testing.T) {
+func TestRestoreCanReplaceTheKeysToo(t *testing.T) {
 	folder, backup := backedUpFolder(t)
 	copied := mustJSON(t, "keys", "backup", t.TempDir(), "--data", folder)["file"].(string)
 	must(t, "account", "open", "--email", "later@example.com", "--data", folder)
@@ -237,7 +238,7 @@ func TestRestoreTakesKeysAlong(t *testing.T) {
 	}
 	refused(t, exitFailed, konto(t, "restore", backup, "--data", folder), "there is no keys.db", "--keys")
 	refused(t, exitFailed, konto(t, "keys", "restore", copied, "--data", folder), "the keys are older than the log's position 3")
-	if err := os.WriteFile(filepath.Join(folder, datafolder.ErasuresName), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, erasure.LedgerName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if done := mustJSON(t, "restore", backup, "--keys", copied, "--yes", "--data", folder); done["notice"] != nil {
@@ -248,7 +249,7 @@ func TestRestoreTakesKeysAlong(t *testing.T) {
 	// After the loss of everything.
 	elsewhere := t.TempDir()
 	copyTo(t, folder, elsewhere, "master.key")
-	if done := mustJSON(t, "restore", backup, "--keys", copied, "--data", elsewhere); done["replaced"] != nil || done["lost"] != 0.0 || done["notice"] != copies.NoLedger {
+	if done := mustJSON(t, "restore", backup, "--keys", copied, "--data", elsewhere); done["replaced"] != nil || done["lost"] != 0.0 || done["notice"] != copies.NoErasures {
 		t.Errorf("%v", done)
 	}
 	verifies(t, elsewhere)

@@ -6,30 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"konto/cmd/konto/control"
-	"konto/cmd/konto/tune"
+	"konto/cmd/konto/setup"
 )
 
 func main() {
-	// Signals come first. Before this line SIGTERM ends the process as Go does it. That is as
-	// clean, because nothing is open yet, but the status is not 0.
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// Only konto's user may read what konto writes. SQLite and nats-server would let others
-	// read it.
-	syscall.Umask(0o077)
-	tune.Runtime()
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		<-signals // starts an orderly end
-		cancel()
-		<-signals // ends at once
-		os.Exit(exitFailed)
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	setup.Main(func(ctx context.Context) int { return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) })
 }
 
 // The exit statuses.
@@ -42,8 +25,8 @@ const (
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	stderr = control.Printing{To: stderr}
-	for _, told := range ignoredVariables(os.Environ()) {
-		fmt.Fprintf(stderr, "konto: %s\n", told)
+	for _, warning := range ignoredVariables(os.Environ()) {
+		fmt.Fprintf(stderr, "konto: %s\n", warning)
 	}
 	line, err := parse(args, stdout)
 	if errors.Is(err, errHelpShown) {

@@ -12,7 +12,7 @@ import (
 	"konto/events"
 )
 
-// The last stream alone does not tell: keys that are made side by side come to the log in
+// The last stream alone is not enough: keys that are made at the same time come to the log in
 // another order, the last event may be of an old stream, and a clock may be set back.
 // newest is how many of the newest records, and of the newest streams, a start looks at.
 const newest = 100

@@ -26,7 +26,7 @@ func TestSecretsAreNoArguments(t *testing.T) {
 			return // a server that is not refused runs on
 		}
 		if strings.Contains(r.stderr, "hush") {
-			t.Errorf("the secret is told: %s", r.stderr)
+			t.Errorf("the secret is printed: %s", r.stderr)
 		}
 	}
 	for flag, values := range map[string][]string{
@@ -43,7 +43,7 @@ func TestSecretsAreNoArguments(t *testing.T) {
 }
 
 // The URL with a password may be a variable's, as in konto's earlier versions.
-func TestSMTPPasswordIsOfAVariableOrAFile(t *testing.T) {
+func TestSMTPPasswordComesFromAVariableOrAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte("h u/s@h:\r\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestSecretsAreReadFromStandardInput(t *testing.T) {
 	}
 }
 
-func TestSettingThatIsEmptyIsNoSetting(t *testing.T) {
+func TestEmptySettingsAreRefused(t *testing.T) {
 	folder := t.TempDir()
 	for flag, instead := range map[string]string{
 		"http": "127.0.0.1:8080", "nats-listen": "127.0.0.1:4222", "rate-limit": "6000/m", "elevated-role": "account-admin", "mail-from": "konto@localhost",

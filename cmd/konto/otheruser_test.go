@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// stranger is the user that konto runs as in these tests, when they run as root,
+// otherUser is the user that konto runs as in these tests, when they run as root,
 // whom no mode keeps from a file.
-const stranger = 65534
+const otherUser = 65534
 
 // asStranger is a command of a user who may not do everything.
 func asStranger(t *testing.T, folder string, args ...string) *exec.Cmd {
@@ -29,7 +29,7 @@ func asStranger(t *testing.T, folder string, args ...string) *exec.Cmd {
 			t.Fatal(err)
 		}
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: otherUser, Gid: otherUser}}
 	return cmd
 }
 
@@ -89,7 +89,7 @@ func TestFilesOfAnotherUserKeepNATSFromStarting(t *testing.T) {
 			t.Fatal(err)
 		}
 		if os.Getuid() == 0 {
-			give(t, folder, stranger)
+			give(t, folder, otherUser)
 			give(t, file, 0)
 		}
 		said, end := serve()
@@ -102,7 +102,7 @@ func TestFilesOfAnotherUserKeepNATSFromStarting(t *testing.T) {
 		}
 	}
 	if os.Getuid() == 0 {
-		give(t, folder, stranger)
+		give(t, folder, otherUser)
 	}
 	said, end := serve()
 	defer end()

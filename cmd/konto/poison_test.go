@@ -13,8 +13,8 @@ import (
 )
 
 // An event that this version cannot read stops the read model after its
-// retries. The server goes on with what it has, and says that it is not well.
-func TestServerGoesOnWithAPoisonEvent(t *testing.T) {
+// retries. The server continues without it, and health reports the failure.
+func TestServerContinuesAfterAPoisonEvent(t *testing.T) {
 	folder := t.TempDir()
 	anna := newTenant(t, folder, "anna@example.com")
 	addPoison(t, folder)

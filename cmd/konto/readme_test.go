@@ -169,15 +169,15 @@ func TestCommandsOfReadmeAndGuidesRun(t *testing.T) {
 		token = s.stdout.find(t, regexp.MustCompile(`token\s+"?(konto_\w+)`))[1]
 	}
 	consumer := exec.Command(buildConsumer(t, natsURL), token)
-	heard, failed := newWatched(), newWatched()
-	consumer.Stdout, consumer.Stderr = heard, failed
+	received, failed := newWatched(), newWatched()
+	consumer.Stdout, consumer.Stderr = received, failed
 	if err := consumer.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { consumer.Process.Kill(); consumer.Wait() })
-	heard.find(t, regexp.MustCompile(`(?m)^konto\.account\.\w{26}\.AccountOpened konto\.account\.AccountOpened\.v1 \{.*"anna@example\.com"`))
+	received.find(t, regexp.MustCompile(`(?m)^konto\.account\.\w{26}\.AccountOpened konto\.account\.AccountOpened\.v1 \{.*"anna@example\.com"`))
 	for _, heading := range []string{
-		"Older events", "Telling third parties", "Facts from other systems", "The command line", "Erasure",
+		"Older events", "Webhooks for third parties", "Facts from other systems", "The command line", "Erasure",
 	} {
 		run(readmeBlock(t, heading, "sh"))
 	}

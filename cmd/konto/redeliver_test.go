@@ -15,7 +15,7 @@ func TestNothingIsRedeliveredToAThirdPartyThatIsNotActive(t *testing.T) {
 	n.settle(deliveries.OutcomeFailed, "")
 	again := n.in("third-party", "redeliver", "crm", n.facts[0]["id"].(string), "--third-party-allow", "127.0.0.0/8")
 	must(t, n.in("third-party", "pause", "crm")...)
-	refused(t, exitFailed, konto(t, again...), "crm is paused, and is sent nothing until konto third-party resume")
+	refused(t, exitFailed, konto(t, again...), "crm is paused, and receives nothing until konto third-party resume")
 	if got := crm.got(); len(got) != 0 {
 		t.Errorf("sent were %v", got)
 	}
@@ -41,7 +41,7 @@ func TestOlderEventIsNotRedeliveredAfterANewerOne(t *testing.T) {
 			t.Errorf("exit %d: %s", r.status, r.stderr)
 		}
 	}
-	const newer = "crm has taken a newer event of the account, at position 4; --older"
+	const newer = "crm has accepted a newer event of the account, at position 4; --older"
 	done(again(0)) // neither was taken
 	done(again(1))
 	done(again(1)) // nothing newer was
@@ -51,14 +51,14 @@ func TestOlderEventIsNotRedeliveredAfterANewerOne(t *testing.T) {
 	if got := crm.got(); len(got) != 4 {
 		t.Errorf("%d were sent", len(got))
 	}
-	// What a ledger that was lost no longer knows counts as taken.
-	n.withLedger(func(l *deliveries.Store) error { return l.DeleteParty(t.Context(), n.party) })
-	n.withLedger(func(l *deliveries.Store) error { return l.SetPosition(t.Context(), n.party, 4) })
+	// If the delivery store was lost, every event that was read counts as accepted.
+	n.withDeliveryStore(func(l *deliveries.Store) error { return l.DeleteParty(t.Context(), n.party) })
+	n.withDeliveryStore(func(l *deliveries.Store) error { return l.SetPosition(t.Context(), n.party, 4) })
 	refused(t, exitFailed, again(0), newer)
 	done(again(1))
 }
 
-func TestSecurityEventTokensAreOfTheServersIssuer(t *testing.T) {
+func TestSecurityEventTokensNameTheServersIssuer(t *testing.T) {
 	login := newEndpoint(t, "login", always(http.StatusAccepted))
 	folder := t.TempDir()
 	in := func(args ...string) []string { return append(args, "--data", folder) }

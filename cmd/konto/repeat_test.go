@@ -39,14 +39,14 @@ func (w *writer) repeatable(url string, value int) (reply, error) {
 }
 
 // The server is killed while it answers, so some callers have their answer,
-// some changes are stored that nobody was told of, and some requests were lost.
+// some changes are stored without an answer, and some requests are lost.
 // Whoever sends a request again gets its first answer, also when the account was
 // changed since: the request's change is not made over it.
-func TestARequestThatIsSentAgainAfterAKillChangesOnce(t *testing.T) {
+func TestRequestRepeatedAfterAKillChangesTheAccountOnce(t *testing.T) {
 	folder := t.TempDir()
 	writers := newWriters(t, folder)
 	binary(t)
-	told, done, lost := 0, 0, 0
+	answered, done, lost := 0, 0, 0
 	for round := 1; round <= 2**rounds; round++ {
 		before := versions(t, folder, writers)
 		first := interrupted(t, folder, writers, round)
@@ -56,7 +56,7 @@ func TestARequestThatIsSentAgainAfterAKillChangesOnce(t *testing.T) {
 			after := before[i] + 1
 			switch {
 			case first[i] != nil:
-				told++
+				answered++
 			case stored[i] == after:
 				done++
 			default:
@@ -72,7 +72,7 @@ func TestARequestThatIsSentAgainAfterAKillChangesOnce(t *testing.T) {
 		}
 		p.kill()
 	}
-	t.Logf("%d answered before the kill, %d stored without an answer, %d lost", told, done, lost)
+	t.Logf("%d answered before the kill, %d stored without an answer, %d lost", answered, done, lost)
 }
 
 // interrupted has each writer send a value to a server that is killed meanwhile,

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"strconv"
 	"strings"
 
-	"github.com/oklog/ulid/v2"
 	"golang.org/x/time/rate"
 
 	"konto/cmd/konto/control"
@@ -18,25 +18,27 @@ import (
 )
 
 // errNoNATS is the error if no server runs.
-var errNoNATS = errors.New("history is published through the server's connection to NATS, and no server runs; start konto serve")
+var errNoNATS = errors.New("events are published through the server's connection to NATS, and no server runs; start konto serve")
 
 type replayPublish struct {
 	From          uint64     `name:"from" required:"" placeholder:"P" help:"Position of the first event."`
-	To            uint64     `name:"to" placeholder:"P" help:"Position of the last event; what is the last one now unless given."`
+	To            uint64     `name:"to" placeholder:"P" help:"Position of the last event; the log's present end unless given."`
 	Type          string     `name:"type" placeholder:"T" help:"Only events of this type, such as EmailChanged."`
 	Account       string     `name:"account" placeholder:"REF" help:"Only events of this account: any of its ids, or its email address."`
 	SubjectPrefix string     `name:"subject-prefix" placeholder:"S" help:"Subjects are S.<ULID>.<Type>; konto.replay.account unless given."`
-	Rate          replayRate `name:"rate" placeholder:"N/s" help:"At most so many events in a second; as fast as it goes unless given." json:",omitzero"`
+	Rate          replayRate `name:"rate" placeholder:"N/s" help:"At most so many events a second; no limit unless given." json:",omitzero"`
 }
 
 func (c *replayPublish) Help() string {
-	return `Publishes account events of the log once more, as they were published when they happened and with the header
-konto-replay: true, on konto.replay.account.<ULID>.<Type>. Every consumer's key may subscribe to konto.replay.>, so each
-replay can have a prefix of its own there. Subjects under konto.account. are refused: who follows them has had the events.
+	return `Publishes account events of the log again, as they were published first but with the header
+konto-replay: true, on konto.replay.account.<ULID>.<Type>. Every consumer's key may subscribe to
+konto.replay.>, so each replay can have a prefix of its own there. Subjects under konto.account. are
+refused, because their consumers already have the events.
 
-Who listens must be subscribed before: konto keeps no replays, and NATS cuts off who cannot keep up, so give --rate. If a
-stream of an outside NATS server keeps the subjects, each event is acknowledged. Events whose account was erased are
-left out and counted. To go on after an interruption, begin with --from where it ended; an event twice has one ce-id.
+Consumers must subscribe before: konto does not store replays. NATS disconnects a consumer that is
+too slow, so give --rate. If a stream of an outside NATS server stores the subjects, each event is
+acknowledged. Events of erased accounts are left out and counted. After an interruption, give --from
+the position that the error names. An event that is published twice has the same ce-id.
 
 Examples:
 
@@ -95,7 +97,7 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 	if c.From > head || c.To > head {
 		return fmt.Errorf("the log's last position is %d", head)
 	}
-	r := replaying{replayPublish: *c, on: on, out: out, limit: c.Rate.limiter()}
+	r := replaying{replayPublish: *c, out: out, limit: c.Rate.limiter(), events: on.eventsAfter(ctx, c.From-1)}
 	name, _, _ := strings.Cut(c.Type, ".")
 	cfg := nats.ReplayConfig{Conn: on.server.Conn, Prefix: c.SubjectPrefix, Type: name}
 	if c.Account != "" {
@@ -103,13 +105,17 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 		if err != nil {
 			return err
 		}
-		r.account, cfg.Account = &id, id.String()
+		cfg.Account, r.events = id.String(), on.Store.Events(ctx, events.AccountStream(id), 0, math.MaxUint64)
 	}
 	if r.to, err = nats.NewReplay(ctx, cfg); err != nil {
 		return err
 	}
-	if err := r.all(ctx); err != nil {
-		return err
+	next, err := r.all(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("%d events were published; continue with --from %d: %w", r.published, next, err)
 	}
 	return out.Object(struct {
 		From      uint64 `json:"from"`
@@ -123,103 +129,71 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 // replaying is the state of a running replay.
 type replaying struct {
 	replayPublish
-	on                  *opened
-	out                 *control.Output
-	to                  *nats.Replay
-	limit               *rate.Limiter
-	account             *ulid.ULID
-	published, shredded uint64
+	events iter.Seq2[events.Event, error] // of the log, or of one account
+	out    *control.Output
+	to     *nats.Replay
+	limit  *rate.Limiter
+
+	published, shredded uint64 // before the last flush
+	sent                uint64 // since then
 }
 
-// all publishes page by page. An error says from which position to go on.
-func (r *replaying) all(ctx context.Context) error {
-	next := r.From
-	for page, err := range r.pages(ctx) {
-		if err == nil {
-			err = r.page(ctx, page)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+// all publishes the events. next is the position from which to continue after an error.
+func (r *replaying) all(ctx context.Context) (next uint64, err error) {
+	next = r.From
+	for e, err := range r.events {
 		if err != nil {
-			return fmt.Errorf("%d events were published; go on with --from %d: %w", r.published, next, err)
+			return next, err
 		}
-		next = page[len(page)-1].Position + 1
+		if e.Position > r.To {
+			break
+		}
+		if e.Position < r.From {
+			continue
+		}
+		if err := r.send(ctx, e); err != nil {
+			return next, err
+		}
+		r.out.Progress(e.Position-r.From, r.To-r.From+1, "positions")
+		if e.Position-next >= datafolder.PageSize {
+			if err := r.flush(ctx); err != nil {
+				return next, err
+			}
+			next = e.Position + 1
+		}
+	}
+	if err := r.flush(ctx); err != nil {
+		return next, err
 	}
 	r.out.Progress(r.To-r.From+1, r.To-r.From+1, "positions")
+	return next, nil
+}
+
+// send sends an event if it is wanted.
+func (r *replaying) send(ctx context.Context, e events.Event) error {
+	name, _, _ := strings.Cut(e.Type, ".")
+	switch {
+	case e.Stream.Category() != events.CategoryAccount || r.Type != "" && r.Type != e.Type && r.Type != name:
+		return nil
+	case e.Shredded:
+		r.shredded++
+		return nil
+	}
+	if err := r.limit.Wait(ctx); err != nil {
+		return err
+	}
+	if _, err := r.to.Publish(e); err != nil {
+		return err
+	}
+	r.sent++
 	return nil
 }
 
-func (r *replaying) page(ctx context.Context, page []events.Event) error {
-	var published, shredded uint64
-	for _, e := range page {
-		if !r.wants(e) {
-			continue
-		}
-		if e.Shredded {
-			shredded++
-			continue
-		}
-		if err := r.limit.Wait(ctx); err != nil {
-			return err
-		}
-		if _, err := r.to.Publish(e); err != nil {
-			return err
-		}
-		published++
-		r.out.Progress(e.Position-r.From, r.To-r.From+1, "positions")
-	}
+// flush returns when what was sent is published.
+func (r *replaying) flush(ctx context.Context) error {
 	if err := r.to.Flush(ctx); err != nil {
 		return err
 	}
-	r.published, r.shredded = r.published+published, r.shredded+shredded
-	r.out.Progress(page[len(page)-1].Position-r.From, r.To-r.From+1, "positions")
+	r.published, r.sent = r.published+r.sent, 0
 	return nil
-}
-
-func (r *replaying) wants(e events.Event) bool {
-	name, _, _ := strings.Cut(e.Type, ".")
-	return e.Stream.Category() == events.CategoryAccount && (r.Type == "" || r.Type == e.Type || r.Type == name)
-}
-
-// pages yields what the log, or one account, has from the first position to the last. No page
-// is empty.
-func (r *replaying) pages(ctx context.Context) iter.Seq2[[]events.Event, error] {
-	return func(yield func([]events.Event, error) bool) {
-		for after, version := r.From-1, uint64(0); ; {
-			var page []events.Event
-			var err error
-			if r.account != nil {
-				page, err = r.on.Store.ReadStream(ctx, events.AccountStream(*r.account), version, datafolder.PageSize)
-			} else {
-				page, err = r.on.Store.ReadAll(ctx, after, datafolder.PageSize)
-			}
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if len(page) == 0 {
-				return
-			}
-			last := page[len(page)-1]
-			after, version = last.Position, last.Version
-			if page = between(page, r.From, r.To); len(page) > 0 && !yield(page, nil) {
-				return
-			}
-			if after >= r.To {
-				return
-			}
-		}
-	}
-}
-
-// between is the part of a page from one position to another.
-func between(page []events.Event, from, to uint64) []events.Event {
-	for len(page) > 0 && page[0].Position < from {
-		page = page[1:]
-	}
-	for len(page) > 0 && page[len(page)-1].Position > to {
-		page = page[:len(page)-1]
-	}
-	return page
 }

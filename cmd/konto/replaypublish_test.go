@@ -12,7 +12,7 @@ import (
 	"konto/eventstore/keyring"
 )
 
-// listener is a consumer that hears replays.
+// listener is a consumer that receives replays.
 func listener(t *testing.T, folder, url, subject string) *natsgo.Subscription {
 	t.Helper()
 	token := mustJSON(t, "key", "issue", "--consumer", fmt.Sprintf("c%d", time.Now().UnixNano()), "--data", folder)["token"].(string)
@@ -31,8 +31,8 @@ func listener(t *testing.T, folder, url, subject string) *natsgo.Subscription {
 	return sub
 }
 
-// hears wants the events at these positions, in this order, and nothing else.
-func hears(t *testing.T, sub *natsgo.Subscription, positions ...int) {
+// receives checks that the events at these positions come, in this order, and nothing else.
+func receives(t *testing.T, sub *natsgo.Subscription, positions ...int) {
 	t.Helper()
 	for _, want := range positions {
 		m, err := sub.NextMsg(patience)
@@ -48,7 +48,7 @@ func hears(t *testing.T, sub *natsgo.Subscription, positions ...int) {
 	}
 }
 
-func TestHistoryIsPublishedOnceMore(t *testing.T) {
+func TestReplayPublishesEventsAgain(t *testing.T) {
 	folder := t.TempDir()
 	_, _, url := serve(t, folder)
 	in := func(args ...string) []string { return append(args, "--data", folder) }
@@ -63,9 +63,9 @@ func TestHistoryIsPublishedOnceMore(t *testing.T) {
 		return mustJSON(t, in(append([]string{"replay", "publish"}, args...)...)...)
 	}
 	for _, c := range []struct {
-		args  []string
-		heard []int
-		to    float64
+		args     []string
+		received []int
+		to       float64
 	}{
 		{[]string{"--from", "1"}, []int{1, 2, 3, 5}, 6},
 		{[]string{"--from", "2", "--to", "3"}, []int{2, 3}, 3},
@@ -75,15 +75,15 @@ func TestHistoryIsPublishedOnceMore(t *testing.T) {
 		{[]string{"--from", "4", "--to", "4"}, nil, 4},
 	} {
 		said := publish(c.args...)
-		hears(t, sub, c.heard...)
-		if said["published"] != float64(len(c.heard)) || said["shredded"] != 0.0 || said["to"] != c.to || len(said) != 4 {
+		receives(t, sub, c.received...)
+		if said["published"] != float64(len(c.received)) || said["shredded"] != 0.0 || said["to"] != c.to || len(said) != 4 {
 			t.Errorf("%v: %v", c.args, said)
 		}
 	}
 	other := listener(t, folder, url, "konto.replay.crm.*.AccountOpened")
 	publish("--from", "1", "--subject-prefix", "konto.replay.crm.")
-	hears(t, other, 1, 2)
-	hears(t, sub)
+	receives(t, other, 1, 2)
+	receives(t, sub)
 	for _, prefix := range []string{"konto.account.", "konto.account", "KONTO", "$JS.API"} {
 		refused(t, exitFailed, konto(t, in("replay", "publish", "--from", "1", "--subject-prefix", prefix)...), "subject prefix cannot be used")
 	}
@@ -97,7 +97,7 @@ func TestNothingIsPublishedWithoutAServer(t *testing.T) {
 	refused(t, exitFailed, konto(t, "replay", "publish", "--from", "1", "--data", folder), "no server runs")
 }
 
-func TestReplayLeavesOutWhatNobodyCanRead(t *testing.T) {
+func TestReplayLeavesOutErasedAccounts(t *testing.T) {
 	folder := t.TempDir()
 	gone := lived(t, folder) // 10 events
 	must(t, "account", "open", "--email", "bo@example.com", "--data", folder)
@@ -117,7 +117,7 @@ func TestReplayLeavesOutWhatNobodyCanRead(t *testing.T) {
 	if said := mustJSON(t, "replay", "publish", "--from", "1", "--to", "11", "--data", folder); said["published"] != 1.0 || said["shredded"] != 10.0 {
 		t.Errorf("%v", said)
 	}
-	hears(t, sub, 11)
+	receives(t, sub, 11)
 }
 
 func TestReplayKeepsItsRateAndCanBeInterrupted(t *testing.T) {

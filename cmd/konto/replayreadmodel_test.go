@@ -17,7 +17,7 @@ import (
 	"konto/cmd/konto/datafolder"
 )
 
-// read tells whether the account is shown with what was acknowledged last.
+// read reports whether the account is shown with what was acknowledged last.
 func (w *writer) reread(client *http.Client, url string) error {
 	r, err := http.NewRequest("GET", url+"/api/v2/me", nil)
 	if err != nil {
@@ -164,7 +164,7 @@ func wait(t *testing.T, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !so(); {
 		if time.Now().After(deadline) {
-			t.Fatal("waited in vain")
+			t.Fatal("the wait had no end")
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -30,7 +30,7 @@ func eventCount(t *testing.T, folder string) int {
 	return len(mustLines(t, "events", "list", "--data", folder))
 }
 
-func TestRestorePutsTheOldLogAside(t *testing.T) {
+func TestRestoreKeepsTheOldLog(t *testing.T) {
 	folder, backup := backedUpFolder(t)
 	got := mustJSON(t, "restore", backup, "--yes", "--data", folder)
 	if n := eventCount(t, folder); n != 1 {
@@ -67,7 +67,7 @@ func TestRestoreAfterACrashCanBeUndone(t *testing.T) {
 	}
 }
 
-func TestRestoreOverAnotherHistoryHasToBeMeant(t *testing.T) {
+func TestRestoreOverAnotherHistoryNeedsYes(t *testing.T) {
 	folder, backup := backedUpFolder(t)
 	refused(t, exitFailed, konto(t, "restore", backup, "--data", folder), "nothing was restored: the log in "+folder+" has events that "+
 		backup+" does not have: 1, from position 2 on; to set them aside with it, add --yes")
@@ -104,7 +104,7 @@ func TestRestoreInPlaceOfADamagedLog(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 	onlyFile(t, got["replaced"].(string), "log.db", "log.db-wal")
-	if _, told := got["lost"]; told {
+	if _, ok := got["lost"]; ok {
 		t.Errorf("nobody can know what it had: %v", got)
 	}
 }
@@ -120,7 +120,7 @@ func TestRestoreIsRefusedWhileTheFolderIsInUse(t *testing.T) {
 	}
 }
 
-func TestBackupsThatAreNoGoodAreRefused(t *testing.T) {
+func TestDamagedBackupsAreRefused(t *testing.T) {
 	folder, backup := backedUpFolder(t)
 	other, otherBackup := backedUpFolder(t)
 	dir := t.TempDir()
@@ -145,17 +145,17 @@ func TestBackupsThatAreNoGoodAreRefused(t *testing.T) {
 		"a folder":       {dir, "is a directory"},
 		"empty":          {write("empty.db", nil), "not a SQLite database"},
 		"garbage":        {write("garbage.db", bytes.Repeat([]byte("garbage "), 4000)), "not a SQLite database"},
-		"half of it":     {write("half.db", good[:len(good)/2]), "is not good"},
-		"a flipped byte": {write("flipped.db", flipped), "is not good"},
+		"half of it":     {write("half.db", good[:len(good)/2]), "cannot be used"},
+		"a flipped byte": {write("flipped.db", flipped), "cannot be used"},
 		"keys":           {filepath.Join(other, "keys.db"), "no log of konto's"},
 		"another log":    {otherBackup, "keys belong to another log"},
-		"a log in use":   {live, "with a write-ahead log beside it"},
+		"a log in use":   {live, "a write-ahead log is beside it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := konto(t, "restore", test.file, "--yes", "--data", folder)
 			refused(t, exitFailed, r, "nothing was restored: ", test.file, test.says)
 			if strings.Contains(r.stderr, datafolder.IncomingPartial) {
-				t.Errorf("a file is told of that nobody gave: %s", r.stderr)
+				t.Errorf("the error names a file that nobody gave: %s", r.stderr)
 			}
 			if n := eventCount(t, folder); n != 2 {
 				t.Errorf("%d events", n)
@@ -276,9 +276,9 @@ func TestCommittedFilesAreComplete(t *testing.T) {
 	}
 }
 
-// TestServerComesUpOnOlderHistory: what a server told others of later events does
+// TestServerStartsOnAnOlderLog: what a server sent to others of later events does
 // not keep it from telling of what happens after the restore.
-func TestServerComesUpOnOlderHistory(t *testing.T) {
+func TestServerStartsOnAnOlderLog(t *testing.T) {
 	folder := furnished(t)
 	server, _, _ := serve(t, folder)
 	must(t, "account", "facts", "anna@example.com", "--active-domains", "1", "--data", folder)

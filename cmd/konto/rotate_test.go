@@ -72,7 +72,7 @@ func TestRotationMakesAnotherMasterKey(t *testing.T) {
 			t.Errorf("%v", shown)
 		}
 		t.Setenv("KONTO_NEXT_MASTER_KEY", newMaster())
-		refused(t, exitFailed, konto(t, "keys", "rotate", "--data", folder), "kept in master.key")
+		refused(t, exitFailed, konto(t, "keys", "rotate", "--data", folder), "is in master.key")
 	})
 }
 
@@ -95,7 +95,7 @@ func TestRotationTakesTheNextMasterKeyFromItsCaller(t *testing.T) {
 		t.Errorf("%s", printed)
 	}
 	if said += printed + p.stderr.String(); strings.Contains(said, second) || strings.Contains(said, first) {
-		t.Error("a master key was told")
+		t.Error("a master key was printed")
 	}
 	must(t, "account", "open", "--email", "bo@example.com", "--data", folder)
 	// The copy that replaces those from before is tried with the new key.

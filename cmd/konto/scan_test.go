@@ -17,7 +17,7 @@ import (
 // forms are the ways in which a text may lie in a file.
 func forms(text string) map[string][]byte {
 	all := map[string][]byte{}
-	for name, s := range map[string]string{"as it is": text, "in small letters": strings.ToLower(text), "in capitals": strings.ToUpper(text)} {
+	for name, s := range map[string]string{"as it is": text, "in lower case": strings.ToLower(text), "in upper case": strings.ToUpper(text)} {
 		all[name] = []byte(s)
 		all[name+", hex"] = []byte(hex.EncodeToString([]byte(s)))
 		all[name+", HEX"] = bytes.ToUpper(all[name+", hex"])
@@ -95,7 +95,7 @@ func TestScanFindsEveryForm(t *testing.T) {
 	}
 }
 
-// mentions lists the texts that are in another, in any letters.
+// mentions lists the texts that are in another, in any case.
 func mentions(text string, texts map[string]string) (found []string) {
 	for label, one := range texts {
 		if strings.Contains(strings.ToLower(text), strings.ToLower(one)) {

@@ -15,7 +15,7 @@ import (
 type serveCommand struct{ server.Options }
 
 func (c *serveCommand) Help() string {
-	return `The first interrupt ends the server in order, the second at once.
+	return `The first interrupt stops the server in order, the second one at once.
 
 Examples:
 
@@ -30,25 +30,32 @@ Examples:
 
 func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	h, err := enterAlone(ctx, datafolder.Config{Path: l.folder(), Holder: "konto serve", Begin: true, Log: log})
-	if err != nil {
-		return unlessStopped(ctx, err)
-	}
-	s, err := server.Open(ctx, h, c.Options, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, log)
-	if err != nil {
-		return errors.Join(unlessStopped(ctx, err), h.Close())
-	}
-	err = s.Run(ctx, func(context.Context) error {
-		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", h.Path)
+	cfg := datafolder.Config{Path: l.folder(), Holder: "konto serve", Begin: true, Log: log}
+	return serveFolder(ctx, cfg, c.Options, func(_ context.Context, on *opened, s *server.Server) error {
+		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", on.Path)
 		return nil
 	})
-	return errors.Join(unlessStopped(ctx, err), h.Close())
 }
 
-// unlessStopped returns the error of a server, or nil if the server was only stopped before it
-// was ready: that is as good an end as a later one. database/sql rolls a transaction back when
-// its context ends, and who uses it next gets ErrTxDone instead of the context's error.
-func unlessStopped(ctx context.Context, err error) error {
+// serveFolder opens a data folder and runs a server on it until ctx ends. It calls ready once,
+// when requests are being answered.
+func serveFolder(ctx context.Context, cfg datafolder.Config, options server.Options, ready func(context.Context, *opened, *server.Server) error) (err error) {
+	h, err := enterAlone(ctx, cfg)
+	if err != nil {
+		return ignoreStop(ctx, err)
+	}
+	defer func() { err = errors.Join(ignoreStop(ctx, err), h.Close()) }()
+	s, err := server.Open(ctx, h, options, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, cfg.Log)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx, func(ctx context.Context) error { return ready(ctx, &opened{h, &s.Running}, s) })
+}
+
+// ignoreStop returns the error of a server, or nil if the server was only stopped before it was
+// ready, which is as clean an exit as a later one. database/sql rolls a transaction back when
+// its context ends, and whoever uses it next gets ErrTxDone instead of the context's error.
+func ignoreStop(ctx context.Context, err error) error {
 	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, sql.ErrTxDone)) {
 		return nil
 	}

@@ -38,7 +38,7 @@ func rename(t *testing.T, url string, a tenant, name string) {
 	}
 }
 
-func TestOrderedEndPublishesEverythingAcknowledged(t *testing.T) {
+func TestStopPublishesEverythingAcknowledged(t *testing.T) {
 	folder := t.TempDir()
 	server, url, _ := serve(t, folder)
 	anna := newTenant(t, folder, "anna@example.com")
@@ -54,7 +54,7 @@ func TestOrderedEndPublishesEverythingAcknowledged(t *testing.T) {
 }
 
 // NATS may be away for as long as it likes: the end does not wait for it for ever.
-func TestOrderedEndWithNATSAway(t *testing.T) {
+func TestStopDoesNotWaitForAnAbsentNATS(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
-func TestEventsReachAConsumerAndDoSoAgainWhenItsFilesAreGone(t *testing.T) {
+func TestConsumerReceivesEventsAgainAfterJetStreamIsDeleted(t *testing.T) {
 	folder := t.TempDir()
 	server, url, nats := serve(t, folder)
 	consumer := mustJSON(t, "key", "issue", "--data", folder, "--consumer", "billing")
@@ -136,7 +136,7 @@ func TestEventsReachAConsumerAndDoSoAgainWhenItsFilesAreGone(t *testing.T) {
 	}
 }
 
-func TestRevokedConsumerIsCutOff(t *testing.T) {
+func TestRevokedConsumerIsDisconnected(t *testing.T) {
 	folder := t.TempDir()
 	_, _, nats := serve(t, folder)
 	key := mustJSON(t, "key", "issue", "--data", folder, "--consumer", "billing")

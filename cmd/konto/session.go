@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"konto/cmd/konto/control"
@@ -19,13 +18,13 @@ type sessionOpen struct {
 	DelegatedBy string   `name:"delegated-by" placeholder:"REF" help:"The account that delegated its access."`
 	Label       string   `name:"label" placeholder:"LABEL" help:"The label of the delegated grant."`
 	Scopes      []string `name:"scope" placeholder:"SCOPE" default:"read:account,write:account,read:billing,read:support" help:"What the session may do; give it once for each (${default})."`
-	ExpiresIn   lifetime `name:"expires-in" default:"24h" placeholder:"DURATION" help:"How long the session lasts, 24h unless given; 0: for ever."`
+	ExpiresIn   lifetime `name:"expires-in" default:"24h" placeholder:"DURATION" help:"How long the session lasts, 24h unless given; 0: forever."`
 }
 
 // lifetime is a duration that is text in JSON, as for the control socket.
 type lifetime time.Duration
 
-// UnmarshalText reads what time.ParseDuration does, unless it is below 0.
+// UnmarshalText reads a duration as time.ParseDuration does. A negative one is an error.
 func (l *lifetime) UnmarshalText(text []byte) error {
 	d, err := time.ParseDuration(string(text))
 	if err == nil && d < 0 {
@@ -39,7 +38,7 @@ func (l *lifetime) UnmarshalText(text []byte) error {
 func (l lifetime) MarshalText() ([]byte, error) { return []byte(time.Duration(l).String()), nil }
 
 func (c *sessionOpen) Help() string {
-	return `The cookie is printed once and kept nowhere. It can be used at once.
+	return `The cookie is printed once and not stored. It can be used at once.
 
 Examples:
 
@@ -127,12 +126,10 @@ func (c *sessionList) Help() string {
 }
 
 func (c *sessionList) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.listCredentials(ctx, out, func(c events.Credential) bool { return c.Kind == events.KindSession })
+	return on.listCredentials(ctx, out, isSession)
 }
 
-type sessionClose struct {
-	ID string `arg:"" name:"id" help:"The session's id, or its cookie; - reads it from standard input, as other users can read an argument."`
-}
+type sessionClose struct{ credentialRef }
 
 func (c *sessionClose) Help() string {
 	return `Examples:
@@ -141,17 +138,6 @@ func (c *sessionClose) Help() string {
     konto session close - < stolen-cookie`
 }
 
-func (c *sessionClose) readInput(stdin io.Reader) (err error) {
-	if c.ID == "-" {
-		c.ID, err = readLine(stdin, "id or cookie")
-	}
-	return err
-}
-
 func (c *sessionClose) Run(ctx context.Context, on *opened, out *control.Output) error {
-	session, err := on.revoke(ctx, c.ID, "session", func(c events.Credential) bool { return c.Kind == events.KindSession })
-	if err != nil {
-		return err
-	}
-	return printRevoked(out, session)
+	return on.revoke(ctx, out, c.ID, "session", isSession)
 }

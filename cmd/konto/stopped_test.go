@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 )
 
 // stopping is a context that ends when it is asked for the n-th time whether it has
@@ -178,11 +179,11 @@ func TestCopiesThatAreRefusedLeaveNothing(t *testing.T) {
 	}
 }
 
-func TestKeysBackupWithoutItsLedgerLeavesNothing(t *testing.T) {
+func TestKeysBackupWithoutTheListOfErasuresLeavesNothing(t *testing.T) {
 	folder, copies := furnished(t), t.TempDir()
 	must(t, "account", "erase", "anna@example.com", "--yes", "--data", folder)
 	serve(t, folder)
-	ledger := filepath.Join(folder, datafolder.ErasuresName)
+	ledger := filepath.Join(folder, erasure.LedgerName)
 	if err := os.Rename(ledger, ledger+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -198,12 +199,12 @@ func TestKeysBackupWithoutItsLedgerLeavesNothing(t *testing.T) {
 
 func TestTransactionThatEndedWithItsContextIsACleanExit(t *testing.T) {
 	ended := fmt.Errorf("open log.db: %w", sql.ErrTxDone)
-	if err := unlessStopped(t.Context(), ended); err == nil {
+	if err := ignoreStop(t.Context(), ended); err == nil {
 		t.Error("a transaction that ended without a stop is no error")
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if err := unlessStopped(ctx, ended); err != nil {
+	if err := ignoreStop(ctx, ended); err != nil {
 		t.Errorf("after a stop: %v", err)
 	}
 }

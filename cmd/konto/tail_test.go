@@ -7,27 +7,27 @@ import (
 	"testing"
 )
 
-// tailFromNow starts a tail and has something happen until it is heard of.
+// tailFromNow starts a tail and appends events until it prints one.
 func tailFromNow(t *testing.T, folder string) *running {
 	t.Helper()
 	tail := start(t, "events", "tail", "--data", folder, "--json")
 	for n := 0; tail.stdout.String() == ""; n++ {
 		if t.Context().Err() != nil {
-			t.Fatal("the tail tells nothing")
+			t.Fatal("the tail prints nothing")
 		}
 		must(t, "account", "open", "--email", fmt.Sprintf("probe%d@example.com", n), "--data", folder)
 	}
 	return tail
 }
 
-func TestTailTellsOnlyWhatHappensFromNowOn(t *testing.T) {
+func TestTailShowsOnlyNewEvents(t *testing.T) {
 	withAndWithoutAServer(t, func(t *testing.T, folder string) {
 		must(t, "account", "open", "--email", "before@example.com", "--data", folder)
 		tail := tailFromNow(t, folder)
 		must(t, "account", "open", "--email", "after@example.com", "--data", folder)
 		tail.stdout.find(t, regexp.MustCompile(`after@example\.com`))
 		if strings.Contains(tail.stdout.String(), "before@example.com") {
-			t.Errorf("tells of what happened before: %s", tail.stdout)
+			t.Errorf("printed earlier events: %s", tail.stdout)
 		}
 	})
 }

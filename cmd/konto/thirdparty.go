@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/server"
@@ -28,8 +30,8 @@ type thirdPartyShown struct {
 	PublicKey string    `json:"publicKey"`
 	Previous  time.Time `json:"previousUntil,omitzero"` // when the last of its previous secrets ends
 	Added     time.Time `json:"added"`
-	// Begin and Checkpoint are positions in the log. The third party is told of events after
-	// Begin; all events up to Checkpoint are settled.
+	// Begin and Checkpoint are positions in the log. The third party receives events after
+	// Begin. All events up to Checkpoint are settled.
 	Begin      uint64 `json:"begin"`
 	Checkpoint uint64 `json:"checkpoint"`
 	Version    uint64 `json:"version"`
@@ -58,19 +60,20 @@ func withoutQuery(url string) string {
 }
 
 type thirdPartyAdd struct {
-	Name   string   `arg:"" name:"name" help:"What to call it: 1 to 64 of a-z, 0-9 and -."`
+	Name   string   `arg:"" name:"name" help:"Its name: 1 to 64 of a-z, 0-9 and -."`
 	URL    string   `name:"url" required:"" placeholder:"URL" help:"Where to post deliveries: https, or http for a network of --third-party-allow; - reads it from standard input, for one that holds a secret."`
 	Format string   `name:"format" enum:"cloudevents,payway,payway-ssi,risc" default:"cloudevents" help:"cloudevents, payway, payway-ssi or risc; cloudevents unless given."`
-	Events []string `name:"event" placeholder:"TYPE" help:"A type of event to tell of, EmailChanged unless given; give it once for each. Erasures are told to all."`
+	Events []string `name:"event" placeholder:"TYPE" help:"A type of event to send, EmailChanged unless given; give it once for each. AccountErased is sent to all."`
 }
 
 func (c *thirdPartyAdd) Help() string {
-	return `It is told of what happens from now on; konto replay third-party tells it of what was before.
-The secret is printed once and cannot be shown again (rotate-secret makes another). Deliveries
-are signed as Standard Webhooks has it: v1 with the secret, v1a for the public key.
+	return `It receives events from now on. konto replay third-party sends it earlier ones. The secret is printed
+once and cannot be shown again (rotate-secret makes another). Deliveries are signed as Standard
+Webhooks defines it: v1 with the secret, v1a for the public key.
 
-payway and payway-ssi can tell of EmailChanged, ProfileUpdated, FactsRecorded and AccountErased,
-payway of EmailChangeRequested too; risc of EmailChanged and AccountErased; cloudevents of all.
+The formats payway and payway-ssi can express EmailChanged, ProfileUpdated, FactsRecorded and
+AccountErased; payway also EmailChangeRequested; risc only EmailChanged and AccountErased;
+cloudevents every event.
 
 Examples:
 
@@ -116,7 +119,7 @@ func (c *thirdPartyAdd) Run(ctx context.Context, on *opened, out *control.Output
 type thirdPartyList struct{}
 
 func (c *thirdPartyList) Help() string {
-	return `What follows a ? in a URL may be a secret, and is not shown.
+	return `The part of a URL after ? may be a secret and is not shown.
 
 Examples:
 
@@ -143,11 +146,11 @@ func (c *thirdPartyList) Run(ctx context.Context, on *opened, out *control.Outpu
 
 type thirdPartyShow struct {
 	Ref     string `arg:"" name:"name" help:"The third party: its name or its id."`
-	Account string `name:"account" placeholder:"REF" help:"Whether it knows the last of this account: any of its ids, or its email address."`
+	Account string `name:"account" placeholder:"REF" help:"Also show whether it has the last event of this account: any of its ids, or its email address."`
 }
 
 func (c *thirdPartyShow) Help() string {
-	return `What follows a ? in its URL may be a secret, and is not shown.
+	return `The part of its URL after ? may be a secret and is not shown.
 
 Examples:
 
@@ -183,4 +186,130 @@ func (on *opened) thirdParty(ctx context.Context, ref string) (events.ThirdParty
 		err = fmt.Errorf("there is no third party %s", ref)
 	}
 	return p, err
+}
+
+type thirdPartyPause struct {
+	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
+}
+
+func (c *thirdPartyPause) Help() string {
+	return `Deliveries stop, and none is lost: konto third-party resume continues them where they stopped.
+
+Example:
+
+    konto third-party pause crm`
+}
+
+func (c *thirdPartyPause) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, on.ThirdParties.Pause)
+}
+
+type thirdPartyResume struct {
+	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
+}
+
+func (c *thirdPartyResume) Help() string {
+	return `Deliveries continue where they stopped, whether they were paused or konto disabled them.
+
+Example:
+
+    konto third-party resume crm`
+}
+
+func (c *thirdPartyResume) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, on.ThirdParties.Resume)
+}
+
+type thirdPartyRemove struct {
+	Ref string `arg:"" name:"name" help:"The third party: its name or its id."`
+	// Waiting deliveries are never sent, and the position in the log is lost.
+	Yes bool `name:"yes" required:"" help:"Required: events that wait are never delivered."`
+}
+
+func (c *thirdPartyRemove) Help() string {
+	return `Deliveries end for good, and events that wait to be delivered never are. To pause deliveries instead,
+use konto third-party pause. The name is free again.
+
+Example:
+
+    konto third-party remove crm --yes`
+}
+
+func (c *thirdPartyRemove) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, on.ThirdParties.Remove)
+}
+
+// setThirdParty changes the state of a third party and prints it.
+func (on *opened) setThirdParty(ctx context.Context, out *control.Output, ref, state string, change thirdPartyChange) error {
+	p, err := on.changeThirdParty(ctx, ref, change)
+	if err != nil {
+		return err
+	}
+	return out.Object(struct {
+		ID    string `json:"id"`
+		Name  string `json:"name"`
+		State string `json:"state"`
+	}{p.ID.String(), p.Name, state})
+}
+
+type thirdPartyRotateSecret struct {
+	Ref     string   `arg:"" name:"name" help:"The third party: its name or its id."`
+	Overlap lifetime `name:"overlap" default:"24h" placeholder:"DURATION" help:"How long the previous secret also signs, 24h unless given, at most 720h; 0: it ends at once."`
+}
+
+func (c *thirdPartyRotateSecret) Help() string {
+	return `The new secret is printed once. Until the overlap ends, deliveries have signatures of both secrets,
+so the third party can change its secret at any time.
+
+Examples:
+
+    konto third-party rotate-secret crm
+    konto third-party rotate-secret crm --overlap 0`
+}
+
+func (c *thirdPartyRotateSecret) Run(ctx context.Context, on *opened, out *control.Output) error {
+	var rotated commands.RotatedSecret
+	p, err := on.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
+		rotated, err = on.ThirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
+		return rotated.Position, err
+	})
+	if rotated.Secret == "" {
+		return err
+	}
+	// The secret is printed even if something failed after the change, because nothing shows
+	// it again.
+	return errors.Join(err, out.Object(struct {
+		ID            string    `json:"id"`
+		Name          string    `json:"name"`
+		Secret        string    `json:"secret"`
+		PublicKey     string    `json:"publicKey"`
+		PreviousUntil time.Time `json:"previousUntil"`
+	}{p.ID.String(), p.Name, rotated.Secret, rotated.PublicKey, rotated.PreviousUntil}))
+}
+
+// thirdPartyChange changes a third party and returns the position of its event.
+type thirdPartyChange func(context.Context, events.Metadata, ulid.ULID) (uint64, error)
+
+// changeThirdParty returns the third party as it was before the change. It returns when the
+// read model and the deliveries have the change.
+func (on *opened) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
+	p, err := on.thirdParty(ctx, ref)
+	if err != nil {
+		return p, err
+	}
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return p, err
+	}
+	position, err := change(ctx, meta, p.ID)
+	if errors.Is(err, commands.ErrNotFound) { // removed meanwhile
+		return p, fmt.Errorf("there is no third party %s", ref)
+	}
+	if err != nil {
+		return p, err
+	}
+	if err := on.WaitFor(ctx, position); err != nil || on.server == nil {
+		return p, err
+	}
+	return p, on.server.Deliveries.WaitFor(ctx, position)
 }

@@ -67,7 +67,7 @@ func readModelsParties(t *testing.T, folder string) []events.ThirdParty {
 	return parties
 }
 
-func TestCommandsEndOnceTheReadModelHasWhatTheyDid(t *testing.T) {
+func TestCommandsWaitForTheReadModel(t *testing.T) {
 	folder := t.TempDir()
 	in := func(args ...string) []string { return append(args, "--data", folder) }
 	for round := range 15 {
@@ -115,8 +115,8 @@ func TestThirdPartyIsShownAsItIs(t *testing.T) {
 			t.Errorf("%s is %v, want %v", member, shown[member], want)
 		}
 	}
-	if told := shown["events"].([]any); len(told) != 2 || told[0] != "EmailChanged" || told[1] != "ProfileUpdated" {
-		t.Errorf("told of %v", told)
+	if wanted := shown["events"].([]any); len(wanted) != 2 || wanted[0] != "EmailChanged" || wanted[1] != "ProfileUpdated" {
+		t.Errorf("subscribed to %v", wanted)
 	}
 	for _, step := range []struct{ command, state string }{{"pause", "paused"}, {"pause", "paused"}, {"resume", "active"}} {
 		if said := mustJSON(t, in("third-party", step.command, "crm")...); said["state"] != step.state || said["id"] != added["id"] {
@@ -151,7 +151,7 @@ func TestThirdPartysNameIsFreeOnceItIsRemoved(t *testing.T) {
 }
 
 // read.db is made again from the log, which takes longer than to look into it.
-func TestThirdPartyIsFoundWhileTheReadModelIsMadeAgain(t *testing.T) {
+func TestThirdPartyIsFoundWhileTheReadModelIsRebuilt(t *testing.T) {
 	folder := t.TempDir()
 	must(t, "third-party", "add", "crm", "--url", "https://crm.example.com/", "--data", folder)
 	for _, args := range [][]string{{"show", "crm"}, {"list"}, {"pause", "crm"}} {
@@ -164,7 +164,24 @@ func TestThirdPartyIsFoundWhileTheReadModelIsMadeAgain(t *testing.T) {
 	}
 }
 
-func TestWrongThirdPartyIsToldFieldByField(t *testing.T) {
+func TestInvalidThirdPartyIsReportedFieldByField(t *testing.T) {
 	r := konto(t, "third-party", "add", "Crm", "--url", "crm.example.com", "--format", "risc", "--event", "ProfileUpdated", "--data", furnished(t))
 	refused(t, exitFailed, r, "name: ", "url: ", "events: ", "EmailChanged, AccountErased")
+}
+
+func TestServerPublishesTheKeysOfItsSecurityEvents(t *testing.T) {
+	folder := t.TempDir()
+	var shown []string
+	for range 2 { // a start does not change them
+		server, url, _ := serve(t, folder)
+		status, set := send(t, "GET", url+"/.well-known/jwks.json", "", "")
+		if keys, _ := object(t, set)["keys"].([]any); status != 200 || len(keys) != 1 || strings.Contains(set, `"d"`) {
+			t.Errorf("answered %d %s", status, set)
+		}
+		shown = append(shown, set)
+		server.stop()
+	}
+	if shown[0] != shown[1] {
+		t.Errorf("keys %s", shown)
+	}
 }

@@ -18,16 +18,18 @@ import (
 type thirdPartyRedeliver struct {
 	Ref   string `arg:"" name:"name" help:"The third party: its name or its id."`
 	Event string `arg:"" name:"event-id" help:"The event's id, as in konto third-party deliveries."`
-	Older bool   `name:"older" help:"Send it although the third party has taken a newer event of the account, over which it may write what this one says."`
+	Older bool   `name:"older" help:"Send it although the third party accepted a newer event of the account. It may overwrite the newer data with this event's."`
 	server.SenderOptions
 }
 
 func (c *thirdPartyRedeliver) Help() string {
-	return `Sends one event once more, at once, such as one that failed for good. Its webhook-id is that of the event, so a third party
-that has it already can tell. What is still to be sent in its turn is refused: an account's events go out in order. So is,
-without --older, an event after which the third party has taken a newer one of the account: in the formats payway, payway-ssi
-and risc nothing tells it which of the two is newer. A third party that is not active is sent nothing but konto third-party
-test, which holds no personal data. The server sends it when it runs, as its own flags say; without one, risc needs its --public-url.
+	return `Sends one event again, at once, such as one that failed. The webhook-id is the event's id, so a third
+party can recognise an event that it has. An event that still waits for its delivery is refused,
+because an account's events are delivered in order. Without --older, an event is also refused if the
+third party accepted a newer one of the account: the formats payway, payway-ssi and risc do not say
+which of two events is newer. A third party that is not active receives only konto third-party test,
+which holds no personal data. If a server runs, the server sends the event, with its own flags. If
+none runs, risc needs the server's --public-url.
 
 Examples:
 
@@ -45,7 +47,7 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, on *opened, out *control.
 		return fmt.Errorf("%q is not an event's id", c.Event)
 	}
 	if party.State != events.ThirdPartyActive {
-		return fmt.Errorf("%s is %s, and is sent nothing until konto third-party resume", party.Name, party.State)
+		return fmt.Errorf("%s is %s, and receives nothing until konto third-party resume", party.Name, party.State)
 	}
 	position, err := on.positionOf(ctx, id)
 	if err != nil {
@@ -66,16 +68,16 @@ func (c *thirdPartyRedeliver) Run(ctx context.Context, on *opened, out *control.
 	answer, err := sent.Redeliver(ctx, party, position)
 	switch {
 	case errors.Is(err, deliveries.ErrNoEvent):
-		return fmt.Errorf("%s is not told of event %s", party.Name, id)
+		return fmt.Errorf("event %s is not one that %s receives", id, party.Name)
 	case errors.Is(err, deliveries.ErrPending):
-		return fmt.Errorf("event %s is still to be sent to %s in its turn", id, party.Name)
+		return fmt.Errorf("event %s still waits for its delivery to %s", id, party.Name)
 	case err != nil:
 		return err
 	}
 	return printAnswer(out, id.String(), answer)
 }
 
-// positionOf finds an event by its id: in the delivery log, else by reading the whole log.
+// positionOf finds an event by its id, in the delivery log or by reading the whole log.
 func (on *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
 	attempts, err := on.DeliveryStore.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
 	if err != nil {
@@ -107,9 +109,10 @@ type thirdPartyTest struct {
 }
 
 func (c *thirdPartyTest) Help() string {
-	return `Sends an event that means nothing and holds no personal data, in the third party's format and signed like all, and prints
-what was answered; also to one that is paused or disabled. It ends with 1 unless that is a 2xx. The server sends it when it
-runs, as its own flags say; without one, risc needs its --public-url.
+	return `Sends an event that means nothing and holds no personal data, in the third party's format and signed
+like all events, and prints the answer. The third party may be paused or disabled. The exit status is
+1 if the answer is not a 2xx. If a server runs, the server sends the event, with its own flags. If
+none runs, risc needs the server's --public-url.
 
 Examples:
 
@@ -132,7 +135,7 @@ func (c *thirdPartyTest) Run(ctx context.Context, on *opened, out *control.Outpu
 	return printAnswer(out, "", sender.Test(ctx, party))
 }
 
-var errNotDelivered = errors.New("it was not delivered")
+var errNotDelivered = errors.New("the event was not delivered")
 
 // printAnswer prints what a third party answered. It returns an error unless the event was
 // delivered.
@@ -150,4 +153,38 @@ func printAnswer(out *control.Output, event string, a webhook.Answer) error {
 		err = errNotDelivered
 	}
 	return err
+}
+
+// checkNewest refuses an event if the third party accepted a newer one of its account. If the
+// delivery store does not know, for example after its file was lost, every event that was read
+// counts as accepted. Events that the third party did not subscribe to are not refused here.
+func (on *opened) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
+	event, err := on.recordAt(ctx, position)
+	if err != nil {
+		return err
+	}
+	category, account, err := event.Stream.Split()
+	if err != nil || category != events.CategoryAccount || !party.Wants(event.Type) {
+		return nil
+	}
+	delivery, known, err := on.DeliveryStore.Delivery(ctx, party.ID, account)
+	if err != nil {
+		return err
+	}
+	newest := delivery.Delivered
+	if !known {
+		reading, err := on.reading(ctx, party)
+		if err != nil {
+			return err
+		}
+		last, err := on.lastWanted(ctx, party, account, reading)
+		if err != nil {
+			return err
+		}
+		newest = last.Position
+	}
+	if newest > position {
+		return fmt.Errorf("%s has accepted a newer event of the account, at position %d; --older sends this one all the same", party.Name, newest)
+	}
+	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 
@@ -15,13 +14,14 @@ import (
 
 type exportCommand struct {
 	File      string `arg:"" name:"file" type:"path" help:"File to make; one that exists is not overwritten. - is standard output."`
-	Encrypted bool   `name:"encrypted" help:"Leave events as they are stored; whoever imports them needs this keys.db."`
+	Encrypted bool   `name:"encrypted" help:"Leave events encrypted; the import then needs this keys.db."`
 }
 
 func (c *exportCommand) Help() string {
-	return `Writes the log as NDJSON, one event a line. Without --encrypted it is in clear and holds every secret that konto has:
-personal data, hashes of passwords, secrets that third parties share. It forgets nobody who is erased later. Keep it
-as you keep keys.db, and delete it when it was imported; one that was killed leaves FILE.partial, until the next to FILE.
+	return `Writes the log as NDJSON, one event a line. Without --encrypted the file is in clear and holds every
+secret of konto: personal data, hashes of passwords, secrets that third parties share. It still holds
+accounts that are erased later. Keep it as you keep keys.db, and delete it after the import. An
+export that is killed leaves FILE.partial, which the next export to FILE deletes.
 
 Examples:
 
@@ -30,8 +30,8 @@ Examples:
     konto export /backup/konto.ndjson --encrypted`
 }
 
-// errTerminal refuses an export to a terminal. The lines of an export are printed to the byte,
-// unescaped, and a terminal would obey what is in them.
+// errTerminal refuses an export to a terminal. The lines of an export are not escaped, so a
+// terminal would obey control characters in them.
 var errTerminal = errors.New("standard output is a terminal; name a file, or send it to a program")
 
 func (c *exportCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
@@ -47,18 +47,19 @@ func (c *exportCommand) Run(ctx context.Context, on *opened, out *control.Output
 }
 
 type importCommand struct {
-	File string `arg:"" name:"file" type:"path" help:"What konto export made. - is standard input."`
+	File string `arg:"" name:"file" type:"path" help:"A file that konto export made. - is standard input."`
 
 	stdin io.Reader
 }
 
 func (c *importCommand) Help() string {
-	return `Makes a log of an export, in a folder that has none. All of it is imported, or nothing.
+	return `Makes a log from an export, in a folder that has none. All of it is imported, or nothing.
 
-One in clear gets new keys: the folder must be empty, but for master.key and erasures.ndjson. Positions, versions, ids and
-times stay, and so do API keys, passwords and sessions. What konto signs with keys of its own gets others: access
-tokens, pending codes for email changes and signatures of proofs from before the move are no longer good. An encrypted one is the
-same log again and needs its keys.db, with its master key, in the folder.
+An export in clear gets new keys: the folder must be empty, except for master.key and
+erasures.ndjson. Positions, versions, ids and times stay, and so do API keys, passwords and sessions.
+konto gets new keys of its own: access tokens, pending codes for email changes and signatures of
+proofs from before the import are no longer valid. An encrypted export is the same log again, and
+needs its keys.db, with its master key, in the folder.
 
 Examples:
 
@@ -71,7 +72,7 @@ func (c *importCommand) readInput(stdin io.Reader) error {
 	return nil
 }
 
-// imported is what konto tells of an import.
+// imported describes an import.
 type imported struct {
 	File      string `json:"file"`
 	Events    uint64 `json:"events"`
@@ -80,53 +81,30 @@ type imported struct {
 }
 
 func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
-	m := control.NewMeter(stderr)
-	defer m.Clear()
-	out := control.NewMeteredOutput(stdout, l.json, m)
-	done := imported{File: c.File}
-	begun := !datafolder.HoldsKonto(l.folder())
-	if begun && l.data == "" {
-		return fmt.Errorf("nothing was imported: there is no konto in %s; to begin one there, name it: --data %s", l.folder(), l.folder())
+	done := imported{File: c.File, Verified: true}
+	what := "imported from " + c.File
+	if c.File == "-" {
+		what = "imported from standard input"
 	}
-	err := c.read(func(r *transfer.Reader) error {
+	return replacing{l, stdout, stderr, what, true}.run(ctx, &done, func(out *control.Output) error {
+		from, err := openInput(c.File, c.stdin)
+		if err != nil {
+			return err
+		}
+		defer from.Close()
+		r, err := transfer.NewReader(from)
+		if err != nil {
+			return err
+		}
 		done.Encrypted, done.Events = r.Header().Encrypted, r.Header().Head
 		if err := datafolder.Make(l.folder()); err != nil {
 			return err
 		}
 		return datafolder.WhileLocked(l.folder(), "konto "+l.path, func() error { return copies.Import(ctx, l.folder(), r, out.Events) })
 	})
-	if err != nil {
-		from := c.File
-		if from == "-" {
-			from = "standard input"
-		}
-		return fmt.Errorf("nothing was imported from %s: %w", from, err)
-	}
-	if begun {
-		tellBegun(stderr, l.folder())
-	}
-	if err := reopen(ctx, l, out, stderr); err != nil {
-		return fmt.Errorf("the log is in its place, but: %w", err)
-	}
-	done.Verified = true
-	return errors.Join(out.Object(done), out.Flush())
 }
 
-// read opens the file.
-func (c *importCommand) read(do func(r *transfer.Reader) error) error {
-	from, err := openInput(c.File, c.stdin)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	r, err := transfer.NewReader(from)
-	if err != nil {
-		return err
-	}
-	return do(r)
-}
-
-// openInput opens what a command reads: a file, or with - its standard input.
+// openInput opens the file that a command reads, or its standard input if the file is "-".
 func openInput(file string, stdin io.Reader) (io.ReadCloser, error) {
 	if file == "-" {
 		return io.NopCloser(stdin), nil

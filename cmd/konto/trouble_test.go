@@ -35,7 +35,7 @@ func TestLockedFolder(t *testing.T) {
 	refused(t, exitFailed, konto(t, "demo", "--data", folder), folder+" is in use by konto serve")
 }
 
-func TestFolderThatIsTailed(t *testing.T) {
+func TestCommandsWorkWhileAFolderIsTailed(t *testing.T) {
 	folder := furnished(t)
 	tail := start(t, "events", "tail", "--after", "0", "--data", folder)
 	tail.stdout.find(t, secondLine)
@@ -175,7 +175,7 @@ func TestReadModelThatIsGone(t *testing.T) {
 	}
 }
 
-func TestFolderWithoutKontoIsToldHowToBeginOne(t *testing.T) {
+func TestErrorSaysHowToBeginAKonto(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "none")
 	for _, args := range []string{
 		"account list", "account show a@example.com", "account history a@example.com", "account facts a@example.com --verified=true",
@@ -189,7 +189,7 @@ func TestFolderWithoutKontoIsToldHowToBeginOne(t *testing.T) {
 	empty(t, filepath.Dir(folder))
 }
 
-func TestFolderThatWasNamedIsBegunAndTold(t *testing.T) {
+func TestKontoIsBegunInAFolderThatWasNamed(t *testing.T) {
 	export := filepath.Join(t.TempDir(), "export")
 	must(t, "export", export, "--data", furnished(t))
 	for name, args := range map[string]string{
@@ -257,14 +257,14 @@ func TestReadModelThatCannotBeWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec("CREATE TRIGGER full BEFORE UPDATE ON progress BEGIN SELECT RAISE(FAIL, 'no room is left'); END"); err != nil {
+	if _, err := db.Exec("CREATE TRIGGER full BEFORE UPDATE ON progress BEGIN SELECT RAISE(FAIL, 'no space is left'); END"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	must(t, "account", "open", "--data", folder, "--email", "bo@example.com")
-	stuck, parties := []string{"the read model does not keep up with the log", "no room is left"}, 0
+	stuck, parties := []string{"the read model does not keep up with the log", "no space is left"}, 0
 	commands := func() {
 		refused(t, exitFailed, konto(t, "account", "list", "--data", folder), stuck...)
 		refused(t, exitFailed, konto(t, "key", "issue", "--data", folder, "--client", "crm", "--scope", "/external/account/r"), stuck...)

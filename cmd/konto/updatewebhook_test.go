@@ -19,7 +19,7 @@ func BenchmarkUpdateToWebhook(b *testing.B) {
 	owners := newOwners(b, folder, 200)
 	party := newEndpoint(b, "party", always(204))
 	party.register(folder)
-	p := startProcess(b, folder, toldFlags()...)
+	p := startProcess(b, folder, deliveryFlags()...)
 	type sending struct {
 		ack
 		begun, acknowledged time.Time

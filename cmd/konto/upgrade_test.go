@@ -16,9 +16,12 @@ import (
 )
 
 // older unpacks what an earlier build of konto made, testdata/NAME.tar.gz: a data folder
-// "data" without the files that a start makes anew, "backup.db" and "export.ndjson".
+// "data" without the files that a start makes anew, and of claims-1 "backup.db" and
+// "export.ndjson".
 //
 //	claims-1    claims of rule 1, a log of format 1; its accounts are in accountsOfClaims1
+//	erasures-1  anna@example.com is erased, and what is left to do is in deliveries.db; a third
+//	            party of format payway was not told yet, and bo@example.com has an account
 func older(t *testing.T, name string) (folder string) {
 	t.Helper()
 	f, err := os.Open(filepath.Join("testdata", name+".tar.gz"))
@@ -75,11 +78,11 @@ func TestDataFolderOfAnEarlierClaimRule(t *testing.T) {
 	if notices := report["notices"].([]any); report["ok"] != true || len(notices) != 1 || !strings.Contains(notices[0].(string), "claims") {
 		t.Errorf("before the first start: %v", report)
 	}
-	for start := range 2 { // the second start makes nothing anew, and names the same accounts
+	for start := range 2 { // the second start writes no claims again, and names the same accounts
 		server, _, _ := serve(t, folder)
 		server.stop()
-		if told := strings.Contains(server.stderr.String(), "made anew"); told != (start == 0) {
-			t.Errorf("start %d tells that claims are made anew: %t", start, told)
+		if said := strings.Contains(server.stderr.String(), "made anew"); said != (start == 0) {
+			t.Errorf("start %d says that claims are made again: %t", start, said)
 		}
 		sharedAreTold(t, folder, server.stderr.String())
 	}
@@ -134,7 +137,7 @@ func sharedAreTold(t *testing.T, folder, text string) {
 }
 
 // claimsAreRenewed wants each account of claims-1 to have its address, as it is written, and
-// nobody else to get it, until the accounts that share one are given others.
+// nobody else to get it, until the accounts that share one have others.
 func claimsAreRenewed(t *testing.T, folder string) {
 	t.Helper()
 	in := func(args ...string) result { return konto(t, append(args, "--data", folder, "--json")...) }
@@ -193,7 +196,7 @@ func claimsAreRenewed(t *testing.T, folder string) {
 	taken("jose\u0301@example.com")
 	changeEmail(t, folder, "05", "jose@example.com")
 	if r := in("account", "open", "--email", "jos\u00e9@example.com"); r.status != 0 {
-		t.Errorf("an address that nobody has any more: %+v", r)
+		t.Errorf("an address that no account has now: %+v", r)
 	}
 	verified(3)
 }

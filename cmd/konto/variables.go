@@ -51,28 +51,27 @@ var otherVariables = []string{
 var serviceLink = regexp.MustCompile(
 	`^KONTO_(PORT|SERVICE_).*=|^KONTO_\w*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^KONTO_\w*_PORT=(tcp|udp|sctp)://`)
 
-// ignoredVariables returns a warning for each variable that looks like konto's and is not: a
-// setting that its operator believes in and that has no effect. It does not repeat values,
-// which may be secrets.
-func ignoredVariables(environment []string) (told []string) {
+// ignoredVariables returns a warning for each variable that looks like konto's and has no
+// effect. The operator may believe in it. It does not repeat values, which may be secrets.
+func ignoredVariables(environment []string) (warnings []string) {
 	var named, unnamed []string
 	for _, setting := range environment {
 		name, _, _ := strings.Cut(setting, "=")
 		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(otherVariables, name) || serviceLink.MatchString(setting) {
 			continue
 		}
-		if named == nil { // the command line's model is not made for nothing
+		if named == nil { // to make the model of the command line takes time
 			named, unnamed = allFlags()
 		}
 		switch {
 		case slices.Contains(named, name):
 		case slices.Contains(unnamed, name):
-			told = append(told, fmt.Sprintf("%s is ignored: only flags of konto serve, --data and --json can be given as variables", name))
+			warnings = append(warnings, fmt.Sprintf("%s is ignored: only flags of konto serve, --data and --json can be given as variables", name))
 		default:
-			told = append(told, fmt.Sprintf("%s is ignored: there is no such variable%s", name, suggestion(name, append(named, otherVariables...))))
+			warnings = append(warnings, fmt.Sprintf("%s is ignored: there is no such variable%s", name, suggestion(name, append(named, otherVariables...))))
 		}
 	}
-	return told
+	return warnings
 }
 
 // allFlags returns the variables of flags, and the names that variables of the other flags
@@ -89,7 +88,7 @@ func allFlags() (named, unnamed []string) {
 	return named, unnamed
 }
 
-// suggestion names the variable that may have been meant, if one is near.
+// suggestion names the variable that the operator may have meant, if one is similar.
 func suggestion(name string, known []string) string {
 	nearest := slices.MinFunc(known, func(a, b string) int { return edits(name, a) - edits(name, b) })
 	if edits(name, nearest) > 2 {
@@ -98,8 +97,7 @@ func suggestion(name string, known []string) string {
 	return "; did you mean " + nearest + "?"
 }
 
-// edits counts the letters to insert, delete or replace that make a of b
-// (Levenshtein's distance).
+// edits counts the characters to insert, delete or replace until b is a (Levenshtein distance).
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

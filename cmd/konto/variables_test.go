@@ -89,16 +89,16 @@ func TestUnknownVariablesAreNamed(t *testing.T) {
 		"KONTO_SCOPE":                 "KONTO_SCOPE is ignored: only flags of konto serve, --data and --json can be given as variables",
 		"KONTO_PENDING_ORDER=invalid": "KONTO_PENDING_ORDER is ignored: only flags of konto serve, --data and --json can be given as variables",
 	} {
-		if told := ignoredVariables([]string{"HOME=/", setting, "KONTOX=1"}); !slices.Equal(told, []string{want}) {
-			t.Errorf("%s: %q", setting, told)
+		if warnings := ignoredVariables([]string{"HOME=/", setting, "KONTOX=1"}); !slices.Equal(warnings, []string{want}) {
+			t.Errorf("%s: %q", setting, warnings)
 		}
 	}
 	known := []string{"KONTO_DATA=x", "KONTO_JSON=1", "KONTO_HTTP=:80", "KONTO_RATE_LIMIT=off", "KONTO_SMTP_URL=smtp://mail"}
 	for _, name := range otherVariables {
 		known = append(known, name+"=secret")
 	}
-	if told := ignoredVariables(known); told != nil {
-		t.Errorf("of variables that konto reads: %q", told)
+	if warnings := ignoredVariables(known); warnings != nil {
+		t.Errorf("of variables that konto reads: %q", warnings)
 	}
 }
 
@@ -115,8 +115,8 @@ var serviceLinks = []string{
 }
 
 func TestVariablesOfOrchestratorsAreNoSettings(t *testing.T) {
-	if told := ignoredVariables(serviceLinks); told != nil {
-		t.Errorf("%q", told)
+	if warnings := ignoredVariables(serviceLinks); warnings != nil {
+		t.Errorf("%q", warnings)
 	}
 	named, _ := allFlags()
 	for _, name := range named {

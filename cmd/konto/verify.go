@@ -10,13 +10,14 @@ import (
 )
 
 type verifyCommand struct {
-	Quick bool `name:"quick" help:"Check only the end of the log and the state of what follows it, within milliseconds, as a health probe."`
+	Quick bool `name:"quick" help:"Check only the end of the log and the state of its followers, within milliseconds, for a health probe."`
 }
 
 func (c *verifyCommand) Help() string {
-	return `Checks the log and all that follows from it, while the server runs or not, and changes nothing: files, hash chain,
-positions, versions, that every event can be read, that claims, receipts and the read model are what the events
-come to. The first position that is wrong is named, and the exit status is 1.
+	return `Checks the log and everything that follows from it, whether the server runs or not, and changes
+nothing: files, hash chain, positions and versions; that every event can be read; that claims,
+receipts and the read model follow from the events. If anything is wrong, verify names the first
+position, and the exit status is 1.
 
 Examples:
 
@@ -38,7 +39,7 @@ func (c *verifyCommand) Run(ctx context.Context, on *opened, out *control.Output
 		return errors.Join(out.Object(report), damaged(report.Problems, len(report.Problems)))
 	}
 	report, err := verify.Run(ctx, verify.Config{
-		Log: on.Log, Store: on.Store, Model: on.Model, Files: on.Files(), Tell: out.Progress,
+		Log: on.Log, Store: on.Store, Model: on.Model, Files: on.Files(), Progress: out.Progress,
 	})
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func behind(t *testing.T, folder, file string, statements ...string) {
 }
 
 // verifies wants verify, and verify --quick if quick is given, to end well or to
-// tell what is wrong in one sentence.
+// say what is wrong in one sentence.
 func verifies(t *testing.T, folder string, wrong ...string) map[string]any {
 	t.Helper()
 	r := konto(t, "verify", "--data", folder, "--json")
@@ -64,7 +64,7 @@ func TestVerifyWithAndWithoutAServer(t *testing.T) {
 }
 
 // TestVerifyChangesNothing verifies a folder whose read model does not fit its
-// log: a start would make it anew, and what it knew would be gone.
+// log: a start would make it again, and its content would be lost.
 func TestVerifyChangesNothing(t *testing.T) {
 	folder := t.TempDir()
 	for _, name := range []string{"anna", "bo"} {
@@ -128,7 +128,7 @@ func TestVerifyNamesTheFirstPosition(t *testing.T) {
 	server.stop()
 }
 
-func TestQuickVerifyMissesFiles(t *testing.T) {
+func TestQuickVerifyReportsMissingFiles(t *testing.T) {
 	folder := t.TempDir()
 	must(t, "account", "open", "--data", folder, "--email", "anna@example.com")
 	serve(t, folder)

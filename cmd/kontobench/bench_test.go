@@ -33,12 +33,12 @@ func benched(t *testing.T, args ...string) map[string]any {
 	cmd, scratch := benchProcess(t, append(args, "--json", "--seconds", "0.1", "--connections", "4")...)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
-	told, err := cmd.Output()
+	printed, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, complaint.String())
 	}
 	empty(t, scratch)
-	return object(t, string(told))
+	return object(t, string(printed))
 }
 
 // figures checks that all members of an object are there and above 0.
@@ -97,8 +97,8 @@ func TestBenchMeasuresAFreshKonto(t *testing.T) {
 			if _, ok := to.(map[string]any)["maxMs"].(float64); !ok { // 0 when the news was as early as the answer
 				t.Errorf("%s: maxMs is %v", what, to.(map[string]any)["maxMs"])
 			}
-			if told := to.(map[string]any)["what"]; told != what {
-				t.Errorf("%v instead of %s", told, what)
+			if printed := to.(map[string]any)["what"]; printed != what {
+				t.Errorf("%v instead of %s", printed, what)
 			}
 		}
 	}
@@ -140,8 +140,8 @@ func TestBenchMeasuresARunningKonto(t *testing.T) {
 		figures(t, "http", q, "perSecond")
 		withoutErrors(t, "http", q)
 	}
-	if told := must(t, "--url", url, "--targets", targets, "--seconds", "0.1"); !strings.Contains(told, "requests/s") || !strings.Contains(told, "PATCH") {
-		t.Errorf("%s", told)
+	if printed := must(t, "--url", url, "--targets", targets, "--seconds", "0.1"); !strings.Contains(printed, "requests/s") || !strings.Contains(printed, "PATCH") {
+		t.Errorf("%s", printed)
 	}
 
 	wrong := filepath.Join(t.TempDir(), "wrong")
@@ -156,14 +156,14 @@ func TestBenchMeasuresARunningKonto(t *testing.T) {
 		}
 		refused(t, exitFailed, kontobench(t, "--url", url, "--targets", wrong), part)
 	}
-	server.end()
+	stopped(t, server)
 	refused(t, exitFailed, kontobench(t, "--url", url, "--targets", targets), "refused")
 }
 
 func TestInterruptedBenchLeavesNothing(t *testing.T) {
 	cmd, scratch := benchProcess(t, "--accounts", "5", "--seconds", "3600", "--growth", "--events", "100", "--of-accounts", "5")
-	stderr := newWatched()
-	cmd.Stderr = stderr
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestInterruptedBenchLeavesNothing(t *testing.T) {
 	err := cmd.Wait()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != exitFailed || !strings.Contains(stderr.String(), "interrupted") {
-		t.Errorf("%v: %s", err, stderr)
+		t.Errorf("%v: %s", err, &stderr)
 	}
 	if err := syscall.Kill(child, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("the server is still there: %v", err)

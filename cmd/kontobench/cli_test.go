@@ -25,7 +25,7 @@ func TestWrongUsage(t *testing.T) {
 		"--growth --of-accounts 0,10",
 	} {
 		t.Run(args, func(t *testing.T) {
-			refused(t, exitUsage, kontobench(t, strings.Fields(args)...), "--help tells more")
+			refused(t, exitUsage, kontobench(t, strings.Fields(args)...), "see kontobench --help)")
 		})
 	}
 }

@@ -19,34 +19,33 @@ import (
 	"konto/projections"
 )
 
-// filling is a data folder that gets accounts and events much faster than its users
-// would bring them. They are made by the folder's own commands, and stored
-// thousands in a transaction.
+// filling fills a data folder with accounts and events, much faster than requests would. konto's
+// own commands make them. They are stored thousands in a transaction.
 type filling struct {
 	folder      *datafolder.Folder
 	bulk        *bulk
 	store       *eventstore.Store // over bulk
 	accounts    *commands.Accounts
 	credentials *commands.Credentials
-	tell        func(done, total uint64, unit string)
+	progress    func(done, total uint64, unit string)
 
 	owners []benchAccount
 }
 
-// benchAccount is an account of the bench, and a key that may read and write it.
+// benchAccount is an account, and a key that may read and write it.
 type benchAccount struct {
 	id      ulid.ULID
 	token   string
-	version uint64 // of the account; 0: to be looked up
+	version uint64 // of the account; 0: not known
 }
 
 // newFilling begins a konto in an empty folder.
-func newFilling(ctx context.Context, folder string, tell func(done, total uint64, unit string)) (*filling, error) {
-	f := &filling{tell: tell}
+func newFilling(ctx context.Context, folder string, progress func(done, total uint64, unit string)) (*filling, error) {
+	f := &filling{progress: progress}
 	return f, f.open(ctx, folder)
 }
 
-// open opens the folder, which a server had meanwhile.
+// open opens the folder, which a server may have used meanwhile.
 func (f *filling) open(ctx context.Context, folder string) (err error) {
 	cfg := datafolder.Config{Path: folder, Holder: "kontobench", Begin: true, Log: slog.New(slog.DiscardHandler)}
 	if f.folder, err = datafolder.Open(ctx, cfg); err != nil {
@@ -59,7 +58,7 @@ func (f *filling) open(ctx context.Context, folder string) (err error) {
 	for i := range f.owners {
 		f.owners[i].version = 0
 	}
-	f.bulk = &bulk{Log: f.folder.Log, last: head}
+	f.bulk = &bulk{AdminLog: f.folder.Log, last: head}
 	f.store = eventstore.NewStore(f.bulk, f.folder.Keys)
 	f.accounts = commands.NewAccounts(commands.Config{Store: f.store, CachedAccounts: 1})
 	f.credentials = commands.NewCredentials(f.store, nil)
@@ -71,7 +70,7 @@ func (f *filling) close() error { return f.folder.Close() }
 const (
 	// fillPart is how many accounts or events wait in memory to be stored.
 	fillPart = 10_000
-	// fillers work beside each other, so that the keys they make share commits.
+	// fillers work at the same time, so that the keys that they make share commits.
 	fillers = 256
 )
 
@@ -93,12 +92,12 @@ func (f *filling) openAccounts(ctx context.Context, n int) error {
 			return err
 		}
 		f.owners = append(f.owners, part...)
-		f.tell(uint64(len(f.owners)), uint64(n), "accounts")
+		f.progress(uint64(len(f.owners)), uint64(n), "accounts")
 	}
 	return nil
 }
 
-// each does something n times, side by side, and stores what it appended.
+// each calls do n times, from several goroutines, and stores what was appended.
 func (f *filling) each(ctx context.Context, n int, do func(i int) error) error {
 	var group errgroup.Group
 	group.SetLimit(fillers)
@@ -141,7 +140,7 @@ func (f *filling) issueKey(ctx context.Context, account ulid.ULID) (string, erro
 func (f *filling) update(ctx context.Context, total int) error {
 	next := 0
 	for f.bulk.last < uint64(total) {
-		// No account twice at the same time: its version tells the next.
+		// No account is updated twice in one part, because the next version follows from the last.
 		part := min(fillPart, len(f.owners), total-int(f.bulk.last))
 		if err := f.each(ctx, part, func(i int) error {
 			return f.updateOne(ctx, &f.owners[(next+i)%len(f.owners)])
@@ -149,7 +148,7 @@ func (f *filling) update(ctx context.Context, total int) error {
 			return err
 		}
 		next += part
-		f.tell(f.bulk.last, uint64(total), "events stored")
+		f.progress(f.bulk.last, uint64(total), "events stored")
 	}
 	return nil
 }
@@ -180,15 +179,15 @@ var fillMetadata = events.Metadata{
 	Actor: events.Actor{Kind: "account", ID: "01HXA3B4C5D6E7F8G9H0J1K2M3"},
 }
 
-// caughtUp has the read model take in what was stored, in large batches.
+// caughtUp waits until the read model has applied what was stored, in large batches.
 func (f *filling) caughtUp(ctx context.Context) error {
 	follower := projections.NewFollower(projections.FollowerConfig{
 		Name: "read-model", Store: f.folder.Store, Projection: f.folder.Model, Batch: fillPart, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(ctx)
-	var beside sync.WaitGroup
-	beside.Go(func() { follower.Run(ctx) })
-	defer beside.Wait()
+	var background sync.WaitGroup
+	background.Go(func() { follower.Run(ctx) })
+	defer background.Wait()
 	defer cancel()
 	head := f.bulk.last
 	for {
@@ -198,7 +197,7 @@ func (f *filling) caughtUp(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil || step.Err() == nil {
 			return err
 		}
-		f.tell(follower.Status().Position, head, "events folded")
+		f.progress(follower.Status().Position, head, "events folded")
 	}
 }
 
@@ -210,3 +209,33 @@ func (f *filling) targets() []bench.Target {
 	}
 	return all
 }
+
+// bulk is a log that keeps appends in memory until flush stores them. Nobody reads them before.
+type bulk struct {
+	eventstore.AdminLog
+
+	mu      sync.Mutex // for the fields below
+	waiting []eventstore.Batch
+	last    uint64 // position of the last record that waits
+}
+
+// Append implements eventstore.Appender, except that nothing is durable before flush, which also
+// returns the conflicts.
+func (b *bulk) Append(_ context.Context, batch eventstore.Batch) (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = append(b.waiting, batch)
+	b.last += uint64(len(batch.Records))
+	return b.last, nil
+}
+
+func (b *bulk) flush(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	waiting := b.waiting
+	b.waiting = nil
+	_, err := b.AppendAll(ctx, waiting)
+	return err
+}
+
+var _ eventstore.Log = (*bulk)(nil)

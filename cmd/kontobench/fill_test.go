@@ -14,7 +14,7 @@ import (
 )
 
 // What is filled in bulk is a log like any other, and the publisher begins behind it.
-func TestFillingMakesASoundLog(t *testing.T) {
+func TestFilledLogPassesVerify(t *testing.T) {
 	folder := t.TempDir()
 	f, err := newFilling(t.Context(), folder, func(uint64, uint64, string) {})
 	if err != nil {
@@ -27,7 +27,7 @@ func TestFillingMakesASoundLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	serveOnce := func() {
-		serve(t, folder).end()
+		stopped(t, serve(t, folder))
 	}
 	serveOnce()
 	if err := f.growTo(t.Context(), folder, size{events: 60, accounts: 7}); err != nil {

@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"konto/cmd/konto/datafolder"
 	"konto/cmd/kontobench/bench"
 	"konto/events"
+	"konto/eventstore"
 )
 
-// rebuiltASecond is how many events the log has, at least, for each second of a
-// measurement when the read model is made anew.
+// rebuiltASecond is how many events the log has, at least, for each second of a measurement when
+// the read model is rebuilt.
 const rebuiltASecond = 60_000
 
 // measureFresh measures a konto that it makes in a scratch folder.
@@ -25,7 +25,7 @@ func (b *benching) measureFresh(ctx context.Context, folder string) (err error) 
 		return err
 	}
 	data := filepath.Join(folder, "data")
-	f, err := b.furnish(ctx, data)
+	f, err := b.makeAccounts(ctx, data)
 	if err != nil {
 		return err
 	}
@@ -37,10 +37,10 @@ func (b *benching) measureFresh(ctx context.Context, folder string) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
-	if err := b.workOut(ctx, f, followed); err != nil {
+	if err := b.findLags(ctx, f, followed); err != nil {
 		return err
 	}
-	// A rebuild of a log that is read in no time says nothing.
+	// The rebuild of a short log is too fast to measure.
 	if err := f.update(ctx, int(rebuiltASecond*b.Seconds)); err != nil {
 		return err
 	}
@@ -72,7 +72,8 @@ func (b *benching) measureServer(ctx context.Context, data string, f *filling) (
 	if b.report.HTTP, err = subject.HTTP(ctx, b.measured); err != nil {
 		return nil, err
 	}
-	// Only now: the requests above are to be compared with those of others, who tell nobody.
+	// The third party is added now, so that no webhooks are sent during the measurement above,
+	// whose figures are compared with services that send none.
 	if err := b.addThirdParty(ctx, data, hooks.URL()); err != nil {
 		return nil, err
 	}
@@ -83,37 +84,30 @@ func (b *benching) measureServer(ctx context.Context, data string, f *filling) (
 	return followed, nil
 }
 
-// addThirdParty asks the server, as an operator does.
+// addThirdParty adds a third party with konto's own command.
 func (b *benching) addThirdParty(ctx context.Context, data, url string) error {
 	add := exec.CommandContext(ctx, b.program, "third-party", "add", "bench", "--url", url, "--data", data)
 	add.Env = benchEnvironment()
-	var told bytes.Buffer
-	add.Stderr = &told
+	var stderr bytes.Buffer
+	add.Stderr = &stderr
 	if err := add.Run(); err != nil {
-		return fmt.Errorf("add a third party: %w: %s", err, strings.TrimSpace(told.String()))
+		return fmt.Errorf("add a third party: %w: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return nil
 }
 
-// workOut finds in the log where each acknowledged update is.
-func (b *benching) workOut(ctx context.Context, f *filling, followed []*bench.Followed) error {
+// findLags finds each acknowledged update in the log, and works out how late it was known.
+func (b *benching) findLags(ctx context.Context, f *filling, followed []*bench.Followed) error {
 	type update struct {
 		stream  events.Stream
 		version uint64
 	}
 	places := map[update]bench.Place{}
-	for after := uint64(0); ; {
-		records, err := f.folder.Log.ReadAll(ctx, after, datafolder.PageSize)
-		if err != nil {
-			return err
-		}
-		if len(records) == 0 {
-			break
-		}
-		for _, r := range records {
-			places[update{r.Stream, r.Version}] = bench.Place{Position: r.Position, ID: r.ID}
-			after = r.Position
-		}
+	if _, err := bench.Scan(ctx, f.folder.Log, func(r eventstore.Record) error {
+		places[update{r.Stream, r.Version}] = bench.Place{Position: r.Position, ID: r.ID}
+		return nil
+	}); err != nil {
+		return err
 	}
 	for _, one := range followed {
 		lags, err := one.Lags(func(target int, version uint64) (bench.Place, bool) {

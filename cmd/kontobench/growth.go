@@ -13,15 +13,15 @@ import (
 	"konto/projections/nats"
 )
 
-// size is that of a log.
+// size is the size of a log.
 type size struct{ events, accounts int }
 
-// eventsAnAccount is how many events an account has at least where the log's
-// length is what grows: with its key's, more than it is opened with.
+// eventsAnAccount is how many events an account has at least when the log grows. An account is
+// opened with fewer, its key included.
 const eventsAnAccount = 4
 
-// measureGrowth measures a server whose log grows while its accounts stay as many,
-// then one whose accounts grow, with no more events than they need.
+// measureGrowth measures a server whose log grows while the number of accounts stays, then one
+// with more and more accounts, which have no more events than they need.
 func (b *benching) measureGrowth(ctx context.Context, folder string) error {
 	accounts := min(b.Accounts, b.Events[0]/eventsAnAccount)
 	var longer, wider []size
@@ -50,7 +50,7 @@ func (b *benching) grow(ctx context.Context, folder string, sizes []size) error 
 	if err != nil {
 		return err
 	}
-	// Something must have been published for skipPublishing to count.
+	// skipPublishing needs a cursor, so something must be published before.
 	if err := errors.Join(f.openAccounts(ctx, 1), f.close()); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (b *benching) grow(ctx context.Context, folder string, sizes []size) error 
 	return nil
 }
 
-// growTo fills a folder that a server had before.
+// growTo fills a folder that a server used before.
 func (f *filling) growTo(ctx context.Context, folder string, s size) (err error) {
 	if err := f.open(ctx, folder); err != nil {
 		return err
@@ -92,9 +92,8 @@ func (f *filling) growTo(ctx context.Context, folder string, s size) (err error)
 	return f.skipPublishing(ctx)
 }
 
-// skipPublishing has the publisher go on behind all that the log holds. A log of
-// millions of events is older than NATS' copy of it, which holds a week's: to
-// publish all of them at once would measure what no server has to do.
+// skipPublishing sets the publisher's cursor to the end of the log. A log of millions of events is
+// older than the week that NATS keeps, so no server has to publish all of it at once.
 func (f *filling) skipPublishing(ctx context.Context) error {
 	const publisher = "publisher" // the cursor's name, see projections/nats
 	model := f.folder.Model
@@ -111,7 +110,7 @@ func (f *filling) skipPublishing(ctx context.Context) error {
 		return err
 	}
 	if len(last) != 1 {
-		return errors.New("the log does not end where it was filled to")
+		return errors.New("the log does not end at the last event that was stored")
 	}
 	cursor.Position, cursor.Event = last[0].Position, last[0].ID
 	if stored, err = json.Marshal(cursor); err != nil {

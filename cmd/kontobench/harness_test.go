@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,61 +117,21 @@ func refused(t *testing.T, status int, r result, parts ...string) {
 	}
 }
 
-// served is a konto serve in a process of its own.
-type served struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	url string
-}
-
-var readyLine = regexp.MustCompile(`msg="konto is ready" http=(\S+)`)
-
-// serve starts a server on a free port and returns when it is ready.
-func serve(t *testing.T, folder string) *served {
+// serve starts a server with konto's own flags for a measurement.
+func serve(t *testing.T, folder string) *benchServer {
 	t.Helper()
-	s := &served{t: t, cmd: exec.Command(program(t, "konto"), "serve", "--data", folder, "--http", "127.0.0.1:0", "--nats-listen", "off", "--rate-limit", "off")}
-	log, theirs, err := os.Pipe()
+	s, err := startBenchServer(t.Context(), program(t, "konto"), folder)
 	if err != nil {
 		t.Fatal(err)
-	}
-	t.Cleanup(func() { log.Close() })
-	s.cmd.Stderr = theirs
-	err = s.cmd.Start()
-	theirs.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if s.cmd.ProcessState == nil {
-			s.cmd.Process.Kill()
-			s.cmd.Wait()
-		}
-	})
-	ready := make(chan string, 1)
-	go func() {
-		defer close(ready)
-		for lines := bufio.NewScanner(log); lines.Scan(); {
-			if found := readyLine.FindStringSubmatch(lines.Text()); found != nil {
-				ready <- found[1]
-			}
-		}
-	}()
-	select {
-	case s.url = <-ready:
-	case <-time.After(patience):
-	}
-	if s.url == "" {
-		t.Fatal("konto serve was never ready")
 	}
 	return s
 }
 
-// end ends the server in order.
-func (s *served) end() {
-	s.t.Helper()
-	s.cmd.Process.Signal(os.Interrupt)
-	if err := s.cmd.Wait(); err != nil {
-		s.t.Fatal(err)
+// stopped stops a server.
+func stopped(t *testing.T, s *benchServer) {
+	t.Helper()
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -184,25 +142,4 @@ func empty(t *testing.T, folder string) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("%v remains, %v", left, err)
 	}
-}
-
-// watched collects what is written.
-type watched struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func newWatched() *watched { return new(watched) }
-
-func (w *watched) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.text = append(w.text, p...)
-	return len(p), nil
-}
-
-func (w *watched) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return string(w.text)
 }

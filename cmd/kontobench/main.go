@@ -2,7 +2,7 @@
 //
 //   - main.go is the command line, and measures a konto that runs already
 //   - fresh.go and growth.go measure konto servers that server.go starts
-//   - fill.go fills their data folders, through bulk.go, which stores many appends at once
+//   - fill.go fills their data folders
 //   - package bench, in bench/, makes the load and the report
 package main
 
@@ -12,33 +12,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
-	"konto/cmd/konto/tune"
+	"konto/cmd/konto/setup"
 	"konto/cmd/kontobench/bench"
 )
 
 func main() {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// konto refuses a data folder that other users can write to.
-	syscall.Umask(0o077)
-	tune.Runtime() // as konto: the log alone and the rebuild are measured in this process
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		<-signals // ends the server that is measured, and removes the scratch folder
-		cancel()
-		<-signals // ends at once
-		os.Exit(exitFailed)
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	// The log alone and the rebuild are measured in this process, so it is set up as konto's is.
+	setup.Main(func(ctx context.Context) int { return run(ctx, os.Args[1:], os.Stdout, os.Stderr) })
 }
 
 // The exit statuses, which are those of konto.
@@ -56,11 +43,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser := kong.Must(&c, kong.Name("kontobench"), kong.Description("Measures a fresh or a running konto."), kong.Writers(stdout, io.Discard),
 		kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	_, err := parser.Parse(args)
-	if helped { // kong goes on after its exit hook returned; what it finds then means nothing
+	if helped { // kong continues after its exit hook returns, and its later errors mean nothing
 		return exitDone
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "kontobench: %s (kontobench --help tells more)\n", control.Sentence(err))
+		fmt.Fprintf(stderr, "kontobench: %s (see kontobench --help)\n", control.Sentence(err))
 		return exitUsage
 	}
 	if err := c.run(ctx, stdout, stderr); err != nil {
@@ -70,8 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitDone
 }
 
-// folder is a path that was given. An empty one is what a variable that was never set
-// leaves behind in a script.
+// folder is a path that was given. A script whose variable was never set gives an empty path.
 type folder string
 
 // UnmarshalText refuses an empty path.
@@ -84,9 +70,9 @@ func (f *folder) UnmarshalText(text []byte) error {
 
 // benchCommand is the command line.
 type benchCommand struct {
-	Data  folder `name:"data" default:"konto-data" env:"KONTO_DATA" placeholder:"DIR" help:"Data folder of konto; what is measured is made beside it. konto-data unless given."`
+	Data  folder `name:"data" default:"konto-data" env:"KONTO_DATA" placeholder:"DIR" help:"Data folder of konto; the measured data folder is made beside it. konto-data unless given."`
 	JSON  bool   `name:"json" env:"KONTO_JSON" help:"Print JSON: one object."`
-	Konto string `name:"konto" placeholder:"FILE" help:"The program to measure; the konto beside kontobench, else that in PATH, unless given."`
+	Konto string `name:"konto" placeholder:"FILE" help:"The program to measure; the konto beside kontobench, or the one in PATH, unless given."`
 
 	Accounts    int     `name:"accounts" default:"10000" placeholder:"N" help:"Accounts to spread the load over."`
 	Connections int     `name:"connections" default:"64" placeholder:"N" help:"Connections of the load, each with one request at a time."`
@@ -102,9 +88,10 @@ type benchCommand struct {
 }
 
 func (c *benchCommand) Help() string {
-	return `Makes a konto in a scratch folder beside the data folder, on whose disk it is thus
-measured, and removes it afterwards; the data folder is not touched. The server is a process of its own, on ports of its
-own; the load comes from this one, and takes a part of the same CPUs. With --growth up to the largest of --events is written, some 1 GB a million.
+	return `Makes a konto in a scratch folder beside the data folder, so that it measures the same disk, and
+removes it afterwards. The data folder is not touched. The server is a process of its own, on ports of
+its own. The load comes from kontobench, which uses a part of the same CPUs. With --growth it writes
+as many events as the largest of --events, about 1 GB a million.
 
 Examples:
 
@@ -143,7 +130,7 @@ func (c *benchCommand) Validate() error {
 	return nil
 }
 
-// checkSizes wants what grows.
+// checkSizes checks that sizes are within bounds and grow.
 func checkSizes(flag string, sizes []int, least, most int) error {
 	for i, size := range sizes {
 		if size < least || size > most || i > 0 && size <= sizes[i-1] {
@@ -153,7 +140,7 @@ func checkSizes(flag string, sizes []int, least, most int) error {
 	return nil
 }
 
-// benching is a bench under way.
+// benching is the state of a run.
 type benching struct {
 	*benchCommand
 	out     *control.Output
@@ -185,7 +172,7 @@ func (c *benchCommand) run(ctx context.Context, stdout, stderr io.Writer) error 
 		err = b.inScratch(string(c.Data), func(folder string) error { return measure(ctx, folder) })
 	}
 	if ctx.Err() != nil {
-		return ctx.Err() // what else failed, failed because it was cut off
+		return ctx.Err() // it is the cause of any other error
 	}
 	if err != nil {
 		return err
@@ -198,7 +185,7 @@ func (c *benchCommand) run(ctx context.Context, stdout, stderr io.Writer) error 
 	return errors.Join(err, b.out.Flush())
 }
 
-// inScratch makes a folder beside the data folder: a place for temporary files is
+// inScratch calls do with a folder beside the data folder. The folder for temporary files is
 // often in memory, where a sync costs nothing.
 func (b *benching) inScratch(data string, do func(folder string) error) (err error) {
 	folder, err := os.MkdirTemp(filepath.Dir(filepath.Clean(data)), "konto-bench-")
@@ -209,7 +196,7 @@ func (b *benching) inScratch(data string, do func(folder string) error) (err err
 	return do(folder)
 }
 
-// measured tells that one more of the parts is done.
+// measured shows that one more part is done.
 func (b *benching) measured() {
 	b.parts++
 	b.out.Progress(uint64(float64(b.parts)*b.Seconds), uint64(float64(b.of)*b.Seconds), "seconds of measurements")
@@ -240,13 +227,13 @@ func (b *benching) subject(server bench.Server, process bench.Process, targets [
 
 func (b *benching) length() time.Duration { return time.Duration(b.Seconds * float64(time.Second)) }
 
-// prepare furnishes a data folder and stops there.
+// prepare makes a data folder with accounts, and a file of targets.
 func (b *benching) prepare(ctx context.Context) error {
 	data, targets := filepath.Join(b.Prepare, "data"), filepath.Join(b.Prepare, "targets")
 	if !datafolder.Missing(data) || !datafolder.Missing(targets) {
 		return fmt.Errorf("%s is prepared already", b.Prepare)
 	}
-	f, err := b.furnish(ctx, data)
+	f, err := b.makeAccounts(ctx, data)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(data))
 	}
@@ -267,8 +254,8 @@ func (b *benching) prepare(ctx context.Context) error {
 		b.out.Line("kontobench --url http://127.0.0.1:8080 --targets %s", targets))
 }
 
-// furnish makes a data folder with accounts, and closes it.
-func (b *benching) furnish(ctx context.Context, folder string) (*filling, error) {
+// makeAccounts makes a data folder with accounts, and closes it.
+func (b *benching) makeAccounts(ctx context.Context, folder string) (*filling, error) {
 	f, err := newFilling(ctx, folder, b.out.Progress)
 	if err != nil {
 		return nil, err

@@ -17,26 +17,26 @@ import (
 	"konto/cmd/kontobench/bench"
 )
 
-// benchServer is a konto in a process of its own, so that
-// the load generator takes no part in its memory and garbage collection.
+// benchServer is a konto in a process of its own, so that the load generator is no part of its
+// memory and garbage collection.
 type benchServer struct {
 	process *exec.Cmd
-	address bench.Server
+	url     string
+	address bench.Server  // of url
 	started time.Duration // until it was ready
 	read    chan struct{} // closed when its log has ended
 	last    string        // line of its log; valid once read is closed
 }
 
-// benchStopTime is how long a server may take to end: it publishes first what it
-// has not yet.
+// benchStopTime is how long a server may take to stop. It first publishes what waits.
 const benchStopTime = time.Minute
 
-// patienceAtStart is how long its followers may take to publish a folder that was
-// furnished without it.
+// patienceAtStart is how long its followers may take to publish events that were stored while no
+// server ran.
 const patienceAtStart = 10 * time.Minute
 
-// findKonto returns the program to measure: the one that was named, else the konto beside
-// this program, else that in PATH.
+// findKonto returns the program to measure: the one that was named, or the konto beside this
+// program, or the one in PATH.
 func findKonto(named string) (string, error) {
 	if named != "" {
 		return exec.LookPath(named)
@@ -78,34 +78,34 @@ func startBenchServer(ctx context.Context, program, folder string) (_ *benchServ
 	}
 	ready := make(chan string, 1)
 	go s.readLog(log, ready)
-	url, ok := <-ready
+	s.url = <-ready // "" if it ended before
 	s.started = time.Since(begun)
-	if !ok {
+	if s.url == "" {
 		return nil, errors.Join(ctx.Err(), s.ended(s.process.Wait()))
 	}
-	if s.address, err = bench.ParseServer(url); err != nil {
+	if s.address, err = bench.ParseServer(s.url); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
 }
 
-// readLog sends where the server answers, if it comes to that, and reads on so
-// that the server never waits for a reader.
+// readLog sends the server's URL once it is ready. It reads to the end, so that the server never
+// waits for a reader.
 func (s *benchServer) readLog(log io.ReadCloser, ready chan<- string) {
 	defer close(s.read)
 	defer close(ready)
 	defer log.Close()
-	told := false
+	sent := false
 	for lines := bufio.NewScanner(log); lines.Scan(); {
 		s.last = lines.Text()
-		if found := benchReady.FindStringSubmatch(s.last); found != nil && !told {
-			told = true
+		if found := benchReady.FindStringSubmatch(s.last); found != nil && !sent {
+			sent = true
 			ready <- found[1]
 		}
 	}
 }
 
-// stop ends the server in order.
+// stop stops the server in order.
 func (s *benchServer) stop() error {
 	s.process.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(benchStopTime, func() { s.process.Process.Kill() })
@@ -113,7 +113,7 @@ func (s *benchServer) stop() error {
 	return s.ended(s.process.Wait())
 }
 
-// ended explains the end of a process that was not to end so.
+// ended returns an error with the last line of the log if the process failed.
 func (s *benchServer) ended(err error) error {
 	<-s.read
 	if err == nil {
@@ -124,8 +124,8 @@ func (s *benchServer) ended(err error) error {
 
 func (s *benchServer) pid() bench.Process { return bench.Process(s.process.Process.Pid) }
 
-// benchEnvironment leaves out the variables that stand for flags: those that are
-// meant for a real server would have this one publish or mail.
+// benchEnvironment leaves out the variables that stand for flags. With those of a real server this
+// one would publish or mail.
 func benchEnvironment() (kept []string) {
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "KONTO_") || strings.HasPrefix(v, "KONTO_MASTER_KEY=") {

@@ -3,8 +3,8 @@
 // which it is sent.
 //
 // Both are made from the published Go types, so they describe exactly what is
-// published. A payload without a row in announced.go, or a member without a row in
-// members.go, fails a test.
+// published. A payload without a row in announced.go, or a member without a tag that
+// describes it, fails a test.
 //
 // # What may change
 //

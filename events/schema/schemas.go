@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -44,7 +45,7 @@ var All = sync.OnceValue(func() []Schema {
 		s.Document = document(served{"https://json-schema.org/draft/2020-12/schema", s.Path(), name, a.about, document(s.schema)})
 		all = append(all, s)
 	}
-	for row := range members {
+	for row := range rules {
 		if !d.used[row] {
 			panic("no published type has the member " + row)
 		}
@@ -70,10 +71,45 @@ func document(of any) []byte {
 	return text
 }
 
-// describer makes schemas from Go types and from the table members.
+// patternULID is the form of a ULID: 26 digits of Crockford's base 32.
+const patternULID = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
+
+// What konto accepts as an address. It has no format: "email" has no å, many validators do not know
+// "idn-email", and both refuse addresses that are in use.
+var email = jsonschema.Schema{Pattern: `^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$`}
+
+var (
+	country = jsonschema.Schema{Pattern: "^[A-Z]{2}$"}
+	count   = jsonschema.Schema{Minimum: new(0.0)}
+)
+
+// rules has the members of published types whose values the Go type does not describe. It has a rule
+// only if the rule is true for every account. For example, a phone number that Payway's own format
+// accepts need not be E.164.
+var rules = map[string]jsonschema.Schema{
+	"AccountOpened.email":                    email,
+	"AccountOpened.paywayId":                 {Pattern: "^[0-9a-f]{24}$"},
+	"EmailChanged.previousEmail":             email,
+	"EmailChanged.newEmail":                  email,
+	"EmailChanged.how":                       {Enum: []any{"direct", "verified"}},
+	"PublishedEmailChangeRequested.newEmail": email,
+	"EmailChangeCancelled.newEmail":          email,
+	"FactsRecorded.activeDomains":            count,
+	"FactsRecorded.seNuDomains":              count,
+	"ProfileUpdated.accountType":             {Enum: []any{"private", "organisation", nil}},
+	"ProfileUpdated.birthDate":               {Format: "date"},
+	"ProfileUpdated.countryCode":             country,
+	"ProfileUpdated.currencyCode":            {Pattern: "^[A-Z]{3}$"},
+	"RegistrationIdentifier.countryCode":     country,
+	"RegistrationIdentifier.type":            {Enum: []any{"personal_identifier", "organisation_number"}},
+	"AddressUpdated.countryCode":             country,
+	"AddressUpdated.citizenshipCountryCode":  country,
+}
+
+// describer makes schemas from Go types, their tags and the table rules.
 type describer struct {
 	known map[reflect.Type]*jsonschema.Schema
-	used  map[string]bool // the rows of members that are used
+	used  map[string]bool // the rows of rules that are used
 }
 
 func newDescriber() *describer {
@@ -94,7 +130,7 @@ func newDescriber() *describer {
 }
 
 // describe makes the schema of a struct. Further members are allowed, because a later konto can
-// add some. It panics at a member without a row in members.
+// add some. It panics at a member that no tag describes.
 func (d *describer) describe(t reflect.Type) *jsonschema.Schema {
 	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: d.known})
 	if err != nil {
@@ -103,12 +139,14 @@ func (d *describer) describe(t reflect.Type) *jsonschema.Schema {
 	s.AdditionalProperties = nil
 	for name, property := range s.Properties {
 		row := t.Name() + "." + name
-		is, described := members[row]
-		if !described {
+		if property.Description == "" {
 			panic("no description of the member " + row)
 		}
+		rule := rules[row]
 		d.used[row] = true
-		is.fill(property)
+		property.Enum, property.Minimum = rule.Enum, rule.Minimum
+		property.Pattern = cmp.Or(rule.Pattern, property.Pattern)
+		property.Format = cmp.Or(rule.Format, property.Format)
 	}
 	for _, field := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")

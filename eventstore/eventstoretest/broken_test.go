@@ -3,7 +3,6 @@ package eventstoretest
 import (
 	"context"
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -14,43 +13,55 @@ import (
 	"konto/eventstore/memory"
 )
 
-// TestChecksPass is the other half of TestBrokenLogs: what fails there does not
-// fail because of how it is run.
-func TestChecksPass(t *testing.T) {
-	if failed := failing(t, func() eventstore.Log { return memory.New() }); len(failed) > 0 {
-		t.Errorf("a log that is right fails %q", failed)
+func openMemory() eventstore.Log { return memory.New() }
+
+func openAnother(log eventstore.Log) eventstore.Log { return log.(*memory.Log).OpenAnother() }
+
+// TestACorrectLogPasses shows that a fault makes a check fail in TestBrokenLogsFail, and not
+// the way in which the check is run there.
+func TestACorrectLogPasses(t *testing.T) {
+	if failed := failing(t, append(Checks(), NodeChecks(openAnother)...), openMemory); len(failed) > 0 {
+		t.Errorf("a correct log fails %q", failed)
 	}
 }
 
-// TestBrokenLogs runs the suite against a log with one fault at a time and
-// wants the check that is there for it to fail. A check that no fault makes
-// fail may be one that cannot fail.
-func TestBrokenLogs(t *testing.T) {
+// TestBrokenLogsFail runs the suite against logs with one fault each. The check for the fault
+// must fail, and there must be a fault for each check: otherwise the check may be unable
+// to fail.
+func TestBrokenLogsFail(t *testing.T) {
 	caught := make(map[string]bool)
-	all := maps.Clone(faults)
-	maps.Copy(all, receiptFaults)
-	maps.Copy(all, listingFaults)
-	maps.Copy(all, replacingFaults)
-	maps.Copy(all, tellingFaults)
-	for name, fault := range all {
+	catch := func(name string, fault fault, run func(t *testing.T) (failed []string)) {
 		t.Run(name, func(t *testing.T) {
-			failed := failing(t, func() eventstore.Log { return fault.in(memory.New()) })
+			failed := run(t)
 			if !slices.Contains(failed, fault.caughtBy) {
-				t.Errorf("not caught by %q, but by %q", fault.caughtBy, failed)
+				t.Errorf("%q passes; failed are %q", fault.caughtBy, failed)
 			}
 			for _, check := range failed {
 				caught[check] = true
 			}
 		})
 	}
-	for _, check := range Checks() {
+	for _, faults := range []map[string]fault{faults, receiptFaults, claimFaults} {
+		for name, fault := range faults {
+			catch(name, fault, func(t *testing.T) []string {
+				return failing(t, Checks(), func() eventstore.Log { return fault.in(memory.New()) })
+			})
+		}
+	}
+	for name, fault := range nodeFaults { // in one of two logs
+		catch(name, fault, func(t *testing.T) []string {
+			another := func(log eventstore.Log) eventstore.Log { return fault.in(openAnother(log)) }
+			return failing(t, NodeChecks(another), openMemory)
+		})
+	}
+	for _, check := range append(Checks(), NodeChecks(openAnother)...) {
 		if !caught[check.Name] {
 			t.Errorf("no broken log fails %q", check.Name)
 		}
 	}
 }
 
-func TestForgetfulLog(t *testing.T) {
+func TestALogThatIsEmptyAfterReopeningFails(t *testing.T) {
 	var rec recorder
 	rec.run(t, func(ctx context.Context, t T) {
 		checkReopened(ctx, t, memory.New(), func(eventstore.Log) eventstore.Log { return memory.New() })
@@ -60,9 +71,9 @@ func TestForgetfulLog(t *testing.T) {
 	}
 }
 
-// failing runs all checks and returns the names of those that fail.
-func failing(t *testing.T, open func() eventstore.Log) (names []string) {
-	for _, check := range Checks() {
+// failing runs checks and returns the names of those that fail.
+func failing(t *testing.T, checks []Check, open func() eventstore.Log) (names []string) {
+	for _, check := range checks {
 		var rec recorder
 		rec.run(t, func(ctx context.Context, t T) {
 			log := open()
@@ -76,7 +87,7 @@ func failing(t *testing.T, open func() eventstore.Log) (names []string) {
 	return names
 }
 
-// recorder is a T that keeps failures to itself.
+// recorder is a T that only records failures.
 type recorder struct {
 	mu       sync.Mutex
 	failures []string
@@ -90,17 +101,17 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
 
-// Fatalf ends the goroutine, as that of *testing.T does.
+// Fatalf ends the goroutine, as *testing.T does.
 func (r *recorder) Fatalf(format string, args ...any) {
 	r.Errorf(format, args...)
 	runtime.Goexit()
 }
 
-// run calls check where time passes only when all goroutines are stuck, so that
-// a log that hangs exhausts the suite's patience at once.
+// run runs a check in a bubble where time passes only when all goroutines are blocked, so that
+// a log that hangs reaches the timeout at once.
 func (r *recorder) run(t *testing.T, check func(context.Context, T)) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		done := make(chan struct{})
 		go func() {

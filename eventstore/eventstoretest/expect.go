@@ -27,8 +27,8 @@ func release(key eventstore.ClaimKey) eventstore.ClaimOp {
 	return eventstore.ClaimOp{Key: key, Release: true}
 }
 
-// batch is n records that follow a version of the stream, with claims. Their
-// data is no text, their metadata not ASCII.
+// batch returns n records after a version of the stream, with claims. Their data is not text,
+// and their metadata is not ASCII.
 func batch(stream events.Stream, after uint64, n int, claims ...eventstore.ClaimOp) eventstore.Batch {
 	b := eventstore.Batch{Stream: stream, Expected: after, Claims: claims}
 	for version := after + 1; version <= after+uint64(n); version++ {
@@ -53,7 +53,7 @@ func mustAppend(ctx context.Context, t T, log eventstore.Log, b eventstore.Batch
 	return last
 }
 
-// feed reads the whole log up to a position, which must be there sooner or later.
+// feed waits for a position and reads the whole log.
 func feed(ctx context.Context, t T, log eventstore.Log, last uint64) []eventstore.Record {
 	t.Helper()
 	if err := log.Wait(ctx, last-1); err != nil {
@@ -75,7 +75,7 @@ func streamOf(ctx context.Context, t T, log eventstore.Log, stream events.Stream
 	return records
 }
 
-// expectRecords compares all but positions that want leaves at 0.
+// expectRecords compares records. It ignores the position if want has none.
 func expectRecords(t T, what string, got, want []eventstore.Record) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -109,7 +109,7 @@ func expectHolder(ctx context.Context, t T, log eventstore.Log, key eventstore.C
 	}
 }
 
-// expectConflict appends and wants to hear at which version the stream is.
+// expectConflict appends and expects an error with the actual version.
 func expectConflict(ctx context.Context, t T, log eventstore.Log, b eventstore.Batch, actual uint64) {
 	t.Helper()
 	_, err := log.Append(ctx, b)
@@ -120,7 +120,7 @@ func expectConflict(ctx context.Context, t T, log eventstore.Log, b eventstore.B
 	}
 }
 
-// expectTaken appends and wants to hear who holds the key.
+// expectTaken appends and expects an error with the holder of the key.
 func expectTaken(ctx context.Context, t T, log eventstore.Log, b eventstore.Batch, key eventstore.ClaimKey, holder events.Stream) {
 	t.Helper()
 	_, err := log.Append(ctx, b)
@@ -131,7 +131,7 @@ func expectTaken(ctx context.Context, t T, log eventstore.Log, b eventstore.Batc
 	}
 }
 
-// isConflict wants both the sentinel and the type.
+// isConflict checks both the sentinel and the type.
 func isConflict(err error) (conflict *eventstore.VersionConflict, ok bool) {
 	ok = errors.As(err, &conflict) && errors.Is(err, eventstore.ErrConflict)
 	return conflict, ok

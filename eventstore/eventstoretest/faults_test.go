@@ -1,8 +1,10 @@
 package eventstoretest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -11,7 +13,7 @@ import (
 	"konto/eventstore"
 )
 
-// fault is a log with one fault, and the check that is there for it.
+// fault makes a log wrong in one way. caughtBy is the check for it.
 type fault struct {
 	in       func(eventstore.Log) eventstore.Log
 	caughtBy string
@@ -25,8 +27,8 @@ var faults = map[string]fault{
 			return log.Append(ctx, b)
 		}
 		return anywhere(ctx, log, b)
-	}), "of many appends at one version exactly one wins"},
-	"reports conflicts that there are not": {together(func(ctx context.Context, log eventstore.Log, b eventstore.Batch, alone bool) (uint64, error) {
+	}), "exactly one of many appends at one version is stored"},
+	"reports conflicts that do not exist": {together(func(ctx context.Context, log eventstore.Log, b eventstore.Batch, alone bool) (uint64, error) {
 		if alone {
 			return log.Append(ctx, b)
 		}
@@ -38,7 +40,7 @@ var faults = map[string]fault{
 		}
 		return anywhere(ctx, log, b)
 	}), "streams have versions of their own"},
-	"forgets the error's type": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	"loses the error's type": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		for _, sentinel := range []error{eventstore.ErrConflict, eventstore.ErrTaken} {
 			if errors.Is(err, sentinel) {
@@ -55,38 +57,34 @@ var faults = map[string]fault{
 		last, err := log.Append(ctx, b)
 		return last - uint64(max(0, len(b.Records)-1)), err
 	}), "the positions of one append are consecutive and end with the returned one"},
-	"returns the same position again": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
-		_, err := log.Append(ctx, b)
-		return 1, err
-	}), "positions rise from append to append"},
 	"stores a wrong batch": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		for i := range b.Records {
 			b.Records[i].Version = b.Expected + uint64(i) + 1
 		}
 		return log.Append(ctx, b)
-	}), "a batch that is wrong in itself is refused"},
+	}), "an invalid batch is refused"},
 	"ignores the context": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		return log.Append(context.WithoutCancel(ctx), b)
-	}), "nothing is appended for a context that ended before"},
+	}), "an append with an ended context stores nothing"},
 	"rounds times": {replaced(func(f *faulty, log eventstore.Log) {
 		f.readAll = func(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 			records, err := log.ReadAll(ctx, after, limit)
 			return spoiled(records, err, func(r *eventstore.Record) { r.Time = r.Time.Truncate(time.Second) })
 		}
-	}), "records come back as they were, to the byte and the millisecond"},
+	}), "records are read as they were appended, to the byte and the millisecond"},
 	"returns local times": {replaced(func(f *faulty, log eventstore.Log) {
 		f.readStream = func(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
 			records, err := log.ReadStream(ctx, stream, after, limit)
 			return spoiled(records, err, func(r *eventstore.Record) { r.Time = r.Time.In(time.FixedZone("CET", 3600)) })
 		}
-	}), "records come back as they were, to the byte and the millisecond"},
+	}), "records are read as they were appended, to the byte and the millisecond"},
 	"cuts data at a zero": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		b.Records = slices.Clone(b.Records)
 		for i, r := range b.Records {
 			b.Records[i].Data = r.Data[:max(0, slices.Index(r.Data, 0))]
 		}
 		return log.Append(ctx, b)
-	}), "records come back as they were, to the byte and the millisecond"},
+	}), "records are read as they were appended, to the byte and the millisecond"},
 	"keeps the caller's bytes": {replaced(func(f *faulty, log eventstore.Log) {
 		var kept sync.Map
 		f.append = func(ctx context.Context, b eventstore.Batch) (uint64, error) {
@@ -103,7 +101,7 @@ var faults = map[string]fault{
 			})
 		}
 	}), "the log shares no memory with its callers"},
-	"hands out its own bytes": {replaced(func(f *faulty, log eventstore.Log) {
+	"returns its own bytes": {replaced(func(f *faulty, log eventstore.Log) {
 		var kept sync.Map
 		f.readAll = func(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 			records, err := log.ReadAll(ctx, after, limit)
@@ -113,18 +111,18 @@ var faults = map[string]fault{
 			})
 		}
 	}), "the log shares no memory with its callers"},
-	"forgets claims": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	"loses claims": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		b.Claims = nil
 		return log.Append(ctx, b)
-	}), "a key is held by the stream that took it until that releases it"},
-	"leaks the claims of a refused batch": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a stream holds a key until it releases it"},
+	"stores the claims of a refused batch": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		for _, op := range b.Claims {
 			if _, err := anywhere(ctx, log, eventstore.Batch{Stream: b.Stream, Claims: []eventstore.ClaimOp{op}}); err != nil {
 				break
 			}
 		}
 		return log.Append(ctx, b)
-	}), "a batch refused for its version leaves no claims"},
+	}), "a batch refused for its version stores no claims"},
 	"stores the records of a batch whose claim is refused": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		if errors.Is(err, eventstore.ErrTaken) {
@@ -133,8 +131,8 @@ var faults = map[string]fault{
 			err = errors.Join(err, broken)
 		}
 		return last, err
-	}), "a batch refused for a claim leaves no records and no claims"},
-	"gives a key to the next who asks": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a batch refused for a claim stores no records and no claims"},
+	"gives a key to whoever asks next": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		var taken *eventstore.ClaimTaken
 		if errors.As(err, &taken) {
@@ -144,7 +142,7 @@ var faults = map[string]fault{
 			return log.Append(ctx, b)
 		}
 		return last, err
-	}), "another's key is refused with its holder"},
+	}), "taking another stream's key is refused and names the holder"},
 	"lets two take a key at once": {together(func(ctx context.Context, log eventstore.Log, b eventstore.Batch, alone bool) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		if errors.Is(err, eventstore.ErrTaken) && !alone {
@@ -152,16 +150,16 @@ var faults = map[string]fault{
 			return log.Append(ctx, b)
 		}
 		return last, err
-	}), "of many takers of one key exactly one wins"},
-	"refuses one's own key": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "exactly one of many streams takes a key"},
+	"refuses a key that the stream holds": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		for _, op := range b.Claims {
 			if holder, err := log.Holder(ctx, op.Key); err == nil && holder != "" && !op.Release {
 				return 0, &eventstore.ClaimTaken{Key: op.Key, Holder: holder}
 			}
 		}
 		return log.Append(ctx, b)
-	}), "taking one's own key again does nothing"},
-	"releases anybody's key": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "taking a key again has no effect"},
+	"releases any stream's key": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		for _, op := range b.Claims {
 			holder, err := log.Holder(ctx, op.Key)
 			if err == nil && holder != "" && op.Release {
@@ -171,8 +169,8 @@ var faults = map[string]fault{
 			}
 		}
 		return log.Append(ctx, b)
-	}), "releasing a key that one does not hold does nothing"},
-	"believes a release of another's key": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "releasing another stream's key has no effect"},
+	"accepts a release of another stream's key": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		var taken *eventstore.ClaimTaken
 		if errors.As(err, &taken) && slices.Contains(b.Claims, release(taken.Key)) {
@@ -180,8 +178,8 @@ var faults = map[string]fault{
 			return log.Append(ctx, b)
 		}
 		return last, err
-	}), "releasing another's key first does not make it free to take"},
-	"takes before it releases": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "releasing another stream's key does not make it available"},
+	"takes keys before it releases keys": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		b.Claims = slices.Clone(b.Claims)
 		slices.SortStableFunc(b.Claims, func(x, y eventstore.ClaimOp) int {
 			switch {
@@ -193,14 +191,14 @@ var faults = map[string]fault{
 			return -1
 		})
 		return log.Append(ctx, b)
-	}), "claims of a batch happen in their order"},
+	}), "claims of a batch are applied in order"},
 	"checks no version when only claims change": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		if len(b.Records) == 0 {
 			return anywhere(ctx, log, b)
 		}
 		return log.Append(ctx, b)
-	}), "a batch may change claims alone"},
-	"lets only records hold keys": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a batch without records may change claims"},
+	"ignores claims of a stream without records": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		if len(b.Records) == 0 && b.Expected == 0 {
 			return 0, nil
 		}
@@ -216,8 +214,8 @@ var faults = map[string]fault{
 			head, err := log.StreamHead(ctx, stream)
 			return eventstore.StreamHead{Version: head.Version}, err
 		}
-	}), "an append creates a stream and follows it"},
-	"takes no limit for all": {replaced(func(f *faulty, log eventstore.Log) {
+	}), "an append creates a stream and extends it"},
+	"treats no limit as unlimited": {replaced(func(f *faulty, log eventstore.Log) {
 		f.readStream = func(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
 			if limit <= 0 {
 				limit = 1000
@@ -225,25 +223,46 @@ var faults = map[string]fault{
 			return log.ReadStream(ctx, stream, after, limit)
 		}
 	}), "a stream is read in pages, in order"},
-	"begins a page of the feed with what was read": {replaced(func(f *faulty, log eventstore.Log) {
+	"reads all streams in the order of the log": {replaced(func(f *faulty, log eventstore.Log) {
+		f.byStream = func(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+			records, err := log.ByStream(ctx, stream, after, limit)
+			slices.SortFunc(records, func(a, b eventstore.Record) int { return cmp.Compare(a.Position, b.Position) })
+			return records, err
+		}
+	}), "all streams are read in pages, one after the other"},
+	"skips the rest of a stream at the end of a page": {replaced(func(f *faulty, log eventstore.Log) {
+		f.byStream = func(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+			if after > 0 {
+				after = math.MaxUint64
+			}
+			return log.ByStream(ctx, stream, after, limit)
+		}
+	}), "all streams are read in pages, one after the other"},
+	"repeats a record at the start of a page": {replaced(func(f *faulty, log eventstore.Log) {
 		f.readAll = func(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 			return log.ReadAll(ctx, max(after, 1)-1, limit)
 		}
 	}), "the feed is read in pages, in the order of positions"},
+	"leaves gaps in positions": {replaced(func(f *faulty, log eventstore.Log) {
+		f.readAll = func(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
+			records, err := log.ReadAll(ctx, after/2, limit)
+			return spoiled(records, err, func(r *eventstore.Record) { r.Position *= 2 })
+		}
+	}), "positions in the feed count from 1 without gaps"},
 	"reads the feed backwards": {replaced(func(f *faulty, log eventstore.Log) {
 		f.readAll = func(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 			records, err := log.ReadAll(ctx, after, limit)
 			slices.Reverse(records)
 			return records, err
 		}
-	}), "positions in the feed only rise"},
-	"has other positions in the feed": {replaced(func(f *faulty, log eventstore.Log) {
+	}), "positions in the feed count from 1 without gaps"},
+	"has different positions in the feed": {replaced(func(f *faulty, log eventstore.Log) {
 		f.readAll = func(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 			records, err := log.ReadAll(ctx, after, limit)
 			return spoiled(records, err, func(r *eventstore.Record) { r.Position += 10 })
 		}
-	}), "the feed and the streams tell the same"},
-	"counts one too few in the head": {replaced(func(f *faulty, log eventstore.Log) {
+	}), "the feed and the streams agree"},
+	"returns a head that is one too low": {replaced(func(f *faulty, log eventstore.Log) {
 		f.head = func(ctx context.Context) (uint64, error) {
 			head, err := log.Head(ctx)
 			return max(head, 1) - 1, err
@@ -254,7 +273,7 @@ var faults = map[string]fault{
 			records, err := log.ReadAll(ctx, after, limit)
 			return records[:max(0, len(records)-1)], err
 		}
-	}), "a wait for what is there returns, and it can be read"},
+	}), "after a wait the record can be read"},
 	"loses a record of the feed when many append": {replaced(func(f *faulty, log eventstore.Log) {
 		f.readAll = func(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 			records, err := log.ReadAll(ctx, after, limit)
@@ -270,10 +289,10 @@ var faults = map[string]fault{
 			return ctx.Err()
 		}
 	}), "an append wakes all who wait"},
-	"wakes for nothing": {replaced(func(f *faulty, log eventstore.Log) {
+	"wakes without a record": {replaced(func(f *faulty, log eventstore.Log) {
 		f.wait = func(ctx context.Context, after uint64) error { return nil }
 	}), "a wait ends with its context, and not before"},
-	"lets waits outlive it": {replaced(func(f *faulty, log eventstore.Log) {
+	"leaves waits running after it is closed": {replaced(func(f *faulty, log eventstore.Log) {
 		f.wait = func(ctx context.Context, after uint64) error {
 			err := log.Wait(ctx, after)
 			if errors.Is(err, eventstore.ErrClosed) {
@@ -285,7 +304,7 @@ var faults = map[string]fault{
 	}), "closing the log ends a wait"},
 	"stays open": {replaced(func(f *faulty, log eventstore.Log) {
 		f.close = func() error { return nil }
-	}), "a closed log says so to every call"},
+	}), "every call to a closed log returns ErrClosed"},
 	"closes once": {replaced(func(f *faulty, log eventstore.Log) {
 		closed := false
 		f.close = func() error {
@@ -296,11 +315,11 @@ var faults = map[string]fault{
 			return log.Close()
 		}
 	}), "a log may be closed twice"},
-	"says nothing clear while it closes": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	"returns an unclear error while it closes": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		if errors.Is(err, eventstore.ErrClosed) {
 			err = errors.New("broken pipe")
 		}
 		return last, err
-	}), "closing meets appends under way with a verdict each"},
+	}), "closing gives each append under way a result"},
 }

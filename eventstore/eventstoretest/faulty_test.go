@@ -17,6 +17,7 @@ type faulty struct {
 	eventstore.Log
 	append        func(context.Context, eventstore.Batch) (uint64, error)
 	readStream    func(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error)
+	byStream      func(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error)
 	readAll       func(context.Context, uint64, int) ([]eventstore.Record, error)
 	streamHead    func(context.Context, events.Stream) (eventstore.StreamHead, error)
 	holder        func(context.Context, eventstore.ClaimKey) (events.Stream, error)
@@ -29,9 +30,9 @@ type faulty struct {
 	close         func() error
 }
 
-// broken is right but for what is then replaced.
+// broken returns a log without a fault. The caller replaces methods.
 func broken(log eventstore.Log) *faulty {
-	return &faulty{log, log.Append, log.ReadStream, log.ReadAll, log.StreamHead, log.Holder, log.Claims, log.ClaimRule, log.ReplaceClaims, log.Receipt, log.Head, log.Wait, log.Close}
+	return &faulty{log, log.Append, log.ReadStream, log.ByStream, log.ReadAll, log.StreamHead, log.Holder, log.Claims, log.ClaimRule, log.ReplaceClaims, log.Receipt, log.Head, log.Wait, log.Close}
 }
 
 func (f *faulty) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
@@ -39,6 +40,9 @@ func (f *faulty) Append(ctx context.Context, b eventstore.Batch) (uint64, error)
 }
 func (f *faulty) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
 	return f.readStream(ctx, stream, after, limit)
+}
+func (f *faulty) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	return f.byStream(ctx, stream, after, limit)
 }
 func (f *faulty) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 	return f.readAll(ctx, after, limit)
@@ -65,7 +69,7 @@ func (f *faulty) Head(ctx context.Context) (uint64, error)     { return f.head(c
 func (f *faulty) Wait(ctx context.Context, after uint64) error { return f.wait(ctx, after) }
 func (f *faulty) Close() error                                 { return f.close() }
 
-// replaced makes a fault of a function that replaces methods.
+// replaced returns a fault that replaces methods.
 func replaced(replace func(f *faulty, log eventstore.Log)) func(eventstore.Log) eventstore.Log {
 	return func(log eventstore.Log) eventstore.Log {
 		f := broken(log)
@@ -74,14 +78,14 @@ func replaced(replace func(f *faulty, log eventstore.Log)) func(eventstore.Log) 
 	}
 }
 
-// appends replaces Append.
+// appends returns a fault that replaces Append.
 func appends(do func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error)) func(eventstore.Log) eventstore.Log {
 	return replaced(func(f *faulty, log eventstore.Log) {
 		f.append = func(ctx context.Context, b eventstore.Batch) (uint64, error) { return do(ctx, log, b) }
 	})
 }
 
-// anywhere appends b behind whatever the stream holds.
+// anywhere appends b at the end of the stream, whatever its version is.
 func anywhere(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 	for {
 		head, err := log.StreamHead(ctx, b.Stream)
@@ -99,14 +103,15 @@ func anywhere(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint
 	}
 }
 
-// together replaces Append, telling whether others are under way.
+// together returns a fault that replaces Append. alone is false while other appends are under
+// way.
 func together(do func(ctx context.Context, log eventstore.Log, b eventstore.Batch, alone bool) (uint64, error)) func(eventstore.Log) eventstore.Log {
 	return func(log eventstore.Log) eventstore.Log {
 		var under atomic.Int64
 		return appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 			under.Add(1)
 			defer under.Add(-1)
-			for range 10 * racers { // lets the others come this far
+			for range 10 * racers { // lets the others begin
 				runtime.Gosched()
 			}
 			return do(ctx, log, b, under.Load() == 1)

@@ -11,17 +11,17 @@ import (
 	"konto/eventstore"
 )
 
-// receiptFaults are faults as well; see faults.
+// receiptFaults are more faults, in how receipts are stored; see faults.
 var receiptFaults = map[string]fault{
-	"forgets receipts": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	"loses receipts": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		b.Receipts = nil
 		return log.Append(ctx, b)
-	}), "a receipt is there from its append on"},
-	"leaves a batch's first receipt alone": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a receipt exists after its append"},
+	"stores only the first receipt of a batch": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		b.Receipts = b.Receipts[:min(1, len(b.Receipts))]
 		return log.Append(ctx, b)
-	}), "a receipt is there from its append on"},
-	"finds receipts of nobody": {replaced(func(f *faulty, log eventstore.Log) {
+	}), "a receipt exists after its append"},
+	"finds receipts that do not exist": {replaced(func(f *faulty, log eventstore.Log) {
 		f.receipt = func(ctx context.Context, key eventstore.ReceiptKey) (events.Stream, []byte, error) {
 			stream, data, err := log.Receipt(ctx, key)
 			if stream == "" {
@@ -29,8 +29,8 @@ var receiptFaults = map[string]fault{
 			}
 			return stream, data, err
 		}
-	}), "a receipt is there from its append on"},
-	"stores what was appended before": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a receipt exists after its append"},
+	"stores a repeated append": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		if errors.Is(err, eventstore.ErrRepeated) {
 			b.Receipts = nil
@@ -38,58 +38,58 @@ var receiptFaults = map[string]fault{
 			err = errors.Join(err, broken)
 		}
 		return last, err
-	}), "of a batch whose receipt is there nothing is stored"},
-	"forgets who left a receipt": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a batch with an existing receipt stores nothing"},
+	"loses the stream of a receipt": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		var repeated *eventstore.Repeated
 		if errors.As(err, &repeated) {
 			repeated.Stream = b.Stream
 		}
 		return last, err
-	}), "of a batch whose receipt is there nothing is stored"},
-	"looks at versions before receipts": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a batch with an existing receipt stores nothing"},
+	"checks versions before receipts": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		head, err := log.StreamHead(ctx, b.Stream)
 		if err == nil && head.Version != b.Expected {
 			return 0, &eventstore.VersionConflict{Stream: b.Stream, Expected: b.Expected, Actual: head.Version}
 		}
 		return log.Append(ctx, b)
-	}), "a receipt that is there is told of before all else"},
-	"looks at claims before receipts": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "an existing receipt is reported before any other refusal"},
+	"checks claims before receipts": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		for _, op := range b.Claims {
 			if holder, err := log.Holder(ctx, op.Key); err == nil && holder != "" && holder != b.Stream && !op.Release {
 				return 0, &eventstore.ClaimTaken{Key: op.Key, Holder: holder}
 			}
 		}
 		return log.Append(ctx, b)
-	}), "a receipt that is there is told of before all else"},
-	"leaks the receipts of a refused batch": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "an existing receipt is reported before any other refusal"},
+	"stores the receipts of a refused batch": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		if errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrTaken) {
 			_, broken := anywhere(ctx, log, eventstore.Batch{Stream: b.Stream, Receipts: b.Receipts})
 			err = errors.Join(err, broken)
 		}
 		return last, err
-	}), "a refused batch leaves no receipt"},
-	"leaves receipts only beside records": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a refused batch stores no receipt"},
+	"stores receipts only with records": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		if len(b.Records) == 0 {
 			b.Receipts = nil
 		}
 		return log.Append(ctx, b)
-	}), "a batch may leave receipts alone"},
-	"checks no version when only receipts are left": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a batch without records may store receipts"},
+	"checks no version when only receipts are stored": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		if len(b.Records) == 0 && len(b.Claims) == 0 {
 			return anywhere(ctx, log, b)
 		}
 		return log.Append(ctx, b)
-	}), "a batch may leave receipts alone"},
-	"keeps receipts for ever": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+	}), "a batch without records may store receipts"},
+	"never expires receipts": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
 		b.Receipts = slices.Clone(b.Receipts)
 		for i := range b.Receipts {
 			b.Receipts[i].Expires = b.Receipts[i].Expires.Add(24 * time.Hour)
 		}
 		return log.Append(ctx, b)
-	}), "a receipt that has expired counts for nothing"},
-	"keeps the first data of a receipt": {replaced(func(f *faulty, log eventstore.Log) {
+	}), "an expired receipt has no effect"},
+	"keeps the data of an expired receipt": {replaced(func(f *faulty, log eventstore.Log) {
 		var kept sync.Map
 		f.append = func(ctx context.Context, b eventstore.Batch) (uint64, error) {
 			b.Receipts = slices.Clone(b.Receipts)
@@ -99,7 +99,7 @@ var receiptFaults = map[string]fault{
 			}
 			return log.Append(ctx, b)
 		}
-	}), "a receipt that has expired counts for nothing"},
+	}), "an expired receipt has no effect"},
 	"keeps the caller's bytes of a receipt": {replaced(func(f *faulty, log eventstore.Log) {
 		var kept sync.Map
 		f.append = func(ctx context.Context, b eventstore.Batch) (uint64, error) {
@@ -116,12 +116,46 @@ var receiptFaults = map[string]fault{
 			return stream, nil, err
 		}
 	}), "the log shares no memory of receipts with its callers"},
-	"lets two leave a receipt at once": {together(func(ctx context.Context, log eventstore.Log, b eventstore.Batch, alone bool) (uint64, error) {
+	"lets two appends store a receipt at once": {together(func(ctx context.Context, log eventstore.Log, b eventstore.Batch, alone bool) (uint64, error) {
 		last, err := log.Append(ctx, b)
 		if errors.Is(err, eventstore.ErrRepeated) && !alone {
 			b.Receipts = nil
 			return log.Append(ctx, b)
 		}
 		return last, err
-	}), "of many appends with one receipt exactly one is stored"},
+	}), "exactly one of many appends with one receipt is stored"},
+	"keeps receipts that are dropped": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+		b.DropReceipts = false
+		return log.Append(ctx, b)
+	}), "a batch may drop the receipts of its stream"},
+	"drops receipts only with records": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+		b.DropReceipts = b.DropReceipts && len(b.Records) > 0
+		return log.Append(ctx, b)
+	}), "a batch without records may drop receipts"},
+	"drops the receipts of all streams": {replaced(func(f *faulty, log eventstore.Log) {
+		var mu sync.Mutex
+		var streams []events.Stream
+		f.append = func(ctx context.Context, b eventstore.Batch) (uint64, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			last, err := log.Append(ctx, b)
+			if streams = append(streams, b.Stream); err != nil || !b.DropReceipts {
+				return last, err
+			}
+			for _, stream := range streams {
+				if _, err := anywhere(ctx, log, eventstore.Batch{Stream: stream, DropReceipts: true}); err != nil {
+					return 0, err
+				}
+			}
+			return last, nil
+		}
+	}), "receipts of other streams stay when those of one are dropped"},
+	"drops the receipts of a refused batch's stream": {appends(func(ctx context.Context, log eventstore.Log, b eventstore.Batch) (uint64, error) {
+		last, err := log.Append(ctx, b)
+		if b.DropReceipts && (errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrTaken)) {
+			_, broken := anywhere(ctx, log, eventstore.Batch{Stream: b.Stream, DropReceipts: true})
+			err = errors.Join(err, broken)
+		}
+		return last, err
+	}), "a refused batch drops no receipts"},
 }

@@ -1,19 +1,24 @@
+// Package eventstoretest is the conformance suite of eventstore.Log. It decides what the
+// comments in eventstore mean: a backend is correct if it passes Run.
+//
+// The suite does not know how a backend works. It waits for the feed before it reads it,
+// because the feed may lag behind appends on another node.
 package eventstoretest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	"konto/eventstore"
 )
 
-// patience ends a check that hangs. It is long, because it is spent only by a
-// backend that is wrong.
-const patience = 30 * time.Second
+// timeout ends a check that hangs. It is long, because only a wrong backend reaches it.
+const timeout = 30 * time.Second
 
-// T is what a check needs of a *testing.T. The suite's own tests put another in
-// its place, to see broken backends fail.
+// T is the part of *testing.T that a check uses. The suite's own tests use another
+// implementation, to see that broken backends fail.
 type T interface {
 	Helper()
 	Errorf(format string, args ...any)
@@ -22,48 +27,62 @@ type T interface {
 
 // Backend opens logs for the suite.
 type Backend struct {
-	// Open makes an empty log. The suite closes it.
+	// Open returns an empty log. The suite closes it.
 	Open func(t testing.TB) eventstore.Log
 
-	// Reopen opens again what a closed log left behind, as after a restart. It
-	// is nil for a backend that keeps nothing.
+	// OpenAnother opens the store of a log once more, as another node does. If only one
+	// node can open the store, it returns the log itself. The suite closes both.
+	OpenAnother func(t testing.TB, log eventstore.Log) eventstore.Log
+
+	// Reopen opens the store of a closed log, as after a restart. It is nil if the backend
+	// stores nothing durably.
 	Reopen func(t testing.TB, closed eventstore.Log) eventstore.Log
 }
 
-// Check is one promise of the contract.
+// Check is one rule of the contract.
 type Check struct {
 	Name string
-	// Run reports to t where log, which is empty, does not keep the promise.
+	// Run reports violations to t. log is empty.
 	Run func(ctx context.Context, t T, log eventstore.Log)
 }
 
 // Run checks a backend against the whole contract.
 func Run(t *testing.T, b Backend) {
-	for _, check := range Checks() {
+	another := func(log eventstore.Log) eventstore.Log { return b.OpenAnother(t, log) }
+	for _, check := range append(Checks(), NodeChecks(another)...) {
 		t.Run(check.Name, func(t *testing.T) {
 			log := b.Open(t)
 			defer closeLog(t, log)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			check.Run(ctx, t, log)
 		})
 	}
 	if b.Reopen != nil {
-		t.Run(durable, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+		t.Run("acknowledged appends exist after reopening", func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			checkReopened(ctx, t, b.Open(t), func(closed eventstore.Log) eventstore.Log { return b.Reopen(t, closed) })
 		})
 	}
 }
 
-// Checks lists all promises that one log can be asked for.
+// Checks returns the checks of a single log.
 func Checks() []Check {
-	var all []Check
-	for _, room := range [][]Check{appending, claiming, replacing, listing, receipting, dropping, reading, waiting, telling, racing, closing} {
-		all = append(all, room...)
+	return slices.Concat(appending, claiming, listing, replacing, receipting, dropping, reading, waiting, racing, closing)
+}
+
+// NodeChecks returns the checks of two logs on one store. another opens the second log.
+func NodeChecks(another func(eventstore.Log) eventstore.Log) []Check {
+	checks := make([]Check, len(sharing))
+	for i, c := range sharing {
+		checks[i] = Check{c.name, func(ctx context.Context, t T, log eventstore.Log) {
+			other := another(log)
+			defer closeLog(t, other)
+			c.run(ctx, t, log, other)
+		}}
 	}
-	return all
+	return checks
 }
 
 func closeLog(t T, log eventstore.Log) {
@@ -73,10 +92,7 @@ func closeLog(t T, log eventstore.Log) {
 	}
 }
 
-// durable names what checkReopened checks.
-const durable = "what was acknowledged is there after reopening"
-
-// checkReopened fills a log, opens it again, and goes on where it ended.
+// checkReopened fills a log, reopens it, and continues.
 func checkReopened(ctx context.Context, t T, log eventstore.Log, reopen func(eventstore.Log) eventstore.Log) {
 	stream, key := newStream(), newKey()
 	left := leaving(batch(stream, 0, 3, take(key)), newReceipt())
@@ -94,7 +110,7 @@ func checkReopened(ctx context.Context, t T, log eventstore.Log, reopen func(eve
 	expectTaken(ctx, t, log, batch(newStream(), 0, 1, take(key)), key, stream)
 	expectReceipt(ctx, t, log, left.Receipts[0].Key, stream, left.Receipts[0].Data)
 	expectRepeated(ctx, t, log, left, left.Receipts[0].Key, stream)
-	if next := mustAppend(ctx, t, log, batch(stream, 3, 1)); next <= other {
-		t.Errorf("after reopening a record got position %d, which does not follow %d", next, other)
+	if next := mustAppend(ctx, t, log, batch(stream, 3, 1)); next != other+1 {
+		t.Errorf("after reopening a record got position %d, not %d", next, other+1)
 	}
 }

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -9,19 +10,17 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// Backup copies the keyring, tombstones included, into a new file, while it is in
-// use: durably, but for the file's name. The copy is opened with the master key,
-// in a folder of its own beside it, and every key in it unwrapped, before Backup
-// says that it is good. After an error it is not there.
+// Backup copies the keyring, tombstones included, into a new file, while it is in use. The content is
+// durable when Backup returns, the file's name is not. Backup opens a copy of the new file
+// with the master key and unwraps every key. After an error the file does not exist.
 func (m Master) Backup(ctx context.Context, k *Keyring, to string) (err error) {
-	// A copy made between two steps of a rotation would open with a master key
-	// that is about to be moved.
+	// Otherwise the copy could belong to a master key that a rotation is about to replace.
 	k.rotating.Lock()
 	defer k.rotating.Unlock()
 	if err := sqlitefile.Copy(ctx, k.path, to); err != nil {
 		return err
 	}
-	err = sqlitefile.Stamp(to) // or it could be put beside this file's write-ahead log
+	err = sqlitefile.Stamp(to) // so that it does not fit the write-ahead log of this file
 	if err == nil {
 		err = m.try(ctx, to)
 	}
@@ -31,7 +30,7 @@ func (m Master) Backup(ctx context.Context, k *Keyring, to string) (err error) {
 	return nil
 }
 
-// try opens a copy of a backup: the backup itself stays as it was written.
+// try checks a copy of a backup, because SQLite could change the backup itself.
 func (m Master) try(ctx context.Context, backup string) error {
 	return sqlitefile.Try(ctx, backup, func(restored string) error {
 		k, err := m.OpenCopy(ctx, restored)
@@ -42,8 +41,8 @@ func (m Master) try(ctx context.Context, backup string) error {
 	})
 }
 
-// OpenCopy is Open for a file that may not stay: it makes no new one, and leaves the
-// files of the master key as they are.
+// OpenCopy is Open for a copy of a keyring. It creates no file, and does not change the files of the
+// master key.
 func (m Master) OpenCopy(ctx context.Context, keys string) (*Keyring, error) {
 	if _, err := os.Stat(keys); err != nil {
 		return nil, err
@@ -52,10 +51,58 @@ func (m Master) OpenCopy(ctx context.Context, keys string) (*Keyring, error) {
 		return nil, fmt.Errorf("%s: %w", keys, sqlitefile.ErrMalformed)
 	}
 	k, err := m.openPresent(ctx, keys)
-	if errors.Is(err, ErrWrongMaster) { // the keys were rotated, and KONTO_MASTER_KEY is not set anew yet
+	if errors.Is(err, ErrWrongMaster) { // after a rotation KONTO_MASTER_KEY may have the old value
 		if master, nextErr := m.next(); nextErr == nil {
 			k, err = Open(ctx, keys, master)
 		}
 	}
 	return k, err
+}
+
+// Check checks the whole file while it is in use: its pages, its schema, and that each key can be
+// unwrapped. It changes nothing. If the file is wrong, the error matches
+// sqlitefile.ErrMalformed, sqlitefile.ErrOtherSchema or ErrDamagedKey.
+func (k *Keyring) Check(ctx context.Context) error {
+	var stamp int32 // see sqlitefile.Tie
+	if err := k.readers.QueryRowContext(ctx, "PRAGMA user_version").Scan(&stamp); err != nil {
+		return k.failed(err)
+	}
+	if err := sqlitefile.CheckSchema(ctx, k.readers, fmt.Sprintf("%s; PRAGMA user_version = %d", schema, stamp)); err != nil {
+		return k.failed(err)
+	}
+	for after := ""; ; {
+		last, err := k.checkPage(ctx, after)
+		if err != nil {
+			return k.failed(err)
+		}
+		if last == after {
+			break
+		}
+		after = last
+	}
+	return sqlitefile.CheckIntegrity(ctx, k.path)
+}
+
+// checkPage unwraps a page of keys after a name, and returns the last name. The lock keeps a
+// rotation from committing meanwhile.
+func (k *Keyring) checkPage(ctx context.Context, after string) (last string, err error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	tx, err := k.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return "", err
+	}
+	defer tx.Rollback()
+	page, err := wrappedKeys(ctx, tx, after)
+	if err != nil {
+		return "", err
+	}
+	last = after
+	for _, r := range page {
+		if _, err := unwrap(k.wrapper, r.name, r.wrapped); err != nil {
+			return "", err
+		}
+		last = r.name
+	}
+	return last, nil
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// kept is a keyring whose master key is in a file.
+// kept returns a keyring whose master key is in a file.
 func kept(t *testing.T) (*filled, Master) {
 	t.Helper()
 	m := Master{Path: filepath.Join(t.TempDir(), "master.key")}
@@ -59,7 +59,7 @@ func TestBackupThatDoesNotOpenIsNotKept(t *testing.T) {
 func TestBackupAfterARotationOpensWithTheNextKey(t *testing.T) {
 	f, m := kept(t)
 	backup := filepath.Join(t.TempDir(), "backup.db")
-	// The rotation was cut off between its commit and the rename.
+	// The rotation was interrupted between its commit and the rename.
 	for _, step := range m.steps(t.Context(), f.k)[:2] {
 		if err := step(); err != nil {
 			t.Fatal(err)

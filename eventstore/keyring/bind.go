@@ -8,14 +8,13 @@ import (
 	"konto/eventstore"
 )
 
-// ErrOtherLog is matched by Bind's error when the keys are those of another
-// log. Nothing was changed; restore the file that was lost or exchanged.
+// ErrOtherLog is matched by Bind's error if the keys belong to another log. Nothing was changed.
+// Restore the file that was lost or replaced.
 var ErrOtherLog = errors.New("keys belong to another log, or the log was lost and begun anew")
 
-// Bind ties the keyring to the log with an id, for ever, the first time it is
-// called, and checks the id afterwards. Only a log without events may be tied:
-// to one that has any, this keyring must be bound already, or it is an empty
-// file in the place of the one that was lost.
+// Bind binds the keyring to the log with an id when it is called for the first time, and checks
+// the id afterwards. If the log is not empty, the keyring must be bound already: otherwise it is
+// a new file in place of one that was lost.
 func (k *Keyring) Bind(ctx context.Context, log []byte, empty bool) error {
 	bound, err := k.load(ctx, logName)
 	if errors.Is(err, eventstore.ErrNoKey) && empty {
@@ -35,11 +34,19 @@ func (k *Keyring) Bind(ctx context.Context, log []byte, empty bool) error {
 	return nil
 }
 
-// Bound tells whether the keyring is tied to a log.
+// Bound reports whether the keyring is bound to a log.
 func (k *Keyring) Bound(ctx context.Context) (bool, error) {
 	_, err := k.load(ctx, logName)
 	if errors.Is(err, eventstore.ErrNoKey) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Count returns the number of keys in the file, including destroyed keys and the keyring's own.
+func (k *Keyring) Count(ctx context.Context) (n uint64, err error) {
+	if err := k.readers.QueryRowContext(ctx, "SELECT count(*) FROM keys").Scan(&n); err != nil {
+		return 0, k.failed(err)
+	}
+	return n, nil
 }

@@ -12,7 +12,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// rewrite changes the file behind the keyring's back.
+// rewrite changes the file without the keyring.
 func rewrite(t *testing.T, path, statement string, args ...any) {
 	t.Helper()
 	db, err := sqlitefile.OpenWriter(path)

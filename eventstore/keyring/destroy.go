@@ -12,47 +12,44 @@ import (
 	"konto/eventstore"
 )
 
-// tombstone takes the place of a destroyed key. It is wrapped as a key is, so
-// that a row which merely was damaged never passes for one whose key was
-// destroyed: its events would read as erased. And it has a key's length, so that
-// SQLite writes it over the old bytes where they are. A shorter row makes SQLite
-// move its neighbours sooner or later, and of what it moves it leaves copies in
-// free space, secure_delete or not (with 60,000 keys, 2 of 20,000 remained).
+// tombstone replaces a destroyed key. It is wrapped like a key, so that a damaged row is never taken
+// for a destroyed key. It has the length of a key, so that SQLite overwrites the old bytes in
+// place. With a shorter row, SQLite moves neighbouring rows sooner or later and leaves copies
+// in free space, even with secure_delete (2 of 20,000 destroyed keys remained, of 60,000).
 var tombstone [keySize]byte
 
 func isTombstone(key []byte) bool { return bytes.Equal(key, tombstone[:]) }
 
-// Destroy destroys the keys of streams, for good: Cipher and Create give
-// eventstore.ErrDestroyed from then on, also for a stream that had no key. When
-// it returns nil, neither the file nor its write-ahead log holds the old keys,
-// wrapped or not. Streams whose keys are destroyed already are no error; calling
-// it again finishes what a crash or an error interrupted.
+// Destroy destroys the keys of streams for good. Afterwards Cipher and Create return
+// eventstore.ErrDestroyed, even for a stream that had no key. When Destroy returns nil, neither
+// the file nor its write-ahead log holds the old keys, not even wrapped. A key that is
+// destroyed already is not an error. After a crash or an error, call Destroy again.
 //
-// A cipher that was taken before may still be in use when it returns.
+// A cipher that was returned before may still be in use.
 func (k *Keyring) Destroy(ctx context.Context, streams ...events.Stream) error {
-	var left []events.Stream
+	var present []events.Stream
 	for _, stream := range streams {
-		if _, _, err := stream.Split(); err != nil { // such as the root key's name
+		if _, _, err := stream.Split(); err != nil { // for example the name of the root key
 			return fmt.Errorf("destroy a key: %w", err)
 		}
 		_, err := k.load(ctx, string(stream))
 		switch {
 		case err == nil, errors.Is(err, eventstore.ErrNoKey), errors.Is(err, ErrDamagedKey):
-			left = append(left, stream)
+			present = append(present, stream)
 		case !errors.Is(err, eventstore.ErrDestroyed):
 			return err
 		}
 	}
-	if len(left) > 0 {
-		if err := k.bury(ctx, left); err != nil {
+	if len(present) > 0 {
+		if err := k.replaceKeys(ctx, present); err != nil {
 			return k.failed(err)
 		}
 	}
 	return k.overwrite(ctx)
 }
 
-// bury commits tombstones.
-func (k *Keyring) bury(ctx context.Context, streams []events.Stream) error {
+// replaceKeys commits tombstones.
+func (k *Keyring) replaceKeys(ctx context.Context, streams []events.Stream) error {
 	tx, err := k.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -72,19 +69,19 @@ func (k *Keyring) bury(ctx context.Context, streams []events.Stream) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	err = tx.Commit()
-	for _, stream := range streams { // whatever the commit came to, the file tells
+	for _, stream := range streams { // even if the commit failed: the file decides
 		k.ciphers.Remove(stream)
 	}
 	return err
 }
 
-// overwrite empties the write-ahead log, where the old pages are, into the file,
-// which overwrites them there.
+// overwrite moves the write-ahead log into the file and empties it, which overwrites old keys in
+// both.
 func (k *Keyring) overwrite(ctx context.Context) error {
 	var busy, frames, moved sql.NullInt64
 	err := k.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
 	if err == nil && busy.Int64 != 0 {
-		err = errors.New("others read the file for too long; old keys are still in its write-ahead log")
+		err = errors.New("the file was read for too long; old keys are still in its write-ahead log")
 	}
 	if err != nil {
 		return k.failed(err)

@@ -19,7 +19,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// expectDestroyed wants neither a stream's key nor a new one.
+// expectDestroyed expects that a stream has no key and gets no new one.
 func expectDestroyed(t *testing.T, k *Keyring, s events.Stream) {
 	t.Helper()
 	for name, err := range map[string]error{
@@ -72,9 +72,8 @@ func TestOnlyKeysOfStreamsCanBeDestroyed(t *testing.T) {
 	}
 }
 
-// A row that was damaged, or replaced by what passes for none, must not make
-// its account read as erased.
-func TestDamageIsNoDestruction(t *testing.T) {
+// An account whose key is damaged or replaced must not be read as erased.
+func TestADamagedKeyIsNotADestroyedKey(t *testing.T) {
 	for name, change := range map[string]string{
 		"emptied":             "UPDATE keys SET wrapped = x'' WHERE stream = ?1",
 		"zeroed":              "UPDATE keys SET wrapped = zeroblob(60) WHERE stream = ?1",
@@ -98,8 +97,7 @@ func TestDamageIsNoDestruction(t *testing.T) {
 	}
 }
 
-// wrappedOf are the bytes that the file holds in place of keys, without what all
-// rows have alike.
+// wrappedOf returns the bytes of wrapped keys in the file, without the parts that all rows share.
 func wrappedOf(t *testing.T, path string, streams ...events.Stream) map[[16]byte]events.Stream {
 	t.Helper()
 	db, err := sqlitefile.OpenReaders(path, 1)
@@ -120,7 +118,7 @@ func wrappedOf(t *testing.T, path string, streams ...events.Stream) map[[16]byte
 	return all
 }
 
-// left tells of which of the bytes the keyring's files hold any.
+// left returns which of the bytes are still in the keyring's files.
 func left(t *testing.T, path string, bytes map[[16]byte]events.Stream) (found []events.Stream) {
 	t.Helper()
 	for _, file := range []string{path, path + "-wal", path + "-journal"} {
@@ -137,8 +135,8 @@ func left(t *testing.T, path string, bytes map[[16]byte]events.Stream) (found []
 	return found
 }
 
-// Streams come in an order that splits pages everywhere, and keys are destroyed
-// between them: what SQLite moves from page to page must leave no copies.
+// The order of streams splits many pages, and keys are destroyed in between. When SQLite moves rows
+// from page to page, it must leave no copies.
 func TestDestroyedKeysLeaveNoBytes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.db")
 	k := open(t, path)
@@ -184,16 +182,15 @@ func TestDestroyedKeysLeaveNoBytes(t *testing.T) {
 	}
 }
 
-// After a crash between the commit and the checkpoint the tombstone is there,
-// and so are the old bytes, in the write-ahead log or under it: the next call
-// clears them although there is nothing left to bury.
-func TestDestroyAgainFinishesWhatACrashCutOff(t *testing.T) {
+// After a crash between the commit and the checkpoint, both the tombstone and the old bytes exist.
+// The next call overwrites the bytes, although the key is destroyed already.
+func TestASecondDestroyFinishesAfterACrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.db")
 	k := open(t, path)
 	s := stream()
 	create(t, k, s)
 	gone := wrappedOf(t, path, s)
-	if err := k.bury(t.Context(), []events.Stream{s}); err != nil {
+	if err := k.replaceKeys(t.Context(), []events.Stream{s}); err != nil {
 		t.Fatal(err)
 	}
 	if len(left(t, path, gone)) == 0 {
@@ -205,9 +202,9 @@ func TestDestroyAgainFinishesWhatACrashCutOff(t *testing.T) {
 	}
 }
 
-// While another reads an old state of the file, its write-ahead log cannot be
-// emptied: that is an error, though the key is gone for everyone.
-func TestDestroyTellsWhenBytesAreLeft(t *testing.T) {
+// While somebody reads an old state of the file, its write-ahead log cannot be emptied. That is an
+// error, although the key is destroyed.
+func TestDestroyFailsIfOldBytesRemain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.db")
 	k := open(t, path)
 	s := stream()
@@ -234,9 +231,9 @@ func TestDestroyTellsWhenBytesAreLeft(t *testing.T) {
 	destroy(t, k, s)
 }
 
-// A reader that were overtaken by a destruction between reading a key and
-// remembering it would bring it back. The cache tells when both happen.
-func TestKeysAreRememberedAndForgottenUnderTheLock(t *testing.T) {
+// If a key could be destroyed after a reader read it and before the reader cached it, the key would
+// come back.
+func TestKeysAreCachedAndEvictedUnderTheLock(t *testing.T) {
 	k := open(t, filepath.Join(t.TempDir(), "keys.db"))
 	a, b := stream(), stream()
 	create(t, k, a)
@@ -262,7 +259,7 @@ func TestKeysAreRememberedAndForgottenUnderTheLock(t *testing.T) {
 	}
 	k.ciphers = ciphers
 	doing = "Cipher"
-	for _, s := range []events.Stream{a, b} { // the second makes room for itself
+	for _, s := range []events.Stream{a, b} { // the second evicts the first
 		if _, err := k.Cipher(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
@@ -274,9 +271,9 @@ func TestKeysAreRememberedAndForgottenUnderTheLock(t *testing.T) {
 	}
 }
 
-// Many take, make, destroy and rewrap keys at once. What was destroyed when a
-// call began is never given out again, and what was not stays what it was.
-func TestConcurrentUseOfAKeyringThatForgets(t *testing.T) {
+// Many goroutines read, create, destroy and rewrap keys at once. A key that was destroyed before a
+// call is never returned by it. Other keys never change.
+func TestKeysAreDestroyedWhileTheyAreUsed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.db")
 	k := open(t, path)
 	var wg sync.WaitGroup

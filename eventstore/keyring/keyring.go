@@ -1,3 +1,14 @@
+// Package keyring stores the keys of streams in keys.db, apart from the log and its backups. With the
+// log alone nothing can be read, and an account whose key is destroyed cannot be read in
+// any copy of the log.
+//
+//	master key   32 bytes, in its own file or in the environment
+//	   │ wraps
+//	   ├──▶ one random key per stream, which encrypts its payloads
+//	   └──▶ the random root key, from which Derive computes secrets
+//
+// The master key only wraps other keys. So a rotation wraps every row again, and payloads and
+// claims do not change.
 package keyring
 
 import (
@@ -21,17 +32,16 @@ import (
 )
 
 var (
-	// ErrWrongMaster is matched by Open's error when the file was made with
-	// another master key. Nothing was changed; open it with its own.
+	// ErrWrongMaster is matched by Open's error if the file belongs to another master key.
+	// Nothing was changed.
 	ErrWrongMaster = errors.New("master key is not the one that wraps these keys")
 
-	// ErrDamagedKey is eventstore's: a key's row was changed, or moved to another
-	// stream. Restore the file from its backup.
+	// ErrDamagedKey is eventstore.ErrDamagedKey: the row of a key was changed, or moved to
+	// another stream. Restore the file from its backup.
 	ErrDamagedKey = eventstore.ErrDamagedKey
 
-	// ErrNoRoot is matched by Open's error when the file has keys but lost the
-	// row of the root key, without which no claim can be found. Restore the
-	// file from its backup.
+	// ErrNoRoot is matched by Open's error if the file has keys but no root key. Without it,
+	// no claim can be found. Restore the file from its backup.
 	ErrNoRoot = errors.New("root key is missing")
 )
 
@@ -42,12 +52,12 @@ const (
 		created INTEGER NOT NULL  -- Unix time in milliseconds
 	) STRICT, WITHOUT ROWID`
 
-	// The rows that hold no stream's key. No stream is called so: they have no hyphen.
+	// The names of rows that hold no stream's key. The name of a stream contains a hyphen.
 	rootName = "root" // the root key
 	logName  = "log"  // the id of the log that the keys belong to
 
-	// cached is how many ciphers are kept ready, of about 1 KiB each. Another
-	// one costs a look-up in the file, some 10 microseconds.
+	// cached is how many ciphers are cached, of about 1 KiB each. A cipher that is not cached
+	// costs a query, some 10 microseconds.
 	cached = 16384
 
 	readers = 4
@@ -62,25 +72,24 @@ type Keyring struct {
 	lookup  *sql.Stmt
 	inserts *sqlitefile.Group[row]
 
-	// mu is held for reading by whoever takes a key out of the file until it is
-	// among the ciphers, and for writing by a commit that destroys or rewraps keys
-	// until ciphers and wrapper are as the file is then. Without it a reader could
-	// bring back a key that was destroyed meanwhile, or unwrap a row with the
-	// wrapper of another. A commit has the one connection of the writer when it
-	// takes mu, never the other way round.
+	// mu is held for reading while a key is read from the file and added to ciphers. It is
+	// held for writing while keys are destroyed or rewrapped, from the commit until ciphers
+	// and wrapper agree with the file. Otherwise a reader could cache a key that was
+	// destroyed meanwhile, or unwrap a row with the wrong wrapper. A commit takes the
+	// writer's connection first and then mu, never the reverse.
 	mu       sync.RWMutex
 	wrapper  cipher.AEAD // of the master key
 	ciphers  *lru.Cache[events.Stream, cipher.AEAD]
 	rotating sync.Mutex // one rotation at a time
 }
 
-// row is a key to be stored.
+// row is a key that is to be stored.
 type row struct {
 	name string
 	key  []byte
 }
 
-// Open opens or makes the file at path. master is the 256-bit master key.
+// Open opens or creates the file at path. master is the 256-bit master key.
 // Errors: ErrWrongMaster, ErrNoRoot, sqlitefile.ErrMalformed, sqlitefile.ErrForeignWAL.
 func Open(ctx context.Context, path string, master []byte) (*Keyring, error) {
 	k := &Keyring{path: path}
@@ -117,8 +126,8 @@ func (k *Keyring) open(ctx context.Context, master []byte) (err error) {
 	return k.openRoot(ctx)
 }
 
-// openRoot reads the root key, and makes it in a file that has no key yet. A
-// new one beside old keys would silently give every claim another hash.
+// openRoot reads the root key. It creates the root key only if the file has no keys: a new root
+// key would change the hash of every claim.
 func (k *Keyring) openRoot(ctx context.Context) (err error) {
 	if k.root, err = k.load(ctx, rootName); errors.Is(err, eventstore.ErrNoKey) {
 		var used bool
@@ -136,9 +145,9 @@ func (k *Keyring) openRoot(ctx context.Context) (err error) {
 	return err
 }
 
-// Create returns the stream's cipher, made if the stream has none. Concurrent
-// calls for one stream get the same key. The key is durable when it returns. A
-// stream whose key was destroyed gets no other: eventstore.ErrDestroyed.
+// Create returns the stream's cipher, and creates the key if the stream has none. Concurrent calls
+// for one stream get the same key. The key is durable when Create returns. For a stream whose
+// key was destroyed the error is eventstore.ErrDestroyed.
 func (k *Keyring) Create(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
 	aead, err := k.Cipher(ctx, stream)
 	if !errors.Is(err, eventstore.ErrNoKey) {
@@ -150,9 +159,9 @@ func (k *Keyring) Create(ctx context.Context, stream events.Stream) (cipher.AEAD
 	return k.Cipher(ctx, stream)
 }
 
-// Cipher returns the stream's cipher, or an error that matches
-// eventstore.ErrNoKey or eventstore.ErrDestroyed. It puts a random nonce in
-// front of what it seals, which is safe for 2^32 messages a key.
+// Cipher returns the stream's cipher, or an error that matches eventstore.ErrNoKey or
+// eventstore.ErrDestroyed. The cipher puts a random nonce in front of what it seals, which is
+// safe for 2^32 messages per key.
 func (k *Keyring) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error) {
 	if aead, ok := k.ciphers.Get(stream); ok {
 		return aead, nil
@@ -171,7 +180,7 @@ func (k *Keyring) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD
 	return aead, nil
 }
 
-// Derive returns a 256-bit secret of this keyring for one purpose, always the same.
+// Derive returns a 256-bit secret for a purpose. It is always the same.
 func (k *Keyring) Derive(purpose string) []byte {
 	secret, err := hkdf.Key(sha256.New, k.root, nil, purpose, keySize)
 	if err != nil {
@@ -180,8 +189,7 @@ func (k *Keyring) Derive(purpose string) []byte {
 	return secret
 }
 
-// Close frees the file. Keys that are being created are stored or not, and
-// their callers are told.
+// Close closes the file. Calls of Create under way succeed or return an error.
 func (k *Keyring) Close() error {
 	var err error
 	for _, db := range []*sql.DB{k.readers, k.writer} {
@@ -192,8 +200,8 @@ func (k *Keyring) Close() error {
 	return err
 }
 
-// make stores a new random key under a name and returns the key that the name
-// has then: the one of whoever came first.
+// make stores a new random key under a name, unless the name has a key, and returns the stored
+// key.
 func (k *Keyring) make(ctx context.Context, name string) ([]byte, error) {
 	key := make([]byte, keySize)
 	rand.Read(key) // never fails
@@ -203,9 +211,8 @@ func (k *Keyring) make(ctx context.Context, name string) ([]byte, error) {
 	return k.load(ctx, name)
 }
 
-// store commits new keys. Its context is nobody's: many callers wait for it. The
-// keys are wrapped inside the transaction, so that no rotation can commit
-// between the wrapping and the insert.
+// store commits new keys. It has no context, because many callers wait for it. The keys are
+// wrapped inside the transaction, so that no rotation can commit in between.
 func (k *Keyring) store(rows []row) error {
 	tx, err := k.writer.Begin()
 	if err != nil {
@@ -225,7 +232,7 @@ func (k *Keyring) store(rows []row) error {
 	return tx.Commit()
 }
 
-// wrap seals a key for the row with a name. The caller is in a transaction of the writer.
+// wrap encrypts a key for the row with a name. The caller is in a transaction of the writer.
 func (k *Keyring) wrap(name string, key []byte) []byte {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -239,7 +246,7 @@ func (k *Keyring) load(ctx context.Context, name string) ([]byte, error) {
 	return k.read(ctx, name)
 }
 
-// read is load for who holds mu.
+// read is load while the caller holds mu.
 func (k *Keyring) read(ctx context.Context, name string) ([]byte, error) {
 	var wrapped []byte
 	err := k.lookup.QueryRowContext(ctx, name).Scan(&wrapped)
@@ -273,7 +280,7 @@ func (k *Keyring) failed(err error) error {
 }
 
 func newCipher(key []byte) (cipher.AEAD, error) {
-	if len(key) != keySize { // AES takes shorter ones too
+	if len(key) != keySize { // AES accepts shorter keys too
 		return nil, fmt.Errorf("key has %d bytes, not %d", len(key), keySize)
 	}
 	block, err := aes.NewCipher(key)

@@ -73,9 +73,8 @@ func TestKeysSurviveReopening(t *testing.T) {
 	}
 }
 
-// A key may be left without events when its append failed, or konto died in
-// between: the next attempt goes on with it.
-func TestCreateKeepsTheKeyThatIsThere(t *testing.T) {
+// A key may have no events because its append failed or konto crashed. The next append uses it.
+func TestCreateKeepsAnExistingKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.db")
 	s := stream()
 	k := open(t, path)
@@ -85,8 +84,8 @@ func TestCreateKeepsTheKeyThatIsThere(t *testing.T) {
 	unseals(t, create(t, open(t, path), s), sealed)
 }
 
-// Two keyrings on one file stand for two processes: Create must return what is
-// stored, whoever stored it.
+// Two keyrings on one file act as two processes. Create must return the stored key, whoever stored
+// it.
 func TestConcurrentCreatesOfOneStreamGiveOneKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.db")
 	rings := []*Keyring{open(t, path), open(t, path)}
@@ -150,7 +149,7 @@ func TestStreamsHaveKeysOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestSealingTheSameTwiceGivesOtherBytes(t *testing.T) {
+func TestEachSealingDiffers(t *testing.T) {
 	aead := create(t, open(t, filepath.Join(t.TempDir(), "keys.db")), stream())
 	if bytes.Equal(aead.Seal(nil, nil, secret, nil), aead.Seal(nil, nil, secret, nil)) {
 		t.Error("the nonce is not random")
@@ -203,7 +202,7 @@ func TestFileHoldsNoClearKey(t *testing.T) {
 	}
 }
 
-// The commit before Create returns is worth nothing if it is not synced.
+// Without a sync the commit before Create returns would not be durable.
 func TestWriterSyncsEveryCommit(t *testing.T) {
 	k := open(t, filepath.Join(t.TempDir(), "keys.db"))
 	const full = 2

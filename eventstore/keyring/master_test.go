@@ -12,7 +12,7 @@ import (
 
 const digits = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"
 
-func TestMasterKeyIsMadeOnceAndKept(t *testing.T) {
+func TestMasterKeyIsCreatedOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "master.key")
 	made, err := LoadMaster(path, "", true)
 	if err != nil || len(made) != keySize {
@@ -29,7 +29,7 @@ func TestMasterKeyIsMadeOnceAndKept(t *testing.T) {
 	}
 }
 
-func TestMasterKeyFileIsItsOwnersAlone(t *testing.T) {
+func TestOnlyTheOwnerCanReadTheMasterKeyFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "master.key")
 	if _, err := LoadMaster(path, "", true); err != nil {
@@ -77,7 +77,7 @@ func TestGivenMasterKeyNeedsNoFile(t *testing.T) {
 	}
 }
 
-func TestMissingMasterKeySaysWhatToDo(t *testing.T) {
+func TestErrorForAMissingMasterKeySaysWhatToDo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "master.key")
 	_, err := LoadMaster(path, "", false)
 	if !errors.Is(err, ErrNoMaster) {

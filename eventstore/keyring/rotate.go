@@ -10,21 +10,20 @@ import (
 // rewrapPage is how many rows are rewrapped at a time.
 const rewrapPage = 1000
 
-// Rotate wraps all keys anew with another 256-bit master key, in one
-// transaction, while the keyring is in use: keys are read as before, new ones
-// wait. When it returns nil, nothing in the file or its write-ahead log can be
-// unwrapped with the old master key any more.
+// Rotate wraps all keys with another 256-bit master key, in one transaction, while the keyring is in
+// use. Keys can be read meanwhile; new keys wait. When Rotate returns nil, the old master key
+// unwraps nothing in the file or its write-ahead log.
 //
-// After an error the file may be wrapped by either key, but never by both: the
-// new one must be kept until Open tells which it is. ErrDamagedKey: a row cannot
-// be unwrapped; nothing was changed.
+// After an error all keys are wrapped by the old or all by the new master key. Keep both until Open
+// tells which it is. If a row cannot be unwrapped, the error matches ErrDamagedKey and nothing
+// was changed.
 func (k *Keyring) Rotate(ctx context.Context, master []byte) error {
 	k.rotating.Lock()
 	defer k.rotating.Unlock()
 	return k.rotate(ctx, master)
 }
 
-// rotate is Rotate for who holds rotating.
+// rotate is Rotate while the caller holds rotating.
 func (k *Keyring) rotate(ctx context.Context, master []byte) error {
 	next, err := newCipher(master)
 	if err != nil {
@@ -38,16 +37,16 @@ func (k *Keyring) rotate(ctx context.Context, master []byte) error {
 	if err := k.rewrap(ctx, tx, next); err != nil {
 		return k.failed(err)
 	}
-	if err := k.exchange(tx, next); err != nil {
+	if err := k.commitRewrapped(tx, next); err != nil {
 		return k.failed(err)
 	}
 	return k.overwrite(ctx)
 }
 
-// rewrap writes every row anew. Each keeps its length, and so SQLite overwrites
-// the old bytes; see tombstone.
+// rewrap writes every row. Each row keeps its length, so that SQLite overwrites the old bytes; see
+// tombstone.
 func (k *Keyring) rewrap(ctx context.Context, tx *sql.Tx, next cipher.AEAD) error {
-	// Only a rotation changes the wrapper, and there is but one.
+	// k.wrapper can be read without mu, because only a rotation changes it.
 	put, err := tx.PrepareContext(ctx, "UPDATE keys SET wrapped = ? WHERE stream = ?")
 	if err != nil {
 		return err
@@ -70,7 +69,7 @@ func (k *Keyring) rewrap(ctx context.Context, tx *sql.Tx, next cipher.AEAD) erro
 	}
 }
 
-// wrappedKey is a row as the file has it.
+// wrappedKey is a row of the file.
 type wrappedKey struct {
 	name    string
 	wrapped []byte
@@ -92,9 +91,9 @@ func wrappedKeys(ctx context.Context, tx *sql.Tx, after string) (page []wrappedK
 	return page, rows.Err()
 }
 
-// exchange commits the rewrapped rows and takes the wrapper that fits them. A
-// commit that failed may have been stored all the same: the root key's row tells.
-func (k *Keyring) exchange(tx *sql.Tx, next cipher.AEAD) error {
+// commitRewrapped commits the rewrapped rows and replaces the wrapper. If the commit fails, it may
+// have been stored all the same: the row of the root key tells.
+func (k *Keyring) commitRewrapped(tx *sql.Tx, next cipher.AEAD) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	failed := tx.Commit()

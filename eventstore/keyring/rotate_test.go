@@ -16,7 +16,7 @@ import (
 
 var nextMaster = bytes.Repeat([]byte{9}, keySize)
 
-// filled is a keyring with keys, a destroyed one, and the id of its log.
+// filled returns a keyring with keys, a destroyed key, and the id of its log.
 type filled struct {
 	path, dir string
 	k         *Keyring
@@ -50,7 +50,7 @@ func fill(t *testing.T, open func(path string) *Keyring) *filled {
 	return f
 }
 
-// expectIntact wants a keyring to have all that it was filled with.
+// expectIntact expects everything that filled has stored.
 func (f *filled) expectIntact(t *testing.T, k *Keyring) {
 	t.Helper()
 	k.ciphers.Purge()
@@ -101,7 +101,7 @@ func TestRotationRewrapsEveryRow(t *testing.T) {
 	unwrapsNothing(t, k, master)
 }
 
-// unwrapsNothing wants no row to be of a master key.
+// unwrapsNothing expects that a master key unwraps no row.
 func unwrapsNothing(t *testing.T, k *Keyring, master []byte) {
 	t.Helper()
 	old, err := newCipher(master)
@@ -130,8 +130,7 @@ func unwrapsNothing(t *testing.T, k *Keyring, master []byte) {
 	}
 }
 
-// One row that cannot be unwrapped must not be lost for good, and the others
-// must not be parted from it.
+// If one row cannot be unwrapped, all rows keep the old master key.
 func TestRotationOfDamagedKeysChangesNothing(t *testing.T) {
 	f := fill(t, func(path string) *Keyring { return open(t, path) })
 	f.k.Close()
@@ -163,8 +162,7 @@ func TestRotationThatIsCancelledChangesNothing(t *testing.T) {
 	f.expectIntact(t, f.k)
 }
 
-// Keys are read while a rotation rewraps them: up to its commit the rows are
-// the old ones.
+// Readers see the old rows until the rotation commits.
 func TestKeysAreReadDuringARotation(t *testing.T) {
 	f := fill(t, func(path string) *Keyring { return open(t, path) })
 	next, err := newCipher(nextMaster)
@@ -190,7 +188,7 @@ func TestKeysAreReadDuringARotation(t *testing.T) {
 	made := make(chan cipher.AEAD)
 	s := stream()
 	go func() { aead, _ := f.k.Create(t.Context(), s); made <- aead }() // waits
-	if err := f.k.exchange(tx, next); err != nil {
+	if err := f.k.commitRewrapped(tx, next); err != nil {
 		t.Fatal(err)
 	}
 	if aead := <-made; aead == nil {
@@ -200,8 +198,7 @@ func TestKeysAreReadDuringARotation(t *testing.T) {
 	unwrapsNothing(t, f.k, master)
 }
 
-// At every point where konto may be killed, what is left opens, with all keys,
-// and can be rotated to its end.
+// After a crash at any point, the files open with all keys, and the rotation can be finished.
 func TestMasterKeyFileSurvivesACrashAtEveryPoint(t *testing.T) {
 	for killed := range 4 {
 		var m Master
@@ -261,8 +258,7 @@ func readFile(t *testing.T, path string) []byte {
 	return content
 }
 
-// A key that was staged may be all that opens a keys.db which was put aside, so
-// it is used and never replaced.
+// A staged key may be the only one that opens a copy of keys.db, so it is never replaced.
 func TestStagedMasterKeyIsKept(t *testing.T) {
 	dir := t.TempDir()
 	m := Master{Path: filepath.Join(dir, "master.key")}

@@ -9,8 +9,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// A copy that is put beside what a crash left of the file's write-ahead log would be
-// damaged, silently.
+// SQLite would apply the write-ahead log that a crash left to the copy, and so damage it.
 func TestCopiesBesideTheLostFilesWriteAheadLogAreRefused(t *testing.T) {
 	f, m := kept(t)
 	backup := filepath.Join(t.TempDir(), "backup.db")
@@ -41,7 +40,7 @@ func TestCopiesBesideTheLostFilesWriteAheadLogAreRefused(t *testing.T) {
 	f.expectIntact(t, mustOpen(t, m, path))
 }
 
-func TestOpenCopyMakesNothing(t *testing.T) {
+func TestOpenCopyCreatesNoFiles(t *testing.T) {
 	_, m := kept(t)
 	path := filepath.Join(t.TempDir(), "keys.db")
 	if _, err := m.OpenCopy(t.Context(), path); !errors.Is(err, os.ErrNotExist) {

@@ -1,3 +1,5 @@
+// Package memory implements eventstore.Log in memory, for tests. It is also the shortest
+// implementation of the contract to read.
 package memory
 
 import (
@@ -13,45 +15,66 @@ import (
 	"konto/eventstore"
 )
 
-// Log implements eventstore.Log. Nothing survives the process.
+// Log implements eventstore.Log. Nothing outlives the process.
 type Log struct {
+	*store
+	closed bool // guarded by store.mu
+}
+
+// store is what several logs may share, as the logs of several nodes do.
+type store struct {
 	mu      sync.Mutex
-	closed  bool
-	changed chan struct{} // closed, and replaced, when records are appended or the log is closed
+	changed chan struct{} // closed and replaced when records are appended or a log is closed
 	records []eventstore.Record
 	streams map[events.Stream][]eventstore.Record
-	claims  map[eventstore.ClaimKey][]events.Stream // the holders in order
+	claims  map[eventstore.ClaimKey][]events.Stream // holders in order
 	rule    eventstore.ClaimRule
-	// receipts that have expired are never removed, only no longer seen.
-	receipts map[eventstore.ReceiptKey]receipt
+	// receipts are never deleted because they expired.
+	receipts map[eventstore.ReceiptKey]eventstore.StoredReceipt
 }
 
-type receipt struct {
-	eventstore.Receipt
-	stream events.Stream
-}
-
-// New makes an empty log.
+// New returns an empty log.
 func New() *Log {
-	return &Log{
+	return &Log{store: &store{
 		changed:  make(chan struct{}),
 		streams:  make(map[events.Stream][]eventstore.Record),
 		claims:   make(map[eventstore.ClaimKey][]events.Stream),
 		rule:     eventstore.ClaimRule{Number: events.ClaimRule},
-		receipts: make(map[eventstore.ReceiptKey]receipt),
-	}
+		receipts: make(map[eventstore.ReceiptKey]eventstore.StoredReceipt),
+	}}
 }
+
+// OpenAnother returns another log on the same store, as another node has it.
+func (l *Log) OpenAnother() *Log { return &Log{store: l.store} }
 
 // Append implements eventstore.Appender. Its outcome is always known.
 func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
-	if err := b.Check(); err != nil {
-		return 0, err
+	return l.AppendAll(ctx, []eventstore.Batch{b})
+}
+
+// AppendAll implements eventstore.Loader.
+func (l *Log) AppendAll(ctx context.Context, batches []eventstore.Batch) (last uint64, err error) {
+	for _, b := range batches {
+		if err := b.Check(); err != nil {
+			return 0, err
+		}
 	}
 	if err := l.lock(ctx); err != nil {
 		return 0, err
 	}
 	defer l.mu.Unlock()
-	// All is checked before the first change, which makes the batch atomic.
+	for _, b := range batches {
+		position, err := l.append(b)
+		if err != nil {
+			return last, err
+		}
+		last = max(last, position)
+	}
+	return last, nil
+}
+
+func (l *store) append(b eventstore.Batch) (uint64, error) {
+	// Everything is checked before the first change, which makes the batch atomic.
 	if err := l.refuse(b); err != nil {
 		return 0, err
 	}
@@ -59,31 +82,28 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		l.claim(op, b.Stream)
 	}
 	if b.DropReceipts {
-		maps.DeleteFunc(l.receipts, func(_ eventstore.ReceiptKey, r receipt) bool { return r.stream == b.Stream })
+		maps.DeleteFunc(l.receipts, func(_ eventstore.ReceiptKey, r eventstore.StoredReceipt) bool { return r.Stream == b.Stream })
 	}
 	for _, r := range b.Receipts {
 		r.Data = bytes.Clone(r.Data)
-		l.receipts[r.Key] = receipt{r, b.Stream}
+		l.receipts[r.Key] = eventstore.StoredReceipt{Receipt: r, Stream: b.Stream}
 	}
 	if len(b.Records) == 0 {
 		return 0, nil
 	}
-	for _, r := range clone(b.Records) {
+	for _, r := range eventstore.CloneAll(b.Records) {
 		r.Position = uint64(len(l.records)) + 1
 		l.records = append(l.records, r)
 		l.streams[b.Stream] = append(l.streams[b.Stream], r)
-	}
-	if b.Stored != nil {
-		b.Stored(uint64(len(l.records)))
 	}
 	l.wake()
 	return uint64(len(l.records)), nil
 }
 
-func (l *Log) refuse(b eventstore.Batch) error {
+func (l *store) refuse(b eventstore.Batch) error {
 	for _, r := range b.Receipts {
 		if known, ok := l.receipt(r.Key); ok {
-			return &eventstore.Repeated{Key: r.Key, Stream: known.stream}
+			return &eventstore.Repeated{Key: r.Key, Stream: known.Stream}
 		}
 	}
 	if actual := uint64(len(l.streams[b.Stream])); actual != b.Expected {
@@ -98,7 +118,7 @@ func (l *Log) refuse(b eventstore.Batch) error {
 	return nil
 }
 
-func (l *Log) claim(op eventstore.ClaimOp, stream events.Stream) {
+func (l *store) claim(op eventstore.ClaimOp, stream events.Stream) {
 	holders := l.claims[op.Key]
 	at, held := slices.BinarySearch(holders, stream)
 	switch {
@@ -112,9 +132,15 @@ func (l *Log) claim(op eventstore.ClaimOp, stream events.Stream) {
 	}
 }
 
-// ReplaceClaims implements eventstore.Appender.
+// receipt returns a receipt that has not expired.
+func (l *store) receipt(key eventstore.ReceiptKey) (eventstore.StoredReceipt, bool) {
+	r, ok := l.receipts[key]
+	return r, ok && time.Now().Before(r.Expires)
+}
+
+// ReplaceClaims implements eventstore.ClaimRules.
 func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
-	next := Log{claims: make(map[eventstore.ClaimKey][]events.Stream), rule: eventstore.ClaimRule{Number: rule}}
+	next := store{claims: make(map[eventstore.ClaimKey][]events.Stream), rule: eventstore.ClaimRule{Number: rule}}
 	for c, err := range held { // before the lock, because held may read the log
 		if err != nil {
 			return err
@@ -130,19 +156,13 @@ func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[events
 	return nil
 }
 
-// ClaimRule implements eventstore.Reader.
+// ClaimRule implements eventstore.ClaimRules.
 func (l *Log) ClaimRule(ctx context.Context) (eventstore.ClaimRule, error) {
 	if err := l.lock(ctx); err != nil {
 		return eventstore.ClaimRule{}, err
 	}
 	defer l.mu.Unlock()
 	return l.rule, nil
-}
-
-// receipt finds one that has not expired.
-func (l *Log) receipt(key eventstore.ReceiptKey) (receipt, bool) {
-	r, ok := l.receipts[key]
-	return r, ok && time.Now().Before(r.Expires)
 }
 
 // ReadStream implements eventstore.Reader.
@@ -152,15 +172,6 @@ func (l *Log) ReadStream(ctx context.Context, stream events.Stream, after uint64
 	}
 	defer l.mu.Unlock()
 	return page(l.streams[stream], after, limit), nil
-}
-
-// ReadAll implements eventstore.Feed.
-func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
-	if err := l.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer l.mu.Unlock()
-	return page(l.records, after, limit), nil
 }
 
 // StreamHead implements eventstore.Reader.
@@ -217,7 +228,35 @@ func (l *Log) Receipt(ctx context.Context, key eventstore.ReceiptKey) (events.St
 	if !ok {
 		return "", nil, nil
 	}
-	return r.stream, bytes.Clone(r.Data), nil
+	return r.Stream, bytes.Clone(r.Data), nil
+}
+
+// ByStream implements eventstore.Reader.
+func (l *Log) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	if err := l.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	var found []eventstore.Record
+	for _, name := range slices.Sorted(maps.Keys(l.streams)) {
+		if name < stream || len(found) >= limit {
+			continue
+		}
+		if name > stream {
+			after = 0
+		}
+		found = append(found, page(l.streams[name], after, limit-len(found))...)
+	}
+	return found, nil
+}
+
+// ReadAll implements eventstore.Feed.
+func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
+	if err := l.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	return page(l.records, after, limit), nil
 }
 
 // Head implements eventstore.Feed.
@@ -252,15 +291,13 @@ func (l *Log) Wait(ctx context.Context, after uint64) error {
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed {
-		l.closed = true
-		l.wake()
-	}
+	l.closed = true
+	l.wake()
 	return nil
 }
 
-// lock enters a log that is open and a context that has not ended, or fails
-// without holding the lock.
+// lock takes the lock. It returns an error, without the lock, if the log is closed or ctx has
+// ended.
 func (l *Log) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -273,26 +310,16 @@ func (l *Log) lock(ctx context.Context) error {
 	return nil
 }
 
-func (l *Log) wake() {
+func (l *store) wake() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// page copies up to limit records that follow the first after ones.
+// page copies up to limit records after a version or position.
 func page(records []eventstore.Record, after uint64, limit int) []eventstore.Record {
 	if after >= uint64(len(records)) || limit <= 0 {
 		return nil
 	}
 	records = records[after:]
-	return clone(records[:min(limit, len(records))])
-}
-
-// clone copies records down to their bytes, so that no caller shares memory with the log.
-func clone(records []eventstore.Record) []eventstore.Record {
-	copies := make([]eventstore.Record, len(records))
-	for i, r := range records {
-		r.Metadata, r.Data = bytes.Clone(r.Metadata), bytes.Clone(r.Data)
-		copies[i] = r
-	}
-	return copies
+	return eventstore.CloneAll(records[:min(limit, len(records))])
 }

@@ -10,6 +10,7 @@ import (
 
 func TestLog(t *testing.T) {
 	eventstoretest.Run(t, eventstoretest.Backend{
-		Open: func(testing.TB) eventstore.Log { return memory.New() },
+		Open:        func(testing.TB) eventstore.Log { return memory.New() },
+		OpenAnother: func(_ testing.TB, log eventstore.Log) eventstore.Log { return log.(*memory.Log).OpenAnother() },
 	})
 }

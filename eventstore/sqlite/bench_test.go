@@ -102,7 +102,7 @@ func BenchmarkStreamHead(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if !known {
-					log.writer.heads.forget()
+					log.writer.heads.evictAll()
 				}
 				if head, err := log.StreamHead(b.Context(), events.AccountStream(ulid.ULID{0, 1})); err != nil || head.Version == 0 {
 					b.Fatal(head, err)

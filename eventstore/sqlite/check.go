@@ -6,155 +6,199 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
 )
 
-// checkPage is how many rows CheckChain reads at a time; see queries.
+// checkPage is how many rows a check reads at once; see queries.
 const checkPage = 1000
 
-// ChainError says where the log is not what was appended.
-type ChainError struct {
-	Position uint64 // the first that is wrong
-	Reason   string
-	Err      error // nil, or what the file answered
+// CheckStorage implements eventstore.Checker. SQLite reads the whole file, and the schema is
+// compared with the one that this konto creates: without a trigger, for example, the log
+// would still work but could be changed. If the file is wrong, the error matches
+// sqlitefile.ErrMalformed or ErrOtherSchema. Any other error means that the check failed.
+func (l *Log) CheckStorage(ctx context.Context) error {
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
+	defer l.mu.RUnlock()
+	if err := l.checkTables(ctx); err != nil {
+		return l.failed("check", err)
+	}
+	return l.readLong(ctx, func() error { return sqlitefile.CheckIntegrity(ctx, l.path) })
 }
 
-func (e *ChainError) Error() string {
-	return fmt.Sprintf("the log is damaged at position %d: %s", e.Position, e.Reason)
+func (l *Log) checkTables(ctx context.Context) error {
+	var rows, found, length int
+	row := l.readers.QueryRowContext(ctx, "SELECT count(*), coalesce(max(format), 0), coalesce(max(length(id)), 0) FROM meta")
+	if err := row.Scan(&rows, &found, &length); err != nil {
+		return err
+	}
+	if rows != 1 || found < 1 || found > format || length != idLength {
+		return fmt.Errorf("%w: the row that names the log is not what konto made", sqlitefile.ErrOtherSchema)
+	}
+	return sqlitefile.CheckSchema(ctx, l.readers, schemas[found])
 }
 
-func (e *ChainError) Unwrap() error { return e.Err }
-
-// DamagedAt is Position, for those who do not know of this package.
-func (e *ChainError) DamagedAt() uint64 { return e.Position }
-
-// CheckChain reads the whole log as it was when the call began, while it stays
-// in use: that positions have no gap, that each record's hash fits it and all
-// before it, and that each stream's versions have no gap and rise with their
-// positions. It returns a *ChainError for what does not hold and
-// sqlitefile.ErrMalformed for a file that SQLite cannot read.
-//
-// It finds damage, and changes by those who did not know of the chain. Who can
-// write to the file can also compute the chain anew.
-func (l *Log) CheckChain(ctx context.Context) error {
-	return l.CheckChainTelling(ctx, func(done, total uint64) {})
+// readLong runs a read that takes long. Pages stay in the write-ahead log meanwhile, and are
+// moved afterwards.
+func (l *Log) readLong(ctx context.Context, read func() error) error {
+	l.checkpointer.mu.Lock() // one long read at a time
+	defer l.checkpointer.mu.Unlock()
+	if err := read(); err != nil {
+		return err
+	}
+	if err := l.checkpointer.move(ctx); err != nil {
+		return l.failed("checkpoint", err)
+	}
+	return nil
 }
 
-// CheckChainTelling is CheckChain that tells now and then how many records of
-// all it has read.
-func (l *Log) CheckChainTelling(ctx context.Context, tell func(done, total uint64)) error {
+// CheckChain implements eventstore.Checker. If SQLite cannot read the file, the error matches
+// sqlitefile.ErrMalformed too.
+func (l *Log) CheckChain(ctx context.Context, progress func(done, total uint64)) error {
+	if progress == nil {
+		progress = func(uint64, uint64) {}
+	}
 	head, err := l.Head(ctx)
 	if err != nil {
 		return err
 	}
-	if err := l.checkRecords(ctx, tip{}, head, tell); err != nil {
+	if err := l.checkRecords(ctx, tip{}, head, progress); err != nil {
 		return err
 	}
-	return l.checkStreams(ctx)
+	return l.checkVersions(ctx)
 }
 
-// CheckEnd is CheckChain for the last n records alone, without the versions. It
-// takes the record before them for right.
+// CheckEnd implements eventstore.Checker.
 func (l *Log) CheckEnd(ctx context.Context, n uint64) error {
 	head, err := l.Head(ctx)
 	if err != nil {
 		return err
 	}
-	begin := tip{position: head - min(head, n)}
-	if begin.position > 0 {
-		extent, err := l.Extent(ctx, begin.position)
+	start := tip{position: head - min(head, n)}
+	if start.position > 0 {
+		extent, err := l.Extent(ctx, start.position)
 		if err != nil {
-			return &ChainError{begin.position, err.Error(), err}
+			return &eventstore.ChainError{Position: start.position, Reason: err.Error(), Err: err}
 		}
-		begin.hash = extent.Chain
+		start.hash = extent.Chain
 	}
-	return l.checkRecords(ctx, begin, head, func(uint64, uint64) {})
+	return l.checkRecords(ctx, start, head, func(uint64, uint64) {})
 }
 
-// checkRecords walks positions and hashes from behind a record up to head.
-func (l *Log) checkRecords(ctx context.Context, end tip, head uint64, tell func(done, total uint64)) error {
-	for end.position < head {
-		tell(end.position, head)
-		begin := end
-		args := []any{number(begin.position), number(head), checkPage}
+// checkRecords checks positions and hashes after a record, up to head.
+func (l *Log) checkRecords(ctx context.Context, last tip, head uint64, progress func(done, total uint64)) error {
+	for last.position < head {
+		progress(last.position, head)
+		start := last
+		args := []any{number(start.position), number(head), checkPage}
 		err := l.rows(ctx, l.queries.chain, args, func(rows *sql.Rows) error {
-			next, err := checkRecord(rows, end)
+			next, err := checkRecord(rows, last)
 			if err == nil {
-				end = next
+				last = next
 			}
 			return err
 		})
 		if errors.Is(err, sqlitefile.ErrMalformed) {
-			return &ChainError{end.position + 1, err.Error(), err}
+			return &eventstore.ChainError{Position: last.position + 1, Reason: err.Error(), Err: err}
 		}
 		if err != nil {
 			return err
 		}
-		if end == begin {
-			return &ChainError{begin.position + 1, "the record is missing", nil}
+		if last == start {
+			return damagedAt(last.position+1, "the record is missing")
 		}
 	}
-	tell(head, head)
+	progress(head, head)
 	return nil
 }
 
-// checkRecord compares a row with the tip that it must follow.
-func checkRecord(rows *sql.Rows, end tip) (tip, error) {
+func damagedAt(position uint64, reason string) error {
+	return &eventstore.ChainError{Position: position, Reason: reason}
+}
+
+// checkRecord checks that a row follows a tip.
+func checkRecord(rows *sql.Rows, last tip) (tip, error) {
 	var stored []byte
 	r, err := scan(rows, &stored)
 	if err != nil {
-		return tip{}, &ChainError{end.position + 1, err.Error(), nil}
+		return tip{}, damagedAt(last.position+1, err.Error())
 	}
-	if r.Position != end.position+1 {
-		return tip{}, &ChainError{end.position + 1, "the record is missing", nil}
+	if r.Position != last.position+1 {
+		return tip{}, damagedAt(last.position+1, "the record is missing")
 	}
-	hash := eventstore.ChainHash(end.hash, r)
+	hash := eventstore.ChainHash(last.hash, r)
 	if !bytes.Equal(stored, hash[:]) {
-		return tip{}, &ChainError{r.Position, "the hash does not fit the record and those before it", nil}
+		return tip{}, damagedAt(r.Position, "the hash does not fit the record and those before it")
 	}
 	return tip{position: r.Position, hash: hash}, nil
 }
 
-// checkStreams walks the versions of one stream after the other, in the index
-// that finds streams. Records appended meanwhile are seen too, and must fit as well.
-func (l *Log) checkStreams(ctx context.Context) error {
-	var broken error
+// checkVersions checks the versions of one stream after the other, by an index. Records that
+// are appended meanwhile are checked too. Streams are not in the order of positions, so it
+// reads all of them to find the first damage.
+func (l *Log) checkVersions(ctx context.Context) error {
+	var first *eventstore.ChainError
 	var stream events.Stream
 	for last := (eventstore.StreamHead{}); ; {
-		seen := 0
+		count := 0
 		args := []any{stream, number(last.Version), checkPage}
 		err := l.rows(ctx, l.queries.versions, args, func(rows *sql.Rows) error {
-			seen++
-			var of events.Stream
+			count++
 			var next eventstore.StreamHead
+			var of events.Stream
 			if err := rows.Scan(&of, &next.Version, &next.Position); err != nil {
 				return err
 			}
 			if of != stream {
 				stream, last = of, eventstore.StreamHead{}
 			}
-			if next.Version != last.Version+1 || next.Position <= last.Position {
-				broken = earlier(broken, &ChainError{next.Position, fmt.Sprintf(
-					"version %d of %s follows its version %d at position %d", next.Version, stream, last.Version, last.Position), nil})
+			if (next.Version != last.Version+1 || next.Position <= last.Position) && (first == nil || next.Position < first.Position) {
+				first = &eventstore.ChainError{Position: next.Position, Reason: fmt.Sprintf(
+					"version %d of %s follows its version %d at position %d", next.Version, stream, last.Version, last.Position)}
 			}
 			last = next
 			return nil
 		})
-		if err != nil || seen == 0 {
-			return errors.Join(err, broken)
+		switch {
+		case err == nil && count > 0:
+		case first == nil:
+			return err
+		default:
+			return errors.Join(err, first)
 		}
 	}
 }
 
-// earlier keeps the error with the lower position; streams are not walked in
-// the order of the log.
-func earlier(known error, found *ChainError) error {
-	var first *ChainError
-	if errors.As(known, &first) && first.Position <= found.Position {
-		return known
+// ByStream implements eventstore.Reader.
+func (l *Log) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	return l.records(ctx, l.queries.byStream, limit, stream, number(after))
+}
+
+// Receipts implements eventstore.Checker.
+func (l *Log) Receipts(ctx context.Context, after eventstore.ReceiptKey, limit int) ([]eventstore.StoredReceipt, error) {
+	var found []eventstore.StoredReceipt
+	err := l.rows(ctx, l.queries.receipts, []any{after[:], max(limit, 0)}, func(rows *sql.Rows) error {
+		var key sql.RawBytes
+		var expires int64
+		var r eventstore.StoredReceipt
+		if err := rows.Scan(&key, &r.Stream, &r.Data, &expires); err != nil {
+			return err
+		}
+		if len(key) != len(r.Key) {
+			return fmt.Errorf("a receipt of %s has a key of %d bytes", r.Stream, len(key))
+		}
+		copy(r.Key[:], key)
+		r.Expires = time.UnixMilli(expires).UTC()
+		found = append(found, r)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return found
+	return found, nil
 }

@@ -12,7 +12,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// unguarded drops what stands against accidents.
+// unguarded drops the triggers that prevent accidents.
 var unguarded = []string{
 	"DROP TRIGGER events_are_never_updated",
 	"DROP TRIGGER events_are_never_deleted",
@@ -26,7 +26,7 @@ func TestCheckChainFindsChanges(t *testing.T) {
 	for range records / 3 {
 		mustAppend(t, log, newBatch(3))
 	}
-	if err := log.CheckChain(t.Context()); err != nil {
+	if err := log.CheckChain(t.Context(), nil); err != nil {
 		t.Fatalf("an intact log: %v", err)
 	}
 	log.Close()
@@ -64,30 +64,30 @@ func TestCheckChainFindsChanges(t *testing.T) {
 			if err := raw(t, path, append(unguarded, test.change)...); err != nil {
 				t.Fatal(err)
 			}
-			var broken *ChainError
-			if err := open(t, path).CheckChain(t.Context()); !errors.As(err, &broken) || broken.Position != test.first {
+			var broken *eventstore.ChainError
+			if err := open(t, path).CheckChain(t.Context(), nil); !errors.As(err, &broken) || broken.Position != test.first {
 				t.Errorf("%v, want a chain broken at %d", err, test.first)
 			}
 		})
 	}
 }
 
-// TestCheckChainFindsTornEnds removes the end under an open log; one that is
-// opened afterwards cannot know that there was more.
-func TestCheckChainFindsTornEnds(t *testing.T) {
+// TestCheckChainFindsAMissingEnd removes the end of an open log. A log that is opened afterwards
+// cannot know that there were more records.
+func TestCheckChainFindsAMissingEnd(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	mustAppend(t, log, newBatch(5))
 	if err := raw(t, log.path, append(unguarded, "DELETE FROM events WHERE position > 3")...); err != nil {
 		t.Fatal(err)
 	}
-	var broken *ChainError
-	if err := log.CheckChain(t.Context()); !errors.As(err, &broken) || broken.Position != 4 {
+	var broken *eventstore.ChainError
+	if err := log.CheckChain(t.Context(), nil); !errors.As(err, &broken) || broken.Position != 4 {
 		t.Errorf("%v, want a chain broken at 4", err)
 	}
 }
 
-// TestCheckChainFindsWrongVersions writes records that a writer without version
-// check would: their hashes fit.
+// TestCheckChainFindsWrongVersions writes records as a writer without version check would. Their
+// hashes fit.
 func TestCheckChainFindsWrongVersions(t *testing.T) {
 	for name, versions := range map[string][]uint64{
 		"a gap":        {1, 2, 4},
@@ -105,15 +105,15 @@ func TestCheckChainFindsWrongVersions(t *testing.T) {
 			forged := log.writer.transaction(tx)
 			for i, version := range versions {
 				b.Records[i].Version = version
-				if err := forged.store(b.Records[i]); err != nil {
+				if err := forged.store(&b.Records[i]); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if err := tx.Commit(); err != nil {
 				t.Fatal(err)
 			}
-			var broken *ChainError
-			if err := reopen(t, log).CheckChain(t.Context()); !errors.As(err, &broken) || broken.Position < 4 {
+			var broken *eventstore.ChainError
+			if err := reopen(t, log).CheckChain(t.Context(), nil); !errors.As(err, &broken) || broken.Position < 4 {
 				t.Errorf("%v, want a wrong version from position 4 on", err)
 			}
 		})
@@ -139,7 +139,7 @@ func TestCheckChainWhileAppending(t *testing.T) {
 		}
 	}()
 	for range 5 {
-		if err := log.CheckChain(t.Context()); err != nil {
+		if err := log.CheckChain(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -147,7 +147,7 @@ func TestCheckChainWhileAppending(t *testing.T) {
 	<-stopped
 }
 
-// TestReadingDamagedPages damages the middle of a log, which opening it does not read.
+// TestReadingDamagedPages damages the middle of a log, which Open does not read.
 func TestReadingDamagedPages(t *testing.T) {
 	const page = 4096
 	path := filled(t, 500)
@@ -163,19 +163,19 @@ func TestReadingDamagedPages(t *testing.T) {
 	}
 	log := open(t, path)
 	_, err = log.ReadAll(t.Context(), 0, 1000)
-	for call, err := range map[string]error{"read": err, "check": log.CheckChain(t.Context())} {
+	for call, err := range map[string]error{"read": err, "check": log.CheckChain(t.Context(), nil)} {
 		if !errors.Is(err, sqlitefile.ErrMalformed) || strings.Count(err.Error(), path) != 1 {
 			t.Errorf("%s: %v", call, err)
 		}
 	}
-	var broken *ChainError
-	if err := log.CheckChain(t.Context()); !errors.As(err, &broken) || broken.Position < 2 || broken.Position > 500 {
-		t.Errorf("%v does not tell the first position that cannot be read", err)
+	var broken *eventstore.ChainError
+	if err := log.CheckChain(t.Context(), nil); !errors.As(err, &broken) || broken.Position < 2 || broken.Position > 500 {
+		t.Errorf("%v does not name the first position that cannot be read", err)
 	}
 }
 
-// TestChainContinues wants one chain over groups, restarts and refusals.
-func TestChainContinues(t *testing.T) {
+// TestChainContinuesAfterReopening expects one chain over groups, restarts and refusals.
+func TestChainContinuesAfterReopening(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	var end [32]byte
 	for range 3 {
@@ -195,5 +195,25 @@ func TestChainContinues(t *testing.T) {
 	}
 	if log.writer.tip != (tip{position: 6, hash: end}) {
 		t.Errorf("the chain ends at %d in %x, not in %x", log.writer.tip.position, log.writer.tip.hash, end)
+	}
+}
+
+func TestCheckEndReadsOnlyTheLastRecords(t *testing.T) {
+	log := open(t, filepath.Join(t.TempDir(), "log.db"))
+	mustAppend(t, log, newBatch(20))
+	for _, n := range []uint64{0, 1, 10, 20, 100} {
+		if err := log.CheckEnd(t.Context(), n); err != nil {
+			t.Errorf("the last %d: %v", n, err)
+		}
+	}
+	if err := raw(t, log.path, append(unguarded, "UPDATE events SET time = time + 1 WHERE position = 15")...); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[uint64]uint64{5: 0, 6: 15, 20: 15} {
+		var broken *eventstore.ChainError
+		err := log.CheckEnd(t.Context(), n)
+		if want == 0 && err != nil || want > 0 && (!errors.As(err, &broken) || broken.Position != want) {
+			t.Errorf("the last %d: %v, want a chain broken at %d", n, err, want)
+		}
 	}
 }

@@ -11,42 +11,41 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// lookEvery is after how many records the checkpointer looks how long the
-// write-ahead log is: about 1,000 pages when each is of another stream.
+// lookEvery is after how many records the checkpointer checks the length of the write-ahead
+// log: about 1,000 pages if each record is of another stream.
 const lookEvery = 1000
 
-// leftForWriter is how many pages the writer may find in the write-ahead log when
-// it is to move the last of them: a millisecond's work.
+// leftForWriter is how many pages may be left for the writer to move. That takes a millisecond.
 const leftForWriter = 500
 
-// checkpointer moves the write-ahead log into the file, on a connection of its own,
-// while the writer goes on. A commit that did it, as SQLite has it, would make
-// every append wait: for 100 to 300 ms at 300,000 to 600,000 records on a busy machine.
+// checkpointer moves the write-ahead log into the file, on its own connection, while the
+// writer goes on. If commits did it, as is SQLite's default, every append would wait: 100 to
+// 300 ms with 300,000 to 600,000 records on a busy machine.
 //
-// SQLite begins the write-ahead log anew only when all of it was moved, and under
-// load there is always another commit. So the writer moves the last few
-// pages itself, between two transactions, once the checkpointer has told it to. SQLite
-// syncs the file only then, so the checkpointer syncs it before: of ten million
-// records, whose pages are far apart, the writer waited for 80 to 100 ms.
+// SQLite restarts the write-ahead log only when all of it was moved, and under load there
+// is always another commit. So the checkpointer moves nearly all pages and then asks the
+// writer to move the rest between two transactions. SQLite syncs the file only at that
+// moment, so the checkpointer syncs it before: otherwise the writer waited for 80 to 100 ms
+// with ten million records.
 type checkpointer struct {
 	path  string
-	tell  func() // has the writer move the rest
-	limit int    // of pages, from which on they are moved
+	ask   func() // asks the writer to move the rest
+	limit int    // how many pages are worth a move
 	wake  chan struct{}
 	ended chan struct{} // closed by run
 
-	mu sync.Mutex // held while pages are moved, and while they cannot be: see readLong
+	mu sync.Mutex // held while pages are moved, and during long reads; see readLong
 	db *sql.DB    // nil until it is needed
-	// file is what is synced. To close any descriptor of a file gives up the locks that
-	// the process has on it, SQLite's among them, so it is closed after all connections.
+	// file is used to sync. Closing any descriptor of a file drops all locks that the process
+	// has on the file, including SQLite's, so it is closed after all connections.
 	file *os.File
 }
 
-func newCheckpointer(path string, tell func()) *checkpointer {
-	return &checkpointer{path: path, tell: tell, limit: sqlitefile.CheckpointPages, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+func newCheckpointer(path string, ask func()) *checkpointer {
+	return &checkpointer{path: path, ask: ask, limit: sqlitefile.CheckpointPages, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
-// look has the checkpointer see whether there is something to do. It does not wait.
+// look wakes run. It does not wait.
 func (c *checkpointer) look() {
 	select {
 	case c.wake <- struct{}{}:
@@ -54,8 +53,8 @@ func (c *checkpointer) look() {
 	}
 }
 
-// run moves pages whenever there are many, until wake is closed. What fails is
-// tried again at the next look: the pages stay where they are.
+// run moves pages when there are many, until wake is closed. After a failure the pages stay
+// where they are, and the next look tries again.
 func (c *checkpointer) run() {
 	defer close(c.ended)
 	for range c.wake {
@@ -67,6 +66,7 @@ func (c *checkpointer) run() {
 	}
 }
 
+// pages returns the length of the write-ahead log.
 func (c *checkpointer) pages() (int, error) {
 	if err := c.open(); err != nil {
 		return 0, err
@@ -74,13 +74,13 @@ func (c *checkpointer) pages() (int, error) {
 	return sqlitefile.LogPages(context.Background(), c.db)
 }
 
-// move moves pages until the writer can do the rest, and tells it. mu is held.
+// move moves pages until the writer can move the rest, and asks it to. The caller holds mu.
 func (c *checkpointer) move(ctx context.Context) error {
 	before, err := c.pages()
 	if err != nil {
 		return err
 	}
-	for grew := math.MaxInt; ; {
+	for grown := math.MaxInt; ; {
 		if err := sqlitefile.Checkpoint(ctx, c.db); err != nil {
 			return err
 		}
@@ -91,12 +91,12 @@ func (c *checkpointer) move(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// What came meanwhile is left; or it comes in faster than it goes.
-		if after-before <= leftForWriter || after-before >= grew {
-			c.tell()
+		// The pages written meanwhile are left. Stop as well if they do not become fewer.
+		if after-before <= leftForWriter || after-before >= grown {
+			c.ask()
 			return nil
 		}
-		before, grew = after, after-before
+		before, grown = after, after-before
 	}
 }
 
@@ -112,7 +112,7 @@ func (c *checkpointer) open() (err error) {
 	return err
 }
 
-// close ends run. Nobody looks any more.
+// close ends run. Nobody may call look afterwards.
 func (c *checkpointer) close() error {
 	close(c.wake)
 	<-c.ended
@@ -122,7 +122,7 @@ func (c *checkpointer) close() error {
 	return c.db.Close()
 }
 
-// closeFile follows close once no connection to the file is left.
+// closeFile is called after close, when no connection to the file is left.
 func (c *checkpointer) closeFile() error {
 	if c.file == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// limited opens a log whose checkpointer begins at a few pages.
+// limited opens a log whose checkpointer moves fewer pages than usual.
 func limited(t *testing.T, pages int) *Log {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	log.checkpointer.mu.Lock()
@@ -30,15 +30,15 @@ func pages(t *testing.T, log *Log) int {
 	return n
 }
 
-// told blocks until the writer has been told to move the rest.
-func told(log *Log) {
+// waitUntilAsked blocks until the writer is asked to move the rest.
+func waitUntilAsked(log *Log) {
 	for !log.writer.finish.Load() {
 		runtime.Gosched()
 	}
 }
 
-// alone opens a copy of the file without its write-ahead log, and returns its head.
-func alone(t *testing.T, log *Log) uint64 {
+// headOfFile returns the head of the file without its write-ahead log.
+func headOfFile(t *testing.T, log *Log) uint64 {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "log.db")
 	data, err := os.ReadFile(log.path)
@@ -63,9 +63,9 @@ func TestCommitsMoveNoPages(t *testing.T) {
 	}
 }
 
-// TestWriteAheadLogBeginsAnew: what is written moves it into the file, and the next
-// commits use its room again.
-func TestWriteAheadLogBeginsAnew(t *testing.T) {
+// TestWriteAheadLogIsReused expects that pages are moved into the file, and that later commits
+// overwrite the write-ahead log.
+func TestWriteAheadLogIsReused(t *testing.T) {
 	const limit = 50
 	log := limited(t, limit)
 	mustAppend(t, log, newBatch(lookEvery-1))
@@ -76,8 +76,8 @@ func TestWriteAheadLogBeginsAnew(t *testing.T) {
 		t.Fatal("pages were moved before anyone looked")
 	}
 	mustAppend(t, log, newBatch(1)) // the look
-	told(log)
-	if head := alone(t, log); head != lookEvery {
+	waitUntilAsked(log)
+	if head := headOfFile(t, log); head != lookEvery {
 		t.Errorf("the file alone goes to %d", head)
 	}
 	mustAppend(t, log, newBatch(1)) // moves the rest, then begins anew
@@ -87,19 +87,19 @@ func TestWriteAheadLogBeginsAnew(t *testing.T) {
 	audit(t, reopen(t, log), lookEvery+1)
 }
 
-// TestWriterMovesTheRest: under load only it meets a moment without another commit.
+// TestWriterMovesTheRest: under load there is no other moment without a commit.
 func TestWriterMovesTheRest(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	mustAppend(t, log, newBatch(100))
 	log.writer.finish.Store(true)
 	mustAppend(t, log, newBatch(1))
-	if head := alone(t, log); head != 100 || log.writer.finish.Load() {
+	if head := headOfFile(t, log); head != 100 || log.writer.finish.Load() {
 		t.Errorf("the file alone goes to %d, not 100", head)
 	}
 }
 
-// TestFewPagesStay: each move syncs the file, so it must be worth it.
-func TestFewPagesStay(t *testing.T) {
+// TestFewPagesAreNotMoved: each move syncs the file, so it must be worth the cost.
+func TestFewPagesAreNotMoved(t *testing.T) {
 	log := limited(t, 100_000)
 	mustAppend(t, log, newBatch(lookEvery))
 	log.checkpointer.look()
@@ -111,9 +111,9 @@ func TestFewPagesStay(t *testing.T) {
 	}
 }
 
-// TestLongReadsKeepPagesWhereTheyAre: what would be moved in vain is moved at once
-// after a long read, and not at all after one that failed.
-func TestLongReadsKeepPagesWhereTheyAre(t *testing.T) {
+// TestPagesAreNotMovedDuringLongReads expects that pages are moved after a long read, and are not
+// moved after a read that failed.
+func TestPagesAreNotMovedDuringLongReads(t *testing.T) {
 	log := limited(t, 100)
 	failure := errors.New("read in vain")
 	if err := log.readLong(t.Context(), func() error { return failure }); !errors.Is(err, failure) {
@@ -123,7 +123,7 @@ func TestLongReadsKeepPagesWhereTheyAre(t *testing.T) {
 		for range 40 {
 			mustAppend(t, log, newBatch(200))
 		}
-		if head := alone(t, log); head != 0 {
+		if head := headOfFile(t, log); head != 0 {
 			t.Errorf("during the read pages were moved, the file alone goes to %d", head)
 		}
 		return nil
@@ -131,12 +131,12 @@ func TestLongReadsKeepPagesWhereTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if head := alone(t, log); head != 8000 {
+	if head := headOfFile(t, log); head != 8000 {
 		t.Errorf("the file alone goes to %d", head)
 	}
 }
 
-// TestCheckpointsThatFailAreTriedAgain: the pages stay where they are, and nothing is lost.
+// TestCheckpointsThatFailAreTriedAgain: the pages stay in the write-ahead log meanwhile.
 func TestCheckpointsThatFailAreTriedAgain(t *testing.T) {
 	log := limited(t, 1)
 	log.checkpointer.mu.Lock()
@@ -160,14 +160,14 @@ func TestCheckpointsThatFailAreTriedAgain(t *testing.T) {
 	log.checkpointer.db = good
 	log.checkpointer.mu.Unlock()
 	mustAppend(t, log, newBatch(lookEvery+1))
-	told(log)
-	if head := alone(t, log); head != 2*lookEvery {
+	waitUntilAsked(log)
+	if head := headOfFile(t, log); head != 2*lookEvery {
 		t.Errorf("the file alone goes to %d", head)
 	}
 }
 
-// TestFileIsSyncedBeforeTheWriterMovesTheRest: else the writer would sync what the
-// checkpointer moved, and all who append would wait for it.
+// TestFileIsSyncedBeforeTheWriterMovesTheRest: otherwise the writer would sync the pages that the
+// checkpointer moved, and every append would wait.
 func TestFileIsSyncedBeforeTheWriterMovesTheRest(t *testing.T) {
 	log := limited(t, 1)
 	log.checkpointer.mu.Lock()
@@ -187,11 +187,11 @@ func TestFileIsSyncedBeforeTheWriterMovesTheRest(t *testing.T) {
 		t.Errorf("a file that cannot be synced: %v", err)
 	}
 	if log.writer.finish.Load() {
-		t.Error("the writer was told of pages that are not synced")
+		t.Error("the writer was asked to move pages that are not synced")
 	}
 	log.checkpointer.mu.Lock()
 	log.checkpointer.file = good
 	log.checkpointer.mu.Unlock()
 	mustAppend(t, log, newBatch(lookEvery))
-	told(log)
+	waitUntilAsked(log)
 }

@@ -8,7 +8,7 @@ import (
 	"konto/eventstore"
 )
 
-// ClaimRule implements eventstore.Reader.
+// ClaimRule implements eventstore.ClaimRules.
 func (l *Log) ClaimRule(ctx context.Context) (rule eventstore.ClaimRule, err error) {
 	if err := l.begin(ctx); err != nil {
 		return rule, err
@@ -27,15 +27,15 @@ func (l *Log) ClaimRule(ctx context.Context) (rule eventstore.ClaimRule, err err
 	return rule, nil
 }
 
-// ReplaceClaims implements eventstore.Appender. It is one transaction: after a crash the
-// file has the old claims and the old rule, or the new ones. Both tables are made anew,
-// because those of format 1 have another shape. The writer's only connection is in use
-// meanwhile, so an append would wait.
+// ReplaceClaims implements eventstore.ClaimRules in one transaction. After a crash the file has
+// either the old claims and rule or the new ones. Both tables are created again, because
+// those of format 1 have other columns. An append would wait meanwhile for the writer's only
+// connection.
 func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
 	if err := l.begin(ctx); err != nil {
 		return err
 	}
-	l.mu.RUnlock() // not held longer: held reads the log, which would wait for a Close that waits for us
+	l.mu.RUnlock() // held reads the log, and would wait for a Close that waits for this lock
 	if err := l.replaceClaims(ctx, rule, held); err != nil {
 		return l.failed("write to", err)
 	}

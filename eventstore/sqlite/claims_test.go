@@ -9,8 +9,7 @@ import (
 	"konto/eventstore"
 )
 
-// ofFormat1 makes a closed log as konto made it before format 2, in which two streams hold
-// a key each.
+// ofFormat1 makes a closed log of format 1, in which two streams hold a key each.
 func ofFormat1(t *testing.T) (path string, held []eventstore.HeldClaim) {
 	t.Helper()
 	path = filled(t, 3)
@@ -32,7 +31,7 @@ func ofFormat1(t *testing.T) (path string, held []eventstore.HeldClaim) {
 
 func TestLogOfFormat1WorksUntilItsClaimsAreReplaced(t *testing.T) {
 	path, held := ofFormat1(t)
-	was, err := Inspect(t.Context(), path, silent)
+	was, err := Inspect(t.Context(), path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +44,7 @@ func TestLogOfFormat1WorksUntilItsClaimsAreReplaced(t *testing.T) {
 		t.Errorf("a key of format 1 is taken by another: %v", err)
 	}
 
-	// One that is cut off leaves the file as it was.
+	// If it is interrupted, the file does not change.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	err = log.ReplaceClaims(ctx, 2, func(yield func(eventstore.HeldClaim, error) bool) {
@@ -55,9 +54,9 @@ func TestLogOfFormat1WorksUntilItsClaimsAreReplaced(t *testing.T) {
 		}
 	})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("cut off: %v", err)
+		t.Errorf("interrupted: %v", err)
 	}
-	if err := log.CheckFile(t.Context()); err != nil {
+	if err := log.CheckStorage(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if rule, err := log.ClaimRule(t.Context()); err != nil || rule.Number != 1 {
@@ -83,7 +82,7 @@ func TestLogOfFormat1WorksUntilItsClaimsAreReplaced(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if is, err := Inspect(t.Context(), path, silent); err != nil || string(is.ID) != string(was.ID) || is.Chain != was.Chain {
+	if is, err := Inspect(t.Context(), path, nil); err != nil || string(is.ID) != string(was.ID) || is.Chain != was.Chain {
 		t.Errorf("it is %v, %v; it was %v", is, err, was)
 	}
 	log = open(t, path)

@@ -2,28 +2,16 @@ package sqlite
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 
+	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
 )
 
-// Extent tells how far a log goes.
-type Extent struct {
-	ID       []byte // of the log; that of a copy is the same
-	Position uint64 // of the last record, 0 when there is none
-	// Chain is the hash of the last record, which stands for all of them.
-	Chain [sha256.Size]byte
-}
-
-// Copy writes the log as it is now into a new file, durably but for the file's
-// name, while it is read and appended to. What comes of it must be checked with
-// Inspect before anyone relies on it. Errors: fs.ErrExist, those of the file
-// system; after any of them the file is not there, unless it was there before.
-//
-// While a copy is read, no page can leave the write-ahead log for good; see checkpointer.
+// Copy implements eventstore.AdminLog. The copy is a log file; check it with Inspect. While it
+// is made, pages stay in the write-ahead log; see checkpointer.
 func (l *Log) Copy(ctx context.Context, to string) error {
 	if err := l.begin(ctx); err != nil {
 		return err
@@ -32,8 +20,8 @@ func (l *Log) Copy(ctx context.Context, to string) error {
 	return l.readLong(ctx, func() error { return sqlitefile.Copy(ctx, l.path, to) })
 }
 
-// Extent tells how far the log goes up to a position, which is in it.
-func (l *Log) Extent(ctx context.Context, position uint64) (e Extent, err error) {
+// Extent implements eventstore.AdminLog.
+func (l *Log) Extent(ctx context.Context, position uint64) (e eventstore.Extent, err error) {
 	if e.ID, err = l.ID(ctx); err != nil || position == 0 {
 		return e, err
 	}
@@ -49,15 +37,14 @@ func (l *Log) Extent(ctx context.Context, position uint64) (e Extent, err error)
 	return e, nil
 }
 
-// Inspect opens the log in a file that nobody else uses, as Open does, checks all
-// of it, and tells how far it goes. An empty file is no log to it. Errors: those
-// of Open, CheckFile and CheckChain.
-func Inspect(ctx context.Context, path string, tell func(done, total uint64)) (e Extent, err error) {
+// Inspect opens a log file that nobody else uses, checks all of it, and returns its extent. An
+// empty file is an error. Errors: those of Open, CheckStorage and CheckChain.
+func Inspect(ctx context.Context, path string, progress func(done, total uint64)) (e eventstore.Extent, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return e, err
 	}
-	if info.Size() == 0 { // which Open would begin a new log in
+	if info.Size() == 0 { // Open would make a new log of it
 		return e, fmt.Errorf("%s: %w", path, sqlitefile.ErrMalformed)
 	}
 	l, err := Open(ctx, path)
@@ -65,10 +52,10 @@ func Inspect(ctx context.Context, path string, tell func(done, total uint64)) (e
 		return e, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	if err := l.CheckFile(ctx); err != nil {
+	if err := l.CheckStorage(ctx); err != nil {
 		return e, err
 	}
-	if err := l.CheckChainTelling(ctx, tell); err != nil {
+	if err := l.CheckChain(ctx, progress); err != nil {
 		return e, err
 	}
 	head, err := l.Head(ctx)
@@ -76,20 +63,4 @@ func Inspect(ctx context.Context, path string, tell func(done, total uint64)) (e
 		return e, err
 	}
 	return l.Extent(ctx, head)
-}
-
-// Adopt gives a log without records the id of another, whose records it is about
-// to take in: the keys of that one fit it then.
-func (l *Log) Adopt(ctx context.Context, id []byte) error {
-	if len(id) != idLength {
-		return fmt.Errorf("the id of a log has %d bytes, not %d", idLength, len(id))
-	}
-	done, err := l.writer.db.ExecContext(ctx, `UPDATE meta SET id = ? WHERE NOT EXISTS (SELECT 1 FROM events)`, id)
-	if err != nil {
-		return l.failed("write to", err)
-	}
-	if n, err := done.RowsAffected(); err != nil || n != 1 {
-		return errors.Join(fmt.Errorf("%s has records already", l.path), err)
-	}
-	return nil
 }

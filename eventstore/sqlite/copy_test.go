@@ -15,8 +15,6 @@ import (
 	"konto/eventstore"
 )
 
-func silent(uint64, uint64) {}
-
 func TestCopyMadeUnderLoadEqualsTheLogAtItsPosition(t *testing.T) {
 	dir := t.TempDir()
 	log := open(t, filepath.Join(dir, "log.db"))
@@ -44,7 +42,7 @@ func TestCopyMadeUnderLoadEqualsTheLogAtItsPosition(t *testing.T) {
 	if err := log.Copy(t.Context(), copied); err != nil {
 		t.Fatal(err)
 	}
-	extent, err := Inspect(t.Context(), copied, silent)
+	extent, err := Inspect(t.Context(), copied, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +118,7 @@ func TestCopiesThatFailLeaveNothing(t *testing.T) {
 	mustAppend(t, log, newBatch(1)) // and harms nobody
 }
 
-func TestInspectRefusesWhatIsNoGoodLog(t *testing.T) {
+func TestInspectRefusesDamagedLogs(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log.db")
 	log := open(t, path)
@@ -145,19 +143,19 @@ func TestInspectRefusesWhatIsNoGoodLog(t *testing.T) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if extent, err := Inspect(t.Context(), path, silent); err == nil {
+		if extent, err := Inspect(t.Context(), path, nil); err == nil {
 			t.Errorf("%s is good to position %d", name, extent.Position)
 		}
 	}
-	if _, err := Inspect(t.Context(), filepath.Join(dir, "none"), silent); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Inspect(t.Context(), filepath.Join(dir, "none"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
-	if extent, err := Inspect(t.Context(), path, silent); err != nil || extent.Position != 900 {
+	if extent, err := Inspect(t.Context(), path, nil); err != nil || extent.Position != 900 {
 		t.Errorf("the good one: position %d, %v", extent.Position, err)
 	}
 }
 
-func TestCopyIsItsOwnersAlone(t *testing.T) {
+func TestOnlyTheOwnerCanReadACopy(t *testing.T) {
 	dir := t.TempDir()
 	log := open(t, filepath.Join(dir, "log.db"))
 	copied := filepath.Join(dir, "copy.db")
@@ -169,7 +167,7 @@ func TestCopyIsItsOwnersAlone(t *testing.T) {
 	}
 }
 
-func TestAppendAllKeepsTheOrderAndTellsTheFirstRefusal(t *testing.T) {
+func TestAppendAllKeepsTheOrderAndReturnsTheFirstRefusal(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	var batches []eventstore.Batch
 	for range 2500 { // more than a transaction takes
@@ -200,7 +198,7 @@ func mustReadAll(t *testing.T, log *Log) []eventstore.Record {
 	return all
 }
 
-func TestOnlyAnEmptyLogAdoptsAnId(t *testing.T) {
+func TestOnlyAnEmptyLogAdoptsAnID(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	id := bytes.Repeat([]byte{7}, 16)
 	if err := log.Adopt(t.Context(), id[:15]); err == nil {

@@ -11,16 +11,16 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// readerCount is how many reads run at once; others wait for a connection. Reads
-// are short, and more of them than processors only compete.
+// readerCount is how many reads run at once. Reads are short, and more of them than
+// processors only compete.
 const readerCount = 4
 
-// Log implements eventstore.Log.
+// Log implements eventstore.AdminLog.
 type Log struct {
 	path    string
 	writer  *writer
 	queue   *queue
-	head    *head
+	feed    *feed
 	readers *sql.DB
 	queries queries
 
@@ -28,18 +28,19 @@ type Log struct {
 
 	mu     sync.RWMutex // held for reading during each read, so that Close waits for it
 	closed bool
-	close  func() error // run once
+	close  func() error // runs once
 }
 
-// Open opens the log file at path, or makes it. The caller sees to it that no
-// other process opens the file for writing. Each error names the file; that of
-// a damaged one matches sqlitefile.ErrMalformed.
+var _ eventstore.AdminLog = (*Log)(nil)
+
+// Open opens or creates the log file at path. No other process may have it open for writing.
+// Each error names the file. The error matches sqlitefile.ErrMalformed if the file is damaged.
 func Open(ctx context.Context, path string) (*Log, error) {
 	w, err := openWriter(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{path: path, writer: w, queue: newQueue(), head: &head{position: w.tip.position}}
+	l := &Log{path: path, writer: w, queue: newQueue(), feed: &feed{position: w.tip.position}}
 	if l.readers, err = sqlitefile.OpenReaders(path, readerCount); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -51,7 +52,7 @@ func Open(ctx context.Context, path string) (*Log, error) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		l.writer.run(l.queue, l.head, l.checkpointer.look)
+		l.writer.run(l.queue, l.feed, l.checkpointer.look)
 	}()
 	l.close = sync.OnceValue(func() error { return l.shut(stopped) })
 	return l, nil
@@ -59,10 +60,9 @@ func Open(ctx context.Context, path string) (*Log, error) {
 
 // Append implements eventstore.Appender.
 //
-// When ctx ends while b waits for its turn, b is withdrawn: nothing is stored and
-// the error matches ctx's. Once the writer has taken b, its verdict is waited
-// for whatever becomes of ctx: that takes milliseconds, and the caller learns the
-// truth. ErrOutcomeUnknown therefore means a failed commit, never a lost patience.
+// If ctx ends while b waits in the queue, b is removed and the error matches ctx's. Once the
+// writer has taken b, Append waits for the result even if ctx ends. That takes milliseconds,
+// and so ErrOutcomeUnknown always means a failed commit.
 func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 	if err := b.Check(); err != nil {
 		return 0, err
@@ -70,8 +70,8 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("append to %s: %w", b.Stream, err)
 	}
-	p, err := l.queue.push(b)
-	if err != nil {
+	p := newPending(b)
+	if err := l.queue.push(p); err != nil {
 		return 0, err
 	}
 	select {
@@ -82,42 +82,54 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		}
 		<-p.decided
 	}
-	return p.verdict.last, p.verdict.err
+	return p.last, p.err
 }
 
-// AppendAll appends batches in their order, with nothing of others' in between, and
-// fewer syncs than batches. It returns the position of the last record, and the
-// error of the first batch that was refused; those behind it may be stored. It is
-// for who fills a log and throws it away when that fails.
+// AppendAll implements eventstore.Loader.
 func (l *Log) AppendAll(ctx context.Context, batches []eventstore.Batch) (last uint64, err error) {
-	for _, b := range batches {
+	all := make([]*pending, len(batches))
+	for i, b := range batches {
 		if err := b.Check(); err != nil {
 			return 0, err
 		}
+		all[i] = newPending(b)
 	}
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	pushed, err := l.queue.pushAll(batches)
-	if err != nil {
+	if err := l.queue.push(all...); err != nil {
 		return 0, err
 	}
-	for _, p := range pushed {
+	for _, p := range all {
 		<-p.decided
 		if err == nil {
-			last, err = max(last, p.verdict.last), p.verdict.err
+			last, err = max(last, p.last), p.err
 		}
 	}
 	return last, err
 }
 
-// ID returns what tells this log from every other: 16 random bytes, made with
-// the file. A copy of the file has the same.
+// ID implements eventstore.AdminLog.
 func (l *Log) ID(ctx context.Context) (id []byte, err error) {
 	if err := l.readers.QueryRowContext(ctx, `SELECT id FROM meta`).Scan(&id); err != nil {
 		return nil, l.failed("read", err)
 	}
 	return id, nil
+}
+
+// Adopt implements eventstore.AdminLog.
+func (l *Log) Adopt(ctx context.Context, id []byte) error {
+	if len(id) != idLength {
+		return fmt.Errorf("the id of a log has %d bytes, not %d", idLength, len(id))
+	}
+	done, err := l.writer.db.ExecContext(ctx, `UPDATE meta SET id = ? WHERE NOT EXISTS (SELECT 1 FROM events)`, id)
+	if err != nil {
+		return l.failed("write to", err)
+	}
+	if n, err := done.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("%s has records already", l.path), err)
+	}
+	return nil
 }
 
 // Close implements eventstore.Log.
@@ -126,10 +138,15 @@ func (l *Log) Close() error { return l.close() }
 func (l *Log) shut(stopped <-chan struct{}) error {
 	l.queue.close()
 	<-stopped
-	l.head.close()
+	l.feed.close()
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	// The writer goes last: the last connection moves the WAL into the file.
+	// The writer is closed last, because the last connection moves the write-ahead log
+	// into the file.
 	return errors.Join(l.checkpointer.close(), l.readers.Close(), l.writer.close(), l.checkpointer.closeFile())
+}
+
+func (l *Log) failed(doing string, err error) error {
+	return fmt.Errorf("%s %s: %w", doing, l.path, sqlitefile.Explain(err))
 }

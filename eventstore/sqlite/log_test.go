@@ -11,6 +11,8 @@ import (
 func TestLog(t *testing.T) {
 	eventstoretest.Run(t, eventstoretest.Backend{
 		Open: func(t testing.TB) eventstore.Log { return open(t, filepath.Join(t.TempDir(), "log.db")) },
+		// Only one process writes to the file, so a second node has the same log.
+		OpenAnother: func(_ testing.TB, log eventstore.Log) eventstore.Log { return log },
 		Reopen: func(t testing.TB, closed eventstore.Log) eventstore.Log {
 			return open(t, closed.(*Log).path)
 		},

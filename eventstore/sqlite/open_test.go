@@ -12,8 +12,8 @@ import (
 	"konto/eventstore/sqlitefile"
 )
 
-// raw runs statements on a log file as somebody with the file would. The log
-// must be closed, or the statement may meet its lock.
+// raw runs statements on a log file. The log should be closed, because a statement may wait for its
+// lock.
 func raw(t *testing.T, path string, statements ...string) error {
 	t.Helper()
 	db, err := sqlitefile.OpenWriter(path)
@@ -29,7 +29,7 @@ func raw(t *testing.T, path string, statements ...string) error {
 	return nil
 }
 
-// filled makes a closed log with some records and returns its path.
+// filled makes a closed log with records and returns its path.
 func filled(t *testing.T, records int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "log.db")
@@ -43,7 +43,7 @@ func filled(t *testing.T, records int) string {
 	return path
 }
 
-func TestFilesThatAreNoLog(t *testing.T) {
+func TestFilesThatAreNotALogAreRefused(t *testing.T) {
 	tests := map[string]struct {
 		prepare func(t *testing.T, path string)
 		want    error  // or nil
@@ -90,7 +90,7 @@ func TestFilesThatAreNoLog(t *testing.T) {
 	}
 }
 
-func TestDamagedPages(t *testing.T) {
+func TestLogWithDamagedPagesIsRefused(t *testing.T) {
 	path := filled(t, 200)
 	content, err := os.ReadFile(path)
 	if err != nil {

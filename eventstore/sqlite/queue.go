@@ -7,35 +7,29 @@ import (
 	"konto/eventstore"
 )
 
-// pending is an append that waits for its verdict.
+// pending is an append that waits for its result. Its records are a copy, which the feed
+// keeps once they are stored.
 type pending struct {
 	batch   eventstore.Batch
-	verdict verdict
-	decided chan struct{} // closed once verdict is set
+	last    uint64 // last and err are what Append returns
+	err     error
+	decided chan struct{} // closed when last and err are set
 }
 
-// weight is how many records an append costs about as much as: one without any
-// costs as much as one, too, and so does each receipt.
+func newPending(b eventstore.Batch) *pending {
+	b.Records = eventstore.CloneAll(b.Records)
+	return &pending{batch: b, decided: make(chan struct{})}
+}
+
+// weight is the cost of the append in records. A receipt costs as much as a record, and an
+// append without records costs as much as one.
 func (p *pending) weight() int { return max(1, len(p.batch.Records)+len(p.batch.Receipts)) }
 
-// stored tells who wants to know of records that are durable.
-func (p *pending) stored() {
-	if p.batch.Stored != nil && p.verdict.err == nil && len(p.batch.Records) > 0 {
-		p.batch.Stored(p.verdict.last)
-	}
-}
-
-// verdict is what Append returns.
-type verdict struct {
-	last uint64
-	err  error
-}
-
-// queue hands appends to the writer in the order in which they came. One mutex
-// decides whether a batch is still the caller's to withdraw or already the writer's.
+// queue passes appends to the writer in order. Its mutex decides whether the caller can still
+// withdraw a batch or the writer has taken it.
 type queue struct {
 	mu      sync.Mutex
-	filled  sync.Cond // waiting is not empty, or closed
+	filled  sync.Cond // signalled when waiting is not empty or closed is set
 	waiting []*pending
 	closed  bool
 }
@@ -46,28 +40,16 @@ func newQueue() *queue {
 	return q
 }
 
-// push adds an append. It fails with ErrClosed.
-func (q *queue) push(b eventstore.Batch) (*pending, error) {
-	pushed, err := q.pushAll([]eventstore.Batch{b})
-	if err != nil {
-		return nil, err
-	}
-	return pushed[0], nil
-}
-
-// pushAll adds appends, with none of others' in between.
-func (q *queue) pushAll(batches []eventstore.Batch) ([]*pending, error) {
+// push adds appends, without others in between. It returns ErrClosed after close.
+func (q *queue) push(appends ...*pending) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return nil, eventstore.ErrClosed
+		return eventstore.ErrClosed
 	}
-	begin := len(q.waiting)
-	for _, b := range batches {
-		q.waiting = append(q.waiting, &pending{batch: b, decided: make(chan struct{})})
-	}
+	q.waiting = append(q.waiting, appends...)
 	q.filled.Signal()
-	return slices.Clone(q.waiting[begin:]), nil
+	return nil
 }
 
 // wait blocks until appends wait or the queue is closed.
@@ -79,9 +61,8 @@ func (q *queue) wait() {
 	}
 }
 
-// take blocks until appends wait and removes those at the front that hold up
-// to limit records together, at least one append. It returns nil when the queue
-// is closed and empty.
+// take blocks until appends wait, and removes the first of them that weigh up to limit
+// together, but at least one. It returns nil if the queue is closed and empty.
 func (q *queue) take(limit int) []*pending {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -91,10 +72,10 @@ func (q *queue) take(limit int) []*pending {
 		}
 		q.filled.Wait()
 	}
-	n, records := 0, 0
+	n, weight := 0, 0
 	for n < len(q.waiting) {
-		records += q.waiting[n].weight()
-		if n > 0 && records > limit {
+		weight += q.waiting[n].weight()
+		if n > 0 && weight > limit {
 			break
 		}
 		n++
@@ -104,7 +85,7 @@ func (q *queue) take(limit int) []*pending {
 	return group
 }
 
-// withdraw removes an append that was not taken, and tells whether it did.
+// withdraw removes an append. It returns false if the writer has taken it.
 func (q *queue) withdraw(p *pending) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -116,7 +97,7 @@ func (q *queue) withdraw(p *pending) bool {
 	return true
 }
 
-// close refuses further appends; what waits is still taken.
+// close refuses further appends. Those that wait are still taken.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

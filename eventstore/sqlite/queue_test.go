@@ -23,8 +23,8 @@ func TestQueueTakesGroupsInOrder(t *testing.T) {
 			q := newQueue()
 			var pushed []*pending
 			for _, n := range test.records {
-				p, err := q.push(newBatch(n))
-				if err != nil {
+				p := newPending(newBatch(n))
+				if err := q.push(p); err != nil {
 					t.Fatal(err)
 				}
 				pushed = append(pushed, p)
@@ -45,19 +45,19 @@ func TestQueueTakesGroupsInOrder(t *testing.T) {
 			if group := q.take(test.limit); group != nil {
 				t.Errorf("an empty, closed queue gave %d appends", len(group))
 			}
-			if _, err := q.push(eventstore.Batch{}); err != eventstore.ErrClosed {
+			if err := q.push(newPending(eventstore.Batch{})); err != eventstore.ErrClosed {
 				t.Errorf("push after close: %v", err)
 			}
 		})
 	}
 }
 
-func TestReceiptsCountInAGroup(t *testing.T) {
+func TestReceiptsCountAsRecordsOfAGroup(t *testing.T) {
 	q := newQueue()
 	for range 4 {
 		b := newBatch(1)
 		b.Receipts = make([]eventstore.Receipt, 2)
-		if _, err := q.push(b); err != nil {
+		if err := q.push(newPending(b)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,15 +66,14 @@ func TestReceiptsCountInAGroup(t *testing.T) {
 	}
 }
 
-func TestWithdraw(t *testing.T) {
+func TestOnlyAppendsThatWaitCanBeWithdrawn(t *testing.T) {
 	q := newQueue()
 	var pushed [4]*pending
 	for i := range pushed {
-		p, err := q.push(newBatch(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pushed[i] = p
+		pushed[i] = newPending(newBatch(1))
+	}
+	if err := q.push(pushed[:]...); err != nil {
+		t.Fatal(err)
 	}
 	taken := q.take(1)
 	if q.withdraw(pushed[0]) {

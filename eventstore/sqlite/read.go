@@ -10,14 +10,12 @@ import (
 
 	"konto/events"
 	"konto/eventstore"
-	"konto/eventstore/sqlitefile"
 )
 
 const columns = "position, stream, version, id, type, time, metadata, data"
 
-// queries are the readers', prepared once. Each is one page by an index and is
-// read to its end at once: a reader that lingered would keep the WAL from being
-// reused.
+// queries are prepared once. Each reads one page by an index and is finished at once, because
+// a slow reader would keep the write-ahead log from being reused.
 type queries struct {
 	stream, all, streamHead, holder, claims, receipt, chain, versions, hash *sql.Stmt
 	byStream, receipts, streamBefore                                        *sql.Stmt
@@ -53,14 +51,28 @@ func (l *Log) ReadStream(ctx context.Context, stream events.Stream, after uint64
 	return l.records(ctx, l.queries.stream, limit, stream, number(after))
 }
 
-// ReadAll implements eventstore.Feed.
+// ReadAll implements eventstore.Feed. It reads the last records from memory.
 func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
-	return l.records(ctx, l.queries.all, limit, number(after))
+	head, err := l.Head(ctx)
+	if err != nil || after >= head || limit <= 0 {
+		return nil, err
+	}
+	limit = int(min(uint64(limit), head-after))
+	records := l.feed.read(after, limit)
+	after, limit = after+uint64(len(records)), limit-len(records)
+	if limit == 0 {
+		return records, nil
+	}
+	more, err := l.records(ctx, l.queries.all, limit, number(after))
+	if err != nil {
+		return nil, err
+	}
+	return append(records, more...), nil
 }
 
 // StreamHead implements eventstore.Reader.
 func (l *Log) StreamHead(ctx context.Context, stream events.Stream) (eventstore.StreamHead, error) {
-	seen, err := l.Head(ctx)
+	position, err := l.Head(ctx)
 	if err != nil {
 		return eventstore.StreamHead{}, err
 	}
@@ -69,8 +81,8 @@ func (l *Log) StreamHead(ctx context.Context, stream events.Stream) (eventstore.
 		return head, nil
 	}
 	err = l.one(ctx, l.queries.streamHead, []any{stream}, &head.Version, &head.Position)
-	if err == nil && head.Version > 0 { // streams that are not there must not displace others
-		l.writer.heads.learn(stream, head, seen)
+	if err == nil && head.Version > 0 { // an unknown stream must not evict another
+		l.writer.heads.addRead(stream, head, position)
 	}
 	return head, err
 }
@@ -110,19 +122,36 @@ func (l *Log) Receipt(ctx context.Context, key eventstore.ReceiptKey) (stream ev
 	return stream, data, err
 }
 
+// NewestStreams implements eventstore.AdminLog. It looks each stream up in an index.
+func (l *Log) NewestStreams(ctx context.Context, category string, n int) ([]events.Stream, error) {
+	var found []events.Stream
+	first, before := events.Stream(category+"-"), events.Stream(category+"-[") // '[' follows 'Z'
+	for len(found) < n {
+		var next events.Stream
+		if err := l.one(ctx, l.queries.streamBefore, []any{before}, &next); err != nil {
+			return nil, err
+		}
+		if next < first { // of another category, or ""
+			break
+		}
+		found, before = append(found, next), next
+	}
+	return found, nil
+}
+
 // Head implements eventstore.Feed.
 func (l *Log) Head(ctx context.Context) (uint64, error) {
 	if err := l.begin(ctx); err != nil {
 		return 0, err
 	}
 	defer l.mu.RUnlock()
-	return l.head.get(), nil
+	return l.feed.head(), nil
 }
 
 // Wait implements eventstore.Feed.
-func (l *Log) Wait(ctx context.Context, after uint64) error { return l.head.wait(ctx, after) }
+func (l *Log) Wait(ctx context.Context, after uint64) error { return l.feed.wait(ctx, after) }
 
-// begin enters a read, which ends with l.mu.RUnlock.
+// begin starts a read. The caller ends it with l.mu.RUnlock.
 func (l *Log) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -135,7 +164,7 @@ func (l *Log) begin(ctx context.Context) error {
 	return nil
 }
 
-// one reads a single row; when there is none, the destinations stay as they are.
+// one reads a single row. If there is none, it does not change dest.
 func (l *Log) one(ctx context.Context, query *sql.Stmt, args []any, dest ...any) error {
 	if err := l.begin(ctx); err != nil {
 		return err
@@ -147,10 +176,10 @@ func (l *Log) one(ctx context.Context, query *sql.Stmt, args []any, dest ...any)
 	return nil
 }
 
-// records reads a page; limit becomes the query's last argument.
+// records reads a page. limit becomes the last argument of the query.
 func (l *Log) records(ctx context.Context, query *sql.Stmt, limit int, args ...any) ([]eventstore.Record, error) {
 	var records []eventstore.Record
-	// SQL takes a negative limit for none at all.
+	// For SQL, a negative limit means no limit.
 	err := l.rows(ctx, query, append(args, max(limit, 0)), func(rows *sql.Rows) error {
 		r, err := scan(rows)
 		records = append(records, r)
@@ -162,7 +191,7 @@ func (l *Log) records(ctx context.Context, query *sql.Stmt, limit int, args ...a
 	return records, nil
 }
 
-// rows calls each for every row of a page, until it fails.
+// rows calls each for every row of a page until one fails.
 func (l *Log) rows(ctx context.Context, query *sql.Stmt, args []any, each func(*sql.Rows) error) error {
 	if err := l.begin(ctx); err != nil {
 		return err
@@ -184,7 +213,7 @@ func (l *Log) rows(ctx context.Context, query *sql.Stmt, args []any, each func(*
 	return nil
 }
 
-// scan reads the columns of one row, and more behind them.
+// scan reads the columns of a row, and those after them into more.
 func scan(rows *sql.Rows, more ...any) (eventstore.Record, error) {
 	var r eventstore.Record
 	var id sql.RawBytes
@@ -201,9 +230,5 @@ func scan(rows *sql.Rows, more ...any) (eventstore.Record, error) {
 	return r, nil
 }
 
-// number is n as SQLite's signed integer; no position or version comes near its end.
+// number converts n to SQLite's signed integer. No position or version comes near its maximum.
 func number(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
-
-func (l *Log) failed(doing string, err error) error {
-	return fmt.Errorf("%s %s: %w", doing, l.path, sqlitefile.Explain(err))
-}

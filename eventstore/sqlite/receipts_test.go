@@ -11,9 +11,8 @@ import (
 	"konto/eventstore"
 )
 
-// TestExpiredReceiptsGoAFewAtATime: what an append waits for stays bounded,
-// and in the end all are gone.
-func TestExpiredReceiptsGoAFewAtATime(t *testing.T) {
+// TestExpiredReceiptsAreDeletedAFewAtATime: no append may wait until all are deleted.
+func TestExpiredReceiptsAreDeletedAFewAtATime(t *testing.T) {
 	const expired = 200
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -35,7 +34,7 @@ func TestExpiredReceiptsGoAFewAtATime(t *testing.T) {
 	log = open(t, log.path)
 	for left := expired; left > 0; {
 		mustAppend(t, log, newBatch(1))
-		left = max(0, left-sweepLimit)
+		left = max(0, left-expiredLimit)
 		if got := receipts(t, log); got != left+1 {
 			t.Fatalf("%d receipts after an append, want %d", got, left+1)
 		}
@@ -45,8 +44,7 @@ func TestExpiredReceiptsGoAFewAtATime(t *testing.T) {
 	}
 }
 
-// TestExpiredReceiptsThatAreStillThere count for nothing.
-func TestExpiredReceiptsThatAreStillThere(t *testing.T) {
+func TestExpiredReceiptsHaveNoEffectBeforeTheyAreDeleted(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	b := newBatch(1)
 	b.Receipts = []eventstore.Receipt{{Expires: time.Now().UTC().Truncate(time.Millisecond).Add(time.Hour)}}
@@ -67,7 +65,7 @@ func TestExpiredReceiptsThatAreStillThere(t *testing.T) {
 	}
 }
 
-// TestReceiptsDoNotPileUp: a transaction removes more than it leaves.
+// TestReceiptsDoNotPileUp: a transaction deletes more receipts than it stores.
 func TestReceiptsDoNotPileUp(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	long := time.UnixMilli(1).UTC()
@@ -91,9 +89,9 @@ func receipts(t *testing.T, log *Log) (count int) {
 	return count
 }
 
-// TestOlderFilesGetTheIndexOfReceipts: without it, an erasure would read all
-// receipts while every append waits.
-func TestOlderFilesGetTheIndexOfReceipts(t *testing.T) {
+// TestIndexOfReceiptsIsAddedToOlderFiles: without the index, an erasure would read all receipts
+// while every append waits.
+func TestIndexOfReceiptsIsAddedToOlderFiles(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	mustAppend(t, log, newBatch(1))
 	log.Close()
@@ -113,13 +111,13 @@ func TestOlderFilesGetTheIndexOfReceipts(t *testing.T) {
 	}
 }
 
-// TestReceiptsOfAFailedCommitExpireToo: what was stored after all counts.
+// TestReceiptsOfAFailedCommitExpireToo: they may be stored in spite of the error.
 func TestReceiptsOfAFailedCommitExpireToo(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	mustAppend(t, log, newBatch(1)) // which finds that nothing is due
 	log.writer.commit = func(tx *sql.Tx) error { return errors.Join(errors.New("the disk is gone"), tx.Commit()) }
 	lost := newBatch(1)
-	for i := range byte(sweepLimit + 5) {
+	for i := range byte(expiredLimit + 5) {
 		lost.Receipts = append(lost.Receipts, eventstore.Receipt{Key: eventstore.ReceiptKey{i}, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)})
 	}
 	if _, err := log.Append(t.Context(), lost); !errors.Is(err, eventstore.ErrOutcomeUnknown) {

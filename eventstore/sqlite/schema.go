@@ -4,32 +4,32 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"konto/events"
 	"konto/eventstore"
 )
 
-// format is the version of the schema. A file with a higher one was written by
-// a newer konto and may hold what this one does not understand. A file of format 1
-// works as it is until ReplaceClaims makes it one of format 2.
+// format is the version of the schema. A newer konto may write a higher one, and this konto
+// refuses it. A file of format 1 works as it is until ReplaceClaims converts it to format 2.
 const format = 2
 
-// schemas is what a file of each format consists of.
+// schemas is the schema of each format. CheckStorage compares its text with the file,
+// comments included, so it must never change.
 var schemas = map[int]string{1: meta1 + claims1 + schema, 2: meta + claims + schema}
 
-// idLength is how many bytes name a log.
+// idLength is the length of a log's id in bytes.
 const idLength = 16
 
-// receiptsByStream was added to files of this format later on: it changes nothing
-// for a konto that does not know of it. Without it, dropping the receipts of one
-// stream would read those of all while every append waits.
+// receiptsByStream was added to existing files, because a konto that does not know it is not
+// affected. Without it, dropping the receipts of a stream would read all receipts while
+// every append waits.
 const receiptsByStream = `CREATE INDEX IF NOT EXISTS receipts_by_stream ON receipts (stream);
 `
 
-// The triggers stand against accidents: statements typed into the file, bugs of
-// a later konto. REPLACE needs one of its own, because the rows that it
-// displaces fire no delete trigger. What gets past them is found by CheckChain.
+// The triggers prevent accidents, such as statements that somebody runs on the file. REPLACE
+// needs its own trigger, because it fires no delete trigger. CheckChain finds other changes.
 const schema = `
 CREATE TABLE events (
 	position INTEGER PRIMARY KEY,
@@ -83,8 +83,7 @@ CREATE TABLE claims (
 ) STRICT, WITHOUT ROWID;
 `
 
-// The tables that format 1 had in place of these: each key had one stream, and the claims
-// were those of rule 1.
+// The tables of format 1: each key had one stream, and the claims followed rule 1.
 const (
 	meta1 = `
 CREATE TABLE meta (
@@ -100,7 +99,7 @@ CREATE TABLE claims (
 `
 )
 
-// prepare makes the tables in an empty file and checks the format of any other.
+// prepare creates the tables in an empty file, and checks the format of any other file.
 func prepare(ctx context.Context, db *sql.DB) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -124,7 +123,7 @@ func prepare(ctx context.Context, db *sql.DB) error {
 		}
 		return tx.Commit()
 	case named == 0:
-		return fmt.Errorf("a SQLite database, but no log of konto's")
+		return errors.New("a SQLite database, but no log of konto's")
 	}
 	var found int
 	if err := tx.QueryRowContext(ctx, `SELECT format FROM meta`).Scan(&found); err != nil {

@@ -10,14 +10,14 @@ import (
 	"konto/eventstore"
 )
 
-// sweepLimit is how many expired receipts a transaction removes at least, if
-// there are as many. Each costs some 10 microseconds.
-const sweepLimit = 16
+// expiredLimit is how many expired receipts a transaction deletes at least, if there are so
+// many. Each costs some 10 microseconds.
+const expiredLimit = 16
 
-// statements are the writer's, prepared once. This file alone runs them.
+// statements are prepared once. Only this file runs them.
 type statements struct {
-	version, insert, holder, take, release  *sql.Stmt
-	repeated, leave, forget, drop, earliest *sql.Stmt
+	version, insert, holder, take, release                            *sql.Stmt
+	receipt, addReceipt, dropReceipts, expireReceipts, earliestExpiry *sql.Stmt
 }
 
 func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error) {
@@ -25,16 +25,16 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 		`SELECT version FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1`: &s.version,
 		`INSERT INTO events (position, stream, version, id, type, time, metadata, data, hash)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`: &s.insert,
-		// Its own row first: a stream may hold a key together with others.
+		// The row of the stream itself comes first, because several streams may hold a key.
 		`SELECT stream FROM claims WHERE key = ? ORDER BY stream <> ?, stream LIMIT 1`: &s.holder,
 		`INSERT INTO claims (key, stream) VALUES (?, ?)`:                               &s.take,
 		`DELETE FROM claims WHERE key = ? AND stream = ?`:                              &s.release,
-		`SELECT stream FROM receipts WHERE key = ? AND expires > ?`:                    &s.repeated,
-		// One that is there has expired, else the batch would have been refused.
-		`INSERT OR REPLACE INTO receipts (key, stream, data, expires) VALUES (?, ?, ?, ?)`:        &s.leave,
-		`DELETE FROM receipts WHERE stream = ?`:                                                   &s.drop,
-		`DELETE FROM receipts WHERE key IN (SELECT key FROM receipts WHERE expires <= ? LIMIT ?)`: &s.forget,
-		`SELECT coalesce(min(expires), ?) FROM receipts`:                                          &s.earliest,
+		`SELECT stream FROM receipts WHERE key = ? AND expires > ?`:                    &s.receipt,
+		// An existing one has expired, otherwise the batch would have been refused.
+		`INSERT OR REPLACE INTO receipts (key, stream, data, expires) VALUES (?, ?, ?, ?)`:        &s.addReceipt,
+		`DELETE FROM receipts WHERE stream = ?`:                                                   &s.dropReceipts,
+		`DELETE FROM receipts WHERE key IN (SELECT key FROM receipts WHERE expires <= ? LIMIT ?)`: &s.expireReceipts,
+		`SELECT coalesce(min(expires), ?) FROM receipts`:                                          &s.earliestExpiry,
 	} {
 		if *statement, err = db.PrepareContext(ctx, text); err != nil {
 			return s, err
@@ -43,68 +43,66 @@ func prepareStatements(ctx context.Context, db *sql.DB) (s statements, err error
 	return s, nil
 }
 
-// in binds the statements to a transaction, for whose length they are valid.
+// in returns the statements for use in a transaction.
 func (s statements) in(tx *sql.Tx) statements {
 	return statements{
 		version: tx.Stmt(s.version), insert: tx.Stmt(s.insert),
 		holder: tx.Stmt(s.holder), take: tx.Stmt(s.take), release: tx.Stmt(s.release),
-		repeated: tx.Stmt(s.repeated), leave: tx.Stmt(s.leave), forget: tx.Stmt(s.forget), drop: tx.Stmt(s.drop),
-		earliest: tx.Stmt(s.earliest),
+		receipt: tx.Stmt(s.receipt), addReceipt: tx.Stmt(s.addReceipt), dropReceipts: tx.Stmt(s.dropReceipts),
+		expireReceipts: tx.Stmt(s.expireReceipts), earliestExpiry: tx.Stmt(s.earliestExpiry),
 	}
 }
 
-// transaction is one that is under way. It sees its own changes, so a batch is
-// judged by what those before it in the group did.
+// transaction is under way. It sees its own changes, so a batch is checked against those
+// before it in the group.
 type transaction struct {
 	statements
-	tip   tip
-	now   int64 // milliseconds since 1970, one time for all that it decides
-	left  int   // receipts so far
-	due   int64 // no receipt expires before that time
-	heads *heads
-	ends  map[events.Stream]eventstore.StreamHead // of the streams that it changed
+	tip      tip
+	now      int64 // milliseconds since 1970, the same for all batches
+	receipts int   // how many were added
+	due      int64 // no receipt expires before this time
+	heads    *streamHeads
+	changed  map[events.Stream]eventstore.StreamHead // by this transaction
 }
 
-// append stores a batch, or refuses it without a trace: a verdict with an
-// error. Any other error is the file's and spoils the transaction.
-func (t *transaction) append(b eventstore.Batch) (verdict, error) {
-	refusal, err := t.refuse(b)
-	if err != nil || refusal != nil {
-		return verdict{err: refusal}, err
+// append stores a batch, or refuses it without a change and sets the error of the append. If
+// it returns an error itself, the transaction must be rolled back.
+func (t *transaction) append(p *pending) (err error) {
+	b := &p.batch
+	if p.err, err = t.refuse(b); err != nil || p.err != nil {
+		return err
 	}
 	for _, op := range b.Claims {
 		if err := t.claim(op, b.Stream); err != nil {
-			return verdict{}, err
+			return err
 		}
 	}
-	for _, r := range b.Records {
-		if err := t.store(r); err != nil {
-			return verdict{}, err
+	for i := range b.Records {
+		if err := t.store(&b.Records[i]); err != nil {
+			return err
 		}
+		p.last = t.tip.position
 	}
 	if b.DropReceipts {
-		if _, err := t.drop.Exec(b.Stream); err != nil {
-			return verdict{}, err
+		if _, err := t.dropReceipts.Exec(b.Stream); err != nil {
+			return err
 		}
 	}
 	for _, r := range b.Receipts {
-		if _, err := t.leave.Exec(r.Key[:], b.Stream, present(r.Data), r.Expires.UnixMilli()); err != nil {
-			return verdict{}, err
+		if _, err := t.addReceipt.Exec(r.Key[:], b.Stream, notNull(r.Data), r.Expires.UnixMilli()); err != nil {
+			return err
 		}
-		t.left++
+		t.receipts++
 		t.due = min(t.due, r.Expires.UnixMilli())
 	}
-	if len(b.Records) == 0 {
-		return verdict{}, nil
-	}
-	return verdict{last: t.tip.position}, nil
+	return nil
 }
 
-// refuse checks all that can speak against a batch before anything is changed.
-func (t *transaction) refuse(b eventstore.Batch) (refusal, err error) {
+// refuse checks everything before anything is changed.
+func (t *transaction) refuse(b *eventstore.Batch) (refusal, err error) {
 	for _, r := range b.Receipts {
 		var stream events.Stream
-		switch err := t.repeated.QueryRow(r.Key[:], t.now).Scan(&stream); {
+		switch err := t.receipt.QueryRow(r.Key[:], t.now).Scan(&stream); {
 		case err == nil:
 			return &eventstore.Repeated{Key: r.Key, Stream: stream}, nil
 		case !errors.Is(err, sql.ErrNoRows):
@@ -133,10 +131,10 @@ func (t *transaction) refuse(b eventstore.Batch) (refusal, err error) {
 	return nil, nil
 }
 
-// versionOf tells at which version a stream is, this transaction's changes included.
+// versionOf returns the version of a stream in this transaction.
 func (t *transaction) versionOf(stream events.Stream) (version uint64, err error) {
-	if end, ok := t.ends[stream]; ok {
-		return end.Version, nil
+	if head, ok := t.changed[stream]; ok {
+		return head.Version, nil
 	}
 	if head, ok := t.heads.get(stream); ok {
 		return head.Version, nil
@@ -148,13 +146,13 @@ func (t *transaction) versionOf(stream events.Stream) (version uint64, err error
 	return version, err
 }
 
-// claim makes a change that refuse let pass.
+// claim makes a change that refuse has allowed.
 func (t *transaction) claim(op eventstore.ClaimOp, stream events.Stream) error {
 	if op.Release {
 		_, err := t.release.Exec(op.Key[:], stream)
 		return err
 	}
-	// Asked again: operations before this one may have taken or released the key.
+	// Query again: the operations before this one may have taken or released the key.
 	holder, err := t.holderOf(op.Key, stream)
 	if err != nil || holder == stream {
 		return err
@@ -163,51 +161,51 @@ func (t *transaction) claim(op eventstore.ClaimOp, stream events.Stream) error {
 	return err
 }
 
-// holderOf returns who holds a key: its asker, if it is among the holders.
-func (t *transaction) holderOf(key eventstore.ClaimKey, asker events.Stream) (stream events.Stream, err error) {
-	err = t.holder.QueryRow(key[:], asker).Scan(&stream)
+// holderOf returns who holds a key. It returns the asking stream if that is among the holders.
+func (t *transaction) holderOf(key eventstore.ClaimKey, asking events.Stream) (holder events.Stream, err error) {
+	err = t.holder.QueryRow(key[:], asking).Scan(&holder)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
-	return stream, err
+	return holder, err
 }
 
-// sweep removes some receipts that have expired: more than were left, so that
-// they do not pile up, and few enough that no append waits for it. Most transactions
-// know that none has: asking the file was 5 % of an append's processor time.
-func (t *transaction) sweep() error {
-	if t.now < t.due {
-		return nil
-	}
-	if _, err := t.forget.Exec(t.now, sweepLimit+2*t.left); err != nil {
-		return err
-	}
-	return t.earliest.QueryRow(math.MaxInt64).Scan(&t.due)
-}
-
-// store inserts the record that follows the tip.
-func (t *transaction) store(r eventstore.Record) error {
+// store inserts the record that follows the tip, and sets its position.
+func (t *transaction) store(r *eventstore.Record) error {
 	r.Position = t.tip.position + 1
-	hash := eventstore.ChainHash(t.tip.hash, r)
+	hash := eventstore.ChainHash(t.tip.hash, *r)
 	_, err := t.insert.Exec(r.Position, r.Stream, r.Version, r.ID[:], r.Type, r.Time.UnixMilli(),
-		present(r.Metadata), present(r.Data), hash[:])
+		notNull(r.Metadata), notNull(r.Data), hash[:])
 	if err != nil {
 		return err
 	}
 	t.tip = tip{position: r.Position, hash: hash}
-	t.ends[r.Stream] = eventstore.StreamHead{Version: r.Version, Position: r.Position}
+	t.changed[r.Stream] = eventstore.StreamHead{Version: r.Version, Position: r.Position}
 	return nil
 }
 
-// present makes nil an empty value; the driver would store NULL for it.
-func present(b []byte) []byte {
+// deleteExpired deletes some expired receipts: more than were added, so that they do not pile
+// up, and so few that no append waits. Most transactions know that no receipt has expired. A
+// query each time took 5 % of an append's processor time.
+func (t *transaction) deleteExpired() error {
+	if t.now < t.due {
+		return nil
+	}
+	if _, err := t.expireReceipts.Exec(t.now, expiredLimit+2*t.receipts); err != nil {
+		return err
+	}
+	return t.earliestExpiry.QueryRow(math.MaxInt64).Scan(&t.due)
+}
+
+// notNull replaces nil, which the driver would store as NULL.
+func notNull(b []byte) []byte {
 	if b == nil {
 		return []byte{}
 	}
 	return b
 }
 
-// readTip reads where the chain ends.
+// readTip reads the end of the chain.
 func readTip(db *sql.DB) (t tip, err error) {
 	var hash []byte
 	err = db.QueryRow(`SELECT position, hash FROM events ORDER BY position DESC LIMIT 1`).Scan(&t.position, &hash)

@@ -16,12 +16,12 @@ import (
 	"konto/eventstore"
 )
 
-// newBatch is n records of a new stream.
+// newBatch returns n records of a new stream.
 func newBatch(n int, claims ...eventstore.ClaimOp) eventstore.Batch {
 	return following(events.AccountStream(ulid.Make()), 0, n, claims...)
 }
 
-// following is n records that follow a version of stream.
+// following returns n records after a version of stream.
 func following(stream events.Stream, version uint64, n int, claims ...eventstore.ClaimOp) eventstore.Batch {
 	b := eventstore.Batch{Stream: stream, Expected: version, Claims: claims}
 	for i := range uint64(n) {
@@ -42,11 +42,11 @@ func mustAppend(t *testing.T, log *Log, b eventstore.Batch) uint64 {
 	return last
 }
 
-// audit is the one check of a whole log: it wants positions 1 to n and a chain
-// that holds, and returns the streams in it.
+// audit checks a whole log: it expects positions 1 to n and an intact chain. It returns the number of
+// records of each stream.
 func audit(t *testing.T, log *Log, n int) map[events.Stream]int {
 	t.Helper()
-	if err := log.CheckChain(t.Context()); err != nil {
+	if err := log.CheckChain(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 	records, err := log.ReadAll(t.Context(), 0, n+1)
@@ -74,8 +74,8 @@ func reopen(t *testing.T, log *Log) *Log {
 	return open(t, log.path)
 }
 
-// held lets the writer's next commit wait until it is released. Meanwhile
-// appends gather in the queue.
+// held lets the writer's next commit wait until it is released. Meanwhile appends wait in the
+// queue.
 func held(log *Log) (committing <-chan struct{}, release func()) {
 	begun, gate := make(chan struct{}), make(chan struct{})
 	commit := log.writer.commit
@@ -170,8 +170,7 @@ func TestWaitingAppendsShareACommit(t *testing.T) {
 	audit(t, log, n+1)
 }
 
-// TestCommitsAreSynced turns red when the connection that commits would only
-// sync at checkpoints.
+// TestCommitsAreSynced fails if the connection that commits only syncs at checkpoints.
 func TestCommitsAreSynced(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	commit := log.writer.commit
@@ -189,7 +188,7 @@ func TestCommitsAreSynced(t *testing.T) {
 	}
 }
 
-func TestFailedCommits(t *testing.T) {
+func TestLogGoesOnAfterAFailedCommit(t *testing.T) {
 	broken := errors.New("the disk is gone")
 	tests := map[string]struct {
 		fail   func(*sql.Tx) error
@@ -207,7 +206,6 @@ func TestFailedCommits(t *testing.T) {
 			mustAppend(t, log, begun)
 			log.writer.commit = func(tx *sql.Tx) error { return test.fail(tx) }
 			lost := following(begun.Stream, 1, 2, eventstore.ClaimOp{Key: key})
-			lost.Stored = func(last uint64) { t.Errorf("position %d is told of as stored", last) }
 			if _, err := log.Append(t.Context(), lost); !errors.Is(err, eventstore.ErrOutcomeUnknown) || !errors.Is(err, broken) {
 				t.Fatalf("append: %v, want that its outcome is unknown", err)
 			}
@@ -216,7 +214,7 @@ func TestFailedCommits(t *testing.T) {
 				t.Errorf("an append refused in a group that failed: %v, want a definite error without a verdict", err)
 			}
 			log.writer.commit = (*sql.Tx).Commit
-			// Whatever became of it, the log goes on, and followers learn of it.
+			// Whether it was stored or not, the log goes on, and followers see the result.
 			total := 4 + test.stored
 			if err := log.Wait(t.Context(), uint64(total)-1); err != nil {
 				t.Error(err)
@@ -241,8 +239,8 @@ func TestFailedCommits(t *testing.T) {
 	}
 }
 
-// TestFailedInserts lets the file refuse one batch of a group.
-func TestFailedInserts(t *testing.T) {
+// TestLogGoesOnAfterAFailedInsert lets the file refuse one batch of a group.
+func TestLogGoesOnAfterAFailedInsert(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	poison := newBatch(2)
 	if err := raw(t, log.path, `CREATE TRIGGER refused BEFORE INSERT ON events WHEN NEW.version = 2
@@ -273,7 +271,7 @@ func TestFailedInserts(t *testing.T) {
 	}
 }
 
-func TestContextsThatEnd(t *testing.T) {
+func TestOnlyAWaitingAppendEndsWithItsContext(t *testing.T) {
 	log := open(t, filepath.Join(t.TempDir(), "log.db"))
 	begun, release := held(log)
 	defer release()

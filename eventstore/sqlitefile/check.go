@@ -11,12 +11,12 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// ErrOtherSchema is matched by CheckSchema's error for a file that does not
-// consist of what it should. What is in it may be right all the same.
+// ErrOtherSchema is matched by CheckSchema's error if a file has another schema. The data may
+// still be correct.
 var ErrOtherSchema = errors.New("not the schema that konto made")
 
-// CheckSchema compares what a file consists of, its tables, indexes and triggers
-// and the marks in its header, with what statements make of an empty one.
+// CheckSchema compares the tables, indexes, triggers and header fields of a file with those that
+// statements create in an empty file.
 func CheckSchema(ctx context.Context, db *sql.DB, statements string) error {
 	empty := sql.OpenDB(&connector{uri: "file::memory:", driver: sqlite3.SQLiteDriver{}})
 	defer empty.Close()
@@ -24,11 +24,11 @@ func CheckSchema(ctx context.Context, db *sql.DB, statements string) error {
 	if _, err := empty.ExecContext(ctx, statements); err != nil {
 		return err
 	}
-	want, err := objects(ctx, empty)
+	want, err := schemaOf(ctx, empty)
 	if err != nil {
 		return err
 	}
-	found, err := objects(ctx, db)
+	found, err := schemaOf(ctx, db)
 	if err != nil {
 		return fmt.Errorf("read the schema: %w", Explain(err))
 	}
@@ -41,21 +41,21 @@ func CheckSchema(ctx context.Context, db *sql.DB, statements string) error {
 		}
 	}
 	if len(found) > len(want) {
-		return fmt.Errorf("%w: there are %d objects more", ErrOtherSchema, len(found)-len(want))
+		return fmt.Errorf("%w: there are %d more objects", ErrOtherSchema, len(found)-len(want))
 	}
 	return nil
 }
 
-// objects reads what a database consists of: the text that made each object,
-// under its kind and name, and its marks.
-func objects(ctx context.Context, db *sql.DB) (map[string]string, error) {
+// schemaOf returns the statement that created each object, by kind and name, and the header
+// fields.
+func schemaOf(ctx context.Context, db *sql.DB) (map[string]string, error) {
 	all := make(map[string]string)
-	for _, mark := range []string{"application_id", "user_version", "encoding", "auto_vacuum"} {
+	for _, field := range []string{"application_id", "user_version", "encoding", "auto_vacuum"} {
 		var value string
-		if err := db.QueryRowContext(ctx, "PRAGMA "+mark).Scan(&value); err != nil {
+		if err := db.QueryRowContext(ctx, "PRAGMA "+field).Scan(&value); err != nil {
 			return nil, err
 		}
-		all["the mark "+mark] = value
+		all["the header field "+field] = value
 	}
 	rows, err := db.QueryContext(ctx, "SELECT type || ' ' || name, tbl_name || ': ' || coalesce(sql, '') FROM sqlite_schema")
 	if err != nil {
@@ -70,4 +70,22 @@ func objects(ctx context.Context, db *sql.DB) (map[string]string, error) {
 		all[name] = text
 	}
 	return all, rows.Err()
+}
+
+// CheckIntegrity lets SQLite check every page of a file: rows, indexes and free pages. Errors:
+// fs.ErrNotExist, ErrMalformed.
+func CheckIntegrity(ctx context.Context, path string) error {
+	db, err := OpenReaders(path, 1)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var verdict string
+	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&verdict); err != nil {
+		return fmt.Errorf("check %s: %w", path, Explain(err))
+	}
+	if verdict != "ok" { // the verdict may quote stored data
+		return fmt.Errorf("check %s: %w", path, ErrMalformed)
+	}
+	return nil
 }

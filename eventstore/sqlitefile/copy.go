@@ -5,36 +5,30 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 )
 
-// copierPragmas are those of a connection that reads one file and writes
-// another. It never writes to the one that it reads, and the other is synced by
-// Copy: SQLite would do that once, at the end, with all of the file at a time, while
-// every sync of a commit waits behind it.
+// copierPragmas are for a connection that reads one file and writes another.
+//
+// synchronous: Copy syncs the new file in pieces. SQLite would sync all of it at the end, and
+// every commit would wait behind that sync.
 const copierPragmas = `
 	PRAGMA busy_timeout = 10000;
 	PRAGMA synchronous = OFF;`
 
-// checkpointerPragmas are those of a connection that moves a write-ahead log into
-// its file. FULL, because what is overwritten there must be safe in the log.
-const checkpointerPragmas = `
-	PRAGMA busy_timeout = 10000;
-	PRAGMA synchronous = FULL;
-	PRAGMA wal_autocheckpoint = 0;`
-
-// syncPiece is how much of a copy is on its way to the disk at most, in bytes.
+// syncPiece is how many bytes of a copy are written at most before they are synced.
 const syncPiece = 4 << 20
 
-// Copy writes the database in the file from into the file to, as it is when the call
-// begins, while others read and write it. The file to must not exist; it
-// is made readable by its owner alone, holds nothing that was deleted, and is
-// durable, though not its name. After an error it is not there.
+// Copy writes the database in the file from, as it is when the call begins, into the new file
+// to, while from is in use. Only its owner can read the new file, and it contains no deleted data.
+// Its content is durable when Copy returns, its name is not. After an error it does not
+// exist.
 //
-// As long as it runs the write-ahead log of from cannot be moved into its file;
-// see Checkpoint.
+// Meanwhile the write-ahead log of from cannot be moved into its file; see Checkpoint.
 func Copy(ctx context.Context, from, to string) (err error) {
 	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -59,7 +53,7 @@ func Copy(ctx context.Context, from, to string) (err error) {
 	return f.Sync()
 }
 
-// syncGrowing syncs a file while another writes it, in pieces, until stop is called.
+// syncGrowing syncs a file in pieces while somebody else writes it, until stop is called.
 func syncGrowing(f *os.File) (stop func() error) {
 	end, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -89,58 +83,97 @@ func syncGrowing(f *os.File) (stop func() error) {
 	}
 }
 
-// Checkpoint moves what it can of the write-ahead log of a file into the file. It
-// waits for nobody, and nobody who commits waits for it.
-func Checkpoint(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
-	return Explain(err)
-}
+// TriedPrefix is the prefix of the folder that Try creates in the folder of a copy. The name of the copy
+// follows. After a crash the folder remains, and the next Try deletes it.
+const TriedPrefix = ".konto-restored-"
 
-// LogPages returns how many pages the write-ahead log of a file holds since it was
-// begun anew, whether or not they were moved.
-func LogPages(ctx context.Context, db *sql.DB) (pages int, err error) {
-	var busy, moved int
-	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &pages, &moved); err != nil {
-		return 0, Explain(err)
+// Try calls do with a copy of a file, in a folder that is deleted afterwards. Even opening a file
+// lets SQLite change it.
+func Try(ctx context.Context, path string, do func(restored string) error) (err error) {
+	scratch := filepath.Join(filepath.Dir(path), TriedPrefix+filepath.Base(path))
+	if err := os.RemoveAll(scratch); err != nil {
+		return err
 	}
-	return pages, nil
-}
-
-// OpenCheckpointer opens an existing file for Checkpoint, beside its writer.
-func OpenCheckpointer(path string) (*sql.DB, error) {
-	db, err := open(path, url.Values{"mode": {"rw"}}, checkpointerPragmas)
-	if err != nil {
-		return nil, err
+	if err := os.Mkdir(scratch, 0o700); err != nil {
+		return err
 	}
-	db.SetMaxOpenConns(1)
-	return db, nil
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	restored := filepath.Join(scratch, "restored.db")
+	if err := CopyFile(ctx, path, restored); err != nil {
+		return err
+	}
+	return do(restored)
 }
 
-// CheckpointPages is the number of pages in the write-ahead log from which on a
-// commit of a writer moves them into the file, unless SetCheckpoints says otherwise,
-// and from which on it is worth it to move them beside the writer.
-const CheckpointPages = 20_000
-
-// SetCheckpoints sets that number for a writer; 0 is never.
-func SetCheckpoints(writer *sql.DB, pages int) error {
-	_, err := writer.Exec(fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", pages))
-	return Explain(err)
-}
-
-// CheckIntegrity has SQLite read every page of a file: that rows, indices and free
-// pages are what they must be. Errors: fs.ErrNotExist, ErrMalformed.
-func CheckIntegrity(ctx context.Context, path string) error {
-	db, err := OpenReaders(path, 1)
+// CopyFile copies a file that nobody writes to into a new file, which only its owner can read. Its
+// content is durable, its name is not. After an error the new file may exist.
+func CopyFile(ctx context.Context, from, to string) (err error) {
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	var verdict string
-	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&verdict); err != nil {
-		return fmt.Errorf("check %s: %w", path, Explain(err))
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
 	}
-	if verdict != "ok" { // which may quote what is stored
-		return fmt.Errorf("check %s: %w", path, ErrMalformed)
+	defer func() { err = errors.Join(err, out.Close()) }()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_, err := io.CopyN(out, in, syncPiece)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if err := errors.Join(out.Sync(), ctx.Err()); err != nil {
+			return err
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 	}
-	return nil
+}
+
+// scratchPragmas make writes cheap for a file that nobody uses before it is complete: nothing is
+// synced, and nothing can be rolled back.
+//
+// cache_size: 32 MiB, because rows are written in no order.
+const scratchPragmas = `
+	PRAGMA locking_mode = EXCLUSIVE;
+	PRAGMA journal_mode = OFF;
+	PRAGMA synchronous = OFF;
+	PRAGMA temp_store = FILE;
+	PRAGMA cache_size = -32768;`
+
+// Make creates a file and calls fill to write it on a pool of one connection. The file and its
+// name are durable when Make returns. This is much cheaper than OpenWriter. After an error or
+// a crash the file may be damaged and must be deleted.
+func Make(path string, fill func(*sql.DB) error) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	db, err := open(path, url.Values{"mode": {"rw"}, "_txlock": {"immediate"}}, scratchPragmas)
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	// Commits to other files would wait behind one sync of the whole file.
+	stop := syncGrowing(f)
+	err = fill(db)
+	if err = errors.Join(err, db.Close(), stop()); err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), SyncName(path))
+}
+
+// SyncName makes the name of a file durable.
+func SyncName(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

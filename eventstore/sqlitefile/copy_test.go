@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestCopyHoldsNothingThatWasDeleted(t *testing.T) {
+func TestCopyContainsNoDeletedData(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "a?b.db"), filepath.Join(dir, "c'd.db") // names that mean something to SQL and to URIs
 	writer, _ := openBoth(t, from, 1)
@@ -30,7 +30,7 @@ func TestCopyHoldsNothingThatWasDeleted(t *testing.T) {
 	}
 }
 
-func TestCopyThatIsCutOffLeavesNoFile(t *testing.T) {
+func TestCancelledCopyLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "from.db"), filepath.Join(dir, "to.db")
 	openBoth(t, from, 1)
@@ -41,5 +41,32 @@ func TestCopyThatIsCutOffLeavesNoFile(t *testing.T) {
 	}
 	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file is there: %v", err)
+	}
+}
+func TestTryLeavesNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "copy.db")
+	if err := os.WriteFile(path, []byte("copy"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A Try that was killed left a folder.
+	if err := os.MkdirAll(filepath.Join(dir, TriedPrefix+"copy.db", "restored.db"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := Try(t.Context(), path, func(restored string) error {
+		if text, err := os.ReadFile(restored); err != nil || string(text) != "copy" {
+			t.Errorf("%q, %v", text, err)
+		}
+		return os.WriteFile(restored, []byte("changed"), 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "copy" {
+		t.Errorf("the copy is %q, %v", text, err)
 	}
 }

@@ -2,37 +2,37 @@ package sqlitefile
 
 import "sync"
 
-// Group lets callers that wait for a commit share the next one, so that many
-// callers cost one sync: the first to find no batch leads a new one, waits its
-// turn, and stores what all who joined meanwhile brought.
+// Group lets callers that wait for a commit share the next one, so that many callers need one
+// sync. The first caller that finds no open batch leads a new one. It waits for its turn and
+// stores the items of all callers that joined meanwhile.
 type Group[T any] struct {
 	store func([]T) error // stores all or none, durably
-	turn  chan struct{}   // holds a token while a batch is being stored
+	turn  chan struct{}   // is full while a batch is being stored
 
-	mu      sync.Mutex
-	waiting *batch[T] // the batch that can be joined, or nil
+	mu   sync.Mutex
+	open *batch[T] // the batch that callers can join, or nil
 }
 
-// batch is what goes into one commit.
+// batch holds the items of one commit.
 type batch[T any] struct {
 	items []T
-	done  chan struct{} // closed once err is set
+	done  chan struct{} // closed when err is set
 	err   error
 }
 
-// NewGroup makes a group whose batches go to store, one at a time, in the order
-// in which they were brought. store keeps all of a batch or nothing.
+// NewGroup returns a group that passes one batch at a time to store, in order. store stores all
+// of a batch or nothing.
 func NewGroup[T any](store func([]T) error) *Group[T] {
 	return &Group[T]{store: store, turn: make(chan struct{}, 1)}
 }
 
-// Add returns once item is stored, or with the error of the batch that it went
-// into. It cannot be given up: a leader stores the items of others too.
+// Add returns when item is stored, or with the error of its batch. It has no context, because a
+// leader also stores the items of others.
 func (g *Group[T]) Add(item T) error {
 	b, leads := g.join(item)
 	if leads {
 		g.turn <- struct{}{}
-		g.leave()
+		g.closeBatch()
 		b.err = g.store(b.items)
 		close(b.done)
 		<-g.turn
@@ -41,21 +41,21 @@ func (g *Group[T]) Add(item T) error {
 	return b.err
 }
 
-// join adds an item to the waiting batch; leads tells that it is a new one.
+// join adds an item to the open batch. leads means that the batch is new.
 func (g *Group[T]) join(item T) (b *batch[T], leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.waiting == nil {
-		g.waiting = &batch[T]{done: make(chan struct{})}
+	if g.open == nil {
+		g.open = &batch[T]{done: make(chan struct{})}
 		leads = true
 	}
-	g.waiting.items = append(g.waiting.items, item)
-	return g.waiting, leads
+	g.open.items = append(g.open.items, item)
+	return g.open, leads
 }
 
-// leave closes the waiting batch to others; its items are its leader's alone.
-func (g *Group[T]) leave() {
+// closeBatch closes the open batch, so that its leader can use the items.
+func (g *Group[T]) closeBatch() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting = nil
+	g.open = nil
 }

@@ -34,7 +34,7 @@ func TestItemsThatWaitShareTheNextCommit(t *testing.T) {
 	})
 }
 
-func TestFailedCommitIsToldToAllWhoShareIt(t *testing.T) {
+func TestAllCallersGetTheErrorOfASharedCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failure := errors.New("disk full")
 		proceed := make(chan error)

@@ -47,7 +47,7 @@ func openBoth(t *testing.T, path string, n int) (writer, readers *sql.DB) {
 	return writer, readers
 }
 
-func TestSettingsAreInForceOnEveryConnection(t *testing.T) {
+func TestPragmasApplyToEveryConnection(t *testing.T) {
 	const n = 4
 	writer, readers := openBoth(t, filepath.Join(t.TempDir(), "test.db"), n)
 	copies, err := OpenCopyWriter(filepath.Join(t.TempDir(), "copy.db"))
@@ -193,7 +193,7 @@ func write(content []byte) func(*testing.T, string) {
 
 func readers(path string) (*sql.DB, error) { return OpenReaders(path, 2) }
 
-func TestVersionsThatCorruptAreRefused(t *testing.T) {
+func TestSQLiteVersionsThatCorruptFilesAreRefused(t *testing.T) {
 	for name, number := range map[string]int{"3.7.0": 3007000, "3.46.1": 3046001, "3.51.2": 3051002} {
 		if err := checkVersion(name, number); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("SQLite %s: %v", name, err)

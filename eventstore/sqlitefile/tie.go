@@ -12,15 +12,15 @@ import (
 	"syscall"
 )
 
-// ErrForeignWAL is matched by Tie's error for a file beside the write-ahead log of
-// another one: SQLite would play that into it and damage it. Nothing was changed.
-// Put the file there without the log, or back the one that the log belongs to.
+// ErrForeignWAL is matched by Tie's error for a file beside the write-ahead log of another file.
+// SQLite would apply the log and damage the file. Nothing was changed. Remove the log, or restore
+// the file that it belongs to.
 var ErrForeignWAL = errors.New("the write-ahead log beside it belongs to another file")
 
-// StampSuffix ends the name of what Tie keeps beside a file.
+// StampSuffix is the suffix of the file in which Tie stores the stamp of a file.
 const StampSuffix = "-stamp"
 
-// The stamp is SQLite's user_version, which nothing else uses in a file that is tied.
+// The stamp is stored as SQLite's user_version, which tied files use for nothing else.
 const (
 	magic   = "SQLite format 3\x00"
 	stampAt = 60
@@ -28,21 +28,20 @@ const (
 
 type stamp [4]byte
 
-// Tie is called before a file is opened that nobody else has open. It refuses a file
-// that was put beside what is left of another one's write-ahead log, which nothing
-// in SQLite's formats can tell.
+// Tie is called before a file is opened that nobody else has open. It refuses a file whose
+// write-ahead log belongs to another file. SQLite itself cannot notice that.
 //
-// As long as there is no such log, the file gets a new random stamp, and StampSuffix
-// beside it the same. So a log that is there later is of the file with that stamp; a
-// copy has another one, unless it was made since the file was last opened. That
-// is not noticed, and neither is anything where there is no StampSuffix. A crash
-// in between leaves two stamps and no log, which harms nobody.
+// If there is no write-ahead log, Tie writes a new random stamp into the file, and also into the
+// file with StampSuffix. So a log that exists later belongs to the file with this stamp. A copy
+// has another stamp, unless it was made since the file was last opened, which Tie does not
+// notice. Tie accepts any file without a StampSuffix. A crash leaves two different stamps
+// and no log, which is harmless.
 func Tie(path string) error {
 	found, sqlite, err := readStamp(path)
 	if err != nil {
 		return err
 	}
-	if left(path+"-wal") || left(path+"-journal") {
+	if notEmpty(path+"-wal") || notEmpty(path+"-journal") {
 		known, err := ReadFile(path + StampSuffix)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // never tied
@@ -63,8 +62,8 @@ func Tie(path string) error {
 	return writeSynced(path+StampSuffix, os.O_CREATE|os.O_TRUNC, 0, []byte(found.text()))
 }
 
-// Stamp puts a random stamp into a SQLite file that nobody has open, such as a copy,
-// which is another file from then on.
+// Stamp writes a random stamp into a SQLite file that nobody has open, such as a copy, so that it
+// counts as another file.
 func Stamp(path string) error {
 	var s stamp
 	rand.Read(s[:]) // never fails
@@ -73,8 +72,8 @@ func Stamp(path string) error {
 
 func (s stamp) text() string { return hex.EncodeToString(s[:]) }
 
-// readStamp reads without SQLite, which would play the write-ahead log. What is
-// missing, empty or no SQLite file has the stamp of zeros.
+// readStamp does not use SQLite, which would apply the write-ahead log. It returns zeros for a
+// file that is missing, empty or not a SQLite file.
 func readStamp(path string) (s stamp, sqlite bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,19 +96,19 @@ func readStamp(path string) (s stamp, sqlite bool, err error) {
 	return stamp(header[stampAt:]), true, nil
 }
 
-// HasHeader tells whether a file begins as SQLite's do. Of one that does not, SQLite
-// would throw the write-ahead log away when it is opened.
+// HasHeader reports whether a file begins as a SQLite file. If not, SQLite deletes the write-ahead
+// log when it opens the file.
 func HasHeader(path string) bool {
 	_, sqlite, err := readStamp(path)
 	return err == nil && sqlite
 }
 
-func left(path string) bool {
+func notEmpty(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Size() > 0
 }
 
-// ReadFile is os.ReadFile, but follows no link.
+// ReadFile is os.ReadFile, except that it follows no link.
 func ReadFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
@@ -119,7 +118,7 @@ func ReadFile(path string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// writeSynced writes into a file, durably.
+// writeSynced writes into a file. The content and the name are durable when it returns.
 func writeSynced(path string, flags int, at int64, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW|flags, 0o600)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// crashed is a tied file whose writer ended without moving its write-ahead log, and
-// the file as it was before that writer opened it.
+// crashed returns a tied file whose writer crashed and left a write-ahead log, and the content of
+// the file before that writer opened it.
 func crashed(t *testing.T) (path string, before []byte) {
 	t.Helper()
 	live := filepath.Join(t.TempDir(), "keys.db")
@@ -60,7 +60,7 @@ func put(t *testing.T, path string, all []byte) {
 	}
 }
 
-func TestTieKnowsAFileAndItsWriteAheadLog(t *testing.T) {
+func TestTieRefusesTheWriteAheadLogOfAnotherFile(t *testing.T) {
 	path, before := crashed(t)
 	own := content(t, path)
 	for range 2 { // as often as there is a crash before the log was moved
@@ -83,7 +83,7 @@ func TestTieKnowsAFileAndItsWriteAheadLog(t *testing.T) {
 			t.Errorf("%s was changed", name)
 		}
 	}
-	// A journal is that of a commit outside the write-ahead log, as of a new file.
+	// A new file has a journal instead of a write-ahead log.
 	if err := os.Rename(path+"-wal", path+"-journal"); err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +95,8 @@ func TestTieKnowsAFileAndItsWriteAheadLog(t *testing.T) {
 	}
 }
 
-// Without a write-ahead log there is nothing that could be played into it.
-func TestTieTakesAnyFileWithoutAWriteAheadLog(t *testing.T) {
+// Without a write-ahead log SQLite has nothing to apply.
+func TestTieAcceptsAnyFileWithoutAWriteAheadLog(t *testing.T) {
 	path, before := crashed(t)
 	if err := os.Remove(path + "-wal"); err != nil {
 		t.Fatal(err)
@@ -112,8 +112,8 @@ func TestTieTakesAnyFileWithoutAWriteAheadLog(t *testing.T) {
 	}
 }
 
-// One that was never tied is of a konto that knew nothing of it.
-func TestTieTakesWhatWasNeverTied(t *testing.T) {
+// An earlier konto did not tie its files.
+func TestTieAcceptsAFileThatWasNeverTied(t *testing.T) {
 	path, _ := crashed(t)
 	if err := os.Remove(path + StampSuffix); err != nil {
 		t.Fatal(err)

@@ -1,25 +1,23 @@
-// Package transfer writes a log down as text and makes a log of it again: the move
-// from one backend to another, or to a machine of another kind.
+// Package transfer exports a log as text, and imports it again, to move it to another backend
+// or machine.
 //
-// The text is NDJSON, one object a line, each with one member that says what it is:
+// The text is NDJSON: one object a line, with one member that names its kind.
 //
 //	{"export":{"format":1,"log":"...","encrypted":false,"head":3,"created":"..."}}
 //	{"event":{"position":1,"stream":"account-...","version":1,"id":"...","type":"AccountOpened.v1","time":"...","metadata":{...},"data":{...}}}
 //	...
 //	{"end":{"events":3,"sha256":"..."}}
 //
-// The last line has the hash of all bytes before it: a file that was cut off,
-// put together or changed is found out before anyone relies on what was read.
+// The last line has the hash of all bytes before it. So an export that was cut off or changed
+// is noticed before anyone relies on it.
 //
-// In clear, events are decrypted. Those whose key was destroyed say "shredded"
-// in the place of metadata and data. The log that is made has another id, other keys
-// and therefore other ciphertexts and hashes; positions, versions, ids and times stay.
+// In clear, events are decrypted. An event whose key was destroyed has "shredded" in place of
+// metadata and data. The imported log has another id and other keys, and therefore other
+// ciphertexts and hashes. Positions, versions, ids and times stay.
 //
-// Encrypted, metadata and data are the stored bytes in base64 and the last line
-// has the hash of the log's chain too. The log that is made is the same log, for the
-// same keys.
+// Encrypted, metadata and data are the stored bytes in base64, and the last line also has the
+// hash of the chain. The imported log is the same log, for the same keys.
 //
-// Claims are not in the file. They follow from the accounts as of the last event,
-// while those of a log in use belong to a later one. Receipts are left behind: they
-// keep a request from being carried out twice, for a day.
+// Claims are not exported, because they follow from the events. Receipts are not exported
+// either: they only prevent that a request is carried out twice within a day.
 package transfer

@@ -16,40 +16,36 @@ import (
 	"konto/eventstore"
 )
 
-// page is how many events are read, and stored, at a time.
+// page is how many events are read and stored at once.
 const page = 1000
-
-// Source is a log to be exported: its records as they are stored.
-type Source interface {
-	Head(ctx context.Context) (uint64, error)
-	ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error)
-}
 
 // Config configures Export.
 type Config struct {
-	Log    Source            // required
-	ID     []byte            // of the log
-	Clear  *eventstore.Store // of the same log; nil: what is sealed stays so
-	Tell   func(done, total uint64)
-	Starts time.Time // what Header.Created says
+	Log      eventstore.Feed          // required
+	ID       []byte                   // of the log
+	Clear    *eventstore.Store        // of the same log, to export in clear; nil to export encrypted
+	Progress func(done, total uint64) // may be nil
+	Created  time.Time                // Header.Created
 }
 
-// Export writes a log as it is when the call begins. What it writes in clear
-// holds every secret of the log.
+// Export writes a log as it is when the call begins. An export in clear contains every secret
+// of the log.
 func Export(ctx context.Context, to io.Writer, cfg Config) (End, error) {
 	head, err := cfg.Log.Head(ctx)
 	if err != nil {
 		return End{}, err
 	}
+	progress := cfg.Progress
+	if progress == nil {
+		progress = func(uint64, uint64) {}
+	}
 	w := newWriter(to)
-	header := Header{Format: format, Log: cfg.ID, Encrypted: cfg.Clear == nil, Head: head, Created: cfg.Starts.UTC()}
+	header := Header{Format: format, Log: cfg.ID, Encrypted: cfg.Clear == nil, Head: head, Created: cfg.Created.UTC()}
 	if err := w.put(line{Export: &header}); err != nil {
 		return End{}, err
 	}
 	for done := uint64(0); done < head; {
-		if cfg.Tell != nil {
-			cfg.Tell(done, head)
-		}
+		progress(done, head)
 		records, err := cfg.Log.ReadAll(ctx, done, int(min(page, head-done)))
 		if err != nil {
 			return End{}, err
@@ -64,9 +60,7 @@ func Export(ctx context.Context, to io.Writer, cfg Config) (End, error) {
 		}
 		done = records[len(records)-1].Position
 	}
-	if cfg.Tell != nil {
-		cfg.Tell(head, head)
-	}
+	progress(head, head)
 	return w.finish(head, cfg.Clear == nil)
 }
 
@@ -81,7 +75,7 @@ func newWriter(to io.Writer) *writer {
 	return &writer{to: bufio.NewWriterSize(to, 1<<16), digest: sha256.New()}
 }
 
-// record writes one event, decrypted when clear is not nil.
+// record writes one event. If clear is not nil, it decrypts the event.
 func (w *writer) record(ctx context.Context, clear *eventstore.Store, r eventstore.Record) error {
 	e := entry{Position: r.Position, Stream: r.Stream, Version: r.Version, ID: r.ID, Type: r.Type, Time: r.Time}
 	if clear == nil {
@@ -98,14 +92,14 @@ func (w *writer) record(ctx context.Context, clear *eventstore.Store, r eventsto
 			return err
 		}
 		e.Data = opened.Data
-		if !e.Data.IsValid() { // which Marshal would quote
+		if !e.Data.IsValid() { // Marshal would quote it
 			return events.ErrMisfit
 		}
 	}
 	return w.put(line{Event: &e})
 }
 
-// quoted is bytes as a JSON string in base64.
+// quoted returns bytes as a JSON string in base64.
 func quoted(b []byte) jsontext.Value {
 	text, err := json.Marshal(b)
 	if err != nil {
@@ -115,7 +109,7 @@ func quoted(b []byte) jsontext.Value {
 }
 
 func (w *writer) put(l line) error {
-	// Data as it is, to the byte.
+	// Data is written as it is, to the byte.
 	text, err := json.Marshal(l, jsontext.PreserveRawStrings(true))
 	if err != nil {
 		return err
@@ -127,9 +121,9 @@ func (w *writer) put(l line) error {
 }
 
 // finish writes the last line.
-func (w *writer) finish(n uint64, sealed bool) (End, error) {
+func (w *writer) finish(n uint64, encrypted bool) (End, error) {
 	end := End{Events: n, SHA256: w.digest.Sum(nil)}
-	if sealed {
+	if encrypted {
 		end.Chain = w.chain[:]
 	}
 	if err := w.put(line{End: &end}); err != nil {

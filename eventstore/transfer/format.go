@@ -12,24 +12,23 @@ import (
 	"konto/events"
 )
 
-// format is the version of the text. One with a higher number was written by a
-// newer konto.
+// format is the version of the text. A newer konto may write a higher one.
 const format = 1
 
 var (
-	// ErrFormat is matched by the error for a text that is not an export, or is a
-	// damaged one. What was made of it must be thrown away.
+	// ErrFormat is matched by the error for a text that is not an export, or is damaged.
+	// Delete what was imported from it.
 	ErrFormat = errors.New("not an export of konto, or a damaged one")
 
-	// ErrCutOff is matched by the error for an export whose end is missing. What
-	// was made of it must be thrown away.
+	// ErrCutOff is matched by the error for an export whose end is missing. Delete what was
+	// imported from it.
 	ErrCutOff = errors.New("the export is cut off")
 
 	// ErrNewer is matched by the error for an export that a newer konto wrote.
 	ErrNewer = errors.New("a newer konto wrote the export")
 )
 
-// Header is what the first line says of all others.
+// Header is the first line.
 type Header struct {
 	Format    int       `json:"format"`
 	Log       hexBytes  `json:"log"` // id of the log
@@ -38,21 +37,21 @@ type Header struct {
 	Created   time.Time `json:"created"`
 }
 
-// End is what the last line says of those before it.
+// End is the last line.
 type End struct {
 	Events uint64   `json:"events"`
 	Chain  hexBytes `json:"chain,omitzero"` // of the log's last record, when the events are encrypted
 	SHA256 hexBytes `json:"sha256"`         // of all bytes before the line
 }
 
-// line is one line; one of its members is there.
+// line is one line. Exactly one of its fields is set.
 type line struct {
 	Export *Header `json:"export,omitzero"`
 	Event  *entry  `json:"event,omitzero"`
 	End    *End    `json:"end,omitzero"`
 }
 
-// entry is one event. Metadata and Data are JSON, or base64 of what is stored.
+// entry is one event. Metadata and Data are JSON, or the stored bytes in base64.
 type entry struct {
 	Position uint64         `json:"position"`
 	Stream   events.Stream  `json:"stream"`
@@ -65,7 +64,7 @@ type entry struct {
 	Data     jsontext.Value `json:"data,omitzero"`
 }
 
-// hexBytes is written in hex digits.
+// hexBytes is encoded in hexadecimal.
 type hexBytes []byte
 
 // MarshalText implements encoding.TextMarshaler.
@@ -77,7 +76,7 @@ func (b *hexBytes) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// damaged says where a text is wrong, and nothing of what it says.
+// damaged returns an error that names a line and quotes nothing of it.
 func damaged(line uint64, reason string) error {
 	return fmt.Errorf("%w: line %d %s", ErrFormat, line, reason)
 }

@@ -16,36 +16,38 @@ import (
 
 // Target is a log without records, its keys, and the store over both.
 type Target struct {
-	Log   eventstore.Log
-	Store *eventstore.Store
-	Keys  Keys
-	Tell  func(done, total uint64) // nil: nobody is told
+	Log interface {
+		eventstore.Feed
+		eventstore.Loader
+	}
+	Store    *eventstore.Store
+	Keys     Keys
+	Progress func(done, total uint64) // may be nil
 }
 
-// Keys is what a move needs of a keyring beyond eventstore.Keys.
+// Keys is a keyring that can destroy keys.
 type Keys interface {
 	eventstore.Keys
 	// Destroy destroys the keys of streams for good; see keyring.Keyring.
 	Destroy(ctx context.Context, streams ...events.Stream) error
 }
 
-// loader is a log that takes in many batches at once, faster than one by one.
-type loader interface {
-	AppendAll(ctx context.Context, batches []eventstore.Batch) (last uint64, err error)
-}
+// ErrOtherLog is matched by Import's error if the imported log differs from the exported one,
+// because of a bug in konto or a damaged disk. Delete the imported log.
+var ErrOtherLog = errors.New("the imported log does not read as the exported one")
 
-// ErrNotEmpty tells that the log to import into has records.
+// ErrNotEmpty is returned if the log to import into has records. Nothing was changed.
 var ErrNotEmpty = errors.New("the log is not empty")
 
-// makers is how many keys are made at once; they share the commits of the keyring.
-const makers = 256
+// createdAtOnce is how many keys are created at once. They share the commits of the keyring.
+const createdAtOnce = 256
 
-// Import fills a log. After any error, ErrNotEmpty but for, the log and the keys
-// hold a part of the export and must be thrown away. Further errors: ErrFormat,
-// ErrCutOff, those of the log and the keys.
+// Import fills a log. After any error except ErrNotEmpty, the log and the keys hold a part of
+// the export and must be deleted. Further errors: ErrFormat, ErrCutOff, ErrOtherLog, and those of
+// the log and the keys.
 func Import(ctx context.Context, from *Reader, to Target) (End, error) {
-	if to.Tell == nil {
-		to.Tell = func(uint64, uint64) {}
+	if to.Progress == nil {
+		to.Progress = func(uint64, uint64) {}
 	}
 	head, err := to.Log.Head(ctx)
 	if err != nil {
@@ -62,27 +64,26 @@ func Import(ctx context.Context, from *Reader, to Target) (End, error) {
 	if err := m.destroy(ctx); err != nil {
 		return End{}, err
 	}
-	// Claims are not in the file: they follow from the events.
-	if err := to.Store.RenewClaims(ctx, func(done, total uint64) { to.Tell(total+done, 2*total) }); err != nil {
+	if err := to.Store.RenewClaims(ctx, func(done, total uint64) { to.Progress(total+done, 2*total) }); err != nil {
 		return End{}, fmt.Errorf("claims: %w", err)
 	}
 	return *end, m.readBack(ctx)
 }
 
-// importer is one import under way.
+// importer is the state of an import.
 type importer struct {
 	Target
 	from     *Reader
 	chain    [sha256.Size]byte // of the records
-	content  [sha256.Size]byte // of the events in clear, linked as a chain
+	content  [sha256.Size]byte // a chain over the events in clear
 	shredded map[events.Stream]bool
 }
 
-// events stores all events, as they are or sealed with new keys.
+// events stores all events, as they are or encrypted with new keys.
 func (m *importer) events(ctx context.Context) (*End, error) {
 	head := m.from.header.Head
 	for {
-		m.Tell(m.from.done, head)
+		m.Progress(m.from.done, head)
 		entries, end, err := m.page()
 		if err != nil {
 			return nil, err
@@ -104,7 +105,7 @@ func (m *importer) events(ctx context.Context) (*End, error) {
 	}
 }
 
-// page reads events; end is not nil when they are the last.
+// page reads events. end is not nil if they are the last.
 func (m *importer) page() (entries []*entry, end *End, err error) {
 	for len(entries) < page {
 		e, end, err := m.from.next()
@@ -116,10 +117,10 @@ func (m *importer) page() (entries []*entry, end *End, err error) {
 	return entries, nil, nil
 }
 
-// records makes the records of one page.
+// records returns the records of a page.
 func (m *importer) records(ctx context.Context, entries []*entry) ([]eventstore.Record, error) {
 	if !m.from.header.Encrypted {
-		if err := m.makeKeys(ctx, entries); err != nil {
+		if err := m.createKeys(ctx, entries); err != nil {
 			return nil, err
 		}
 	}
@@ -143,12 +144,12 @@ func (m *importer) records(ctx context.Context, entries []*entry) ([]eventstore.
 	return records, nil
 }
 
-// makeKeys makes the keys of streams that begin on a page.
-func (m *importer) makeKeys(ctx context.Context, entries []*entry) error {
+// createKeys creates the keys of the streams that begin on a page.
+func (m *importer) createKeys(ctx context.Context, entries []*entry) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(makers)
+	group.SetLimit(createdAtOnce)
 	for _, e := range entries {
-		// A name that is no stream's is another row's of the keyring.
+		// A name that is not a stream's may be another row of the keyring.
 		if e.Version == 1 && !e.Shredded && events.Sealed(e.Type) && e.Stream.Category() != "" {
 			group.Go(func() error {
 				_, err := m.Keys.Create(ctx, e.Stream)
@@ -159,8 +160,7 @@ func (m *importer) makeKeys(ctx context.Context, entries []*entry) error {
 	return group.Wait()
 }
 
-// seal makes the record of an event in clear, and checks that it is one that this
-// konto knows.
+// seal returns the record of an event in clear. The event must be one that this konto knows.
 func (m *importer) seal(ctx context.Context, e *entry) (eventstore.Record, error) {
 	event := events.Event{
 		ID: e.ID, Stream: e.Stream, Version: e.Version, Position: e.Position,
@@ -172,7 +172,7 @@ func (m *importer) seal(ctx context.Context, e *entry) (eventstore.Record, error
 		}
 		m.shredded[e.Stream] = true
 	} else {
-		if json.Unmarshal(e.Metadata, &event.Metadata, json.RejectUnknownMembers(true)) != nil { // whose message may quote it
+		if json.Unmarshal(e.Metadata, &event.Metadata, json.RejectUnknownMembers(true)) != nil { // its message may quote the metadata
 			return eventstore.Record{}, eventstore.ErrMetadata
 		}
 		if _, err := events.Decode(e.Type, e.Data); err != nil {
@@ -186,7 +186,7 @@ func (m *importer) seal(ctx context.Context, e *entry) (eventstore.Record, error
 	return m.Store.Seal(ctx, event)
 }
 
-// sealed is the record as it was.
+// sealed returns the record of an encrypted event.
 func (e *entry) sealed() (r eventstore.Record, err error) {
 	r = eventstore.Record{Stream: e.Stream, Version: e.Version, ID: e.ID, Type: e.Type, Time: e.Time.UTC()}
 	if json.Unmarshal(e.Metadata, &r.Metadata) != nil || json.Unmarshal(e.Data, &r.Data) != nil {
@@ -195,13 +195,13 @@ func (e *entry) sealed() (r eventstore.Record, err error) {
 	return r, nil
 }
 
-// store appends records at the positions that they had.
+// store appends records. They must get their old positions.
 func (m *importer) store(ctx context.Context, records []eventstore.Record) error {
 	batches := make([]eventstore.Batch, len(records))
 	for i, r := range records {
 		batches[i] = eventstore.Batch{Stream: r.Stream, Expected: r.Version - 1, Records: records[i : i+1]}
 	}
-	last, err := m.append(ctx, batches)
+	last, err := m.Log.AppendAll(ctx, batches)
 	if err != nil {
 		return err
 	}
@@ -211,19 +211,7 @@ func (m *importer) store(ctx context.Context, records []eventstore.Record) error
 	return nil
 }
 
-func (m *importer) append(ctx context.Context, batches []eventstore.Batch) (last uint64, err error) {
-	if log, ok := m.Log.(loader); ok {
-		return log.AppendAll(ctx, batches)
-	}
-	for _, b := range batches {
-		if last, err = m.Log.Append(ctx, b); err != nil {
-			return last, err
-		}
-	}
-	return last, nil
-}
-
-// destroy puts tombstones in the place of the keys that the exported log had lost.
+// destroy destroys the keys that the exported log had lost.
 func (m *importer) destroy(ctx context.Context) error {
 	var streams []events.Stream
 	for stream := range m.shredded {
@@ -233,4 +221,44 @@ func (m *importer) destroy(ctx context.Context) error {
 		return nil
 	}
 	return m.Keys.Destroy(ctx, streams...)
+}
+
+// readBack decrypts the whole imported log, and compares it with the export if that is in clear.
+func (m *importer) readBack(ctx context.Context) error {
+	var content [sha256.Size]byte
+	read := uint64(0)
+	for head := m.from.header.Head; read < head; {
+		evs, err := m.Store.ReadAll(ctx, read, page)
+		if err != nil {
+			return err
+		}
+		if len(evs) == 0 {
+			break
+		}
+		for _, e := range evs {
+			if content, err = link(content, e); err != nil {
+				return err
+			}
+		}
+		read = evs[len(evs)-1].Position
+	}
+	if read != m.from.header.Head || !m.from.header.Encrypted && content != m.content {
+		return fmt.Errorf("%w: compared %d of %d events", ErrOtherLog, read, m.from.header.Head)
+	}
+	return nil
+}
+
+// link adds an event in clear to a chain.
+func link(previous [sha256.Size]byte, e events.Event) ([sha256.Size]byte, error) {
+	r := eventstore.Record{
+		Position: e.Position, Stream: e.Stream, Version: e.Version, ID: e.ID, Type: e.Type, Time: e.Time, Data: e.Data,
+	}
+	if e.Shredded {
+		return eventstore.ChainHash(previous, r), nil
+	}
+	var err error
+	if r.Metadata, err = json.Marshal(e.Metadata); err != nil {
+		return previous, err
+	}
+	return eventstore.ChainHash(previous, r), nil
 }

@@ -22,9 +22,14 @@ import (
 	"konto/eventstore/transfer"
 )
 
+type log interface {
+	eventstore.Log
+	eventstore.Loader
+}
+
 // place is a log with its keys.
 type place struct {
-	log   eventstore.Log
+	log   log
 	keys  *keyring.Keyring
 	store *eventstore.Store
 }
@@ -41,7 +46,7 @@ func inSQLite(t *testing.T) place {
 	return newPlace(t, log, newKeys(t))
 }
 
-func newPlace(t *testing.T, log eventstore.Log, keys *keyring.Keyring) place {
+func newPlace(t *testing.T, log log, keys *keyring.Keyring) place {
 	return place{log, keys, eventstore.NewStore(log, keys)}
 }
 
@@ -59,13 +64,13 @@ func (p place) target() transfer.Target {
 	return transfer.Target{Log: p.log, Store: p.store, Keys: p.keys}
 }
 
-// logID is what the tests call every log.
+// logID is the id of every log in the tests.
 var logID = bytes.Repeat([]byte{5}, 16)
 
 func (p place) export(t *testing.T, encrypted bool) []byte {
 	t.Helper()
 	var text bytes.Buffer
-	cfg := transfer.Config{Log: p.log, ID: logID, Starts: time.Now()}
+	cfg := transfer.Config{Log: p.log, ID: logID, Created: time.Now()}
 	if !encrypted {
 		cfg.Clear = p.store
 	}
@@ -88,7 +93,7 @@ func (p place) take(ctx context.Context, text []byte) error {
 	return err
 }
 
-// put appends payloads, as they are stored, to a stream.
+// put appends stored payloads to a stream.
 func (p place) put(t *testing.T, stream events.Stream, version uint64, name string, data []byte) {
 	t.Helper()
 	e := events.Event{
@@ -116,8 +121,8 @@ func newStream(category string) events.Stream {
 	return events.Stream(category + "-" + ulid.Make().String())
 }
 
-// fillWithEverything appends every payload that there ever was: each golden file
-// in a stream of its own kind. Some streams lose their keys.
+// fillWithEverything appends the payload of each golden file to a stream of its category. Some
+// streams lose their keys.
 func fillWithEverything(t *testing.T, p place) (types map[string]bool, dead []events.Stream) {
 	t.Helper()
 	files, err := filepath.Glob("../../events/testdata/*.v*.json")
@@ -155,8 +160,8 @@ func fillWithEverything(t *testing.T, p place) (types map[string]bool, dead []ev
 		p.put(t, gone, 1, events.TypeFactsRecorded, []byte(`{"activeDomains":3}`))
 		dead = append(dead, gone)
 	}
-	// Accounts with claims: one that lives, one that was erased, one whose key
-	// alone was destroyed.
+	// Accounts with claims: one is not erased, one is erased, and of one only the key is
+	// destroyed.
 	for i, email := range []string{"anna@example.com", "bo@example.com", "eva@example.com"} {
 		stream := newStream(events.CategoryAccount)
 		opened, err := json.Marshal(events.AccountOpened{Email: email, PaywayID: fmt.Sprintf("50f3ac249f6aef294d00000%d", i)})
@@ -193,7 +198,7 @@ func all(t *testing.T, p place) []events.Event {
 	return evs
 }
 
-// holders says which account holds what.
+// holders returns which account holds what.
 func holders(t *testing.T, p place) map[events.Claim]events.Stream {
 	t.Helper()
 	found := make(map[events.Claim]events.Stream)

@@ -12,7 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// longest is how long a line may be, in bytes: many times what an event comes to.
+// longest is the length of the longest line in bytes. An event is much shorter.
 const longest = 16 << 20
 
 // Reader reads an export, line by line.
@@ -33,7 +33,7 @@ func NewReader(from io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Leniently at first: a newer konto may have more to say here.
+	// The first decoding ignores unknown members, because a newer konto may write more.
 	var first struct {
 		Export *struct {
 			Format int `json:"format"`
@@ -53,10 +53,10 @@ func NewReader(from io.Reader) (*Reader, error) {
 	return r, nil
 }
 
-// Header is what the first line says.
+// Header returns the first line.
 func (r *Reader) Header() Header { return r.header }
 
-// Check reads to the end, and tells what is wrong.
+// Check reads the whole export, and returns an error if it is wrong.
 func (r *Reader) Check(ctx context.Context) (End, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -70,8 +70,8 @@ func (r *Reader) Check(ctx context.Context) (End, error) {
 	}
 }
 
-// next returns the next event, or what the last line says when it fits all that
-// came before and nothing follows.
+// next returns the next event, or the last line. The last line must fit all lines before it,
+// and nothing may follow.
 func (r *Reader) next() (*entry, *End, error) {
 	before := r.digest.Sum(nil)
 	text, err := r.text()
@@ -98,7 +98,7 @@ func (r *Reader) next() (*entry, *End, error) {
 	return nil, l.End, nil
 }
 
-// text returns the next line, without its end, until the next call.
+// text returns the next line without its end. It is valid until the next call.
 func (r *Reader) text() ([]byte, error) {
 	r.number++
 	if r.lines.Scan() {
@@ -118,7 +118,7 @@ func (r *Reader) text() ([]byte, error) {
 	}
 }
 
-// decode never quotes what it cannot read.
+// decode quotes nothing in its errors.
 func (r *Reader) decode(text []byte) (l line, err error) {
 	if json.Unmarshal(text, &l, json.RejectUnknownMembers(true)) != nil {
 		return l, damaged(r.number, "is not what konto writes")
@@ -129,7 +129,7 @@ func (r *Reader) decode(text []byte) (l line, err error) {
 	return l, nil
 }
 
-// whole is bufio.ScanLines for lines that have an end: one without was cut off.
+// whole is bufio.ScanLines, except that it ignores a last line that was cut off.
 func whole(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil

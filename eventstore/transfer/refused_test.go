@@ -59,8 +59,8 @@ func TestDamagedExportsAreRefused(t *testing.T) {
 	}
 }
 
-// TestEveryCutIsFound cuts an export after each of its bytes.
-func TestEveryCutIsFound(t *testing.T) {
+// TestEveryTruncatedExportIsRefused cuts an export after each of its bytes.
+func TestEveryTruncatedExportIsRefused(t *testing.T) {
 	from := inMemory(t)
 	from.put(t, newStream(events.CategoryAccount), 1, events.TypeFactsRecorded, []byte(`{"activeDomains":3}`))
 	for _, encrypted := range []bool{false, true} {
@@ -77,7 +77,7 @@ func TestEveryCutIsFound(t *testing.T) {
 	}
 }
 
-// forged gives an export a last line that fits what was done to the lines before it.
+// forged replaces the last line of an export by one that fits the changed lines before it.
 func forged(t *testing.T, good []byte, change func(string) string) []byte {
 	t.Helper()
 	lines := slices.Collect(strings.Lines(string(good)))
@@ -95,7 +95,7 @@ func forged(t *testing.T, good []byte, change func(string) string) []byte {
 	return append([]byte(body), append(text, '\n')...)
 }
 
-func TestExportsThatLieAreRefused(t *testing.T) {
+func TestInconsistentExportsAreRefused(t *testing.T) {
 	from := inMemory(t)
 	fillWithEverything(t, from)
 	replace := func(old, new string) func(string) string {
@@ -149,19 +149,21 @@ func TestImportIntoALogWithEventsIsRefused(t *testing.T) {
 	}
 }
 
-// lossy is a log that keeps something else than it was given.
+// lossy is a log that stores something else than what is appended.
 type lossy struct{ *memory.Log }
 
-func (l lossy) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
-	for i := range b.Records {
-		if b.Records[i].Type == events.TypeAccountErased {
-			b.Records[i].Data = []byte(`{ }`)
+func (l lossy) AppendAll(ctx context.Context, batches []eventstore.Batch) (uint64, error) {
+	for _, b := range batches {
+		for i := range b.Records {
+			if b.Records[i].Type == events.TypeAccountErased {
+				b.Records[i].Data = []byte(`{ }`)
+			}
 		}
 	}
-	return l.Log.Append(ctx, b)
+	return l.Log.AppendAll(ctx, batches)
 }
 
-func TestLogThatReadsOtherwiseIsFoundOut(t *testing.T) {
+func TestImportedLogThatDiffersIsRefused(t *testing.T) {
 	from := inMemory(t)
 	fillWithEverything(t, from)
 	to := newPlace(t, lossy{memory.New()}, newKeys(t))

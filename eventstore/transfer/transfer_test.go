@@ -13,7 +13,7 @@ import (
 	"konto/eventstore"
 )
 
-func TestEverythingGoesRound(t *testing.T) {
+func TestEveryEventIsExportedAndImported(t *testing.T) {
 	for name, test := range map[string]struct {
 		from, to func(t *testing.T) place
 	}{
@@ -74,7 +74,7 @@ func expectSameRecords(t *testing.T, from, to place) {
 	}
 }
 
-func TestExportHoldsEveryTypeThatThereIs(t *testing.T) {
+func TestExportOfTheTestsHasEveryEventType(t *testing.T) {
 	from := inMemory(t)
 	types, _ := fillWithEverything(t, from)
 	text := string(from.export(t, false))
@@ -85,7 +85,7 @@ func TestExportHoldsEveryTypeThatThereIs(t *testing.T) {
 	}
 }
 
-func TestEncryptedExportHoldsNothingInClear(t *testing.T) {
+func TestEncryptedExportContainsNothingInClear(t *testing.T) {
 	from := inMemory(t)
 	fillWithEverything(t, from)
 	const address = "anna@example.com"
@@ -97,7 +97,7 @@ func TestEncryptedExportHoldsNothingInClear(t *testing.T) {
 	}
 }
 
-func TestEmptyLogGoesRound(t *testing.T) {
+func TestEmptyLogIsExportedAndImported(t *testing.T) {
 	for _, encrypted := range []bool{false, true} {
 		if err := inMemory(t).take(t.Context(), inMemory(t).export(t, encrypted)); err != nil {
 			t.Errorf("encrypted %v: %v", encrypted, err)
@@ -105,8 +105,8 @@ func TestEmptyLogGoesRound(t *testing.T) {
 	}
 }
 
-// TestMoreThanAPageGoesRound turns pages of events and of claims.
-func TestMoreThanAPageGoesRound(t *testing.T) {
+// TestMoreThanAPageIsExportedAndImported needs more than one page of events and of claims.
+func TestMoreThanAPageIsExportedAndImported(t *testing.T) {
 	from, to := inMemory(t), inSQLite(t)
 	for i := range 2300 {
 		opened := fmt.Appendf(nil, `{"email":"a%d@example.com","paywayId":"%024x"}`, i, i)

@@ -144,9 +144,6 @@ func (d *Deliveries) Run(ctx context.Context) error {
 		position, err = d.cfg.Store.Head(ctx)
 		return err
 	})
-	if err == nil {
-		workers.Go(func() { d.deleteNoticesUntil(ctx) })
-	}
 	for first := true; err == nil; first = false {
 		if err = d.retry(ctx, func() error { return d.load(ctx, position, first, &workers) }); err != nil {
 			break

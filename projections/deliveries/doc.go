@@ -16,7 +16,7 @@
 // (attempts.go). A third party has one goroutine that starts and stops its loop
 // (thirdparty.go), and limits on its requests (limits.go). progress.go saves how far it has
 // come. redeliver.go is for operators, metrics.go has the metrics and the status, and
-// erasures.go keeps what is needed after an account's key is destroyed.
+// erasures.go says who still has to be sent an erasure.
 //
 // # The states of a Delivery
 //

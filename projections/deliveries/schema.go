@@ -59,14 +59,15 @@ CREATE TABLE attempt (
 	excerpt  BLOB    NOT NULL  -- sealed with the account's key, empty when there is none
 ) STRICT;
 
--- Payway ids of erased accounts (erasures.go).
+-- Payway ids of erased accounts, as earlier builds kept them (MoveErasures). Both tables are
+-- empty since. They can go when schemaNumber is raised for another reason.
 CREATE TABLE notice (
 	account BLOB    PRIMARY KEY,
 	at      INTEGER NOT NULL,
 	content BLOB    NOT NULL -- the Payway id, sealed
 ) STRICT, WITHOUT ROWID;
 
--- Names of erased accounts (erasures.go).
+-- Names of erased accounts, likewise.
 CREATE TABLE called (
 	account BLOB    PRIMARY KEY,
 	content BLOB    NOT NULL -- the names, sealed
@@ -90,7 +91,7 @@ var writerQueries = []string{
 	rewindQuery, deletePartyRowsQuery, deletePartyAttemptsQuery, deletePartyQuery,
 	deleteAccountRowsQuery, deleteAccountAttemptsQuery,
 	addAttemptQuery, cutQuery, expireQuery, oldestQuery,
-	keepNoticeQuery, deleteNoticeQuery, keepNamesQuery, deleteNamesQuery,
+	deleteNoticesQuery, deleteCalledQuery,
 }
 
 // readerQueries are prepared on the readers' connections.

@@ -14,9 +14,8 @@ import (
 )
 
 // Store is deliveries.db. It holds how far each third party has come, a Delivery for
-// each of its accounts, and the delivery log (attempts.go). It also holds what has to
-// outlive an erased account's key (erasures.go). All methods may be called by many
-// goroutines at once.
+// each of its accounts, and the delivery log (attempts.go). All methods may be called by
+// many goroutines at once.
 //
 // A change is durable when its method returns nil (synchronous=FULL). Changes that
 // arrive together are committed together. After an error a change may or may not have

@@ -27,7 +27,7 @@
 // A message may be delivered again: konto was killed before it could acknowledge it, or its sender got
 // no acknowledgement and sent it again. Its name is stored beside the event, in the same transaction,
 // for a day. What was recorded under a name is not recorded again. The name is made of the sender's name
-// and the message's id, which is ce-id (within its ce-source), else Nats-Msg-Id, else its place in the
+// and the message's id, which is ce-id (within its ce-source), or Nats-Msg-Id, or its place in the
 // stream. An id that comes with another body is a mistake, and becomes a dead letter.
 //
 // # What a power failure can destroy

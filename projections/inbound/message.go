@@ -77,7 +77,7 @@ func read(m *message.Message) (Message, error) {
 }
 
 // name returns the Name of a message. If the sender gave it no id, the name has the message's place in
-// the stream, and its time, because another message has the same place after the stream was made anew.
+// the stream, and its time, because another message has the same place if the stream was made again.
 func name(from string, m *message.Message) string {
 	if id := m.Metadata.Get("ce-id"); id != "" {
 		return fmt.Sprintf("inbound %q ce %q %q", from, m.Metadata.Get("ce-source"), id)
@@ -140,7 +140,7 @@ func explain(err error) string {
 	case errors.Is(err, json.ErrUnknownName):
 		return "a member is unknown"
 	case errors.As(err, &semantic) && slices.Contains(members, string(semantic.JSONPointer)):
-		return "the value of " + string(semantic.JSONPointer) + " is not of its kind"
+		return "the value of " + string(semantic.JSONPointer) + " has the wrong type"
 	case errors.As(err, &semantic):
 		return "the body is not an object of facts"
 	}

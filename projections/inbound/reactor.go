@@ -89,11 +89,11 @@ func (r *Reactor) Run(ctx context.Context) error {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: handlingTime}, watermill.NewSlogLoggerWithLevelMapping(r.cfg.Log,
 		map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})) // the router logs its own start and stop as info
 	if err != nil {
-		return fmt.Errorf("start to take in facts: %w", err)
+		return fmt.Errorf("start to receive facts: %w", err)
 	}
 	router.AddConsumerHandler("inbound", subjects.Inbound, r.cfg.Subscriber, r.handle)
 	if err := router.Run(ctx); err != nil {
-		return fmt.Errorf("take in facts: %w", err)
+		return fmt.Errorf("receive facts: %w", err)
 	}
 	return nil
 }
@@ -103,8 +103,8 @@ func (r *Reactor) Run(ctx context.Context) error {
 // After a crash the message is delivered again, too: its name keeps it from being recorded twice, and
 // its id from becoming two dead letters.
 func (r *Reactor) handle(msg *message.Message) error {
-	// The message's own context ends when Run is to end. What is under way is finished all the same: it
-	// would only be done again.
+	// The message's own context ends when Run is to end. A message that is being handled is
+	// finished, because it would only be handled again.
 	ctx, cancel := context.WithTimeout(context.Background(), handlingTime)
 	defer cancel()
 	outcome, err := r.recordOrRefuse(ctx, msg)

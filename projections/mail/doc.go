@@ -1,5 +1,5 @@
 // Package mail sends the codes that confirm a change of address. It is the only mail that konto sends.
-// The user is not notified of a direct change, so two things guard what is mailed:
+// The user is not notified of a direct change, so two rules limit what is mailed:
 //
 //   - The reactor subscribes to EmailChangeRequested and nothing else (Subject).
 //   - A message only says which account to look at. What is mailed comes from the log: the request that

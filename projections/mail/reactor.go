@@ -43,7 +43,7 @@ type Config struct {
 	Dir     string // for .eml files; required without SMTPURL
 	From    string // the sender's address; "" means konto@localhost
 	// Handled is called for each message that reached the reactor, with its event's id and whether it was
-	// mailed, for metrics; nil: nobody is told.
+	// mailed, for metrics; nil means no call.
 	Handled func(event string, mailed bool)
 	Now     func() time.Time // nil means time.Now
 	Log     *slog.Logger     // nil means slog.Default()

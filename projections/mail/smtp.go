@@ -53,8 +53,8 @@ func newRelay(smtpURL string) (*relay, error) {
 	return r, nil
 }
 
-// policy says whether a connection must be encrypted: always if a password goes to another machine, else
-// if the server offers it.
+// policy says whether a connection must be encrypted: always if a password goes to another machine,
+// otherwise if the server offers it.
 func policy(u *url.URL) gomail.TLSPolicy {
 	ip := net.ParseIP(u.Hostname())
 	if u.User == nil || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {

@@ -29,7 +29,7 @@ func New(cfg Config) *Metrics {
 	return &Metrics{r}
 }
 
-// Registerer is where others add to what is told.
+// Registerer registers the metrics of other packages.
 func (m *Metrics) Registerer() prometheus.Registerer { return m.registry }
 
 // Handler answers GET /metrics.
@@ -39,17 +39,17 @@ func (m *Metrics) Handler() http.Handler {
 	return mux
 }
 
-// followers tells how the log and its followers are doing when it is asked.
+// followers collects the positions and states of the log and its followers when Prometheus asks.
 type followers struct{ cfg Config }
 
 var (
 	headDesc     = prometheus.NewDesc("konto_log_head", "Position of the log's last event.", nil, nil)
 	positionDesc = prometheus.NewDesc("konto_follower_position", "Position that a follower of the log has reached.", []string{"follower"}, nil)
-	lagDesc      = prometheus.NewDesc("konto_follower_lag_events", "Events that a follower has not taken in.", []string{"follower"}, nil)
+	lagDesc      = prometheus.NewDesc("konto_follower_lag_events", "Events that a follower has not applied.", []string{"follower"}, nil)
 	stateDesc    = prometheus.NewDesc("konto_follower_state", "1 for the state that a follower is in.", []string{"follower", "state"}, nil)
 )
 
-// headTime is how long the log may take to tell where it ends.
+// headTime bounds the read of the log's head.
 const headTime = time.Second
 
 // Describe implements prometheus.Collector.

@@ -24,7 +24,7 @@ func page(t *testing.T, head uint64, err error) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-func TestFollowersAreTold(t *testing.T) {
+func TestMetricsHaveThePositionsOfFollowers(t *testing.T) {
 	status, body := page(t, 42, nil)
 	if status != http.StatusOK {
 		t.Fatalf("answered %d", status)
@@ -43,7 +43,7 @@ func TestFollowersAreTold(t *testing.T) {
 }
 
 // A log that cannot be asked is an error, not a head of 0.
-func TestUnreadableLogIsNoNumber(t *testing.T) {
+func TestUnreadableLogIsAnError(t *testing.T) {
 	if status, body := page(t, 0, errors.New("disk failed")); status != http.StatusInternalServerError || strings.Contains(body, "konto_log_head 0") {
 		t.Errorf("answered %d %s", status, body)
 	}

@@ -40,8 +40,8 @@ type Conn struct {
 	streams  streams
 }
 
-// DialConfig configures Dial. konto reads the files when it connects, and again whenever it connects
-// anew, so an operator may replace them.
+// DialConfig configures Dial. konto reads the files at each new connection, so an operator may
+// replace them.
 type DialConfig struct {
 	// URL may contain user and password or a token, and may list several servers, separated by
 	// commas; required.
@@ -82,7 +82,7 @@ func DialInProcess(log *slog.Logger, options ...natsgo.Option) (*Conn, error) {
 }
 
 // login returns the options that prove who konto is, and that say whom it trusts. It reads all files
-// once. The client reads some of them only when it connects, and would retry for ever.
+// once. The client reads some of them only when it connects, and would retry forever.
 func (cfg *DialConfig) login() ([]natsgo.Option, error) {
 	var login []natsgo.Option
 	if cfg.Creds != "" && cfg.Nkey != "" {
@@ -142,13 +142,34 @@ func isServerURL(server string) bool {
 	return u.Port() == "" || err == nil && port > 0
 }
 
+// connect connects to a server. extra are the options for the login.
 func connect(url, domain string, log *slog.Logger, extra ...natsgo.Option) (*Conn, error) {
 	if log == nil {
 		log = slog.Default()
 	}
 	c := &Conn{closed: make(chan struct{}), outage: outage{log: log, secrets: secretsIn(url)}}
 	made := make(chan struct{})
-	opts := append([]natsgo.Option{
+	var err error
+	if c.nc, err = natsgo.Connect(url, append(c.options(made), extra...)...); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	close(made)
+	if timeout := jetstream.WithPublishAsyncTimeout(ackTimeout); domain == "" {
+		c.js, err = jetstream.New(c.nc, timeout)
+	} else {
+		c.js, err = jetstream.NewWithDomain(c.nc, domain, timeout)
+	}
+	if err != nil {
+		c.nc.Close()
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	return c, nil
+}
+
+// options keep the connection trying, and log its outages. made is closed once c.nc is set.
+func (c *Conn) options(made <-chan struct{}) []natsgo.Option {
+	log := c.outage.log
+	return []natsgo.Option{
 		natsgo.Name("konto"),
 		natsgo.RetryOnFailedConnect(true),
 		natsgo.MaxReconnects(-1),
@@ -189,22 +210,7 @@ func connect(url, domain string, log *slog.Logger, extra ...natsgo.Option) (*Con
 			}
 			log.Warn("NATS", "error", err)
 		}),
-	}, extra...)
-	var err error
-	if c.nc, err = natsgo.Connect(url, opts...); err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	close(made)
-	if domain == "" {
-		c.js, err = jetstream.New(c.nc, jetstream.WithPublishAsyncTimeout(ackTimeout))
-	} else {
-		c.js, err = jetstream.NewWithDomain(c.nc, domain, jetstream.WithPublishAsyncTimeout(ackTimeout))
-	}
-	if err != nil {
-		c.nc.Close()
-		return nil, fmt.Errorf("connect to NATS: %w", err)
-	}
-	return c, nil
 }
 
 // Close drains the connection: it handles what was received and flushes what was sent, for five

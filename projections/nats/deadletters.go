@@ -98,7 +98,7 @@ func newDeadLetter(raw *jetstream.RawStreamMsg, reason string) *natsgo.Msg {
 		m.Header.Set(headerLength, strconv.Itoa(len(raw.Data)))
 	}
 	// The id is the same if the message is stored again after a crash. The sequence alone would be
-	// another message's if the stream had to be made anew.
+	// another message's if the stream had to be made again.
 	m.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%d-%d", raw.Time.UnixNano(), raw.Sequence))
 	return m
 }

@@ -19,7 +19,7 @@
 //   - Erased accounts: when an AccountErased was published, all earlier messages of the account are
 //     overwritten (erased.go). What cannot be decrypted is not published.
 //
-// Publishing goes on where the stream ends. The cursor in read.db alone proves nothing, because
+// Publishing continues where the stream ends. The cursor in read.db alone proves nothing, because
 // JetStream may lose what it acknowledged. Cursor.resume has the table of all cases.
 //
 // # Subscriber
@@ -34,7 +34,7 @@
 //
 // # Outages
 //
-// Everything here waits for NATS and goes on by itself. Each reason is logged once, and again when it
+// Everything here waits for NATS and continues by itself. Each reason is logged once, and again when it
 // changes. Conn.Trouble, Publisher.Trouble and Subscriber.Trouble have it for health. A stream of an
 // operator's that is not as konto makes it is logged once and listed by Conn.Warnings.
 package nats

@@ -36,7 +36,7 @@ func (r *fixture) waiting() uint64 {
 	return s.CachedInfo().State.Msgs
 }
 
-func TestFailedFactHoldsUpThoseBehindIt(t *testing.T) {
+func TestFailedFactDelaysThoseBehindIt(t *testing.T) {
 	r := started(t)
 	_, messages := r.facts(r.inbound())
 	c := r.sender("registry")

@@ -62,10 +62,10 @@ func TestReasonWhyNATSCannotBeReachedIsLogged(t *testing.T) {
 			eventually(t, func() bool { return conn.tries.Load() > tries+1 })
 			all, _ := url.PathUnescape(log.String() + conn.Trouble())
 			if hidden, _ := url.PathUnescape(secret); strings.Contains(all, hidden) || strings.Contains(log.String(), secret) {
-				t.Errorf("the secret is told: %s", all)
+				t.Errorf("the secret is logged: %s", all)
 			}
 			if n := strings.Count(log.String(), "NATS cannot be reached"); n != 1 || !strings.Contains(log.String(), test.says) {
-				t.Errorf("told %d times: %s", n, log)
+				t.Errorf("logged %d times: %s", n, log)
 			}
 		})
 	}
@@ -91,7 +91,7 @@ func TestReasonThatChangesIsLoggedAgain(t *testing.T) {
 	})
 	for _, part := range []string{"nothing listens", "does not take"} {
 		if !strings.Contains(log.String(), part) {
-			t.Errorf("%q is not told in %s", part, log)
+			t.Errorf("%q is not in %s", part, log)
 		}
 	}
 }

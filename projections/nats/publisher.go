@@ -60,8 +60,8 @@ const (
 // Publisher is a projection that publishes account events to the JetStream stream KONTO, in log
 // order and without gaps. This file has its steps in order:
 //
-//	Open, ready   open the stream; if it is as the cursor says, go on with publish
-//	compare       read the end of the stream and decide after which position to go on
+//	Open, ready   open the stream; if it is as the cursor says, continue with publish
+//	compare       read the end of the stream and decide after which position to continue
 //	catchUp       publish what the stream lost before the batch
 //	publish       send a batch, overwrite erased accounts, move the cursor
 //	Rest          save the cursor
@@ -119,8 +119,8 @@ func (p *Publisher) Position(ctx context.Context) (uint64, error) {
 	return saved.Position, err
 }
 
-// Open makes the stream if there is none, and compares the cursor with it, so that Position tells
-// what the stream is missing. It waits for NATS until ctx ends.
+// Open makes the stream if there is none, and compares the cursor with it, so that Position is
+// that of the stream. It waits for NATS until ctx ends.
 func (p *Publisher) Open(ctx context.Context) error {
 	p.state = stateUnknown
 	return p.retry(ctx, p.ready)
@@ -192,7 +192,7 @@ func (p *Publisher) ready(ctx context.Context) error {
 	return p.compare(ctx, stream)
 }
 
-// compare reads the end of the stream and sets the cursor to where publishing goes on.
+// compare reads the end of the stream and sets the cursor to where publishing continues.
 //
 // After a crash before the cursor is saved, the next start does all of this again: the stream did
 // not change, except that more messages of erased accounts are overwritten. After a crash behind it,
@@ -203,7 +203,7 @@ func (p *Publisher) compare(ctx context.Context, stream jetstream.Stream) error 
 		return err
 	}
 	// konto may have been killed after it published an erasure. What the stream holds is not
-	// published again, so publish does not come by here.
+	// published again, so publish does not overwrite the account.
 	if err := overwriteErasedAccounts(ctx, stream); err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (p *Publisher) compare(ctx context.Context, stream jetstream.Stream) error 
 		return err
 	}
 	var aged uint64
-	if end.last.position == 0 && saved.resume(end, 0) != saved.Position { // else aged is not used
+	if end.last.position == 0 && saved.resume(end, 0) != saved.Position { // only then resume uses aged
 		if aged, err = p.olderThanRetention(ctx, saved.Position); err != nil {
 			return err
 		}
@@ -270,7 +270,7 @@ func (p *Publisher) publish(ctx context.Context, batch []events.Event) error {
 		return err
 	}
 	// After a crash in sendAll the stream holds a prefix of the messages. compare reads its last one
-	// and goes on behind it.
+	// and continues behind it.
 	if err := p.sendAll(ctx, msgs); err != nil {
 		return err
 	}
@@ -284,8 +284,8 @@ func (p *Publisher) publish(ctx context.Context, batch []events.Event) error {
 	if len(msgs) > 0 {
 		p.state = stateFilled
 	}
-	// After a crash before the cursor is saved compare goes on behind the last message, too. Only
-	// events that are not published, such as those of credentials, are looked at again.
+	// After a crash before the cursor is saved compare also continues behind the last message. Only
+	// events that are not published, such as those of credentials, are read again.
 	if time.Since(p.savedAt) < saveEvery {
 		return nil
 	}
@@ -334,9 +334,9 @@ func (p *Publisher) sendAll(ctx context.Context, msgs []events.Message) error {
 }
 
 // errCutOff is matched when the first message of a batch was stored and the last was out of
-// sequence: the server lost or refused one between them and told nobody why. The next batch begins
-// with that message and asks for its acknowledgement.
-var errCutOff = errors.New("a message amid the batch was not stored")
+// sequence: the server lost or refused a message between them, without an answer. The next batch
+// begins with that message and asks for its acknowledgement.
+var errCutOff = errors.New("a message within the batch was not stored")
 
 func outOfSequence(err error) bool {
 	var refused *jetstream.APIError
@@ -412,10 +412,10 @@ type Cursor struct {
 	StreamCreated time.Time `json:"streamCreated"`
 }
 
-// resume returns the position after which publishing goes on. aged is the position up to which
+// resume returns the position after which publishing continues. aged is the position up to which
 // events are older than the stream's retention.
 //
-//	stream          cursor   last message is                 go on after
+//	stream          cursor   last message is                 continue after
 //	holds messages  fits     behind the cursor's sequence    the message's event
 //	holds messages  fits     not, or not of this log         the cursor
 //	holds messages  other    of this log                     the message's event

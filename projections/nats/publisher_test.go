@@ -41,7 +41,7 @@ func TestPublishesInOrderWithoutGapsOverARestart(t *testing.T) {
 	}
 	r.holds(want)
 	if position := r.open(r.publisher()); position != 10_000 {
-		t.Fatalf("the next one goes on after %d", position)
+		t.Fatalf("the next one continues after %d", position)
 	}
 }
 
@@ -57,7 +57,7 @@ func TestCursorIsSavedOnceASecond(t *testing.T) {
 		t.Errorf("saved %+v although it was a moment ago", c)
 	}
 	if position := r.open(r.publisher()); position != 2 {
-		t.Errorf("a publisher that begins with that cursor goes on after %d", position)
+		t.Errorf("a publisher that begins with that cursor continues after %d", position)
 	}
 	must(t, p.Rest(t.Context()))
 	if c := r.saved(); c.Position != 2 || c.Sequence != 2 {
@@ -77,7 +77,7 @@ func TestPositionChangesNothing(t *testing.T) {
 	r.account(20)
 	p := r.publisher()
 	if at, err := p.Position(t.Context()); err != nil || at != 0 {
-		t.Errorf("goes on after %d, %v", at, err)
+		t.Errorf("continues after %d, %v", at, err)
 	}
 	if _, err := r.conn.js.Stream(t.Context(), subjects.Stream); !errors.Is(err, jetstream.ErrStreamNotFound) || len(r.cursors.values) != 0 {
 		t.Errorf("there is a stream, or a cursor: %v", err)
@@ -90,10 +90,10 @@ func TestPositionChangesNothing(t *testing.T) {
 	saved := r.saved()
 	p = r.publisher()
 	if at, err := p.Position(t.Context()); err != nil || at != 20 || r.saved() != saved {
-		t.Errorf("goes on after %d with %+v, %v", at, r.saved(), err)
+		t.Errorf("continues after %d with %+v, %v", at, r.saved(), err)
 	}
 	if at := r.open(p); at != 0 {
-		t.Errorf("goes on after %d when the stream is lost", at)
+		t.Errorf("continues after %d when the stream is lost", at)
 	}
 }
 

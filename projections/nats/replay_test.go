@@ -39,7 +39,7 @@ func TestReplayPrefixes(t *testing.T) {
 	for prefix, want := range map[string]string{
 		"": ReplayPrefix, "konto.replay.account": ReplayPrefix, "konto.replay.": "konto.replay.", "crm": "crm.", "a.b-c_d.": "a.b-c_d.",
 		"konto.account.": "", "konto.account": "", "konto.account.x": "", "konto": "", "konto.inbound.facts": "", "konto.replays": "",
-		"KONTO": "", "Konto.account": "", "konto.Replay": "", "KONTO.replay": "", "kontor": "kontor.", "crm.konto": "crm.konto.", // NATS tells case apart, people do not
+		"KONTO": "", "Konto.account": "", "konto.Replay": "", "KONTO.replay": "", "kontor": "kontor.", "crm.konto": "crm.konto.", // NATS distinguishes case, people do not
 		"$JS": "", "$JS.API": "", "$SYS": "", "_INBOX": "", "_INBOX.a": "", "a..b": "", ".": "", ".a": "", "*": "", ">": "", "a.*": "", "a.>": "", "a b": "", "a\tb": "", "å": "", "a.b..": "",
 		strings.Repeat("a", 5000): "", strings.Repeat("a", 255): strings.Repeat("a", 255) + ".",
 	} {

@@ -13,7 +13,7 @@ import (
 	"konto/projections/nats/subjects"
 )
 
-func TestPublishingGoesOnWhereTheStreamEnds(t *testing.T) {
+func TestPublishingContinuesWhereTheStreamEnds(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(t *testing.T, r *fixture) // 100 events were published, the server is stopped
@@ -54,7 +54,7 @@ func TestPublishingGoesOnWhereTheStreamEnds(t *testing.T) {
 			p := r.publisher()
 			at := r.open(p)
 			if at != test.want {
-				t.Fatalf("goes on after %d, want %d", at, test.want)
+				t.Fatalf("continues after %d, want %d", at, test.want)
 			}
 			if c := r.saved(); c.Position != test.want || c.Sequence != r.stream().CachedInfo().State.LastSeq {
 				t.Fatalf("cursor %+v does not agree with the stream", c)
@@ -113,7 +113,7 @@ func TestLostTailIsPublishedAgain(t *testing.T) {
 	p := r.publisher()
 	at := r.open(p)
 	if at != 60 {
-		t.Fatalf("goes on after %d, want 60", at)
+		t.Fatalf("continues after %d, want 60", at)
 	}
 	r.feed(p, at)
 	r.holds(r.published(0))
@@ -161,7 +161,7 @@ func TestPurgingOneAccountIsNoLoss(t *testing.T) {
 	must(t, err)
 	must(t, r.stream().Purge(t.Context(), jetstream.WithPurgeSubject(events.SubjectPrefix+owner.String()+".>")))
 	if at := r.open(r.publisher()); at != 100 {
-		t.Fatalf("goes on after %d, want 100", at)
+		t.Fatalf("continues after %d, want 100", at)
 	}
 	r.account(10)
 	r.follow(p)
@@ -197,7 +197,7 @@ func TestMessagesThatAgedOutAreNoLoss(t *testing.T) {
 	r.feed(p, 3)
 	r.holds(r.published(3))
 	if at := r.open(r.publisher()); at != 4 {
-		t.Fatalf("goes on after %d, want 4", at)
+		t.Fatalf("continues after %d, want 4", at)
 	}
 }
 

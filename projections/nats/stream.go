@@ -48,7 +48,7 @@ func (c *Conn) openStream(ctx context.Context, first jetstream.StreamConfig, sha
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = c.js.CreateStream(ctx, shape(first))
 		if noSpace(err) {
-			return nil, unavailable("open the stream", fmt.Errorf("it has no room for the stream %s, which reserves %d MiB: %w", name, shape(first).MaxBytes>>20, err))
+			return nil, unavailable("open the stream", fmt.Errorf("it has no space for the stream %s, which reserves %d MiB: %w", name, shape(first).MaxBytes>>20, err))
 		}
 	} else if err == nil {
 		have := stream.CachedInfo().Config
@@ -66,7 +66,7 @@ func (c *Conn) openStream(ctx context.Context, first jetstream.StreamConfig, sha
 			}
 		}
 		var changed, left []string
-		if !c.embedded { // else nobody but konto made it
+		if !c.embedded { // konto itself made those of the embedded server
 			changed, left = differences(have, want), differences(want, shape(first))
 		}
 		c.streams.opened(c.outage.log, stream.CachedInfo().Config, changed, left)

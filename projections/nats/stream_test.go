@@ -112,7 +112,7 @@ func TestUnusableStreamIsReported(t *testing.T) {
 				p.Open(ctx)
 			}()
 			eventually(t, func() bool { return strings.Contains(p.Trouble(), test.says) })
-			// Once it is gone, konto goes on by itself.
+			// Once it is gone, konto continues by itself.
 			must(t, r.conn.js.DeleteStream(t.Context(), subjects.Stream))
 			<-ended
 			cancel()

@@ -86,7 +86,7 @@ func NewSubscriber(cfg SubscriberConfig) *Subscriber {
 }
 
 // Subscribe implements watermill.Subscriber. The topic is a subject and may have wildcards. Subscribe
-// returns at once, also while NATS is unavailable or the stream does not exist. The messages go on
+// returns at once, also while NATS is unavailable or the stream does not exist. Messages come
 // until ctx ends or Close is called.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *watermill.Message, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -213,7 +213,7 @@ func (s *Subscriber) deliver(ctx context.Context, msg jetstream.Msg, out chan<- 
 }
 
 // unpack returns a message in Watermill's form. Its UUID is the event's id if the stream is KONTO,
-// else its sequence, because ids that others choose must not be logged.
+// and its sequence otherwise, because ids that others choose must not be logged.
 func unpack(ctx context.Context, msg jetstream.Msg) (*watermill.Message, error) {
 	from, err := msg.Metadata()
 	if err != nil {

@@ -64,7 +64,7 @@ func TestSubscriberDeliversItsSubjectInOrder(t *testing.T) {
 	}
 }
 
-func TestFailedMessageIsDeliveredAgainAndHoldsUpNoOther(t *testing.T) {
+func TestFailedMessageIsDeliveredAgainAndDelaysNoOther(t *testing.T) {
 	r := newFixture(t)
 	r.start()
 	p := r.publisher()

@@ -55,7 +55,7 @@ func (d *disk) watch() {
 		case <-time.After(watchEvery):
 			if err := d.raiseLimit(); err != nil && !failed {
 				failed = true
-				d.log.Warn("NATS cannot be given more room", "error", err)
+				d.log.Warn("cannot raise NATS's storage limit", "error", err)
 			}
 		}
 	}

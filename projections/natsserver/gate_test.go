@@ -175,7 +175,7 @@ func TestConsumersWithinTheBoundsAreCreated(t *testing.T) {
 
 // The server compares each filter with each other: one such request kept one of its
 // few goroutines busy for minutes.
-func TestManyFiltersOfOneConsumerDoNotHoldUpTheOthers(t *testing.T) {
+func TestManyFiltersOfOneConsumerDoNotDelayTheOthers(t *testing.T) {
 	r, _ := listening(t, "billing", "crm")
 	billing, crm, asks := r.consumer(t, "billing"), r.consumer(t, "crm"), r.passed()
 	body := creation(t, func(c *server.ConsumerConfig) { c.FilterSubjects = filters(20_000) })
@@ -205,7 +205,7 @@ func TestManyFiltersOfOneConsumerDoNotHoldUpTheOthers(t *testing.T) {
 	}
 }
 
-func TestConsumerWithTooManyRequestsIsRefusedAndTheOthersGoOn(t *testing.T) {
+func TestConsumerWithTooManyRequestsIsRefusedAndDelaysNoOther(t *testing.T) {
 	r, _ := listening(t, "billing", "crm")
 	billing, crm := r.consumer(t, "billing"), r.consumer(t, "crm")
 	full := make(chan *natsgo.Msg) // as if billing's turn never came

@@ -91,17 +91,8 @@ func (p *permissions) Check(c server.ClientAuthentication) bool {
 
 // admitSender is called with mu held.
 func (p *permissions) admitSender(c server.ClientAuthentication, holder Holder) bool {
-	name := holder.Name
-	if !mayBeNamed(name) {
-		p.log.Warn("sender's name cannot be used on NATS", "sender", name)
-		return false
-	}
-	account, err := senderAccount(p.srv, name)
-	if err != nil {
-		p.log.Error("cannot make a sender's account", "sender", name, "error", err)
-		return false
-	}
-	if p.full(account) {
+	account := p.account("sender", holder.Name, senderAccount)
+	if account == nil {
 		return false
 	}
 	c.RegisterUser(&server.User{Username: holder.user(), Account: account, Permissions: &server.Permissions{
@@ -113,13 +104,8 @@ func (p *permissions) admitSender(c server.ClientAuthentication, holder Holder) 
 
 // admitConsumer is called with mu held.
 func (p *permissions) admitConsumer(c server.ClientAuthentication, holder Holder) bool {
-	name := holder.Name
-	if !mayBeNamed(name) {
-		p.log.Warn("consumer's name cannot be used on NATS", "consumer", name)
-		return false
-	}
 	consumers := p.consumers()
-	if !slices.Contains(consumers, name) {
+	if !slices.Contains(consumers, holder.Name) {
 		return false // the list could not be read, and without it this client could use the others' durables
 	}
 	durables, err := p.durables()
@@ -127,29 +113,35 @@ func (p *permissions) admitConsumer(c server.ClientAuthentication, holder Holder
 		p.log.Error("cannot list the durable consumers", "error", err)
 		return false
 	}
-	account, err := consumerAccount(p.srv, name)
-	if err != nil {
-		p.log.Error("cannot make a consumer's account", "consumer", name, "error", err)
+	account := p.account("consumer", holder.Name, consumerAccount)
+	if account == nil {
 		return false
 	}
-	p.accounts[name] = account
-	if p.full(account) {
-		return false
-	}
+	p.accounts[holder.Name] = account
 	c.RegisterUser(&server.User{
 		Username: holder.user(), Account: account,
-		Permissions: consumerPermissions(name, slices.Concat(consumers, durables, subjects.Reserved)),
+		Permissions: consumerPermissions(holder.Name, slices.Concat(consumers, durables, subjects.Reserved)),
 	})
 	return true
 }
 
-// full reports whether an account has as many connections as it may have.
-func (p *permissions) full(account *server.Account) bool {
-	if account.NumLocalConnections() < maxConnections {
-		return false
+// account returns the account of a consumer or sender, nil if it cannot have one or has as many
+// connections as it may have.
+func (p *permissions) account(kind, name string, open func(*server.Server, string) (*server.Account, error)) *server.Account {
+	if !subjects.IsToken(name) || slices.Contains(subjects.Reserved, name) {
+		p.log.Warn(kind+"'s name cannot be used on NATS", kind, name)
+		return nil
 	}
-	p.log.Warn("NATS client has too many connections", "account", account.Name, "most", maxConnections)
-	return true
+	account, err := open(p.srv, name)
+	if err != nil {
+		p.log.Error("cannot make a "+kind+"'s account", kind, name, "error", err)
+		return nil
+	}
+	if account.NumLocalConnections() >= maxConnections {
+		p.log.Warn("NATS client has too many connections", "account", account.Name, "most", maxConnections)
+		return nil
+	}
+	return account
 }
 
 // durables names the durable consumers that exist. One stays when its key is revoked, for the next
@@ -188,11 +180,6 @@ func consumerPermissions(name string, held []string) *server.Permissions {
 		Publish:   publish,
 		Subscribe: &server.SubjectPermission{Allow: []string{subjects.Accounts, subjects.Replays, inboxes}},
 	}
-}
-
-// mayBeNamed reports whether a consumer or sender may have a name.
-func mayBeNamed(name string) bool {
-	return subjects.IsToken(name) && !slices.Contains(subjects.Reserved, name)
 }
 
 // reserve denies a name to all other consumers that are connected, without ending their connections.

@@ -225,7 +225,7 @@ func TestNobodyConnectsWhenTheConsumersAreUnknown(t *testing.T) {
 	}
 }
 
-// watched returns a channel that is told when the connection is lost.
+// watched returns a channel that receives a status when the connection is lost.
 func (c *consumer) watched() <-chan natsgo.Status {
 	return c.nc.StatusChanged(natsgo.RECONNECTING, natsgo.DISCONNECTED, natsgo.CLOSED)
 }

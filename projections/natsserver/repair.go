@@ -83,7 +83,7 @@ func (r *repair) checkReadable() error {
 
 // unusable adds what to do about a file that cannot be used.
 func unusable(err error) error {
-	return fmt.Errorf("%w; nothing was removed, mend that and start konto again", err)
+	return fmt.Errorf("%w; nothing was removed, repair that and start konto again", err)
 }
 
 // checkFolder checks a folder and everything in it.
@@ -113,7 +113,7 @@ func checkFolder(folder string) error {
 		case info.IsDir():
 			err = checkFolder(path)
 		case !info.Mode().IsRegular():
-			return unusable(fmt.Errorf("%s is neither a file nor a folder", path)) // to open a pipe may block for ever
+			return unusable(fmt.Errorf("%s is neither a file nor a folder", path)) // to open a pipe may block forever
 		default:
 			err = checkFile(path, !skip[e.Name()])
 		}
@@ -207,9 +207,9 @@ func (r *repair) beforeStart() error {
 	})
 }
 
-// lostKey tells whether a stream has a file of messages without its key. The server
-// would make another key, not be able to read the file, and delete the stream; or,
-// when the key is too short, delete the file. The key may be found again.
+// lostKey reports whether a stream has a file of messages without its key. The server would make
+// another key, fail to read the file, and delete the stream. If the key is too short, it would delete
+// the file. The operator may find the key again.
 func lostKey(folder string) (bool, error) {
 	entries, err := os.ReadDir(filepath.Join(folder, "msgs"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -287,7 +287,7 @@ func (r *repair) each(visit func(folder, stream, consumer string) error) error {
 	return nil
 }
 
-// isKept tells whether a folder is that of a stream of inbound messages, which is no copy.
+// isKept reports whether a folder is that of a stream of inbound messages, which are not a copy.
 func isKept(folder string) bool {
 	name := filepath.Base(folder)
 	return name == subjects.FactsStream || name == subjects.DeadLettersStream
@@ -300,7 +300,7 @@ func (r *repair) remove(folder string) error {
 		r.log.Error("inbound messages in NATS's files are damaged and set aside", "folder", kept)
 		return errors.Join(os.MkdirAll(r.damaged, 0o700), os.Rename(folder, kept))
 	}
-	r.log.Warn("NATS's copy is damaged, it is made again", "folder", folder)
+	r.log.Warn("NATS's copy is damaged and is made again", "folder", folder)
 	return os.RemoveAll(folder)
 }
 

@@ -70,7 +70,7 @@ func TestConsumerReceivesReplaysAsTheEventsWerePublished(t *testing.T) {
 func TestOnlyKontoReplays(t *testing.T) {
 	r, _ := listening(t, "billing", "crm")
 	c, crm := r.consumer(t, "billing"), r.consumer(t, "crm")
-	heard, err := crm.nc.SubscribeSync(subjects.Replays)
+	received, err := crm.nc.SubscribeSync(subjects.Replays)
 	must(t, err)
 	must(t, crm.nc.Flush())
 	c.refuses("konto.replay.account.01HXA3B4C5D6E7F8G9H0J1K2M3.EmailChanged", "forged")
@@ -83,11 +83,11 @@ func TestOnlyKontoReplays(t *testing.T) {
 	must(t, err)
 	must(t, sender.nc.Flush())
 	sender.violation("subscribe to replays")
-	// What comes after all that is the first that is heard.
+	// The first message that arrives is the one that was sent after all of these.
 	r.replay(nats.ReplayConfig{})
-	m, err := heard.NextMsg(patience)
+	m, err := received.NextMsg(patience)
 	must(t, err)
 	if m.Header.Get("ce-position") != "1" {
-		t.Errorf("heard %s %s", m.Subject, m.Data)
+		t.Errorf("received %s %s", m.Subject, m.Data)
 	}
 }

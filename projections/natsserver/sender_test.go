@@ -202,7 +202,7 @@ func TestSenderOfARevokedKeyIsDisconnected(t *testing.T) {
 }
 
 // Nobody records facts here. One sender fills its share of the stream, and the others still have theirs.
-func TestFloodOfOneSenderIsRefusedAndTheOthersGoOn(t *testing.T) {
+func TestFloodOfOneSenderIsRefusedAndDelaysNoOther(t *testing.T) {
 	r, _ := listening(t)
 	r.inbound()
 	limits := r.stream(subjects.FactsStream).CachedInfo().Config

@@ -1,11 +1,14 @@
 package natsserver
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -14,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
+
+	"konto/projections/nats/subjects"
 )
 
 // ErrPortTaken is returned when another process listens on Config.Listen. Nothing was started. Choose
@@ -81,7 +86,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("cannot start NATS: %w", err)
 	}
 	if err := repair.beforeStart(); err != nil {
-		return nil, fmt.Errorf("cannot look at NATS's files: %w", err)
+		return nil, fmt.Errorf("cannot check NATS's files: %w", err)
 	}
 	s := &Server{permissions: newPermissions(cfg), log: cfg.Log}
 	opts.CustomClientAuthentication = s.permissions
@@ -117,7 +122,7 @@ func (s *Server) start(cfg Config, repair *repair) (err error) {
 		return err
 	}
 	if s.disk, err = watchDisk(s.srv, cfg); err != nil {
-		return fmt.Errorf("cannot tell how much room there is: %w", err)
+		return fmt.Errorf("cannot read the free space of the disk: %w", err)
 	}
 	return nil
 }
@@ -231,3 +236,34 @@ func (s *Server) Close() {
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
 }
+
+// Trouble says that the server has stopped writing a stream. It is "" if it has not.
+//
+// After one failed write, nats-server 2.15 stores nothing more in the stream, and does not answer
+// publishers. That ends only with a restart, also when the disk has space again. Only the server's
+// health check reports it.
+func (s *Server) Trouble() string {
+	check, err := http.NewRequest(http.MethodGet, "/healthz?details=true&account="+server.DEFAULT_GLOBAL_ACCOUNT, nil)
+	if err != nil {
+		return err.Error()
+	}
+	var report body
+	s.srv.HandleHealthz(&report, check)
+	var health server.HealthStatus
+	if err := json.Unmarshal(report.Bytes(), &health); err != nil {
+		return "NATS does not report its health: " + err.Error()
+	}
+	for _, failed := range health.Errors {
+		switch failed.Stream {
+		case subjects.Stream, subjects.FactsStream, subjects.DeadLettersStream:
+			return failed.Error + "; nothing is stored in it until you start konto again"
+		}
+	}
+	return ""
+}
+
+// body is an answer over HTTP that stays in this process.
+type body struct{ bytes.Buffer }
+
+func (*body) Header() http.Header { return http.Header{} }
+func (*body) WriteHeader(int)     {}

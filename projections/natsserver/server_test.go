@@ -97,7 +97,7 @@ func TestSpaceThatBecomesFreeIsUsedWithoutARestart(t *testing.T) {
 	messages, err := s.Subscribe(t.Context(), subjects.Inbound)
 	must(t, err)
 	eventually(t, func() bool {
-		return strings.Contains(s.Trouble(), "has no room for the stream "+subjects.DeadLettersStream+", which reserves 128 MiB")
+		return strings.Contains(s.Trouble(), "has no space for the stream "+subjects.DeadLettersStream+", which reserves 128 MiB")
 	})
 	r.nc.SetDisconnectErrHandler(func(*natsgo.Conn, error) { t.Error("the connection was ended") })
 	left.Store(2 << 30)

@@ -13,10 +13,10 @@ import (
 // appended to it.
 const tries = 100
 
-// fold folds a stream as it is now. Its error is a *wrong when an event of it
-// cannot be folded.
+// fold folds a stream's events up to a position. Its error is a *wrong when an event of
+// it cannot be folded.
 func (c *check) fold(ctx context.Context, stream events.Stream, upTo uint64) (*subject, error) {
-	s, err := newSubject(stream, upTo)
+	s, err := newSubject(stream)
 	if err != nil {
 		return nil, &wrong{what: err.Error()}
 	}
@@ -25,11 +25,14 @@ func (c *check) fold(ctx context.Context, stream events.Stream, upTo uint64) (*s
 		if err != nil {
 			return nil, err
 		}
+		if r.Position > upTo {
+			break
+		}
 		if err := s.add(ctx, c.Store, closed, r); err != nil {
 			return nil, err
 		}
 	}
-	s.pass()
+	s.closeUpTo(upTo)
 	return s, nil
 }
 
@@ -48,9 +51,9 @@ func (c *check) rowAgain(ctx context.Context, stream events.Stream) error {
 	if err != nil {
 		return c.unfolded(ctx, stream, err)
 	}
-	p := Problem{Position: s.rowAt, Stream: stream}
+	p, want := Problem{Position: s.position, Stream: stream}, s.row()
 	switch {
-	case !ok && s.row == nil, ok && sameRow(&row, s.row):
+	case !ok && want == nil, ok && sameRow(&row, want):
 		return nil
 	case !ok:
 		p.What = "the read model has no row for it"
@@ -58,7 +61,7 @@ func (c *check) rowAgain(ctx context.Context, stream events.Stream) error {
 		p.What = "its row in the read model cannot be read: " + explain(row.Err)
 	case s.version == 0:
 		p.What = "the read model has a row for it, but the log no record: the log may have lost its end"
-	case s.row == nil:
+	case want == nil:
 		p.What = "the read model has a row for it, which should not be there"
 	default:
 		p.What = "its row in the read model is not what its events come to"
@@ -84,7 +87,7 @@ func (c *check) betweenAppends(ctx context.Context, stream events.Stream, look f
 		if err != nil {
 			return c.trouble(ctx, Problem{Stream: stream}, err)
 		}
-		s, err := c.fold(ctx, stream, 0)
+		s, err := c.fold(ctx, stream, math.MaxUint64)
 		if err != nil {
 			return c.unfolded(ctx, stream, err)
 		}

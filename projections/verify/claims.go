@@ -67,7 +67,7 @@ func (c *check) heldClaims(ctx context.Context) error {
 	total := uint64(len(c.claims))
 	done := uint64(0)
 	for after := (eventstore.HeldClaim{}); ; {
-		c.Tell(done, total, "claims")
+		c.Progress(done, total, "claims")
 		page, err := c.Store.Claims(ctx, after, c.Page)
 		if err != nil {
 			return c.trouble(ctx, Problem{What: "claims: "}, err)
@@ -99,7 +99,7 @@ func (c *check) heldClaims(ctx context.Context) error {
 
 // claimAgain checks again a claim that no fold seems to give.
 func (c *check) claimAgain(ctx context.Context, held eventstore.HeldClaim) error {
-	if _, err := newSubject(held.Stream, 0); err != nil {
+	if _, err := newSubject(held.Stream); err != nil {
 		c.found(Problem{Stream: held.Stream, What: "a claim is held by what is no stream"})
 		return nil
 	}

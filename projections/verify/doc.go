@@ -10,7 +10,7 @@
 //	receipts   each one must be readable
 //
 // Streams are read in the order of their names, which is the order of the read
-// model's rows. Both are read page by page, side by side. So memory does not grow
+// model's rows. Both are read page by page, side by side (streams.go). So memory does not grow
 // with the number of accounts, except for 8 bytes for each claim.
 //
 // The run is not one transaction, because a long transaction keeps the write-ahead

@@ -23,7 +23,7 @@ import (
 type fixture struct {
 	dir   string
 	keys  *keyring.Keyring
-	log   *sqlite.Log
+	log   eventstore.AdminLog
 	store *eventstore.Store
 	model *projections.ReadModel // nil when its file does not fit the log
 	close func() error
@@ -89,7 +89,7 @@ func (h *fixture) config() Config {
 		model = h.model.Check
 	}
 	return Config{Log: h.log, Store: h.store, Model: h.model, Page: 7, Files: []File{
-		{"log.db", h.log.CheckFile}, {"keys.db", h.keys.Check}, {"read.db", model},
+		{"log.db", h.log.CheckStorage}, {"keys.db", h.keys.Check}, {"read.db", model},
 	}}
 }
 

@@ -149,7 +149,7 @@ func TestRunEndsWithItsContextAndItsLog(t *testing.T) {
 	for _, unit := range []string{"files", "records", "events", "claims", "receipts"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		cfg := h.config()
-		cfg.Tell = func(_, _ uint64, of string) {
+		cfg.Progress = func(_, _ uint64, of string) {
 			if of == unit {
 				cancel()
 			}
@@ -159,7 +159,7 @@ func TestRunEndsWithItsContextAndItsLog(t *testing.T) {
 		}
 	}
 	cfg := h.config()
-	cfg.Tell = func(_, _ uint64, of string) {
+	cfg.Progress = func(_, _ uint64, of string) {
 		if of == "events" {
 			must(t, h.log.Close())
 		}

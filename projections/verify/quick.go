@@ -12,18 +12,9 @@ import (
 // QuickRecords is how many records Quick checks.
 const QuickRecords = 1000
 
-// End is a log that can check its last records.
-type End interface {
-	eventstore.Feed
-
-	// CheckEnd checks the chain of the last n records. A damaged log's error has a
-	// method DamagedAt, the first position that is wrong.
-	CheckEnd(ctx context.Context, n uint64) error
-}
-
 // QuickConfig configures Quick.
 type QuickConfig struct {
-	Log       End                         // required
+	Log       Log                         // required
 	Model     *projections.ReadModel      // nil if there is none
 	Followers func() []projections.Status // nil if none runs
 	Files     []File                      // their checks must be fast
@@ -43,7 +34,7 @@ type QuickReport struct {
 // whether the followers follow it. A lag alone is no problem, because healthy followers
 // catch up.
 func Quick(ctx context.Context, cfg QuickConfig) (QuickReport, error) {
-	c := &check{Config: Config{Files: cfg.Files, Tell: func(uint64, uint64, string) {}}}
+	c := &check{Config: Config{Files: cfg.Files, Progress: func(uint64, uint64, string) {}}}
 	r := QuickReport{Followers: []projections.Status{}}
 	if err := c.files(ctx); err != nil {
 		return r, err

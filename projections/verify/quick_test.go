@@ -51,12 +51,12 @@ func TestQuick(t *testing.T) {
 
 // late is a log whose head is one behind until somebody waits for it.
 type late struct {
-	End
+	Log
 	awaited bool
 }
 
 func (l *late) Head(ctx context.Context) (uint64, error) {
-	head, err := l.End.Head(ctx)
+	head, err := l.Log.Head(ctx)
 	if !l.awaited {
 		head--
 	}
@@ -65,13 +65,13 @@ func (l *late) Head(ctx context.Context) (uint64, error) {
 
 func (l *late) Wait(ctx context.Context, after uint64) error {
 	l.awaited = true
-	return l.End.Wait(ctx, after)
+	return l.Log.Wait(ctx, after)
 }
 
 func TestHeadThatIsAboutToComeIsNoProblem(t *testing.T) {
 	h := begin(t)
 	h.populate(t, 3)
-	if r, err := Quick(t.Context(), QuickConfig{Log: &late{End: h.log}, Model: h.model}); err != nil || !r.OK || r.Head != r.ReadModel {
+	if r, err := Quick(t.Context(), QuickConfig{Log: &late{Log: h.log}, Model: h.model}); err != nil || !r.OK || r.Head != r.ReadModel {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

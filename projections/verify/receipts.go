@@ -12,7 +12,7 @@ import (
 func (c *check) receipts(ctx context.Context) error {
 	done := uint64(0)
 	for after := (eventstore.ReceiptKey{}); ; {
-		c.Tell(done, done, "receipts")
+		c.Progress(done, done, "receipts")
 		page, err := c.Log.Receipts(ctx, after, c.Page)
 		if err != nil {
 			return c.trouble(ctx, Problem{What: "receipts: "}, err)
@@ -29,7 +29,7 @@ func (c *check) receipts(ctx context.Context) error {
 	}
 }
 
-func (c *check) receipt(ctx context.Context, r eventstore.LeftReceipt) error {
+func (c *check) receipt(ctx context.Context, r eventstore.StoredReceipt) error {
 	p := Problem{Stream: r.Stream}
 	head, err := c.Log.StreamHead(ctx, r.Stream)
 	if err != nil {

@@ -3,8 +3,11 @@ package verify
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
@@ -27,14 +30,6 @@ type subject struct {
 	shredded          uint64 // the first position whose key is destroyed, 0 for none
 	closings          []closing
 	broken            bool // an event could not be folded
-
-	// row is the row that the read model must hold at the position upTo. It is set when
-	// the fold passes that position. There is none before the first event and after a
-	// removal.
-	upTo   uint64
-	passed bool
-	row    *projections.StoredRow
-	rowAt  uint64 // position of the last event in it
 }
 
 // wrong is something that is wrong with one event.
@@ -54,14 +49,14 @@ func (w *wrong) Error() string {
 func (w *wrong) Unwrap() error { return w.err }
 
 // newSubject begins a stream. It returns an error for a name that konto does not give.
-func newSubject(stream events.Stream, upTo uint64) (*subject, error) {
+func newSubject(stream events.Stream) (*subject, error) {
 	category, id, err := stream.Split()
 	if err != nil {
 		return nil, err
 	}
 	switch category {
 	case events.CategoryAccount, events.CategoryCredential, events.CategoryThirdParty:
-		return &subject{stream: stream, category: category, id: id, upTo: upTo}, nil
+		return &subject{stream: stream, category: category, id: id}, nil
 	}
 	return nil, fmt.Errorf("stream %s is of no category that konto knows", stream)
 }
@@ -77,10 +72,7 @@ func (s *subject) add(ctx context.Context, store *eventstore.Store, closed *clos
 	if err != nil {
 		return &wrong{position: r.Position, err: err}
 	}
-	if r.Position > s.upTo {
-		s.pass()
-	}
-	s.closeBefore(r.Position)
+	s.closeUpTo(r.Position - 1)
 	if version := s.apply(e, payload); version != e.Version {
 		return &wrong{position: r.Position, what: fmt.Sprintf("an event %s does not belong in %s", e.Type, s.stream)}
 	}
@@ -107,10 +99,10 @@ func (s *subject) apply(e events.Event, p events.Payload) (version uint64) {
 	return s.party.Version
 }
 
-// closeBefore closes the session if a password was changed before a position, as the
+// closeUpTo closes the session if a password was changed up to a position, as the
 // read model does; see projections/sessions.go.
-func (s *subject) closeBefore(position uint64) {
-	for len(s.closings) > 0 && s.closings[0].position < position {
+func (s *subject) closeUpTo(position uint64) {
+	for len(s.closings) > 0 && s.closings[0].position <= position {
 		c := &s.credential
 		if c.Kind == events.KindSession && c.Revoked.IsZero() && c.ID != s.closings[0].kept {
 			c.Revoked = s.closings[0].at
@@ -119,19 +111,11 @@ func (s *subject) closeBefore(position uint64) {
 	}
 }
 
-// pass sets the row that the read model must hold, before the first event that the
-// read model has not folded yet.
-func (s *subject) pass() {
-	if s.passed {
-		return
-	}
-	s.passed = true
-	if s.upTo < ^uint64(0) {
-		s.closeBefore(s.upTo + 1)
-	}
-	s.rowAt = s.position
+// row returns the row that the read model must have of the state, or nil if it must
+// have none, as before the first event and after a removal.
+func (s *subject) row() *projections.StoredRow {
 	if s.version == 0 || s.last == events.TypeThirdPartyRemoved {
-		return
+		return nil
 	}
 	var row projections.StoredRow
 	switch s.category {
@@ -142,7 +126,7 @@ func (s *subject) pass() {
 	default:
 		row = projections.ThirdPartyRow(s.party)
 	}
-	s.row = &row
+	return &row
 }
 
 // held returns the claims that the stream must hold.
@@ -156,13 +140,74 @@ func (s *subject) held() []events.Claim {
 	return nil
 }
 
-// readable reports whether an account that was erased before a point in time can still
-// be read. Then an older keyring was put back.
-func (s *subject) readable(before time.Time) bool {
-	return s.last == events.TypeAccountErased && s.version > 1 && s.shredded == 0 && s.account.Updated.Before(before)
+// closing is the change of a password, which closes sessions.
+type closing struct {
+	position uint64
+	at       time.Time
+	kept     ulid.ULID // the session that stays open
 }
 
-// unended reports whether the key was destroyed although no event ended the stream.
-func (s *subject) unended() bool {
-	return s.shredded > 0 && events.Sealed(s.last)
+// closingsKept is how many accounts' closings are cached.
+const closingsKept = 10_000
+
+// closings finds out when an account's sessions were closed. It caches the closings,
+// because an account may have many sessions and a long stream.
+type closings struct {
+	log   eventstore.Reader
+	store *eventstore.Store
+	cache *simplelru.LRU[ulid.ULID, []closing]
+}
+
+func newClosings(store *eventstore.Store, log eventstore.Reader) *closings {
+	cache, err := simplelru.NewLRU[ulid.ULID, []closing](closingsKept, nil)
+	if err != nil {
+		panic(err) // the size is not positive
+	}
+	return &closings{log: log, store: store, cache: cache}
+}
+
+// of returns, in order, the closings of accounts after a position. Zero ids are
+// skipped.
+func (c *closings) of(ctx context.Context, after uint64, accounts ...ulid.ULID) ([]closing, error) {
+	var all []closing
+	for _, id := range accounts {
+		if id.IsZero() {
+			continue
+		}
+		known, ok := c.cache.Get(id)
+		if !ok {
+			var err error
+			if known, err = c.read(ctx, id); err != nil {
+				return nil, err
+			}
+			c.cache.Add(id, known)
+		}
+		for _, one := range known {
+			if one.position > after {
+				all = append(all, one)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b closing) int { return int(int64(a.position) - int64(b.position)) })
+	return all, nil
+}
+
+func (c *closings) read(ctx context.Context, id ulid.ULID) (found []closing, err error) {
+	for r, err := range eventstore.Records(ctx, c.log, events.AccountStream(id), 0, math.MaxUint64) {
+		if err != nil {
+			return nil, err
+		}
+		if r.Type != events.TypePasswordChanged {
+			continue
+		}
+		// An event that cannot be read is reported with its own stream.
+		if e, err := c.store.OpenRecord(ctx, r); err == nil {
+			if p, err := e.Payload(); err == nil {
+				if changed, ok := p.(events.PasswordChanged); ok {
+					found = append(found, closing{position: r.Position, at: r.Time, kept: changed.Session})
+				}
+			}
+		}
+	}
+	return found, nil
 }

@@ -11,20 +11,12 @@ import (
 	"konto/projections"
 )
 
-// Log is a log that can be read stream by stream.
+// Log is what a check needs of a log.
 type Log interface {
 	eventstore.Reader
-
-	// CheckChainTelling checks positions, hashes and versions of all records. A
-	// damaged log's error has a method DamagedAt, the first position that is wrong.
-	CheckChainTelling(ctx context.Context, tell func(done, total uint64)) error
-
-	// ByStream returns up to limit records after a version of a stream, in the order
-	// of streams and, within each stream, of versions.
-	ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error)
-
-	// Receipts returns up to limit receipts, in the order of their keys.
-	Receipts(ctx context.Context, after eventstore.ReceiptKey, limit int) ([]eventstore.LeftReceipt, error)
+	eventstore.Feed
+	eventstore.ClaimRules
+	eventstore.Checker
 }
 
 // File is a file with a function that checks it. Its error says what is wrong.
@@ -39,8 +31,8 @@ type Config struct {
 	Store *eventstore.Store      // required, of Log
 	Model *projections.ReadModel // nil if there is none to compare
 	Files []File
-	// Tell is called from time to time with how far a part has come. It may be nil.
-	Tell func(done, total uint64, unit string)
+	// Progress is called from time to time with how far a part has come. It may be nil.
+	Progress func(done, total uint64, unit string)
 	// Erasing is how long the key of an erased account may still exist, because the
 	// erasure is under way. 0 means a minute.
 	Erasing time.Duration
@@ -98,8 +90,8 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if cfg.Page <= 0 {
 		cfg.Page = 1000
 	}
-	if cfg.Tell == nil {
-		cfg.Tell = func(uint64, uint64, string) {}
+	if cfg.Progress == nil {
+		cfg.Progress = func(uint64, uint64, string) {}
 	}
 	head, err := cfg.Store.Head(ctx)
 	if err != nil {
@@ -157,7 +149,7 @@ func (c *check) trouble(ctx context.Context, p Problem, err error) error {
 
 func (c *check) files(ctx context.Context) error {
 	for i, f := range c.Files {
-		c.Tell(uint64(i), uint64(len(c.Files)), "files")
+		c.Progress(uint64(i), uint64(len(c.Files)), "files")
 		if err := f.Check(ctx); err != nil {
 			if err := c.trouble(ctx, Problem{What: f.Name + ": "}, err); err != nil {
 				return err
@@ -168,7 +160,7 @@ func (c *check) files(ctx context.Context) error {
 }
 
 func (c *check) chain(ctx context.Context) error {
-	return c.damage(ctx, c.Log.CheckChainTelling(ctx, func(done, total uint64) { c.Tell(done, total, "records") }))
+	return c.damage(ctx, c.Log.CheckChain(ctx, func(done, total uint64) { c.Progress(done, total, "records") }))
 }
 
 // damage reports what a check of the chain found.
@@ -176,10 +168,27 @@ func (c *check) damage(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	var damaged interface{ DamagedAt() uint64 }
+	var damaged *eventstore.ChainError
 	var p Problem
 	if errors.As(err, &damaged) {
-		p.Position = damaged.DamagedAt()
+		p.Position = damaged.Position
 	}
 	return c.trouble(ctx, p, err)
+}
+
+// explain returns the text of an error without anything of a payload, which a
+// decoder's message may quote.
+func explain(err error) string {
+	var decode *events.DecodeError
+	switch {
+	case errors.As(err, &decode) && errors.Is(decode, events.ErrUnknownType):
+		return "its type is unknown"
+	case errors.As(err, &decode):
+		return "its data does not decode"
+	case errors.Is(err, eventstore.ErrNoKey):
+		return "the key of its stream is missing"
+	case errors.Is(err, eventstore.ErrSealBroken):
+		return "what is stored does not fit its key"
+	}
+	return err.Error()
 }

@@ -48,7 +48,7 @@ const (
 	// headerDelivery is how an endpoint says what is to become of the message.
 	headerDelivery = "webhook-delivery"
 
-	// maxRetryAfter bounds how long an endpoint may put off an attempt: the longest delay of
+	// maxRetryAfter bounds how long an endpoint may delay an attempt: the longest delay of
 	// the default retry schedule.
 	maxRetryAfter = 24 * time.Hour
 )

@@ -7,7 +7,7 @@
 //	           payway-ssi    Payway's format for subscription systems   payway.go
 //	           risc          a Security Event Token                     token.go
 //	      ─▶ post: the request, bounded in time and size                sender.go
-//	           sign: Standard Webhooks, with every valid secret         sign.go
+//	           sign: Standard Webhooks, with every valid secret         sender.go
 //	           dial: only addresses that are allowed                    client.go
 //	      ─▶ Answer: verdict, status, first bytes, problem              answer.go
 //
@@ -26,10 +26,10 @@
 // is encrypted: a notice outlives the account's key until the erasure was sent (Notices).
 //
 // An ErasureProof is signed with the same key as tokens. It is for those who asked for an
-// erasure (erasureproof.go).
+// erasure (token.go).
 //
-// Some words are konto's because the formats lack them: account_erased and test in Payway's
-// formats. There an absent customer_number or loyalty_card_number is null, any other absent
+// Two event names are konto's, because Payway defines none: account_erased and test. In Payway's
+// formats an absent customer_number or loyalty_card_number is null, any other absent
 // member is "", and times with an offset are Swedish, as in Payway's own examples. A token's
 // audience is the third party's name.
 //

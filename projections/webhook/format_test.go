@@ -64,7 +64,7 @@ func shown(t *testing.T, m message) []byte {
 }
 
 // Golden files are FORMAT.TYPE.json, held by eye against the formats' own
-// texts; an event without a file is one that the format has no words for.
+// texts; an event without a file is one that the format cannot express.
 func TestFormats(t *testing.T) {
 	h := newHarness(t)
 	s := h.sender()
@@ -150,10 +150,10 @@ func TestInexpressibleEventsAreNotSent(t *testing.T) {
 		event  events.Event
 		want   Answer
 	}{
-		"a profile as risc":        {h.cfg, events.FormatRISC, profile, Answer{Verdict: Skipped, Problem: "format has no words for the event"}},
-		"an event of a credential": {h.cfg, events.FormatPayway, credential, Answer{Verdict: Skipped, Problem: "format has no words for the event"}},
-		"one as a CloudEvent":      {h.cfg, events.FormatCloudEvents, credential, Answer{Verdict: Skipped, Problem: "format has no words for the event"}},
-		"one as risc":              {h.cfg, events.FormatRISC, credential, Answer{Verdict: Skipped, Problem: "format has no words for the event"}},
+		"a profile as risc":        {h.cfg, events.FormatRISC, profile, Answer{Verdict: Skipped, Problem: "format cannot express the event"}},
+		"an event of a credential": {h.cfg, events.FormatPayway, credential, Answer{Verdict: Skipped, Problem: "format cannot express the event"}},
+		"one as a CloudEvent":      {h.cfg, events.FormatCloudEvents, credential, Answer{Verdict: Skipped, Problem: "format cannot express the event"}},
+		"one as risc":              {h.cfg, events.FormatRISC, credential, Answer{Verdict: Skipped, Problem: "format cannot express the event"}},
 		"an erased account":        {gone, events.FormatPayway, e, Answer{Verdict: Skipped, Problem: "account was erased"}},
 		"an unreadable account":    {broken, events.FormatPaywaySSI, e, Answer{Verdict: Unsent, Problem: "event could not be put into the format"}},
 		"an unknown format":        {h.cfg, "morse", e, Answer{Verdict: Unsent, Problem: "event could not be put into the format"}},

@@ -90,7 +90,7 @@ func party(format, url string) events.ThirdParty {
 	}
 }
 
-// changed is an email change of an account that has little else.
+// changed is an email change of an account with few other fields.
 func (h *harness) changed() events.Event {
 	h.append(events.AccountOpened{Email: "anna@example.com", PaywayID: "50f3ac249f6aef294d000007"})
 	return h.append(events.EmailChanged{PreviousEmail: "anna@example.com", NewEmail: "anna@example.org", How: events.EmailDirect})

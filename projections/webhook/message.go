@@ -30,7 +30,7 @@ const mediaJSON = "application/json"
 var (
 	// errInexpressible means that a format cannot express an event. Operators read the text
 	// in the delivery log.
-	errInexpressible = errors.New("format has no words for the event")
+	errInexpressible = errors.New("format cannot express the event")
 
 	// errErased means that the event's account was erased, and nothing is known of it.
 	errErased = errors.New("account was erased")
@@ -64,9 +64,9 @@ func (s *Sender) composeTest(party *events.ThirdParty, id ulid.ULID, at time.Tim
 	case events.FormatCloudEvents:
 		m, err = testCloudEvent(party, id, at)
 	case events.FormatPayway:
-		m, err = jsonMessage(newPaywayEvent(paywayTest, at))
+		m, err = jsonMessage(paywayEvent(paywayTest, at, object{}, object{}))
 	case events.FormatPaywaySSI:
-		m, err = jsonMessage(paywaySSIEvent{Name: paywayTest, Timestamp: paywayTime(at)})
+		m, err = jsonMessage(paywaySSIEvent(paywayTest, at, &events.Account{}))
 	case events.FormatRISC:
 		m, err = s.verification(party, id, at)
 	default:
@@ -76,7 +76,29 @@ func (s *Sender) composeTest(party *events.ThirdParty, id ulid.ULID, at time.Tim
 	return m, err
 }
 
-func jsonMessage(body any) (message, error) {
+// object is a JSON object, whose members are written in their order.
+type object []struct {
+	name  string
+	value any
+}
+
+// MarshalJSONTo implements json.MarshalerTo.
+func (o object) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if err := enc.WriteToken(jsontext.BeginObject); err != nil {
+		return err
+	}
+	for _, m := range o {
+		if err := enc.WriteToken(jsontext.String(m.name)); err != nil {
+			return err
+		}
+		if err := json.MarshalEncode(enc, m.value); err != nil {
+			return err
+		}
+	}
+	return enc.WriteToken(jsontext.EndObject)
+}
+
+func jsonMessage(body object) (message, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return message{}, fmt.Errorf("encode message: %w", err)
@@ -101,16 +123,17 @@ func cloudEvent(e *events.Event) (message, error) {
 	if !ok { // only events of accounts are published
 		return message{}, errInexpressible
 	}
-	var attributes [][2]string
+	var body object
 	for _, h := range published.Headers {
-		attributes = append(attributes, [2]string{strings.TrimPrefix(h[0], "ce-"), h[1]})
+		// No attribute of konto has a character that the header form encodes.
+		body = append(body, object{{strings.TrimPrefix(h[0], "ce-"), h[1]}}...)
 	}
-	return structured(attributes, published.Data)
+	return structured(append(body, object{{"data", jsontext.Value(published.Data)}}...))
 }
 
 // testCloudEvent is about the third party itself.
 func testCloudEvent(party *events.ThirdParty, id ulid.ULID, at time.Time) (message, error) {
-	return structured([][2]string{
+	return structured(object{
 		{"specversion", "1.0"},
 		{"id", id.String()},
 		{"source", "/konto"},
@@ -118,27 +141,12 @@ func testCloudEvent(party *events.ThirdParty, id ulid.ULID, at time.Time) (messa
 		{"subject", party.ID.String()},
 		{"time", at.UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano)},
 		{"datacontenttype", mediaJSON},
-	}, []byte("{}"))
+		{"data", object{}},
+	})
 }
 
-// structured writes the attributes in their order, and the data last. No attribute of konto
-// has a character that the header form encodes, so the headers' values can be used as they are.
-func structured(attributes [][2]string, data jsontext.Value) (message, error) {
-	var body strings.Builder
-	enc := jsontext.NewEncoder(&body)
-	// A strings.Builder does not fail, and the encoder reports an invalid token at the latest
-	// when the object is closed.
-	_ = enc.WriteToken(jsontext.BeginObject)
-	for _, a := range attributes {
-		_ = json.MarshalEncode(enc, a[0])
-		_ = json.MarshalEncode(enc, a[1])
-	}
-	_ = json.MarshalEncode(enc, "data")
-	if err := enc.WriteValue(data); err != nil {
-		return message{}, err
-	}
-	if err := enc.WriteToken(jsontext.EndObject); err != nil {
-		return message{}, err
-	}
-	return message{media: mediaCloudEvent, body: []byte(strings.TrimSuffix(body.String(), "\n"))}, nil
+func structured(body object) (message, error) {
+	m, err := jsonMessage(body)
+	m.media = mediaCloudEvent
+	return m, err
 }

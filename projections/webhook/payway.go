@@ -5,16 +5,14 @@ import (
 	"time"
 	_ "time/tzdata" // Payway's times are Swedish, and the machine may lack time zones
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"konto/events"
 )
 
-// What Payway calls the events.
+// Payway's names of the events.
 const (
 	paywayChanged   = "account_changed"
 	paywayRequested = "account_requested_email_change"
-	paywayErased    = "account_erased" // konto's own: Payway's pages have no word for it
+	paywayErased    = "account_erased" // konto's own: Payway defines no such event
 	paywayTest      = "test"           // konto's own
 )
 
@@ -30,34 +28,11 @@ func paywayName(e *events.Event) string {
 }
 
 // paywayEvent is Payway's webhook format. Entities that the event is not about are empty objects.
-type paywayEvent struct {
-	Event     string        `json:"event"`
-	Timestamp string        `json:"timestamp"` // UTC, milliseconds
-	Payload   paywayPayload `json:"payload"`
-}
-
-type paywayPayload struct {
-	Account   any      `json:"account"`
-	EventData any      `json:"event_data"`
-	Order     struct{} `json:"order"`
-	Payment   struct{} `json:"payment"`
-}
-
-// paywayRequest has the URL at which a change is confirmed. It is always empty: whoever has
-// the URL can confirm, so a third party gets neither it nor any code.
-type paywayRequest struct {
-	EmailChangeURL string `json:"email_change_url"`
-}
-
-// paywayID is all that is sent of an erased account.
-type paywayID struct {
-	ID string `json:"id"`
-}
-
-func newPaywayEvent(name string, at time.Time) *paywayEvent {
-	return &paywayEvent{
-		Event: name, Timestamp: at.UTC().Format("2006-01-02T15:04:05.000Z"),
-		Payload: paywayPayload{Account: struct{}{}, EventData: struct{}{}},
+func paywayEvent(name string, at time.Time, account, data object) object {
+	return object{
+		{"event", name},
+		{"timestamp", at.UTC().Format("2006-01-02T15:04:05.000Z")},
+		{"payload", object{{"account", account}, {"event_data", data}, {"order", object{}}, {"payment", object{}}}},
 	}
 }
 
@@ -67,124 +42,73 @@ func (s *Sender) payway(ctx context.Context, e *events.Event) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
-	shown := newPaywayEvent(paywayName(e), e.Time)
-	shown.Payload.Account = newPaywayAccount(&a, e.Time)
-	switch shown.Event {
-	case paywayErased:
-		shown.Payload.Account = paywayID{a.PaywayID}
-	case paywayRequested:
-		shown.Payload.EventData = paywayRequest{}
+	account, data := paywayAccount(&a, e.Time), object{}
+	switch e.Type {
+	case events.TypeAccountErased: // the id is all that is sent of an erased account
+		account = object{{"id", a.PaywayID}}
+	case events.TypeEmailChangeRequested:
+		// The URL at which a change is confirmed is always empty: whoever has the URL can
+		// confirm, so a third party gets neither it nor any code.
+		data = object{{"email_change_url", ""}}
 	}
-	return jsonMessage(shown)
+	return jsonMessage(paywayEvent(paywayName(e), e.Time, account, data))
 }
 
-// paywayAccount is payload.account. Members that konto does not have, and the codes, which no
-// third party may see, are always "".
-type paywayAccount struct {
-	ID                     string        `json:"id"`
-	OrganisationID         string        `json:"organisation_id"`
-	FirstName              string        `json:"first_name"`
-	LastName               string        `json:"last_name"`
-	ContactEmail           string        `json:"contact_email"`
-	MobileNumber           string        `json:"mobile_number"`
-	Alias                  string        `json:"alias"`
-	CustomerNumber         number        `json:"customer_number"`
-	BirthDate              string        `json:"birth_date"`
-	SSN                    string        `json:"ssn"`
-	Status                 string        `json:"status"`
-	LoyaltyCardNumber      number        `json:"loyalty_card_number"`
-	AccountOrigin          string        `json:"account_origin"`
-	Verified               bool          `json:"verified"`
-	Created                string        `json:"created"`
-	Updated                string        `json:"updated"`
-	ConfirmationCode       string        `json:"confirmation_code"`
-	ContactEmailForUpdate  string        `json:"contact_email_for_update"`
-	ContactEmailUpdateCode string        `json:"contact_email_update_code"`
-	Gender                 string        `json:"gender"`
-	Address                paywayAddress `json:"address"`
-}
-
-type paywayAddress struct {
-	ID              string `json:"id"`
-	FirstName       string `json:"first_name"`
-	LastName        string `json:"last_name"`
-	Street          string `json:"street"`
-	StreetNumber    string `json:"street_number"`
-	Staircase       string `json:"staircase"`
-	Floor           string `json:"floor"`
-	ApartmentNumber string `json:"apartment_number"`
-	ZipCode         string `json:"zip_code"`
-	City            string `json:"city"`
-	MobileNumber    string `json:"mobile_number"`
-	PhoneNumber     string `json:"phone_number"`
-	Email           string `json:"email"`
-	CountryCode     string `json:"country_code"`
+// paywayAccount is payload.account, as of a time. Members that konto does not have, and the
+// codes, which no third party may see, are always "".
+func paywayAccount(a *events.Account, at time.Time) object {
+	p, address, requested := &a.Profile, &a.Profile.Address, ""
+	if a.EmailChange.Pending(at) {
+		requested = a.EmailChange.NewEmail
+	}
+	return object{
+		{"id", a.PaywayID},
+		{"organisation_id", ""},
+		{"first_name", p.FirstName},
+		{"last_name", p.LastName},
+		{"contact_email", a.Email},
+		{"mobile_number", p.PhoneNumber},
+		{"alias", p.Alias},
+		{"customer_number", number(p.CustomerNumber)},
+		{"birth_date", p.BirthDate},
+		{"ssn", p.SocialSecurityNumber},
+		{"status", "active"},
+		{"loyalty_card_number", nil},
+		{"account_origin", p.AccountOrigin},
+		{"verified", a.Facts.Verified},
+		{"created", paywayTime(a.Opened)},
+		{"updated", paywayTime(a.Updated)},
+		{"confirmation_code", ""},
+		{"contact_email_for_update", requested},
+		{"contact_email_update_code", ""},
+		{"gender", ""},
+		{"address", object{
+			{"id", ""},
+			{"first_name", address.FirstName},
+			{"last_name", address.LastName},
+			{"street", address.Street},
+			{"street_number", address.StreetNumber},
+			{"staircase", address.Staircase},
+			{"floor", address.Floor},
+			{"apartment_number", address.ApartmentNumber},
+			{"zip_code", address.PostalCode},
+			{"city", address.City},
+			{"mobile_number", address.MobileNumber},
+			{"phone_number", address.PhoneNumber},
+			{"email", ""},
+			{"country_code", address.CountryCode},
+		}},
+	}
 }
 
 // number is null when it is absent, and otherwise the text that konto was given, because
 // leading zeros count and some systems' numbers have letters. Customer and loyalty card numbers
 // are numbers. The parts of an address are strings, as in Payway's contract for the update.
-type number string
-
-// MarshalJSONTo writes null for none.
-func (n number) MarshalJSONTo(enc *jsontext.Encoder) error {
-	if n == "" {
-		return enc.WriteToken(jsontext.Null)
+func number(text string) any {
+	if text == "" {
+		return nil
 	}
-	return enc.WriteToken(jsontext.String(string(n)))
-}
-
-// newPaywayAccount is the account as of a time.
-func newPaywayAccount(a *events.Account, at time.Time) *paywayAccount {
-	p := &a.Profile
-	shown := &paywayAccount{
-		ID: a.PaywayID, FirstName: p.FirstName, LastName: p.LastName, ContactEmail: a.Email,
-		MobileNumber: p.PhoneNumber, Alias: p.Alias, CustomerNumber: number(p.CustomerNumber),
-		BirthDate: p.BirthDate, SSN: p.SocialSecurityNumber, Status: "active", AccountOrigin: p.AccountOrigin,
-		Verified: a.Facts.Verified, Created: paywayTime(a.Opened), Updated: paywayTime(a.Updated),
-		Address: newPaywayAddress(&p.Address),
-	}
-	if a.EmailChange.Pending(at) {
-		shown.ContactEmailForUpdate = a.EmailChange.NewEmail
-	}
-	return shown
-}
-
-func newPaywayAddress(a *events.Address) paywayAddress {
-	return paywayAddress{
-		FirstName: a.FirstName, LastName: a.LastName, Street: a.Street, StreetNumber: a.StreetNumber,
-		Staircase: a.Staircase, Floor: a.Floor, ApartmentNumber: a.ApartmentNumber, ZipCode: a.PostalCode,
-		City: a.City, MobileNumber: a.MobileNumber, PhoneNumber: a.PhoneNumber, CountryCode: a.CountryCode,
-	}
-}
-
-// paywaySSIEvent is Payway's format for subscription systems.
-type paywaySSIEvent struct {
-	Name           string            `json:"event_name"`
-	Timestamp      string            `json:"timestamp"` // with its offset
-	AccountID      string            `json:"account_id"`
-	Email          string            `json:"email"`
-	CustomerNumber number            `json:"customer_number"`
-	Customer       paywaySSICustomer `json:"customer"`
-}
-
-type paywaySSICustomer struct {
-	ContactEmail   string `json:"contact_email"`
-	CustomerNumber number `json:"customer_number"`
-	FirstName      string `json:"first_name"`
-	LastName       string `json:"last_name"`
-	PhoneNumber    string `json:"phone_number"`
-	SSN            string `json:"ssn"`
-	CRN            string `json:"crn"`
-	CompanyName    string `json:"company_name"`
-	BirthDate      string `json:"birth_date"`
-}
-
-// paywaySSIErasure is the format for an account of which nothing else is left.
-type paywaySSIErasure struct {
-	Name      string `json:"event_name"`
-	Timestamp string `json:"timestamp"`
-	AccountID string `json:"account_id"`
+	return text
 }
 
 // paywaySSI composes an event in the subscription systems' format, with the account as it was
@@ -194,20 +118,34 @@ func (s *Sender) paywaySSI(ctx context.Context, e *events.Event) (message, error
 	if err != nil {
 		return message{}, err
 	}
-	name, at := paywayName(e), paywayTime(e.Time)
-	if name == paywayErased {
-		return jsonMessage(paywaySSIErasure{name, at, a.PaywayID})
+	shown := paywaySSIEvent(paywayName(e), e.Time, &a)
+	if e.Type == events.TypeAccountErased {
+		shown = shown[:3] // nothing else is left of the account
 	}
+	return jsonMessage(shown)
+}
+
+// paywaySSIEvent is Payway's format for subscription systems.
+func paywaySSIEvent(name string, at time.Time, a *events.Account) object {
 	p := &a.Profile
-	customerNumber := number(p.CustomerNumber)
-	return jsonMessage(paywaySSIEvent{
-		Name: name, Timestamp: at, AccountID: a.PaywayID, Email: a.Email, CustomerNumber: customerNumber,
-		Customer: paywaySSICustomer{
-			ContactEmail: a.Email, CustomerNumber: customerNumber, FirstName: p.FirstName, LastName: p.LastName,
-			PhoneNumber: p.PhoneNumber, SSN: p.SocialSecurityNumber, CRN: p.CompanyRegistrationNumber,
-			CompanyName: p.CompanyName, BirthDate: p.BirthDate,
-		},
-	})
+	return object{
+		{"event_name", name},
+		{"timestamp", paywayTime(at)},
+		{"account_id", a.PaywayID},
+		{"email", a.Email},
+		{"customer_number", number(p.CustomerNumber)},
+		{"customer", object{
+			{"contact_email", a.Email},
+			{"customer_number", number(p.CustomerNumber)},
+			{"first_name", p.FirstName},
+			{"last_name", p.LastName},
+			{"phone_number", p.PhoneNumber},
+			{"ssn", p.SocialSecurityNumber},
+			{"crn", p.CompanyRegistrationNumber},
+			{"company_name", p.CompanyName},
+			{"birth_date", p.BirthDate},
+		}},
+	}
 }
 
 // accountAt is the account right after the event. For an erasure it is the account's Payway id,

@@ -100,7 +100,7 @@ func TestEveryFormatIsSignedWithAllSecrets(t *testing.T) {
 		to := party(format, url)
 		previous := events.WebhookSecrets{HMAC: []byte("the shared secret, previous"), Ed25519Seed: []byte("the previous seed of tests, 32 b")}
 		to.Previous = []events.RetiredSecrets{{WebhookSecrets: previous, Until: opened.Add(time.Hour)}}
-		stranger := events.WebhookSecrets{HMAC: []byte("another's secret, no less"), Ed25519Seed: []byte("another's seed that is 32 bytes ")}
+		other := events.WebhookSecrets{HMAC: []byte("another's secret, no less"), Ed25519Seed: []byte("another's seed that is 32 bytes ")}
 		for _, test := range []struct {
 			at       time.Time
 			previous bool
@@ -116,7 +116,7 @@ func TestEveryFormatIsSignedWithAllSecrets(t *testing.T) {
 			for name, signer := range map[string]struct {
 				secrets events.WebhookSecrets
 				fits    bool
-			}{"the present": {to.Secret, true}, "the previous": {previous, test.previous}, "another's": {stranger, false}} {
+			}{"the present": {to.Secret, true}, "the previous": {previous, test.previous}, "another's": {other, false}} {
 				if v1, v1a := verifies(t, r, signer.secrets); v1 != signer.fits || v1a != signer.fits {
 					t.Errorf("%s at %s with %s secret: v1 %v, v1a %v", format, now, name, v1, v1a)
 				}

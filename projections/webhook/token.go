@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"time"
 
@@ -69,13 +70,19 @@ func (s *Sender) verification(party *events.ThirdParty, id ulid.ULID, at time.Ti
 func (s *Sender) token(party *events.ThirdParty, id ulid.ULID, at time.Time, claims jwt.MapClaims) (message, error) {
 	claims["iss"], claims["aud"], claims["jti"] = s.Issuer, party.Name, id.String()
 	claims["iat"], claims["toe"] = at.Unix(), at.Unix()
+	signed, err := signJWT(s.TokenKey, "secevent+jwt", claims)
+	return message{media: mediaSecurityEvent, accept: mediaJSON, body: []byte(signed)}, err
+}
+
+// signJWT signs claims with TokenKey's key. The type distinguishes tokens of one key.
+func signJWT(key ed25519.PrivateKey, kind string, claims jwt.MapClaims) (string, error) {
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
-	t.Header["typ"], t.Header["kid"] = "secevent+jwt", keyID(s.TokenKey)
-	signed, err := t.SignedString(s.TokenKey)
+	t.Header["typ"], t.Header["kid"] = kind, keyID(key)
+	signed, err := t.SignedString(key)
 	if err != nil {
-		return message{}, fmt.Errorf("sign security event token: %w", err)
+		return "", fmt.Errorf("sign %s: %w", kind, err)
 	}
-	return message{media: mediaSecurityEvent, accept: mediaJSON, body: []byte(signed)}, nil
+	return signed, nil
 }
 
 // tokenPurpose is the purpose for which the key is derived.
@@ -123,4 +130,50 @@ func keyID(key ed25519.PrivateKey) string {
 	}
 	sum := sha256.Sum256(members)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// ErasureProof is konto's statement about an account that it erased. Nothing in it identifies
+// the account's owner.
+type ErasureProof struct {
+	Account ulid.ULID
+	// Event and Position are those of AccountErased in the log. They are zero when the account
+	// was erased again in a restored log that never had it.
+	Event    ulid.ULID
+	Position uint64
+	Keys     int // that were destroyed: the account's, and those of its credentials
+	At       time.Time
+}
+
+// Sign makes a signed statement (JWS, RFC 7515) of the proof, which can be checked with the keys
+// at /.well-known/jwks.json. key is TokenKey's. The claims are iss (konto), jti, iat, sub (the
+// account's ULID) and the object erasure with event, position and keysDestroyed. It never expires.
+func (p ErasureProof) Sign(key ed25519.PrivateKey) (string, error) {
+	erasure := map[string]any{"keysDestroyed": p.Keys}
+	if p.Position > 0 {
+		erasure["event"], erasure["position"] = p.Event.String(), p.Position
+	}
+	return signJWT(key, "konto-erasure+jwt", jwt.MapClaims{
+		"iss": "konto", "jti": ulid.Make().String(), "iat": p.At.Unix(), "sub": p.Account.String(), "erasure": erasure,
+	})
+}
+
+// CheckErasureProof returns an error unless a proof is about the account and the time of its
+// erasure, to the second. A signature of another key than TokenKey's is not checked, because the
+// keyring may have been replaced since, as after an import.
+func CheckErasureProof(proof string, account ulid.ULID, at time.Time, key ed25519.PrivateKey) error {
+	var said jwt.RegisteredClaims
+	t, _, err := jwt.NewParser().ParseUnverified(proof, &said)
+	switch {
+	case err != nil:
+		return errors.New("the proof of the erasure cannot be read")
+	case said.Subject != account.String() || said.IssuedAt == nil || !said.IssuedAt.Equal(at):
+		return errors.New("the proof is of another erasure")
+	case t.Header["kid"] != keyID(key):
+		return nil
+	}
+	public := func(*jwt.Token) (any, error) { return key.Public(), nil }
+	if _, err := jwt.Parse(proof, public, jwt.WithValidMethods([]string{"EdDSA"})); err != nil {
+		return errors.New("the proof of the erasure is not signed with konto's key")
+	}
+	return nil
 }

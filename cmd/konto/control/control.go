@@ -1,9 +1,11 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -66,7 +68,7 @@ func (c *Socket) Run(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	// The file is removed before the listener is closed: a caller that does not find the file
-	// waits for the lock and does not connect in vain.
+	// waits for the lock and does not connect to a server that ends.
 	defer context.AfterFunc(ctx, c.unlink)()
 	if err := ServeUntil(ctx, server, c.listener); err != nil {
 		return fmt.Errorf("control socket: %w", err)
@@ -117,4 +119,111 @@ func (c *Socket) do(stopping context.Context, w http.ResponseWriter, r *http.Req
 		err = errServerStopped
 	}
 	return errors.Join(err, out.Flush())
+}
+
+// Ask asks the process that holds a folder to run a command. answered is false if nothing
+// listens on the socket. If it is true, the error is the command's.
+func Ask(ctx context.Context, folder string, r Request, out *Output) (answered bool, err error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return true, err
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, folder) },
+	}}
+	defer client.CloseIdleConnections()
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://konto/", bytes.NewReader(body))
+	if err != nil {
+		return true, err
+	}
+	answer, err := client.Do(post)
+	var unreached *net.OpError
+	if errors.As(err, &unreached) && unreached.Op == "dial" {
+		return false, unreached
+	}
+	if err != nil {
+		return true, errOutcome(ctx, err)
+	}
+	defer answer.Body.Close()
+	if err := receive(answer.Body, out); err != nil {
+		return true, errOutcome(ctx, err)
+	}
+	return true, outcome(answer.Trailer.Get(outcomeTrailer))
+}
+
+// outcome returns how the command ended, as the trailer says.
+func outcome(trailer string) error {
+	switch trailer {
+	case outcomeOK:
+		return nil
+	case "":
+		return errors.New("the server did not say how the command ended")
+	}
+	text, err := url.PathUnescape(trailer)
+	if err != nil {
+		return fmt.Errorf("the server's answer is malformed: %w", err)
+	}
+	return errors.New(text)
+}
+
+// errOutcome returns the error for a connection that broke.
+func errOutcome(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("the connection to the server ended before the command did: %w", err)
+}
+
+// frame is a part of the answer to a command that runs in another process.
+type frame struct {
+	Print    []byte    `json:"print,omitzero"` // any bytes of the command's output; a rune may be cut
+	Progress *Progress `json:"progress,omitzero"`
+}
+
+// frames sends each frame at once.
+type frames struct {
+	to      io.Writer
+	flusher *http.ResponseController
+}
+
+// Write sends printed text.
+func (f frames) Write(p []byte) (int, error) {
+	if err := f.send(frame{Print: p}); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Show sends progress. It ignores errors: if the caller is gone, the context ends the command.
+func (f frames) Show(p Progress) { f.send(frame{Progress: &p}) }
+
+// Clear implements Meter. The bar is drawn by the caller's process.
+func (frames) Clear() {}
+
+func (f frames) send(part frame) error {
+	if err := json.MarshalWrite(f.to, part); err != nil {
+		return err
+	}
+	return f.flusher.Flush()
+}
+
+// receive prints a command's frames to the output of its caller.
+func receive(from io.Reader, out *Output) error {
+	dec := jsontext.NewDecoder(from)
+	for {
+		var part frame
+		err := json.UnmarshalDecode(dec, &part, json.RejectUnknownMembers(true))
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if part.Progress != nil && out.meter != nil {
+			out.meter.Show(*part.Progress)
+		}
+		if _, err := out.direct.Write(part.Print); err != nil {
+			return err
+		}
+	}
 }

@@ -6,8 +6,7 @@
 //		  Output ◀── printed text, ─── Output
 //		             progress, and how it ended
 //
-//	  - ask.go is the end of the caller, control.go that of the process that holds the
-//	    folder; socket.go makes and opens the socket, frames.go carries what is printed
+//	  - control.go has both ends; socket.go makes and opens the socket
 //	  - output.go prints JSON or text and escapes what a terminal would obey; progress.go
 //	    shows how far a command has come
 //	  - serveuntil.go serves HTTP until a context ends

@@ -28,11 +28,11 @@ func obeyedRunes(text string) (found []rune) {
 
 // Whatever a log is given, its lines stay lines.
 func TestLogsHoldNoControlCharacter(t *testing.T) {
-	var told bytes.Buffer
-	log := slog.New(slog.NewTextHandler(Printing{&told}, nil))
+	var printed bytes.Buffer
+	log := slog.New(slog.NewTextHandler(Printing{&printed}, nil))
 	log.Error(hostileText, hostileText, hostileText, "error", &commands.Invalid{Fields: []commands.FieldError{{Field: hostileText, Detail: hostileText}}})
-	if found := obeyedRunes(told.String()); found != nil || strings.Count(told.String(), "\n") != 1 {
-		t.Errorf("%U in %q", found, told.String())
+	if found := obeyedRunes(printed.String()); found != nil || strings.Count(printed.String(), "\n") != 1 {
+		t.Errorf("%U in %q", found, printed.String())
 	}
 }
 

@@ -32,8 +32,8 @@ type Meter interface {
 	Clear()
 }
 
-// NewMeter returns a meter for stderr: a bar if it is a terminal, else a line from time to
-// time.
+// NewMeter returns a meter for stderr: a bar if it is a terminal, and a line from time to time if
+// it is not.
 func NewMeter(stderr io.Writer) Meter {
 	terminal := stderr
 	if p, ok := stderr.(Printing); ok { // a bar is drawn with control characters
@@ -89,21 +89,21 @@ type lineMeter struct {
 	to    io.Writer
 	unit  string
 	begun time.Time
-	first uint64 // what was done at begun
-	told  time.Time
+	first uint64    // what was done at begun
+	shown time.Time // when the last line was printed
 }
 
 // Show implements Meter.
 func (m *lineMeter) Show(p Progress) {
 	now := time.Now()
 	if m.unit != p.Unit || m.begun.IsZero() {
-		m.unit, m.begun, m.first, m.told = p.Unit, now, p.Done, now
+		m.unit, m.begun, m.first, m.shown = p.Unit, now, p.Done, now
 		return
 	}
-	if now.Sub(m.told) < lineEvery && (p.Done < p.Total || m.told.Equal(m.begun)) {
+	if now.Sub(m.shown) < lineEvery && (p.Done < p.Total || m.shown.Equal(m.begun)) {
 		return
 	}
-	m.told = now
+	m.shown = now
 	rate := float64(p.Done-min(m.first, p.Done)) / now.Sub(m.begun).Seconds()
 	line := fmt.Sprintf("%d of %d %s, %.0f/s", p.Done, p.Total, p.Unit, rate)
 	if p.Done < p.Total && rate > 0 {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// noted is a meter that writes down what it is told.
+// noted is a meter that records what it shows.
 type noted struct {
 	shown   []Progress
 	cleared int
@@ -59,7 +59,7 @@ func TestProgressReachesTheCallerOfAnotherProcess(t *testing.T) {
 	}
 }
 
-func TestProgressIsToldAtMostTenTimesASecond(t *testing.T) {
+func TestProgressIsSentAtMostTenTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n noted
 		out := NewMeteredOutput(&bytes.Buffer{}, false, &n)
@@ -71,15 +71,15 @@ func TestProgressIsToldAtMostTenTimesASecond(t *testing.T) {
 		out.Progress(1000, 1000, "events")
 		out.Progress(0, 0, "accounts")
 		if len(n.shown) != 12 {
-			t.Errorf("told %d times: %v", len(n.shown), n.shown)
+			t.Errorf("shown %d times: %v", len(n.shown), n.shown)
 		}
 		if last := n.shown[len(n.shown)-2]; last.Done != 1000 {
-			t.Errorf("the end was not told, but %v", last)
+			t.Errorf("the end was not shown, but %v", last)
 		}
 	})
 }
 
-func TestLinesOfProgressOfWhatTakesLong(t *testing.T) {
+func TestLongTasksPrintLinesOfProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said strings.Builder
 		m := NewMeter(&said)
@@ -87,7 +87,7 @@ func TestLinesOfProgressOfWhatTakesLong(t *testing.T) {
 			m.Show(Progress{i * 100, 4000, "events"})
 			time.Sleep(400 * time.Millisecond)
 		}
-		for i := range uint64(11) { // is done before there is anything to tell
+		for i := range uint64(11) { // is done before a line is due
 			m.Show(Progress{i, 10, "accounts"})
 			time.Sleep(100 * time.Millisecond)
 		}

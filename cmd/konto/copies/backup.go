@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"konto/cmd/konto/datafolder"
+	"konto/eventstore"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
 )
@@ -31,7 +32,7 @@ type Progress func(done, total uint64)
 
 // Backup makes a file with a copy of the log, restores that copy elsewhere and checks it
 // there.
-func Backup(ctx context.Context, folder *datafolder.Folder, file string, tell Progress) (BackedUp, error) {
+func Backup(ctx context.Context, folder *datafolder.Folder, file string, progress Progress) (BackedUp, error) {
 	// Only one at a time: a second backup to the same file would remove the copy of the first.
 	if !folder.Copying.TryLock() {
 		return BackedUp{}, errCopying
@@ -39,7 +40,7 @@ func Backup(ctx context.Context, folder *datafolder.Folder, file string, tell Pr
 	defer folder.Copying.Unlock()
 	var b BackedUp
 	err := makeFile(file, func(partial string) (err error) {
-		b, err = backUp(ctx, folder, partial, tell)
+		b, err = backUp(ctx, folder, partial, progress)
 		return err
 	})
 	if err != nil {
@@ -50,7 +51,7 @@ func Backup(ctx context.Context, folder *datafolder.Folder, file string, tell Pr
 }
 
 // backUp copies the log and checks the copy.
-func backUp(ctx context.Context, folder *datafolder.Folder, to string, tell Progress) (BackedUp, error) {
+func backUp(ctx context.Context, folder *datafolder.Folder, to string, progress Progress) (BackedUp, error) {
 	acknowledged, err := folder.Store.Head(ctx)
 	if err != nil {
 		return BackedUp{}, err
@@ -58,7 +59,7 @@ func backUp(ctx context.Context, folder *datafolder.Folder, to string, tell Prog
 	if err := folder.Log.Copy(ctx, to); err != nil {
 		return BackedUp{}, err
 	}
-	found, err := tryBackup(ctx, to, tell)
+	found, err := tryBackup(ctx, to, progress)
 	if err != nil {
 		return BackedUp{}, err
 	}
@@ -77,15 +78,15 @@ func backUp(ctx context.Context, folder *datafolder.Folder, to string, tell Prog
 
 // tryBackup restores a backup into a folder beside it and checks the result. The backup itself
 // is only read, because SQLite would change even a good one.
-func tryBackup(ctx context.Context, backup string, tell Progress) (found sqlite.Extent, err error) {
+func tryBackup(ctx context.Context, backup string, progress Progress) (found eventstore.Extent, err error) {
 	err = sqlitefile.Try(ctx, backup, func(restored string) (err error) {
-		found, err = sqlite.Inspect(ctx, restored, tell)
+		found, err = sqlite.Inspect(ctx, restored, progress)
 		return err
 	})
 	return found, err
 }
 
-func described(file string, e sqlite.Extent) (BackedUp, error) {
+func described(file string, e eventstore.Extent) (BackedUp, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return BackedUp{}, err

@@ -24,7 +24,7 @@ type Exported struct {
 const clearWarning = "in clear: it holds personal data, password hashes and third parties' secrets; delete it when it was imported"
 
 // Export writes the log to a new file, and reads the file again to check it.
-func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypted bool, tell Progress) (Exported, error) {
+func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypted bool, progress Progress) (Exported, error) {
 	done := Exported{File: file, Encrypted: encrypted}
 	if !folder.Copying.TryLock() {
 		return done, errCopying
@@ -34,7 +34,7 @@ func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypt
 		done.Warning = clearWarning
 	}
 	err := makeFile(file, func(partial string) (err error) {
-		done.Events, done.Bytes, err = exportTo(ctx, folder, partial, encrypted, tell)
+		done.Events, done.Bytes, err = exportTo(ctx, folder, partial, encrypted, progress)
 		return err
 	})
 	if err != nil {
@@ -44,13 +44,13 @@ func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypt
 }
 
 // exportTo writes a file and reads it again.
-func exportTo(ctx context.Context, folder *datafolder.Folder, path string, encrypted bool, tell Progress) (events uint64, bytes int64, err error) {
+func exportTo(ctx context.Context, folder *datafolder.Folder, path string, encrypted bool, progress Progress) (events uint64, bytes int64, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := ExportStream(ctx, folder, f, encrypted, tell); err != nil {
+	if _, err := ExportStream(ctx, folder, f, encrypted, progress); err != nil {
 		return 0, 0, err
 	}
 	if bytes, err = f.Seek(0, io.SeekCurrent); err != nil {
@@ -68,12 +68,12 @@ func exportTo(ctx context.Context, folder *datafolder.Folder, path string, encry
 }
 
 // ExportStream writes the log to a stream. It cannot check what arrives.
-func ExportStream(ctx context.Context, folder *datafolder.Folder, to io.Writer, encrypted bool, tell Progress) (transfer.End, error) {
+func ExportStream(ctx context.Context, folder *datafolder.Folder, to io.Writer, encrypted bool, progress Progress) (transfer.End, error) {
 	id, err := folder.Log.ID(ctx)
 	if err != nil {
 		return transfer.End{}, err
 	}
-	cfg := transfer.Config{Log: folder.Log, ID: id, Starts: time.Now(), Tell: tell}
+	cfg := transfer.Config{Log: folder.Log, ID: id, Created: time.Now(), Progress: progress}
 	if !encrypted {
 		cfg.Clear = folder.Store
 	}

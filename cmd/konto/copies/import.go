@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/cmd/konto/erasure"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
@@ -19,7 +20,7 @@ import (
 
 // Import makes the log of a locked folder from an export. It makes the log beside its place
 // first.
-func Import(ctx context.Context, folder string, from *transfer.Reader, tell Progress) error {
+func Import(ctx context.Context, folder string, from *transfer.Reader, progress Progress) error {
 	if err := checkPlace(folder, from.Header().Encrypted); err != nil {
 		return err
 	}
@@ -28,7 +29,7 @@ func Import(ctx context.Context, folder string, from *transfer.Reader, tell Prog
 	if err != nil {
 		return err
 	}
-	if err := stageImport(ctx, folder, staged, from, tell); err != nil {
+	if err := stageImport(ctx, folder, staged, from, progress); err != nil {
 		if madeMaster {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(folder, "master.key")))
 		}
@@ -61,7 +62,7 @@ func checkPlace(folder string, encrypted bool) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "master.key", datafolder.ErasuresName, datafolder.HolderName, "lost+found":
+		case "master.key", erasure.LedgerName, datafolder.HolderName, "lost+found":
 		default:
 			return fmt.Errorf("%s is not empty: %s is in it", folder, e.Name())
 		}
@@ -70,7 +71,7 @@ func checkPlace(folder string, encrypted bool) error {
 }
 
 // stageImport fills the staged log, checks it, and closes it.
-func stageImport(ctx context.Context, folder, staged string, from *transfer.Reader, tell Progress) (err error) {
+func stageImport(ctx context.Context, folder, staged string, from *transfer.Reader, progress Progress) (err error) {
 	place := staged // where keys.db is
 	if from.Header().Encrypted {
 		place = folder
@@ -85,11 +86,11 @@ func stageImport(ctx context.Context, folder, staged string, from *transfer.Read
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
 	path := filepath.Join(staged, "log.db")
-	end, err := fillLog(ctx, path, keys, from, tell)
+	end, err := fillLog(ctx, path, keys, from, progress)
 	if err != nil {
 		return err
 	}
-	found, err := sqlite.Inspect(ctx, path, tell)
+	found, err := sqlite.Inspect(ctx, path, progress)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func stageImport(ctx context.Context, folder, staged string, from *transfer.Read
 	return nil
 }
 
-func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *transfer.Reader, tell Progress) (end transfer.End, err error) {
+func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *transfer.Reader, progress Progress) (end transfer.End, err error) {
 	log, err := sqlite.Open(ctx, path)
 	if err != nil {
 		return end, err
@@ -118,6 +119,6 @@ func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *tran
 		return end, err
 	}
 	return transfer.Import(ctx, from, transfer.Target{
-		Log: log, Store: eventstore.NewStore(log, keys), Keys: keys, Tell: tell,
+		Log: log, Store: eventstore.NewStore(log, keys), Keys: keys, Progress: progress,
 	})
 }

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"path/filepath"
 
+	"konto/cmd/konto/erasure"
 	"konto/eventstore"
+	"konto/eventstore/sqlitefile"
 	"konto/projections"
 	"konto/projections/deliveries"
 	"konto/projections/verify"
+	"konto/projections/webhook"
 )
 
 // Files returns a check for each file of the folder that can be checked on its own.
@@ -20,13 +23,24 @@ func (f *Folder) Files() []verify.File {
 		model.Check = f.Model.Check
 	}
 	return append(f.bound(),
-		verify.File{Name: "log.db", Check: f.Log.CheckFile},
+		verify.File{Name: "log.db", Check: f.Log.CheckStorage},
 		verify.File{Name: "keys.db", Check: f.Keys.Check},
-		verify.File{Name: ErasuresName, Check: f.checkErasures},
+		verify.File{Name: erasure.LedgerName, Check: f.checkLedger},
 		f.unlessMissing(model),
+		f.unlessMissing(verify.File{Name: erasure.RowsName, Check: func(ctx context.Context) error {
+			return sqlitefile.CheckIntegrity(ctx, f.file(erasure.RowsName))
+		}}),
 		f.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
 			return deliveries.CheckStore(ctx, deliveries.StoreConfig{Path: f.file("deliveries.db"), Log: f.Log, Keys: f.Keys})
 		}}))
+}
+
+func (f *Folder) checkLedger(context.Context) error {
+	err := erasure.CheckLedger(f.file(erasure.LedgerName), webhook.TokenKey(f.Keys.Derive))
+	if err == nil && f.Erasures != nil {
+		err = f.Erasures.Ledger.Whole()
+	}
+	return err
 }
 
 // unlessMissing lets a file be missing if a start would make it again.
@@ -67,7 +81,7 @@ func (f *Folder) PresentFiles() []verify.File {
 		names = append(names, "master.key")
 	}
 	if f.DeliveryStore != nil { // the folder is not merely examined
-		names = append(names, "read.db", "deliveries.db")
+		names = append(names, "read.db", "deliveries.db", erasure.RowsName)
 	}
 	files := f.bound()
 	for _, name := range names {

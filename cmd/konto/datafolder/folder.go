@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"sync"
 
+	"konto/cmd/konto/erasure"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
-	"konto/eventstore/sqlite"
 	"konto/projections"
 	"konto/projections/deliveries"
 )
@@ -26,7 +26,7 @@ type Folder struct {
 	lock          *os.File
 	Master        keyring.Master // Next in it is of this process's environment, not of the caller's
 	Keys          *keyring.Keyring
-	Log           *sqlite.Log
+	Log           eventstore.AdminLog
 	Store         *eventstore.Store
 	Model         *projections.ReadModel
 	DeliveryStore *deliveries.Store
@@ -35,8 +35,7 @@ type Folder struct {
 	Credentials   *commands.Credentials
 
 	ThirdParties *commands.ThirdParties
-	Erasures     *ErasureList
-	erasing      sync.Mutex        // held while an account is erased
+	Erasures     *erasure.Process  // nil when the folder was opened to be examined
 	Past         *projections.Past // earlier states of accounts, for the sender of webhooks
 	// Copying is held while a copy of the log or the keys is made, and while the master key is
 	// exchanged. It guards Master.
@@ -130,8 +129,10 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	if f.Model, err = projections.OpenReadModel(ctx, file("read.db"), f.Log, f.Keys); err != nil {
 		return err
 	}
-	store := deliveries.StoreConfig{Path: file("deliveries.db"), Log: f.Log, Keys: f.Keys}
-	if f.DeliveryStore, err = openDeliveryStore(ctx, store, cfg.warning); err != nil {
+	f.DeliveryStore, err = openOrReplace(file("deliveries.db"), func(path string) (*deliveries.Store, error) {
+		return deliveries.OpenStore(ctx, deliveries.StoreConfig{Path: path, Log: f.Log, Keys: f.Keys})
+	}, "third parties are told again of what followed the last checkpoints", cfg.warning)
+	if err != nil {
 		return err
 	}
 	f.Follower = projections.NewFollower(projections.FollowerConfig{
@@ -141,10 +142,25 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	f.Credentials = commands.NewCredentials(f.Store, nil)
 	f.ThirdParties = commands.NewThirdParties(f.Store, nil)
 	f.Past = projections.NewPast(f.Store)
-	if f.Erasures, err = openErasures(f.Path); err != nil {
+	if err := f.openErasures(ctx, cfg); err != nil {
 		return err
 	}
-	return f.ApplyErasures(ctx, cfg.Log, f.CatchUpAlone, nil)
+	return f.Erasures.Reconcile(ctx, f.CatchUpAlone)
+}
+
+func (f *Folder) openErasures(ctx context.Context, cfg Config) error {
+	rows, err := openOrReplace(f.file(erasure.RowsName), func(path string) (*erasure.Rows, error) {
+		return erasure.OpenRows(ctx, path, f.Keys)
+	}, "messages that name erased accounts may be left, and third parties may not be told of an erasure", cfg.warning)
+	if err != nil {
+		return err
+	}
+	f.Erasures = &erasure.Process{
+		Folder: f.Path, Mails: MailName, Rows: rows, Store: f.Store, Keys: f.Keys,
+		Model: f.Model, ModelFollower: f.Follower, Past: f.Past, Accounts: f.Accounts,
+		Credentials: f.Credentials, Deliveries: f.DeliveryStore, Log: cfg.Log,
+	}
+	return f.Erasures.Open(ctx)
 }
 
 // renewClaims computes all claims again if they were computed by another rule, and warns of
@@ -182,6 +198,9 @@ func eachTenth(tell func(string)) func(done, total uint64) {
 // Close closes the files and then releases the lock.
 func (f *Folder) Close() error {
 	var errs []error
+	if f.Erasures != nil {
+		errs = append(errs, f.Erasures.Rows.Close())
+	}
 	if f.DeliveryStore != nil {
 		errs = append(errs, f.DeliveryStore.Close())
 	}
@@ -197,14 +216,15 @@ func (f *Folder) Close() error {
 	return errors.Join(append(errs, f.lock.Close())...)
 }
 
-// Follow calls do while the read model follows the log. In a folder that is examined, nothing
-// follows it.
+// Follow calls do while the read model and erasures follow the log. In a folder that is examined,
+// nothing follows it.
 func (f *Folder) Follow(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	if f.Follower != nil {
 		// If the follower fails and do needs it, do returns an error that says more.
 		beside.Go(func() { f.Follower.Run(ctx) })
+		beside.Go(func() { f.Erasures.Follower.Run(ctx) })
 	}
 	err := do(ctx)
 	cancel()
@@ -224,6 +244,27 @@ func (f *Folder) CatchUp(ctx context.Context) error {
 		return err
 	}
 	return f.WaitFor(ctx, head)
+}
+
+// CatchUpAlone brings the read model to the log's end while nothing follows the log.
+func (folder *Folder) CatchUpAlone(ctx context.Context) error {
+	head, err := folder.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	f := projections.NewFollower(projections.FollowerConfig{
+		Name: "read-model", Store: folder.Store, Projection: folder.Model, Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.Run(ctx)
+	}()
+	err = f.WaitUnlessRetrying(ctx, head)
+	cancel()
+	<-ended
+	return err
 }
 
 // WaitFor waits until the read model has reached a position. If the read model is in trouble,

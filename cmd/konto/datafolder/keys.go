@@ -33,9 +33,11 @@ func (f *Folder) openLogAndKeys(ctx context.Context, log, keys string, master ke
 			return fmt.Errorf("%s is missing, whose keys are in %s; restore it", log, keys)
 		}
 	}
-	if f.Log, err = sqlite.Open(ctx, log); err != nil {
+	opened, err := sqlite.Open(ctx, log)
+	if err != nil {
 		return err
 	}
+	f.Log = opened // not before: an interface that holds a nil pointer is not nil
 	head, err := f.Log.Head(ctx)
 	if err != nil {
 		return err

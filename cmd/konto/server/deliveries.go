@@ -5,35 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/oklog/ulid/v2"
-	"golang.org/x/sync/errgroup"
 
-	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
-	kontohttp "konto/http"
+	"konto/events"
 	"konto/projections/deliveries"
+	"konto/projections/webhook"
 )
-
-// DeliveryOptions are the flags about deliveries to third parties and about metrics. The zero
-// value has the usual schedule and no metrics.
-type DeliveryOptions struct {
-	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"0s,5s,5m,30m,2h,5h,10h,14h,20h,24h" placeholder:"DELAYS" help:"Delay before each try to deliver an event, give or take a tenth."`
-	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Requests that each third party gets at the same time at most; fewer while it asks for less."`
-	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
-}
-
-// Validate is called by Options.Validate.
-func (o *DeliveryOptions) Validate() error {
-	if err := deliveries.CheckSchedule(o.ThirdPartyRetry); err != nil {
-		return fmt.Errorf("--third-party-retry: %w", err)
-	}
-	if o.ThirdPartyConcurrency < 1 || o.ThirdPartyConcurrency > 1000 {
-		return errors.New("--third-party-concurrency is from 1 to 1000")
-	}
-	return nil
-}
 
 // deliver makes the deliveries to third parties and their sender.
 func (s *Server) deliver() (err error) {
@@ -67,23 +46,72 @@ func (r registry) Checkpoint(ctx context.Context, id ulid.ULID, position uint64)
 	return r.folder.ThirdParties.Checkpoint(ctx, datafolder.Itself(), id, position)
 }
 
-// openMetrics binds the address of the metrics, if there are to be any.
-func (s *Server) openMetrics() (err error) {
-	if s.config.Metrics == "" || s.config.Metrics == "off" {
-		return nil
+// CheckIssuer refuses to send a security event token without a server if --public-url is not
+// given: the issuer is not known otherwise.
+func (o *SenderOptions) CheckIssuer(r *Running, party events.ThirdParty) error {
+	if r == nil && o.PublicURL == "" && party.Format == events.FormatRISC {
+		return errors.New("a security event token names its issuer: give the server's --public-url, or let a running server send it")
 	}
-	if s.metricsListener, err = net.Listen("tcp", s.config.Metrics); err != nil {
-		return fmt.Errorf("cannot answer Prometheus on %s: %w", s.config.Metrics, bare(err))
-	}
-	s.log.Info("metrics are at http://" + s.metricsListener.Addr().String() + "/metrics")
 	return nil
 }
 
-// answerMetrics answers Prometheus until ctx ends.
-func (s *Server) answerMetrics(ctx context.Context, group *errgroup.Group) {
-	if s.metricsListener != nil {
-		group.Go(func() error {
-			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
-		})
+// ErrNoIssuer is the error for security event tokens whose issuer would be an address that
+// nobody can reach.
+var ErrNoIssuer = errors.New("security event tokens (risc) name konto's URL as their issuer, and --http listens on all addresses, which is not a URL: start konto serve with --public-url")
+
+// checkIssuer refuses to start if a third party receives security event tokens and konto's URL
+// is not known. Receivers store the issuer, so konto does not guess it.
+func (s *Server) checkIssuer(ctx context.Context) error {
+	at, ok := s.http.Addr().(*net.TCPAddr)
+	if s.config.PublicURL != "" || !ok || !at.IP.IsUnspecified() {
+		return nil
 	}
+	s.NoURL = true
+	// Health and the log report an error: the read model cannot be written.
+	_ = s.folder.CatchUpAlone(ctx)
+	parties, err := s.folder.Model.ThirdParties(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range parties {
+		if p.Format == events.FormatRISC {
+			return fmt.Errorf("third party %s: %w", p.Name, ErrNoIssuer)
+		}
+	}
+	return nil
+}
+
+// NewSender returns the sender of requests to third parties.
+func NewSender(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
+	return webhook.NewSender(webhook.Config{
+		Accounts: folder.Past,
+		Notices:  folder.Erasures.Rows,
+		Allow:    o.ThirdPartyAllow,
+		Issuer:   o.PublicURL,
+		Timeout:  o.ThirdPartyTimeout,
+		TokenKey: webhook.TokenKey(folder.Keys.Derive),
+	})
+}
+
+// SenderOr returns the server's sender, or a new one if no server runs.
+func (r *Running) SenderOr(folder *datafolder.Folder, o SenderOptions) (*webhook.Sender, error) {
+	if r != nil {
+		return r.Sender, nil
+	}
+	return NewSender(folder, o)
+}
+
+// DeliveriesOr returns the server's deliveries. If no server runs, it returns new ones that
+// can redeliver and are never run.
+func (r *Running) DeliveriesOr(folder *datafolder.Folder, o SenderOptions) (*deliveries.Deliveries, error) {
+	if r != nil {
+		return r.Deliveries, nil
+	}
+	sender, err := NewSender(folder, o)
+	if err != nil {
+		return nil, err
+	}
+	return deliveries.New(deliveries.Config{
+		Store: folder.Store, Records: folder.Log, DB: folder.DeliveryStore, Parties: folder.Model, Sender: sender,
+	})
 }

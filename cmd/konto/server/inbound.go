@@ -25,29 +25,6 @@ func (s *Server) recordFacts() *component {
 	})}
 }
 
-// deleteRetry is how long a server waits before it tries again to delete messages of erased
-// accounts.
-const deleteRetry = 10 * time.Second
-
-// deleteErased deletes messages of accounts that were erased while NATS was away or no server
-// ran. It tries until that is done.
-func (s *Server) deleteErased(ctx context.Context) {
-	for told := false; ; told = true {
-		err := s.folder.DeleteMessages(ctx, s.Facts)
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		if !told {
-			s.log.Warn("what others sent of erased accounts is still there; konto goes on trying", "error", err)
-		}
-		select {
-		case <-time.After(deleteRetry):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // recorder records inbound facts in a folder's log.
 type recorder struct{ folder *datafolder.Folder }
 
@@ -74,7 +51,7 @@ func (r recorder) RecordFacts(ctx context.Context, m inbound.Message) error {
 }
 
 // refuseFacts turns an error that another try would not change into inbound.Refused. The
-// reasons are for readers of dead letters and hold nothing personal.
+// reasons are shown with dead letters and hold no personal data.
 func refuseFacts(err error) error {
 	var invalid *commands.Invalid
 	var undecodable *events.DecodeError
@@ -82,7 +59,7 @@ func refuseFacts(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, datafolder.ErrNoReference):
-		return &inbound.Refused{Reason: "the account is neither named by an id nor by an email address"}
+		return &inbound.Refused{Reason: "the account is named neither by an id nor by an email address"}
 	case errors.Is(err, commands.ErrNotFound), errors.Is(err, eventstore.ErrNoKey):
 		return &inbound.Refused{Reason: "there is no such account"}
 	case errors.Is(err, commands.ErrReused):
@@ -90,7 +67,7 @@ func refuseFacts(err error) error {
 	case errors.As(err, &invalid) && len(invalid.Fields) > 0:
 		return &inbound.Refused{Reason: invalid.Fields[0].Field + ": " + invalid.Fields[0].Detail}
 	case errors.Is(err, eventstore.ErrSealBroken), errors.As(err, &undecodable):
-		// To wait would repair nothing, and would hold up the facts of all other accounts.
+		// A retry would repair nothing, and would delay the facts of all other accounts.
 		return &inbound.Refused{Reason: "the account cannot be read from the log"}
 	}
 	return err

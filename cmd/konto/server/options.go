@@ -1,34 +1,51 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"konto/cmd/konto/datafolder"
-	"konto/events"
 	kontohttp "konto/http"
-	"konto/projections/mail"
+	"konto/projections/deliveries"
 	"konto/projections/nats"
 )
+
+// Options are the flags of a server.
+type Options struct {
+	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
+	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. A password or token is accepted only in the variable."`
+
+	NATSOptions
+	WebOptions
+	MailOptions
+	SenderOptions
+	DeliveryOptions
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (c *Options) Validate() error {
+	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
+}
 
 // WebOptions are the flags about HTTP. The zero value has no limits and no outside issuer, as
 // the demo needs it.
 type WebOptions struct {
-	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Requests that each credential may make in a minute, all of them at once after a pause."`
+	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Most requests of each credential in a minute; after a pause all of them may come at once."`
 	AllowedOrigins     []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
-	EmailChangePolicy  string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once or asks for a code."`
+	EmailChangePolicy  string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once (direct) or asks for a code (verify)."`
 	ElevatedRole       string        `name:"elevated-role" default:"account-admin" placeholder:"ROLE" help:"Role with which an impersonating administrator may update through the generic contract and use HostUp's actions."`
 	SessionEmailChange bool          `name:"session-email-change" help:"Let a session of the account's holder change the email address through the generic contract, without the current password. Whoever steals a session can then take the account."`
 	OAuthTTL           time.Duration `name:"oauth-ttl" default:"1h" placeholder:"DURATION" help:"Life of access tokens, 1h to 2h."`
 	JWTIssuer          string        `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
-	JWTAudience        string        `name:"jwt-audience" placeholder:"NAME" help:"What the outside issuer calls konto."`
-	JWKSURL            string        `name:"jwks-url" placeholder:"URL" help:"Where the outside issuer's keys are; found from its metadata unless given."`
+	JWTAudience        string        `name:"jwt-audience" placeholder:"NAME" help:"Audience that the outside issuer's JWTs name for konto."`
+	JWKSURL            string        `name:"jwks-url" placeholder:"URL" help:"URL of the outside issuer's keys; from its metadata unless given."`
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
@@ -80,7 +97,7 @@ func (o *WebOptions) checkIssuer() error {
 			continue
 		}
 		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return fmt.Errorf("%s is no http or https URL", flag)
+			return fmt.Errorf("%s is not an http or https URL", flag)
 		}
 	}
 	return nil
@@ -93,7 +110,7 @@ type NATSOptions struct {
 	NATSNkey   string `name:"nats-nkey" placeholder:"FILE" help:"Nkey seed for the server at --nats-url."`
 	NATSCert   string `name:"nats-cert" placeholder:"FILE" help:"Client certificate (PEM) for the server at --nats-url; needs --nats-key."`
 	NATSKey    string `name:"nats-key" placeholder:"FILE" help:"Key (PEM) of the client certificate."`
-	NATSCA     string `name:"nats-ca" placeholder:"FILE" help:"Certificates (PEM) of who signs that of the server at --nats-url; the system's unless given."`
+	NATSCA     string `name:"nats-ca" placeholder:"FILE" help:"CA certificates (PEM) for the server at --nats-url; the system's unless given."`
 	NATSDomain string `name:"nats-domain" placeholder:"NAME" help:"JetStream domain, when the server at --nats-url is a leaf node of the one with JetStream."`
 }
 
@@ -103,14 +120,14 @@ func (o *NATSOptions) validate(url string) error {
 		{"--nats-key", o.NATSKey}, {"--nats-ca", o.NATSCA}, {"--nats-domain", o.NATSDomain},
 	} {
 		if flag.value != "" && url == "" {
-			return fmt.Errorf("%s is about an outside NATS server: give its --nats-url", flag.name)
+			return fmt.Errorf("%s is for an outside NATS server: give its --nats-url", flag.name)
 		}
 	}
 	if o.NATSCreds != "" && o.NATSNkey != "" {
 		return errors.New("--nats-creds and --nats-nkey are two ways to log in: give one")
 	}
 	if (o.NATSCert == "") != (o.NATSKey == "") {
-		return errors.New("--nats-cert and --nats-key are given together")
+		return errors.New("--nats-cert and --nats-key go together")
 	}
 	return nil
 }
@@ -123,7 +140,7 @@ func (o *NATSOptions) configure(url string, log *slog.Logger) nats.DialConfig {
 
 // MailOptions are the flags about verification codes, which are the only mail of konto.
 type MailOptions struct {
-	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; else they are written to mail/ in the data folder. The variable may hold user:password; here it is refused."`
+	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; without it they are written to mail/ in the data folder. A password is accepted only in the variable."`
 	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"FILE" help:"File with the password of the user in --smtp-url."`
 	MailFrom         string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`
 }
@@ -150,7 +167,7 @@ func (o *MailOptions) Server() (string, error) {
 	}
 	u, err := url.Parse(o.SMTPURL)
 	if err != nil {
-		return "", errors.New("--smtp-url is no URL") // the error of url.Parse quotes it
+		return "", errors.New("--smtp-url is not a URL") // the error of url.Parse quotes it
 	}
 	text, err := os.ReadFile(o.SMTPPasswordFile)
 	if err != nil {
@@ -164,21 +181,53 @@ func (o *MailOptions) Server() (string, error) {
 	return u.String(), nil
 }
 
-// mailer makes the reactor that mails codes.
-func (s *Server) mailer(o MailOptions) (*component, error) {
-	server, err := o.Server()
-	if err != nil {
-		return nil, err
+// SenderOptions are the flags about requests to third parties. The zero value allows only
+// addresses of the public internet. A server uses its own flags, so these are not sent to it
+// with a command.
+type SenderOptions struct {
+	ThirdPartyAllow   []netip.Prefix `name:"third-party-allow" placeholder:"CIDR" help:"Network that third parties may be in although it is private or loopback, and may receive http in; may be repeated." json:"-"`
+	ThirdPartyTimeout time.Duration  `name:"third-party-timeout" default:"15s" placeholder:"DURATION" help:"How long a third party may take to answer." json:"-"`
+	PublicURL         string         `name:"public-url" placeholder:"URL" help:"URL of konto for third parties, and issuer of security event tokens (risc); the address of --http unless given. risc needs it if that is 0.0.0.0 or the like." json:"-"`
+}
+
+// Validate is called by the parser, so that a wrong value is wrong usage.
+func (o *SenderOptions) Validate() error {
+	if o.ThirdPartyTimeout < 0 {
+		return errors.New("--third-party-timeout must not be negative")
 	}
-	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.Conn, Durable: "konto-mailer", Log: s.log})
-	reactor, err := mail.New(mail.Config{
-		Subscriber: from,
-		Accounts:   s.folder.Reader(),
-		Codes:      events.NewEmailCodes(s.folder.Keys.Derive),
-		SMTPURL:    server,
-		Dir:        filepath.Join(s.folder.Path, datafolder.MailName),
-		From:       o.MailFrom,
-		Log:        s.log,
-	})
-	return &component{name: "mailer", from: from, reactor: reactor}, err
+	if o.PublicURL == "" {
+		return nil
+	}
+	if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("--public-url is not an http or https URL")
+	}
+	return nil
+}
+
+// DeliveryOptions are the flags about deliveries to third parties and about metrics. The zero
+// value has the usual schedule and no metrics.
+type DeliveryOptions struct {
+	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"${retry_schedule}" placeholder:"DELAYS" help:"Delay before each attempt to deliver an event, plus or minus a tenth; ${default} unless given."`
+	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Most requests to each third party at the same time; fewer while it asks for less."`
+	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
+}
+
+// Validate is called by Options.Validate.
+func (o *DeliveryOptions) Validate() error {
+	if err := deliveries.CheckSchedule(o.ThirdPartyRetry); err != nil {
+		return fmt.Errorf("--third-party-retry: %w", err)
+	}
+	if o.ThirdPartyConcurrency < 1 || o.ThirdPartyConcurrency > 1000 {
+		return errors.New("--third-party-concurrency is from 1 to 1000")
+	}
+	return nil
+}
+
+// Vars are the variables in the tags of the flags.
+func Vars() map[string]string {
+	var delays []string
+	for _, delay := range deliveries.DefaultSchedule() {
+		delays = append(delays, delay.String())
+	}
+	return map[string]string{"retry_schedule": strings.Join(delays, ",")}
 }

@@ -20,7 +20,7 @@ import (
 // answered; an error of ready ends the server too.
 func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
-	failed := make(chan error, len(s.allFollowers())) // one place for each follower: none waits for a reader
+	failed := make(chan error, len(s.allFollowers())) // with room for each follower, so that none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -40,15 +40,19 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		return nil
 	})
 	group.Go(func() error {
-		s.deleteErased(ctx)
+		s.folder.Erasures.Run(ctx)
 		return nil
 	})
-	s.answerMetrics(ctx, group)
+	if s.metricsListener != nil {
+		group.Go(func() error {
+			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
+		})
+	}
 	group.Go(func() error {
 		s.catchUp(ctx)
-		// Erasures are applied again: a read model that was made again did not know of any
-		// when the folder was opened.
-		if err := s.folder.ApplyErasures(ctx, s.log, s.folder.CatchUp, s.Facts); err != nil {
+		// Once more, because a read model that was made again did not know of any erasure when
+		// the folder was opened.
+		if err := s.folder.Erasures.Reconcile(ctx, s.folder.CatchUp); err != nil {
 			return err
 		}
 		return s.answer(ctx, group, ready)
@@ -78,6 +82,7 @@ func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 			return nil
 		})
 	}
+	followers.Go(func() error { return s.folder.Erasures.Follower.Run(ctx) })
 	followers.Go(func() error {
 		if err := s.codes.run(ctx); err != nil {
 			s.log.Error("codes are not mailed until konto is started again", "error", err)
@@ -86,7 +91,7 @@ func (s *Server) follow(ctx context.Context, failed chan<- error) (stop func()) 
 	})
 	followers.Go(func() error {
 		if err := s.Deliveries.Run(ctx); err != nil {
-			s.log.Error("third parties are not told until konto is started again", "error", err)
+			s.log.Error("nothing is delivered to third parties until konto is started again", "error", err)
 		}
 		return nil
 	})
@@ -139,8 +144,8 @@ func (c *component) health() projections.Component {
 	return projections.Component{Name: c.name, State: projections.StateRunning}
 }
 
-// components returns the health of what is no follower of the log: the connection to NATS with
-// the publisher, facts of other systems, codes.
+// components returns the health of the parts that are not followers of the log: the connection
+// to NATS with the publisher, facts of other systems, codes.
 func (s *Server) components() []projections.Component {
 	broker := projections.Component{
 		Name: "nats", State: projections.StateRunning,
@@ -157,12 +162,12 @@ func (s *Server) components() []projections.Component {
 	return []projections.Component{broker, s.inbound.health(), s.codes.health()}
 }
 
-// catchUp waits until the read model has applied all that the log held at the start, for
-// example after its file was deleted. Before that, valid keys would be refused. It does not
-// wait for a follower in trouble, so that /healthz answers.
+// catchUp waits until the read model has applied all events that the log held at the start, for
+// example after its file was deleted. Before that, valid keys would be refused. catchUp does not
+// wait for a follower that retries, so that /healthz answers.
 func (s *Server) catchUp(ctx context.Context) {
 	if err := s.folder.CatchUp(ctx); err != nil && ctx.Err() == nil {
-		s.log.Warn("requests are answered without all that the log holds", "error", err)
+		s.log.Warn("requests are answered before the read model has all events of the log", "error", err)
 	}
 }
 
@@ -180,4 +185,41 @@ func (s *Server) answer(ctx context.Context, group *errgroup.Group, ready func(c
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	group.Go(func() error { return ready(ctx) })
 	return control.ServeUntil(ctx, web, s.http)
+}
+
+// drain waits, bounded, until the followers have everything that was acknowledged. The
+// listeners are closed, so the log does not grow. drain does not wait for a follower that retries.
+func (s *Server) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), control.DrainTime)
+	defer cancel()
+	head, err := s.folder.Store.Head(ctx)
+	if err != nil {
+		s.log.Warn("cannot read the log's last position", "error", err)
+		return
+	}
+	for _, f := range s.allFollowers() {
+		if err := f.WaitUnlessRetrying(ctx, head); err != nil {
+			s.log.Warn("follower is behind and continues after the next start",
+				"follower", f.Status().Name, "position", f.Status().Position, "head", head, "error", err)
+		}
+	}
+}
+
+// close closes what Open opened. What was never opened is nil.
+func (s *Server) close() {
+	if s.Conn != nil {
+		s.Conn.Close()
+	}
+	if s.Broker != nil {
+		s.Broker.Close()
+	}
+	if s.control != nil {
+		s.control.Close()
+	}
+	if s.metricsListener != nil {
+		s.metricsListener.Close()
+	}
+	if s.http != nil {
+		s.http.Close()
+	}
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,29 +14,12 @@ import (
 	"konto/events"
 	"konto/projections"
 	"konto/projections/deliveries"
+	"konto/projections/mail"
 	"konto/projections/metrics"
 	"konto/projections/nats"
 	"konto/projections/natsserver"
 	"konto/projections/webhook"
 )
-
-// Options are the flags of a server.
-type Options struct {
-	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
-	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
-	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. The variable may hold user:password@ or a token; here they are refused."`
-
-	NATSOptions
-	WebOptions
-	MailOptions
-	SenderOptions
-	DeliveryOptions
-}
-
-// Validate is called by the parser, so that a wrong value is wrong usage.
-func (c *Options) Validate() error {
-	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
-}
 
 // Server is everything that runs while konto serves. It does not own the folder.
 type Server struct {
@@ -75,14 +57,6 @@ func (r *Running) Followers() func() []projections.Status {
 		return nil
 	}
 	return r.Health
-}
-
-// Messages returns the messages of other systems, nil if no server runs.
-func (r *Running) Messages() datafolder.InboundMessages {
-	if r == nil {
-		return nil
-	}
-	return r.Facts
 }
 
 // HasNoURL reports whether a server runs and does not know its own URL.
@@ -131,7 +105,7 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
-	s.Facts = nats.NewInbound(s.Conn, folder.NamesErased, log)
+	s.Facts = nats.NewInbound(s.Conn, folder.Erasures.NamesErased, log)
 	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Log: log})
 	if s.Broker != nil {
 		// A consumer or sender that connects as soon as konto is ready finds the streams. An
@@ -153,7 +127,23 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 	if err := s.openMetrics(); err != nil {
 		return nil, err
 	}
-	return s, s.deliver()
+	if err := s.deliver(); err != nil {
+		return nil, err
+	}
+	folder.Erasures.Serve(s.Facts, s.publisher, s.Deliveries.Follower())
+	return s, nil
+}
+
+// openMetrics binds the address of the metrics, if there are to be any.
+func (s *Server) openMetrics() (err error) {
+	if s.config.Metrics == "" || s.config.Metrics == "off" {
+		return nil
+	}
+	if s.metricsListener, err = net.Listen("tcp", s.config.Metrics); err != nil {
+		return fmt.Errorf("cannot answer Prometheus on %s: %w", s.config.Metrics, bare(err))
+	}
+	s.log.Info("metrics are at http://" + s.metricsListener.Addr().String() + "/metrics")
+	return nil
 }
 
 // bare removes the operation and the address from a network error.
@@ -208,10 +198,10 @@ func (s *Server) consumers() []string {
 	return names
 }
 
-// URL returns where HTTP is answered.
+// URL returns the address where HTTP is answered.
 func (s *Server) URL() string { return "http://" + s.http.Addr().String() }
 
-// NATSURL returns where consumers connect.
+// NATSURL returns the address where consumers connect.
 func (s *Server) NATSURL() string {
 	switch {
 	case s.Broker == nil:
@@ -220,4 +210,23 @@ func (s *Server) NATSURL() string {
 		return "off"
 	}
 	return s.Broker.URL()
+}
+
+// mailer makes the reactor that mails codes.
+func (s *Server) mailer(o MailOptions) (*component, error) {
+	server, err := o.Server()
+	if err != nil {
+		return nil, err
+	}
+	from := nats.NewSubscriber(nats.SubscriberConfig{Conn: s.Conn, Durable: "konto-mailer", Log: s.log})
+	reactor, err := mail.New(mail.Config{
+		Subscriber: from,
+		Accounts:   s.folder.Reader(),
+		Codes:      events.NewEmailCodes(s.folder.Keys.Derive),
+		SMTPURL:    server,
+		Dir:        filepath.Join(s.folder.Path, datafolder.MailName),
+		From:       o.MailFrom,
+		Log:        s.log,
+	})
+	return &component{name: "mailer", from: from, reactor: reactor}, err
 }

@@ -14,11 +14,10 @@ import (
 	"time"
 )
 
-// patience bounds an exchange, so that a server that hangs ends a measurement
-// instead of holding it up for ever.
+// patience bounds one exchange, so that a server that hangs ends a measurement.
 const patience = 30 * time.Second
 
-// Server is where requests go.
+// Server is the address that requests are sent to.
 type Server struct {
 	secure bool
 	host   string // as in the Host header
@@ -29,7 +28,7 @@ func ParseServer(base string) (Server, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil ||
 		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
-		return Server{}, errors.New("it is no http or https URL with a host alone")
+		return Server{}, errors.New("it is not an http or https URL with only a host")
 	}
 	return Server{secure: u.Scheme == "https", host: u.Host}, nil
 }
@@ -47,11 +46,10 @@ func (s Server) dial(ctx context.Context) (net.Conn, error) {
 
 // client is one connection that is kept open, with one request at a time.
 //
-// It is no http.Client, because that takes about as much CPU as the server does:
-// on a machine that both share, half of what is measured would be the generator.
-// This one writes bytes that are ready and reads of an answer its status, its
-// ETag and as many bytes as it announces. Anything else, such as an answer in
-// chunks, is an error.
+// It is not an http.Client, because that uses about as much CPU as the server does. On a machine
+// that both share, half of what is measured would be the load generator. client writes bytes that
+// are ready, and reads the status, the ETag and the announced number of bytes of an answer. Anything
+// else, such as an answer in chunks, is an error.
 type client struct {
 	to   Server
 	conn net.Conn // nil until the first request, and after an error
@@ -59,7 +57,7 @@ type client struct {
 	stop func() bool // of the watch over ctx
 }
 
-// answer is what is kept of one.
+// answer is the part of an answer that is kept.
 type answer struct {
 	status  int
 	version uint64 // of the ETag, 0 without one
@@ -68,8 +66,8 @@ type answer struct {
 
 var errAnswer = errors.New("the server's answer is not HTTP/1.1 as konto speaks it")
 
-// do sends a request, which is complete. After an error the next request goes
-// over a new connection; whether this one was carried out is not known.
+// do sends a complete request. After an error the next request uses a new connection, and it is
+// not known whether the server handled this one.
 func (c *client) do(ctx context.Context, request []byte) (a answer, err error) {
 	if c.conn == nil {
 		if err := c.open(ctx); err != nil {
@@ -104,7 +102,7 @@ func (c *client) close() {
 	}
 }
 
-// until sets when an exchange is given up.
+// until sets the deadline of the exchanges.
 func (c *client) until(t time.Time) {
 	if c.conn != nil {
 		c.conn.SetDeadline(t)
@@ -143,7 +141,7 @@ func (c *client) read() (a answer, err error) {
 	}
 }
 
-// body reads what a buffer holds in place, and drops what it does not.
+// body returns a body that fits into the buffer, in place, and discards a longer one.
 func (c *client) body(status, length int) (body []byte, err error) {
 	if status == http.StatusNoContent || status == http.StatusNotModified {
 		return nil, nil
@@ -160,7 +158,7 @@ func (c *client) body(status, length int) (body []byte, err error) {
 	return body, err
 }
 
-// check makes one request and tells what is wrong with its answer.
+// check makes one request. Its error says what is wrong with the answer.
 func (s Server) check(ctx context.Context, request []byte) error {
 	c := &client{to: s}
 	defer c.close()

@@ -13,15 +13,15 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Hooks is a third party's own server, which notes when each webhook came.
+// Hooks is the server of a third party. It records when each webhook arrived.
 type Hooks struct {
 	server   *http.Server
 	address  string
-	expected int // how many events it is to be told of
+	expected int // how many events must arrive
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // for the fields below
 	first   map[ulid.ULID]time.Time
-	arrival chan struct{} // closed and replaced at each
+	arrival chan struct{} // closed and replaced at each arrival
 }
 
 // OpenHooks listens on a free port of this machine.
@@ -36,7 +36,7 @@ func OpenHooks() (*Hooks, error) {
 	return h, nil
 }
 
-// URL is where webhooks go.
+// URL returns the address for webhooks.
 func (h *Hooks) URL() string { return "http://" + h.address + "/" }
 
 // Close frees the port.
@@ -76,7 +76,7 @@ func (h *Hooks) arrived(id ulid.ULID) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// wait returns once all that were expected have come.
+// wait returns when all expected webhooks have arrived.
 func (h *Hooks) wait(ctx context.Context, atMost time.Duration) error {
 	late := time.NewTimer(atMost)
 	defer late.Stop()
@@ -90,7 +90,7 @@ func (h *Hooks) wait(ctx context.Context, atMost time.Duration) error {
 		select {
 		case <-arrival:
 		case <-late.C:
-			return fmt.Errorf("of %d webhooks %d came", h.expected, n)
+			return fmt.Errorf("of %d webhooks only %d arrived", h.expected, n)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

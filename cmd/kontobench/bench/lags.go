@@ -9,13 +9,13 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Place is an event's in the log.
+// Place is the place of an event in the log.
 type Place struct {
 	Position uint64
 	ID       ulid.ULID
 }
 
-// Followed is updates at one rate, and all that was seen of what follows them.
+// Followed is updates at one rate, and what was seen of their effects.
 type Followed struct {
 	name  string
 	load  *loaded
@@ -25,11 +25,10 @@ type Followed struct {
 	hooks *Hooks
 }
 
-// Follow measures updates, of which one in ten changes an email address, and what
-// follows them: at the highest rate there is, then at half of it. hooks is a third
-// party of the server that is told of changes of address. What was seen is to be
-// worked out by Lags, once the log can be read.
-func (s Subject) Follow(ctx context.Context, hooks *Hooks, tell func()) (both []*Followed, err error) {
+// Follow measures updates, of which one in ten changes an email address, and when their effects
+// are visible: at the highest rate, then at half of it. hooks is a third party that subscribed to
+// changes of address. Lags works out the result, once the log can be read.
+func (s Subject) Follow(ctx context.Context, hooks *Hooks, measured func()) (both []*Followed, err error) {
 	rate := 0.0
 	for _, name := range []string{"maximum", "half"} {
 		f, err := s.follow(ctx, name, rate, hooks)
@@ -38,7 +37,7 @@ func (s Subject) Follow(ctx context.Context, hooks *Hooks, tell func()) (both []
 		}
 		both = append(both, f)
 		rate = float64(f.load.latency.TotalCount()) / f.load.length.Seconds() / 2
-		tell()
+		measured()
 	}
 	return both, nil
 }
@@ -57,7 +56,7 @@ func (s Subject) follow(ctx context.Context, name string, rate float64, hooks *H
 		return nil, err
 	}
 	f.ended = time.Now()
-	told := hooks.count() // those of the load before have all come
+	before := hooks.count() // those of the earlier load have all arrived
 	for _, a := range f.load.acks {
 		if a.email {
 			hooks.expected++
@@ -67,21 +66,21 @@ func (s Subject) follow(ctx context.Context, name string, rate float64, hooks *H
 		return nil, err
 	}
 	if err := hooks.wait(ctx, recoveryTime); err != nil {
-		return nil, fmt.Errorf("%w (%d before the load's end)", err, told)
+		return nil, fmt.Errorf("%w (%d before the load's end)", err, before)
 	}
 	stop()
 	<-f.watch.done
 	return f, f.watch.err
 }
 
-// Lags works out how long after its acknowledgement each update was known. place
-// finds the event that made a version of a target's account, in the log.
+// Lags works out how long after its acknowledgement each update was visible elsewhere. place finds
+// in the log the event of a version of a target's account.
 func (f *Followed) Lags(place func(target int, version uint64) (Place, bool)) (Lags, error) {
 	r := Lags{
 		Load: f.name, PerSecond: float64(f.load.latency.TotalCount()) / f.load.length.Seconds(), Errors: f.load.errors,
 		P50: percentile(f.load.latency, 50), P99: percentile(f.load.latency, 99),
 	}
-	model, published, told := newLateness(), newLateness(), newLateness()
+	model, published, delivered := newLateness(), newLateness(), newLateness()
 	for _, a := range f.load.acks {
 		at, ok := place(a.target, a.version)
 		if !ok {
@@ -91,7 +90,7 @@ func (f *Followed) Lags(place func(target int, version uint64) (Place, bool)) (L
 			late *lateness
 			at   time.Time
 			ok   bool
-		}{{late: model}, {late: published}, {late: told}}
+		}{{late: model}, {late: published}, {late: delivered}}
 		seen[0].at, seen[0].ok = f.watch.reached("read-model", at.Position)
 		seen[1].at, seen[1].ok = f.watch.reached("publisher", at.Position)
 		if a.email {
@@ -101,16 +100,16 @@ func (f *Followed) Lags(place func(target int, version uint64) (Place, bool)) (L
 		}
 		for _, s := range seen {
 			if !s.ok {
-				return r, fmt.Errorf("nobody saw what became of position %d", at.Position)
+				return r, fmt.Errorf("no effect of position %d was seen", at.Position)
 			}
 			s.late.note(a.at, s.at)
 		}
 	}
-	r.To = []Lag{model.lag("read model", f.ended), published.lag("published", f.ended), told.lag("webhook", f.ended)}
+	r.To = []Lag{model.lag("read model", f.ended), published.lag("published", f.ended), delivered.lag("webhook", f.ended)}
 	return r, nil
 }
 
-// lateness is how late something was.
+// lateness records how late the effects of updates were.
 type lateness struct {
 	latency *hdrhistogram.Histogram
 	last    time.Time
@@ -120,8 +119,8 @@ func newLateness() *lateness {
 	return &lateness{latency: hdrhistogram.New(1, (2 * recoveryTime).Microseconds(), 3)}
 }
 
-// note notes what was acknowledged and then known. It may have been known first:
-// the answer and the news of it are under way at the same time.
+// note records one effect. It may be known before the acknowledgement, because both are under way
+// at the same time.
 func (l *lateness) note(acknowledged, known time.Time) {
 	l.latency.RecordValue(min(max(0, known.Sub(acknowledged).Microseconds()), l.latency.HighestTrackableValue()))
 	if known.After(l.last) {

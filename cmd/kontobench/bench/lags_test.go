@@ -7,7 +7,7 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-func TestLagsAreHeldAgainstTheAcknowledgement(t *testing.T) {
+func TestLagsAreMeasuredFromTheAcknowledgement(t *testing.T) {
 	begun := time.Now()
 	after := func(ms int) time.Time { return begun.Add(time.Duration(ms) * time.Millisecond) }
 	hook := ulid.Make()
@@ -48,7 +48,7 @@ func TestLagsAreHeldAgainstTheAcknowledgement(t *testing.T) {
 
 	delete(places, 3)
 	if _, err := f.Lags(place); err == nil {
-		t.Error("an update that is not in the log was taken for one that is")
+		t.Error("an update that is not in the log was not reported")
 	}
 	places[3] = Place{Position: 7, ID: hook}
 	if _, err := f.Lags(place); err == nil {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -13,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// load is requests of one kind over connections that are kept open.
+// load describes requests of one kind over connections that stay open.
 type load struct {
 	to          Server
 	kind        kind
@@ -24,7 +25,7 @@ type load struct {
 	keep        bool    // whether acks are kept
 }
 
-// loaded is what came of a load.
+// loaded is the result of a load.
 type loaded struct {
 	latency *hdrhistogram.Histogram // microseconds, of requests answered with 200
 	errors  int64
@@ -44,11 +45,11 @@ func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, patience.Microseconds(), 3)
 }
 
-// run makes the requests. An error is one of ctx, or of a server that cannot be
-// reached; those that single requests meet are counted.
+// run makes the requests. It returns an error if ctx ends or the server cannot be reached. Errors of
+// single requests are counted.
 //
-// With a rate, a request counts from when it was due, so that a server that is
-// late for one is late for those that wait behind it.
+// With a rate, the latency of a request counts from the moment when it was due, so a delay of the
+// server also counts for the requests that wait because of it.
 func (l load) run(ctx context.Context) (*loaded, error) {
 	clients := make([]*client, l.connections)
 	for i := range clients {
@@ -58,7 +59,7 @@ func (l load) run(ctx context.Context) (*loaded, error) {
 			return nil, err
 		}
 	}
-	order := rand.Perm(len(l.targets)) // else neighbours in the log would be neighbours in the load
+	order := rand.Perm(len(l.targets)) // so that neighbours in the log are not neighbours in the load
 	begun := time.Now()
 	var next atomic.Int64
 	var mu sync.Mutex
@@ -127,4 +128,83 @@ func (d *loaded) note(l load, target int, n uint64, a answer, from time.Time) {
 	if l.keep {
 		d.acks = append(d.acks, ack{target, a.version, l.kind.special != nil && l.kind.special(n), at})
 	}
+}
+
+// Subject is a konto that is measured.
+type Subject struct {
+	Server      Server
+	Process     Process
+	Targets     []Target // accounts whose credentials may read and write
+	Connections int
+	Length      time.Duration // of each measurement
+}
+
+// HTTP measures PATCH and GET, over all accounts and over the last one. measured is called after each
+// of these four.
+func (s Subject) HTTP(ctx context.Context, measured func()) (all []Request, err error) {
+	for _, k := range []kind{patch, get} {
+		for _, targets := range [][]Target{s.Targets, s.Targets[len(s.Targets)-1:]} {
+			r, err := s.request(ctx, k, targets)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, r)
+			measured()
+		}
+	}
+	return all, nil
+}
+
+// Spread measures PATCH and GET over all accounts.
+func (s Subject) Spread(ctx context.Context, measured func()) (patched, got Request, err error) {
+	if patched, err = s.request(ctx, patch, s.Targets); err != nil {
+		return patched, got, err
+	}
+	measured()
+	got, err = s.request(ctx, get, s.Targets)
+	measured()
+	return patched, got, err
+}
+
+// warming is the part of a measurement's length for which the load runs before it.
+const warming = 5
+
+func (s Subject) request(ctx context.Context, k kind, targets []Target) (r Request, err error) {
+	// A wrong token is an error, and is not measured.
+	if err := s.Server.check(ctx, k.render(nil, s.Server, targets[0], numbers.Add(1))); err != nil {
+		return r, err
+	}
+	l := s.load(k, targets, 0, s.Length/warming)
+	if _, err := l.run(ctx); err != nil {
+		return r, err
+	}
+	l.length = s.Length
+	server, known := s.Process.cpu()
+	own := ownCPU()
+	done, err := l.run(ctx)
+	if err != nil {
+		return r, err
+	}
+	n := done.latency.TotalCount()
+	if n == 0 {
+		return r, fmt.Errorf("no %s was answered with 200, %d failed", k.name, done.errors)
+	}
+	r = Request{
+		Method: k.name, Accounts: len(targets), PerSecond: float64(n) / done.length.Seconds(),
+		P50: percentile(done.latency, 50), P99: percentile(done.latency, 99), Errors: done.errors,
+		BenchCPU: float64((ownCPU() - own).Microseconds()) / float64(n),
+	}
+	if after, _ := s.Process.cpu(); known {
+		r.ServerCPU = float64((after - server).Microseconds()) / float64(n)
+	}
+	return r, nil
+}
+
+func (s Subject) load(k kind, targets []Target, rate float64, length time.Duration) load {
+	return load{to: s.Server, kind: k, targets: targets, connections: s.Connections, length: length, rate: rate}
+}
+
+// percentile is one of a histogram of microseconds, in milliseconds.
+func percentile(h *hdrhistogram.Histogram, p float64) float64 {
+	return float64(h.ValueAtPercentile(p)) / 1000
 }

@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// Process is a server's, by its id; 0: one on another machine or of another user,
-// of which nothing is known. What /proc does not tell, as on other systems than
-// Linux, is unknown too.
+// Process is the id of a server's process. 0 means one on another machine or of another user, of
+// which nothing is known. On systems without /proc everything is unknown.
 type Process int
 
-// Memory is what a process has resident, and the most it ever had; nil: unknown.
+// Memory returns a process's resident memory, and the most it ever had. nil means unknown.
 func (p Process) Memory() *Memory {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p))
 	if p == 0 || err != nil {
@@ -32,7 +31,7 @@ func (p Process) Memory() *Memory {
 	return m
 }
 
-// After adds what the process had before.
+// After adds the memory that the process had before.
 func (m *Memory) After(before *Memory) *Memory {
 	if m != nil && before != nil {
 		m.Begun = before.Ended
@@ -43,7 +42,7 @@ func (m *Memory) After(before *Memory) *Memory {
 // tick is Linux's unit of CPU time in /proc: USER_HZ, which is 100 on every machine.
 const tick = 10 * time.Millisecond
 
-// cpu is how long a process has run on a CPU.
+// cpu returns how long a process has run on a CPU.
 func (p Process) cpu() (used time.Duration, known bool) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
 	if p == 0 || err != nil {
@@ -59,7 +58,7 @@ func (p Process) cpu() (used time.Duration, known bool) {
 	return time.Duration(user+system) * tick, errUser == nil && errSystem == nil
 }
 
-// ownCPU is how long this process has run on a CPU.
+// ownCPU returns how long this process has run on a CPU.
 func ownCPU() time.Duration {
 	var used syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &used) != nil {

@@ -14,22 +14,21 @@ import (
 type Rebuilding struct {
 	Log   eventstore.Feed
 	Store *eventstore.Store
-	Model *projections.ReadModel // that has everything the log holds
+	Model *projections.ReadModel // with all events of the log
 }
 
-// page is how many records the raw rate reads at a time.
+// page is how many records Scan reads at a time.
 const page = 1000
 
-// Rates measures how fast the read model is made anew, and how fast one goroutine
-// reads the same records and decodes payloads like theirs, without decrypting,
-// folding or writing anything.
-func (r Rebuilding) Rates(ctx context.Context, tell func()) (*Rebuild, error) {
+// Rates measures how fast the read model is rebuilt. It also measures how fast one goroutine reads
+// the same records and decodes payloads like theirs, without decrypting, folding or writing.
+func (r Rebuilding) Rates(ctx context.Context, measured func()) (*Rebuild, error) {
 	samples, err := r.samples(ctx)
 	if err != nil {
 		return nil, err
 	}
 	begun := time.Now()
-	scanned, err := r.scan(ctx, func(record eventstore.Record) error {
+	scanned, err := Scan(ctx, r.Log, func(record eventstore.Record) error {
 		_, err := events.Decode(record.Type, samples[record.Type])
 		return err
 	})
@@ -37,7 +36,7 @@ func (r Rebuilding) Rates(ctx context.Context, tell func()) (*Rebuild, error) {
 		return nil, err
 	}
 	raw := float64(scanned) / time.Since(begun).Seconds()
-	tell()
+	measured()
 	begun = time.Now()
 	done, err := r.Model.Rebuild(ctx, projections.RebuildConfig{})
 	if err != nil {
@@ -45,16 +44,16 @@ func (r Rebuilding) Rates(ctx context.Context, tell func()) (*Rebuild, error) {
 	}
 	rate := float64(done.Events) / time.Since(begun).Seconds()
 	if done.Events != scanned || done.Different() != 0 {
-		return nil, fmt.Errorf("the rebuilt read model took in %d of %d events and differs in %d rows", done.Events, scanned, done.Different())
+		return nil, fmt.Errorf("the rebuilt read model applied %d of %d events and differs in %d rows", done.Events, scanned, done.Different())
 	}
-	tell()
+	measured()
 	return &Rebuild{Events: done.Events, PerSecond: rate, Raw: raw, OfRaw: rate / raw}, nil
 }
 
-// samples are payloads in clear, one of each type that the log holds.
+// samples returns decrypted payloads, one of each type in the log.
 func (r Rebuilding) samples(ctx context.Context) (map[string][]byte, error) {
 	samples := map[string][]byte{}
-	_, err := r.scan(ctx, func(record eventstore.Record) error {
+	_, err := Scan(ctx, r.Log, func(record eventstore.Record) error {
 		if _, known := samples[record.Type]; known {
 			return nil
 		}
@@ -65,9 +64,10 @@ func (r Rebuilding) samples(ctx context.Context) (map[string][]byte, error) {
 	return samples, err
 }
 
-func (r Rebuilding) scan(ctx context.Context, each func(eventstore.Record) error) (n uint64, err error) {
+// Scan calls each for every record of the log, and returns how many there are.
+func Scan(ctx context.Context, log eventstore.Feed, each func(eventstore.Record) error) (n uint64, err error) {
 	for after := uint64(0); ; {
-		records, err := r.Log.ReadAll(ctx, after, page)
+		records, err := log.ReadAll(ctx, after, page)
 		if err != nil || len(records) == 0 {
 			return n, err
 		}

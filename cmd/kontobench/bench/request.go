@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// me is HostUp's account, the path of all targets: the bodies are in its words.
+// me is HostUp's account, the path of all targets. The bodies are HostUp's.
 const me = "/api/v2/me"
 
-// Target is an account, by a credential of its own.
+// Target is an account, with a credential of its own.
 type Target struct{ Token string }
 
 // ReadTargets reads lines of a path, a tab and a bearer token.
@@ -24,9 +24,9 @@ func ReadTargets(from io.Reader) (all []Target, err error) {
 		path, token, ok := strings.Cut(lines.Text(), "\t")
 		switch {
 		case !ok || token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-			return nil, fmt.Errorf("line %d is no path, tab and token", n)
+			return nil, fmt.Errorf("line %d is not a path, a tab and a token", n)
 		case path != me:
-			return nil, fmt.Errorf("line %d is of another path than %s", n, me)
+			return nil, fmt.Errorf("line %d has another path than %s", n, me)
 		}
 		all = append(all, Target{Token: token})
 	}
@@ -48,20 +48,20 @@ func WriteTargets(to io.Writer, all []Target) error {
 	return w.Flush()
 }
 
-// kind is what is asked for.
+// kind is a kind of request.
 type kind struct {
 	name string
 	// render appends a whole request. n is another number for each.
 	render func(to []byte, s Server, t Target, n uint64) []byte
-	// special tells which requests change an email address; nil: none.
+	// special reports which requests change an email address. nil means none.
 	special func(n uint64) bool
 }
 
 var (
 	get   = kind{name: "GET", render: renderGet}
 	patch = kind{name: "PATCH", render: renderPatch}
-	// mixed is patch, but for one in mixedEvery, which changes the email address,
-	// of which third parties are told.
+	// mixed is patch, except that one request in mixedEvery changes the email address, which third
+	// parties receive.
 	mixed = kind{name: "PATCH", render: renderMixed, special: changesEmail}
 )
 
@@ -69,8 +69,8 @@ const mixedEvery = 10
 
 func changesEmail(n uint64) bool { return n%mixedEvery == 0 }
 
-// numbers makes every update one that changes something: no request repeats what
-// one before it, of any run, set. The clock is where they begin.
+// numbers makes sure that every update changes something: no request repeats a value of an earlier
+// one, of any run. The numbers begin with the clock.
 var numbers = beginning(uint64(time.Now().UnixMicro()))
 
 func beginning(n uint64) *atomic.Uint64 {
@@ -89,7 +89,7 @@ func renderGet(to []byte, s Server, t Target, _ uint64) []byte {
 	return append(head(to, "GET", me, s, t), "\r\n\r\n"...)
 }
 
-// The body of a PATCH is what a form sends: all of its fields, of which one changed.
+// The body of a PATCH is like that of a form, which sends all of its fields, one of them changed.
 const (
 	bodyBegin = `{"firstName":"Ada`
 	bodyEnd   = `","lastName":"Lovelace","phoneNumber":"+46701234567","languageCode":"sv","companyName":"Analytical Engines Ltd",` +
@@ -109,8 +109,7 @@ func renderMixed(to []byte, s Server, t Target, n uint64) []byte {
 	return renderPatch(to, s, t, n)
 }
 
-// withBody ends a request with a body that has a number in it, of as many digits
-// as any other.
+// withBody ends a request with a body that has a number in it, always of the same length.
 func withBody(to []byte, begin string, n uint64, end string) []byte {
 	const digits = 16
 	to = append(to, "\r\nContent-Type: application/json\r\nContent-Length: "...)

@@ -26,21 +26,21 @@ import (
 )
 
 const (
-	// streams is how many streams the rows are of, as with so many accounts.
+	// streams is the number of streams of the rows, as with so many accounts.
 	streams = 10_000
-	// rawTransaction is how many rows the raw rate has in one.
+	// rawTransaction is the number of rows in a transaction of the raw rate.
 	rawTransaction = 100
 )
 
-// rounds is how many parts a measurement of the store has. What is compared takes
-// turns, so that a disk that is slow for a while is slow for all, and the median counts.
+// rounds is how many parts a measurement of the store has. The measurements that are compared take
+// turns, because a disk may be slow for a while. The median counts.
 const rounds = 3
 
-// AppendRates measures the log in this process, in a folder: how many rows SQLite
-// takes at most, into a file that is a log's in all but the triggers, with the same
-// durability; and how many a log takes, each in an append of its own that a client
-// waits for. tell is called after each of the rounds, which take as long as a measurement.
-func AppendRates(ctx context.Context, folder string, length time.Duration, tell func()) (*Store, error) {
+// AppendRates measures the log in this process, in a folder. It measures how many rows SQLite
+// stores at most, with the log's tables and durability but without its triggers, and how many appends
+// of one row, for which a client waits, a log stores. measured is called after each round, which
+// takes as long as a measurement.
+func AppendRates(ctx context.Context, folder string, length time.Duration, measured func()) (*Store, error) {
 	var raw []float64
 	waiting := map[int][]Appends{64: nil, 256: nil}
 	for round := range rounds {
@@ -63,7 +63,7 @@ func AppendRates(ctx context.Context, folder string, length time.Duration, tell 
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, err
 		}
-		tell()
+		measured()
 	}
 	slices.Sort(raw)
 	s := &Store{RawRows: raw[rounds/2]}
@@ -77,7 +77,7 @@ func AppendRates(ctx context.Context, folder string, length time.Duration, tell 
 	return s, nil
 }
 
-// record is a row of some 400 bytes, as an update's is.
+// record returns a row of about 400 bytes, like that of an update.
 func record(stream events.Stream, version uint64) eventstore.Record {
 	return eventstore.Record{
 		Stream: stream, Version: version, ID: ulid.ULID{1}, Type: events.TypeProfileUpdated,
@@ -88,7 +88,7 @@ func record(stream events.Stream, version uint64) eventstore.Record {
 
 var recordData = bytes.Repeat([]byte("konto"), 80)
 
-// someStreams makes new ones, in no order.
+// someStreams returns new streams, in no order.
 func someStreams(n int) []events.Stream {
 	all := make([]events.Stream, n)
 	for i := range all {
@@ -120,7 +120,7 @@ func rawRate(ctx context.Context, path string, length time.Duration) (rate float
 		return 0, err
 	}
 	defer conn.Close()
-	// Under database/sql, whose own work would make the log look better than it is.
+	// Without database/sql, whose own work would make the log look better than it is.
 	err = conn.Raw(func(raw any) error {
 		rate, err = rawRows(ctx, raw.(rawConn), length)
 		return err
@@ -128,7 +128,7 @@ func rawRate(ctx context.Context, path string, length time.Duration) (rate float
 	return rate, err
 }
 
-// rawConn is what every driver's connection can do by now.
+// rawConn is a driver's connection.
 type rawConn interface {
 	driver.ConnPrepareContext
 	driver.ExecerContext
@@ -142,7 +142,7 @@ func rawRows(ctx context.Context, conn rawConn, length time.Duration) (float64, 
 	defer prepared.Close()
 	insert := prepared.(driver.StmtExecContext)
 	names, rows := someStreams(streams), 0
-	// The driver watches a context that can end with a goroutine for each statement.
+	// For a context that can end, the driver starts a goroutine for each statement.
 	cancelled, ctx := ctx.Err, context.WithoutCancel(ctx)
 	begun := time.Now()
 	for time.Since(begun) < length && cancelled() == nil {
@@ -197,7 +197,7 @@ func appendRate(ctx context.Context, path string, clients int, length time.Durat
 	}, err
 }
 
-// appendAs appends to streams that are the client's own, so that nothing conflicts.
+// appendAs appends to streams that no other client appends to, so that nothing conflicts.
 func appendAs(ctx context.Context, log eventstore.Appender, own int, end time.Time) (*hdrhistogram.Histogram, error) {
 	latency := newHistogram()
 	names := someStreams(own)

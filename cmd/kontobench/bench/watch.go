@@ -10,18 +10,18 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// lookEvery is how often the server is asked how far its followers are. What is
-// found out so is late by up to this much, and never early.
+// lookEvery is how often the server is asked for the positions of its followers. A figure is late by
+// up to this much, and never early.
 const lookEvery = 2 * time.Millisecond
 
-// seen is what the server told of its followers.
+// seen is the positions of the server's followers at one moment.
 type seen struct {
 	at       time.Time // when the answer was there
 	head     uint64
 	position map[string]uint64
 }
 
-// watch notes how far the server's followers are, until ctx ends.
+// watch records the positions of the server's followers until ctx ends.
 type watch struct {
 	all  []seen
 	err  error
@@ -37,7 +37,7 @@ func (s Server) watch(ctx context.Context) *watch {
 	return w
 }
 
-// look asks until ctx ends, and once more.
+// look asks until ctx ends, and then one last time.
 func (s Server) look(ctx context.Context) (all []seen, err error) {
 	c := &client{to: s}
 	defer c.close()
@@ -60,14 +60,15 @@ func (s Server) look(ctx context.Context) (all []seen, err error) {
 	}
 }
 
-// health asks once. A server that is not well has followers that may never arrive.
+// health asks once. A server that is not healthy is an error, because its followers may never catch
+// up.
 func (s Server) health(ctx context.Context, c *client) (now seen, err error) {
 	request := append(head(nil, "GET", "/healthz", s, Target{"none"}), "\r\n\r\n"...)
 	a, err := c.do(ctx, request)
 	if err != nil {
 		return now, fmt.Errorf("ask for the server's health: %w", err)
 	}
-	var told struct {
+	var answer struct {
 		Status    string `json:"status"`
 		Head      uint64 `json:"head"`
 		Followers []struct {
@@ -76,24 +77,24 @@ func (s Server) health(ctx context.Context, c *client) (now seen, err error) {
 		} `json:"followers"`
 	}
 	now.at = time.Now()
-	if err := json.Unmarshal(a.body, &told); err != nil {
+	if err := json.Unmarshal(a.body, &answer); err != nil {
 		return now, fmt.Errorf("the server's health: %w", err)
 	}
-	if told.Status != "ok" {
-		return now, fmt.Errorf("the server is %s", told.Status)
+	if answer.Status != "ok" {
+		return now, fmt.Errorf("the server is %s", answer.Status)
 	}
-	now.head, now.position = told.Head, make(map[string]uint64, len(told.Followers))
-	for _, f := range told.Followers {
+	now.head, now.position = answer.Head, make(map[string]uint64, len(answer.Followers))
+	for _, f := range answer.Followers {
 		now.position[f.Name] = f.Position
 	}
 	return now, nil
 }
 
-// errLate tells of followers that did not come to the log's end.
+// errLate is the error if followers did not reach the end of the log.
 var errLate = errors.New("the followers of the log did not reach its end")
 
-// CaughtUp waits until all of the server's followers have everything that the log
-// held when it was called.
+// CaughtUp waits until all followers of the server have the events that the log held when CaughtUp
+// was called.
 func (s Server) CaughtUp(ctx context.Context, atMost time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, atMost, errLate)
 	defer cancel()
@@ -131,7 +132,7 @@ func (s seen) all(position uint64) bool {
 	return true
 }
 
-// reached is when a follower was seen at a position or beyond.
+// reached returns when a follower was first seen at a position or beyond.
 func (w *watch) reached(follower string, position uint64) (at time.Time, ok bool) {
 	i := sort.Search(len(w.all), func(i int) bool { return w.all[i].position[follower] >= position })
 	if i == len(w.all) {

@@ -1,0 +1,325 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+	"konto/events"
+	"konto/eventstore"
+	"konto/projections/mail"
+	"konto/projections/webhook"
+)
+
+// Steps is how many steps an erasure has. Each looks at what is there, so it may be repeated.
+const Steps = 9
+
+// noticeLife is how long a Payway id is kept for third parties that were not sent the erasure. The
+// default retry schedule takes 75 hours.
+const noticeLife = 80 * time.Hour
+
+// Erase erases an account, and waits until that is done by Follower, which must run. Error:
+// commands.ErrNotFound. After any other error it must be called again; Run and the next start do
+// so too.
+func (p *Process) Erase(ctx context.Context, account ulid.ULID, meta events.Metadata) (Line, error) {
+	if err := p.mustBeKnown(ctx, account); err != nil {
+		return Line{}, err
+	}
+	// An erasure that has begun goes on although the caller is gone: half an erasure helps nobody.
+	ctx = context.WithoutCancel(ctx)
+	p.Erasing.Lock()
+	end, err := p.begin(ctx, account, meta)
+	p.Erasing.Unlock()
+	if err == nil {
+		err = p.Follower.WaitUnlessRetrying(ctx, end)
+	}
+	if err == nil {
+		// Nothing is left to do, unless the follower failed or the log does not know the account.
+		err = p.complete(ctx, account, p.passed)
+	}
+	if err != nil {
+		return Line{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
+	}
+	done, _ := p.Ledger.Of(account)
+	return done, nil
+}
+
+// mustBeKnown refuses an account that neither the log nor the keys know. A log that was replaced,
+// or a backup, may have an account of which only the keys know; its key is then destroyed.
+func (p *Process) mustBeKnown(ctx context.Context, account ulid.ULID) error {
+	stream := events.AccountStream(account)
+	head, err := p.Store.StreamHead(ctx, stream)
+	if err != nil || head.Version > 0 {
+		return err
+	}
+	if _, err := p.Keys.Cipher(ctx, stream); errors.Is(err, eventstore.ErrNoKey) {
+		return commands.ErrNotFound
+	}
+	return nil // another error occurs again when the key is destroyed
+}
+
+// begin records that an account is to be erased, and ends it in the log. It returns the position
+// of AccountErased, 0 if the log does not know the account or the erasure is done. The caller holds
+// Erasing.
+func (p *Process) begin(ctx context.Context, account ulid.ULID, meta events.Metadata) (end uint64, err error) {
+	if done, err := p.IsErased(ctx, account); done || err != nil {
+		return 0, err
+	}
+	if err := p.Ledger.Whole(); err != nil {
+		return 0, fmt.Errorf("%s: %w", LedgerName, err)
+	}
+	// 1. Record what must be done, and what is needed for that once nothing of the account can be
+	// read. If konto crashes before this, nothing has happened. From here on the next start
+	// finishes the erasure, because the row is not marked as proven.
+	if err := p.after(1, p.record(ctx, account)); err != nil {
+		return 0, err
+	}
+	// 2. Append AccountErased. It releases the account's claims and deletes its receipts. No
+	// command is accepted any more, and no credential is issued. If konto crashes here or in step 3
+	// or 4, the account is ended and its data can still be read. The next start finds the row.
+	last, err := p.Store.Last(ctx, events.AccountStream(account))
+	if err == nil && last.Shredded {
+		err = p.releaseClaims(ctx, account, last.Version)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if _, err := p.Accounts.Do(ctx, account, meta, commands.Erase{}); err != nil && !errors.Is(err, commands.ErrNotFound) {
+		return 0, err
+	}
+	last, err = p.Store.Last(ctx, events.AccountStream(account))
+	return last.Position, p.after(2, err)
+}
+
+// complete erases an account from wherever its erasure stands. passed waits until the followers
+// have passed what is in the log.
+func (p *Process) complete(ctx context.Context, account ulid.ULID, passed func(context.Context) error) error {
+	p.Erasing.Lock()
+	defer p.Erasing.Unlock()
+	done, err := p.IsErased(ctx, account)
+	if err != nil {
+		return err
+	}
+	var keys []events.Stream
+	if !done {
+		if _, err := p.begin(ctx, account, itself()); err != nil {
+			return err
+		}
+		// 3. Wait until every follower has passed AccountErased, and has deleted its own data: rows,
+		// caches, messages in NATS.
+		if err := p.after(3, passed(ctx)); err != nil {
+			return err
+		}
+		// 4. Revoke the account's credentials. The read model has all, and none is issued any more.
+		keys, err = p.revoke(ctx, account, passed)
+		if err := p.after(4, err); err != nil {
+			return err
+		}
+		// 5. Destroy the keys of the account and its credentials, in one transaction. From here on
+		// nothing of the account can be read in any copy of the log. The tombstone that takes the
+		// key's place is the one truth of "this account is erased". If konto crashes here or in
+		// step 6, the next start finds the row.
+		if err := p.after(5, p.Keys.Destroy(ctx, keys...)); err != nil {
+			return err
+		}
+		// 6. Delete what has no position in the log of its own, so that this follower does it: past
+		// states, the delivery log, mails with codes.
+		p.Past.Evict(account)
+		err := errors.Join(p.Deliveries.DeleteAccount(ctx, account), p.deleteMails(ctx, account))
+		if err := p.after(6, err); err != nil {
+			return err
+		}
+	}
+	// 7. Delete messages of other systems that name the account: no fact is recorded any more. If
+	// NATS is away, this fails, and konto tries until it is back. Without a server, the next server
+	// does it. If konto crashes here, the names that are still in the row are used again.
+	if err := p.after(7, p.deleteMessages(ctx)); err != nil {
+		return err
+	}
+	// 8. Sign the proof and add it to the ledger. If konto crashes here, the next start makes
+	// another proof of the same erasure, which is as good.
+	if !done {
+		if err := p.after(8, p.prove(ctx, account, len(keys))); err != nil {
+			return fmt.Errorf("everything is erased, but the proof is not kept: %w", err)
+		}
+	}
+	// 9. Mark the row as proven and delete what is no longer needed of it. Run deletes the rest.
+	return p.after(9, p.release(ctx, account))
+}
+
+// record stores the account's row: what others call it, by its ids in lower case and all addresses
+// that it ever had or asked for, and its Payway id. If its key is destroyed already, the row keeps
+// what was recorded before.
+func (p *Process) record(ctx context.Context, account ulid.ULID) error {
+	row, err := p.Rows.Get(ctx, account)
+	if err != nil {
+		return err
+	}
+	if row.Proven = false; row.At.IsZero() {
+		row.At = now()
+	}
+	row.Names = append(row.Names, strings.ToLower(account.String()))
+	for e, err := range p.Store.Events(ctx, events.AccountStream(account), 0, math.MaxUint64) {
+		if err != nil {
+			return err
+		}
+		payload, _ := e.Payload() // without that of a newer konto's event, the others tell enough
+		switch is := payload.(type) {
+		case events.AccountOpened:
+			row.At, row.PaywayID = now(), is.PaywayID
+			row.Names = append(row.Names, is.Email, strings.ToLower(is.PaywayID))
+		case events.EmailChanged:
+			row.Names = append(row.Names, is.NewEmail)
+		case events.EmailChangeRequested:
+			row.Names = append(row.Names, is.NewEmail)
+		}
+	}
+	slices.Sort(row.Names)
+	row.Names = slices.DeleteFunc(slices.Compact(row.Names), func(name string) bool { return name == "" })
+	if err := p.Rows.Put(ctx, account, row); err != nil {
+		return err
+	}
+	p.Ledger.remember(Line{Account: account})
+	return nil
+}
+
+// releaseClaims releases the claims of an account although nobody can read which they are. That
+// happens after an older log was restored.
+func (p *Process) releaseClaims(ctx context.Context, account ulid.ULID, version uint64) error {
+	const page = 500
+	var held []eventstore.ClaimKey
+	for after := (eventstore.HeldClaim{}); ; {
+		claims, err := p.Store.Claims(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, after = range claims {
+			if after.Stream == events.AccountStream(account) {
+				held = append(held, after.Key)
+			}
+		}
+		if len(claims) < page {
+			break
+		}
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	return p.Store.Release(ctx, events.AccountStream(account), version, held...)
+}
+
+// revoke revokes the account's credentials, in the name of who erased it. It returns the streams
+// whose keys are to be destroyed.
+func (p *Process) revoke(ctx context.Context, account ulid.ULID, passed func(context.Context) error) ([]events.Stream, error) {
+	keys := []events.Stream{events.AccountStream(account)}
+	end, err := p.Store.Last(ctx, events.AccountStream(account))
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := p.Model.CredentialsOf(ctx, account)
+	for _, id := range credentials {
+		if _, err := p.Credentials.Revoke(ctx, end.Metadata, id); err != nil {
+			return nil, err
+		}
+		keys = append(keys, events.CredentialStream(id))
+	}
+	if err != nil || len(credentials) == 0 {
+		return keys, err
+	}
+	return keys, passed(ctx) // so that none is in a cache when its key is gone
+}
+
+// deleteMails deletes the mails with codes. Their files are named for events, whose types the log
+// keeps in clear.
+func (p *Process) deleteMails(ctx context.Context, account ulid.ULID) error {
+	var mails []ulid.ULID
+	for e, err := range p.Store.Events(ctx, events.AccountStream(account), 0, math.MaxUint64) {
+		if err != nil {
+			return err
+		}
+		if e.Type == events.TypeEmailChangeRequested {
+			mails = append(mails, e.ID)
+		}
+	}
+	return mail.Delete(filepath.Join(p.Folder, p.Mails), mails...)
+}
+
+// prove signs what was done.
+func (p *Process) prove(ctx context.Context, account ulid.ULID, keys int) error {
+	end, err := p.Store.Last(ctx, events.AccountStream(account))
+	if err != nil {
+		return err
+	}
+	at := now()
+	proof, err := webhook.ErasureProof{
+		Account: account, Event: end.ID, Position: end.Position, Keys: keys, At: at,
+	}.Sign(webhook.TokenKey(p.Keys.Derive))
+	if err != nil {
+		return err
+	}
+	return p.Ledger.add(Line{Account: account, Erased: at, Proof: proof})
+}
+
+// release marks the row of an erased account as proven, and deletes of it what is no longer needed:
+// the Payway id, if every third party that knows the account by nothing else was sent the erasure.
+func (p *Process) release(ctx context.Context, account ulid.ULID) error {
+	row, err := p.Rows.Get(ctx, account)
+	if err != nil {
+		return err
+	}
+	was := row.PaywayID
+	if was != "" {
+		end, err1 := p.Store.StreamHead(ctx, events.AccountStream(account))
+		parties, err2 := p.Model.ThirdParties(ctx)
+		owed, err3 := p.Deliveries.OwesErasure(ctx, parties, account, end)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return err
+		}
+		if !owed || time.Since(row.At) > noticeLife {
+			row.PaywayID = ""
+		}
+	}
+	switch {
+	case len(row.Names) == 0 && row.PaywayID == "":
+		return p.Rows.Delete(ctx, account)
+	case row.Proven && row.PaywayID == was:
+		return nil
+	}
+	row.Proven = true
+	return p.Rows.Put(ctx, account, row)
+}
+
+// IsErased reports whether an erasure is done: the key has a tombstone, the log does not know the
+// account or its last event is AccountErased, and the ledger has the proof. Of an erasure that has
+// begun again, the ledger counts no proof.
+func (p *Process) IsErased(ctx context.Context, account ulid.ULID) (bool, error) {
+	known, _ := p.Ledger.Of(account)
+	_, err := p.Keys.Cipher(ctx, events.AccountStream(account))
+	if known.Proof == "" || !errors.Is(err, eventstore.ErrDestroyed) {
+		return false, nil // another error occurs again when the key is destroyed
+	}
+	last, err := p.Store.Last(ctx, events.AccountStream(account))
+	return err == nil && (last.Version == 0 || last.Type == events.TypeAccountErased), err
+}
+
+// after returns the error of a step, or what a test makes of its end.
+func (p *Process) after(step int, err error) error {
+	if err != nil || p.After == nil {
+		return err
+	}
+	return p.After(step)
+}
+
+// itself returns the metadata of an event that konto itself caused.
+func itself() events.Metadata { return events.Metadata{Actor: events.Actor{Kind: "konto"}} }
+
+// now returns the time to the second, which is precise enough.
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }

@@ -1,0 +1,245 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/commands"
+	"konto/events"
+	"konto/eventstore"
+	"konto/eventstore/keyring"
+	"konto/projections"
+	"konto/projections/deliveries"
+)
+
+const (
+	// followTime is how long keys live on because a follower that needs NATS has not passed the
+	// end of their account.
+	followTime = 2 * time.Second
+
+	// How long Run waits before it looks again: after an error, and otherwise.
+	retryDelay = 10 * time.Second
+	lookDelay  = time.Minute
+)
+
+// Process erases accounts. Its first fields are what it works on; Open sets the others.
+type Process struct {
+	Folder        string // where the ledger is
+	Mails         string // the folder of mails in Folder
+	Rows          *Rows
+	Store         *eventstore.Store
+	Keys          *keyring.Keyring
+	Model         *projections.ReadModel
+	ModelFollower *projections.Follower
+	Past          *projections.Past
+	Accounts      *commands.Accounts
+	Credentials   *commands.Credentials
+	Deliveries    *deliveries.Store
+	Log           *slog.Logger // nil means slog.Default()
+	// After is called with the number of each step that ended, if it is not nil. A test returns
+	// an error, as if konto were killed there.
+	After func(step int) error
+
+	Ledger *Ledger
+	// Follower follows the log, and does what follows from AccountErased.
+	Follower *projections.Follower
+	Erasing  sync.Mutex // held while an account is erased
+
+	inbound Inbound                 // nil unless a server runs
+	others  []*projections.Follower // of the server
+}
+
+// Open reads the ledger and the rows, and takes over what an earlier build kept in deliveries.db.
+// Reconcile comes next.
+func (p *Process) Open(ctx context.Context) (err error) {
+	if p.Log == nil {
+		p.Log = slog.Default()
+	}
+	p.Follower = projections.NewFollower(projections.FollowerConfig{
+		Name: "erasure", Store: p.Store, Projection: follower{p}, Log: p.Log,
+	})
+	if p.Ledger, err = openLedger(p.Folder); err != nil {
+		return err
+	}
+	err = p.Deliveries.MoveErasures(ctx, func(account ulid.ULID, at time.Time, names, paywayID []byte) error {
+		return p.Rows.adopt(ctx, account, at, names, paywayID)
+	})
+	if err != nil {
+		return err
+	}
+	rows, err := p.Rows.All(ctx)
+	for account, row := range rows {
+		if !row.Proven {
+			p.Ledger.remember(Line{Account: account})
+		}
+	}
+	return err
+}
+
+// Serve tells what else a server has: the messages of other systems, and followers that have to
+// pass the end of an account. It is called before Follower runs.
+func (p *Process) Serve(inbound Inbound, others ...*projections.Follower) {
+	p.inbound, p.others = inbound, others
+}
+
+// passed waits until the followers have passed what is in the log now. The read model must: it
+// tells whose the credentials are. The others are waited for shortly, because NATS may be away for
+// hours, and the keys must not live on for that long. A follower that is late reads what nobody can
+// decrypt any more, and deletes its data when it comes to AccountErased.
+func (p *Process) passed(ctx context.Context) error {
+	head, err := p.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.ModelFollower.WaitUnlessRetrying(ctx, head); err != nil {
+		return fmt.Errorf("the read model does not keep up with the log: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, followTime)
+	defer cancel()
+	for _, f := range p.others {
+		_ = f.WaitUnlessRetrying(ctx, head) // health and the log tell of its trouble
+	}
+	return nil
+}
+
+// follower is the projection of Process.Follower. It begins at the end of the log, because
+// Reconcile has finished what is before.
+type follower struct{ p *Process }
+
+// Position implements projections.Projection.
+func (f follower) Position(ctx context.Context) (uint64, error) { return f.p.Store.Head(ctx) }
+
+// Apply implements projections.Projection. An erasure that fails does not hold up those behind it:
+// its row says that it is not done.
+func (f follower) Apply(ctx context.Context, batch []events.Event) error {
+	for _, e := range batch {
+		if e.Type != events.TypeAccountErased {
+			continue
+		}
+		_, account, err := e.Stream.Split()
+		if err == nil {
+			err = f.p.complete(context.WithoutCancel(ctx), account, f.p.passed)
+		}
+		if err != nil {
+			f.p.Log.Error("the erasure of an account is not finished, and is tried again", "stream", e.Stream, "error", err)
+		}
+	}
+	return nil
+}
+
+// Run does until ctx ends what could not be done: it finishes erasures that failed, deletes
+// messages of accounts that were erased without a server, and rows that nothing needs any more.
+func (p *Process) Run(ctx context.Context) {
+	for told := false; ; {
+		err := p.look(ctx)
+		if err != nil && ctx.Err() == nil && !told {
+			p.Log.Warn("what others sent of erased accounts may still be there; konto goes on trying", "error", err)
+		}
+		delay := lookDelay
+		if told = err != nil; told {
+			delay = retryDelay
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look ends at the first error: if NATS is away, each account would wait for it.
+func (p *Process) look(ctx context.Context) error {
+	rows, err := p.Rows.All(ctx)
+	for account := range rows {
+		if err == nil {
+			err = p.complete(ctx, account, p.passed)
+		}
+	}
+	return err
+}
+
+// Reconcile makes tombstones, log and ledger agree, before anybody is answered. passed waits until
+// the read model has passed what is in the log. An account is erased if one of these says so:
+//
+//   - the ledger, or a row that is not proven. Its key is destroyed and AccountErased is appended,
+//     unless that was done: older keys or an older log were restored, or konto was killed.
+//   - a tombstone or AccountErased, which the read model finds. The proof is added to the ledger,
+//     unless it is there: the ledger was lost.
+//
+// An erasure that cannot be finished now, for example because the read model cannot be written,
+// does not keep konto from starting. But its key is destroyed in any case, or Reconcile returns an
+// error.
+func (p *Process) Reconcile(ctx context.Context, passed func(context.Context) error) error {
+	mails, err := fs.Glob(os.DirFS(p.Folder), p.Mails+"/*")
+	if err != nil {
+		return err
+	}
+	accounts, err := p.Model.Erased(ctx)
+	if err != nil {
+		return err
+	}
+	accounts = append(accounts, p.Ledger.all()...)
+	slices.SortFunc(accounts, ulid.ULID.Compare)
+	fits := false
+	for _, account := range slices.Compact(accounts) {
+		done, err := p.IsErased(ctx, account)
+		if done && len(mails) > 0 { // one may have been written while the account was erased
+			err = p.deleteMails(ctx, account)
+		}
+		if err != nil {
+			return err
+		}
+		if done {
+			continue
+		}
+		if !fits {
+			err = p.endUnreadable(ctx, passed)
+			fits = err == nil
+		}
+		if err == nil {
+			err = p.complete(ctx, account, passed)
+		}
+		if err == nil {
+			continue
+		}
+		if err := p.Keys.Destroy(ctx, events.AccountStream(account)); err != nil {
+			return err
+		}
+		p.Log.Error("the erasure of an account is not finished, the next start tries again", "account", account, "error", err)
+	}
+	return nil
+}
+
+// endUnreadable revokes the credentials whose keys are destroyed: a log that was restored does not
+// say whose they are. If older keys were restored, the read model knows neither what they read nor
+// whose the credentials are, and is rebuilt.
+func (p *Process) endUnreadable(ctx context.Context, passed func(context.Context) error) error {
+	var credentials []ulid.ULID
+	find := func() (err error) {
+		if err = passed(ctx); err == nil {
+			credentials, err = p.Model.Unreadable(ctx)
+		}
+		return err
+	}
+	err := find()
+	if errors.Is(err, eventstore.ErrSealBroken) {
+		if _, err = p.Model.Rebuild(ctx, projections.RebuildConfig{}); err == nil {
+			err = find()
+		}
+	}
+	for _, id := range credentials {
+		if err == nil {
+			_, err = p.Credentials.Revoke(ctx, itself(), id)
+		}
+	}
+	return err
+}
