@@ -86,7 +86,7 @@ func (f *feed) page(after uint64, limit int) (records []eventstore.Record, last 
 		return nil, f.last, false
 	}
 	from := f.kept[after-first:]
-	return clone(from[:min(limit, len(from))]), f.last, true
+	return eventstore.CloneAll(from[:min(limit, len(from))]), f.last, true
 }
 
 // wait returns nil once a record above after is in the feed.

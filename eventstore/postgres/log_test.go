@@ -60,6 +60,7 @@ func TestLogKeepsTheContract(t *testing.T) {
 			urls[log] = at
 			return log
 		},
-		Reopen: func(t testing.TB, closed eventstore.Log) eventstore.Log { return open(t, urls[closed]) },
+		OpenAnother: func(t testing.TB, first eventstore.Log) eventstore.Log { return open(t, urls[first]) },
+		Reopen:      func(t testing.TB, closed eventstore.Log) eventstore.Log { return open(t, urls[closed]) },
 	})
 }

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -31,10 +30,19 @@ func scanHeads(rows pgx.Rows, heads map[events.Stream]eventstore.StreamHead) err
 }
 
 // ReadStream implements eventstore.Reader.
-func (l *Log) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) (records []eventstore.Record, err error) {
+func (l *Log) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	return l.records(ctx, `stream = $1 AND version > $2 ORDER BY version LIMIT $3`, stream, signed(after), max(limit, 0))
+}
+
+// ByStream implements eventstore.Reader.
+func (l *Log) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	return l.records(ctx, `(stream, version) > ($1 COLLATE "C", $2) ORDER BY stream, version LIMIT $3`, stream, signed(after), max(limit, 0))
+}
+
+// records reads the records that a condition selects.
+func (l *Log) records(ctx context.Context, where string, args ...any) (records []eventstore.Record, err error) {
 	err = l.Read(ctx, func(b *pgx.Batch) {
-		b.Queue(`SELECT `+columns+` FROM log.events WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3`,
-			stream, signed(after), max(limit, 0)).Query(func(rows pgx.Rows) (err error) {
+		b.Queue(`SELECT `+columns+` FROM log.events WHERE `+where, args...).Query(func(rows pgx.Rows) (err error) {
 			records, err = pgx.CollectRows(rows, scan)
 			return err
 		})
@@ -108,7 +116,7 @@ func (l *Log) Receipt(ctx context.Context, key eventstore.ReceiptKey) (stream ev
 }
 
 // ReadAll implements eventstore.Feed.
-func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) (records []eventstore.Record, err error) {
+func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
 	if err := l.checkOpen(ctx); err != nil {
 		return nil, err
 	}
@@ -116,14 +124,7 @@ func (l *Log) ReadAll(ctx context.Context, after uint64, limit int) (records []e
 	if ok {
 		return records, nil
 	}
-	err = l.Read(ctx, func(b *pgx.Batch) {
-		b.Queue(`SELECT `+columns+` FROM log.events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
-			signed(after), signed(last), max(limit, 0)).Query(func(rows pgx.Rows) (err error) {
-			records, err = pgx.CollectRows(rows, scan)
-			return err
-		})
-	})
-	return records, err
+	return l.records(ctx, `position > $1 AND position <= $2 ORDER BY position LIMIT $3`, signed(after), signed(last), max(limit, 0))
 }
 
 // Head implements eventstore.Feed. It returns the position of the last record that any node has
@@ -152,16 +153,6 @@ func scan(row pgx.CollectableRow) (r eventstore.Record, err error) {
 	copy(r.ID[:], id)
 	r.Time = time.UnixMilli(at).UTC()
 	return r, nil
-}
-
-// clone copies records down to their bytes, so that no caller shares memory with the feed.
-func clone(records []eventstore.Record) []eventstore.Record {
-	copies := make([]eventstore.Record, len(records))
-	for i, r := range records {
-		r.Metadata, r.Data = bytes.Clone(r.Metadata), bytes.Clone(r.Data)
-		copies[i] = r
-	}
-	return copies
 }
 
 // signed is n as Postgres's signed integer; no position or version comes near its end.
