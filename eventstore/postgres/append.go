@@ -29,7 +29,7 @@ const (
 //  2. look    read everything that the judgement needs, in one round trip
 //  3. judge   refuse or accept each append, in order, and compute the chain
 //  4. store   insert, update the row and COMMIT locally, in one round trip
-//  5. cover   let another goroutine wait for a barrier, and begin the next turn
+//  5. cover   join a barrier, and begin the next turn while the barrier waits for the standby
 //  6. decide  once the barrier has completed on the turn's timeline, answer the appends
 //
 // A crash of the node before 4 leaves nothing. A crash after 4 leaves records that were not
@@ -49,6 +49,7 @@ type turn struct {
 	hash     [sha256.Size]byte
 	group    []*pending
 	records  []eventstore.Record // that were accepted, in the order of their positions
+	round    *round              // the barrier that began after the commit
 	hashes   [][]byte            // of the records
 }
 
@@ -93,11 +94,13 @@ func (l *Log) write() {
 		}
 		switch {
 		case err == nil && len(t.group) > 0:
+			t.round = l.barriers.join()
+			l.committed.Store(t.position)
 			l.covering <- t
 			failing = false
 		case err != nil:
 			if conn != nil {
-				abandon(conn.PgConn())
+				disconnect(conn)
 				conn = nil
 			}
 			if isFinal(err) {
@@ -116,7 +119,7 @@ func (l *Log) write() {
 		}
 	}
 	if conn != nil {
-		abandon(conn.PgConn())
+		disconnect(conn)
 	}
 }
 
@@ -137,27 +140,19 @@ func (l *Log) take(t *turn, conn *pgx.Conn) error {
 	return t.store(l.stopping, conn, c)
 }
 
-// cover does steps 5 and 6 for all turns that wait, until covering is closed.
+// cover does step 6 for one turn after the other, until covering is closed.
 func (l *Log) cover() {
 	for t := range l.covering {
-		turns := []*turn{t}
-		for len(l.covering) > 0 {
-			turns = append(turns, <-l.covering)
+		<-t.round.done
+		switch {
+		case t.round.err != nil: // the log is closed by force
+			l.queue.decide(t.group, func(p *pending) { p.last, p.err = 0, eventstore.ErrOutcomeUnknown })
+		case t.round.covered.timeline != t.timeline:
+			l.queue.again(t.group)
+		default:
+			l.feed.offer(t.records)
+			l.queue.decide(t.group, nil)
 		}
-		c, err := l.barriers.pass(l.stopping)
-		var doubted []*pending
-		for _, t := range turns {
-			switch {
-			case err != nil: // the log is closed by force
-				l.queue.decide(t.group, func(p *pending) { p.last, p.err = 0, eventstore.ErrOutcomeUnknown })
-			case c.timeline != t.timeline:
-				doubted = append(doubted, t.group...)
-			default:
-				l.feed.offer(t.records)
-				l.queue.decide(t.group, nil)
-			}
-		}
-		l.queue.again(doubted)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"konto/eventstore"
 )
@@ -54,7 +53,11 @@ type round struct {
 	err     error // ErrClosed, or nil
 }
 
-// barriers runs one barrier after another, while somebody waits for one.
+// barrierCount is how many barriers of a node are under way at once. With one, who comes while it
+// waits for the standby would wait for two.
+const barrierCount = 3
+
+// barriers runs barriers while somebody waits for one.
 type barriers struct {
 	cfg          *pgx.ConnConfig
 	unreplicated bool
@@ -62,10 +65,8 @@ type barriers struct {
 	mu      sync.Mutex
 	next    *round // the one that has not begun
 	failing error  // why the present barrier does not complete
-	joined  chan struct{}
-	// The following belong to run alone.
-	conn    *pgx.Conn
 	highest uint64 // position that was covered
+	joined  chan struct{}
 }
 
 func newBarriers(cfg *pgx.ConnConfig, unreplicated bool) *barriers {
@@ -103,11 +104,12 @@ func (b *barriers) trouble() error {
 	return b.failing
 }
 
-// run runs barriers until ctx ends. A barrier that fails is repeated for as long as it takes: a
-// later barrier covers what an earlier one should have covered. Nobody is told that it failed,
-// because nobody may conclude anything from that.
+// run runs one barrier after another until ctx ends, beside others that do the same. A barrier
+// that fails is repeated for as long as it takes: a later barrier covers what an earlier one should
+// have covered. Nobody is told that it failed, because nobody may conclude anything from that.
 func (b *barriers) run(ctx context.Context) {
-	defer b.disconnect()
+	var conn *pgx.Conn
+	defer func() { disconnect(conn) }()
 	for {
 		select {
 		case <-b.joined:
@@ -117,12 +119,20 @@ func (b *barriers) run(ctx context.Context) {
 		}
 		r := b.take()
 		for {
-			found, err := b.attempt(ctx)
+			var found covered
+			var err error
+			if conn == nil {
+				conn, err = pgx.ConnectConfig(ctx, b.cfg)
+			}
+			if err == nil {
+				found, err = b.attempt(ctx, conn)
+			}
 			if err == nil {
 				b.finish(r, found, nil)
 				break
 			}
-			b.disconnect()
+			disconnect(conn)
+			conn = nil
 			b.report(err)
 			select {
 			case <-time.After(retryEvery):
@@ -156,15 +166,11 @@ func (b *barriers) report(err error) {
 	b.failing = err
 }
 
-// attempt runs one barrier. It waits for the standby until the server's connection breaks or ctx
+// attempt runs one barrier. It waits for the standby until the connection breaks, or until ctx
 // ends, which is when the log is closed.
-func (b *barriers) attempt(ctx context.Context) (c covered, err error) {
-	if b.conn == nil {
-		if b.conn, err = pgx.ConnectConfig(ctx, b.cfg); err != nil {
-			return c, err
-		}
-	}
-	results, err := b.conn.PgConn().Exec(ctx, barrierStatements).ReadAll()
+func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err error) {
+	known := b.known(0)
+	results, err := conn.PgConn().Exec(ctx, barrierStatements).ReadAll()
 	if err != nil {
 		return c, err
 	}
@@ -176,25 +182,29 @@ func (b *barriers) attempt(ctx context.Context) (c covered, err error) {
 	if c.position, err = strconv.ParseUint(string(message[2]), 10, 64); err != nil {
 		return c, fmt.Errorf("the log has no head: %w", err)
 	}
-	if c.position < b.highest {
-		return c, fmt.Errorf("the log ends at position %d, but %d was acknowledged: a standby was promoted that did not have it", c.position, b.highest)
+	if c.position < known {
+		return c, fmt.Errorf("the log ends at position %d, but %d was acknowledged: a standby was promoted that did not have it", c.position, known)
 	}
 	if !b.unreplicated && string(results[3].Rows[0][0]) != "t" {
 		return c, errNotReplicated
 	}
-	b.highest = c.position
+	b.known(c.position)
 	return c, nil
 }
 
-func (b *barriers) disconnect() {
-	if b.conn != nil {
-		abandon(b.conn.PgConn())
-		b.conn = nil
-	}
+// known returns the highest position that was covered, this one included.
+func (b *barriers) known(position uint64) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.highest = max(b.highest, position)
+	return b.highest
 }
 
-// abandon closes a connection without waiting for the server.
-func abandon(conn *pgconn.PgConn) {
+// disconnect closes a connection without waiting for the server.
+func disconnect(conn *pgx.Conn) {
+	if conn == nil {
+		return
+	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	conn.Close(ended)

@@ -19,7 +19,7 @@ func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[events
 	if err != nil {
 		return failed("write to", err)
 	}
-	defer func() { abandon(conn.PgConn()) }()
+	defer func() { disconnect(conn) }()
 	if err := l.replaceClaims(ctx, conn, rule, held); err != nil {
 		return err
 	}

@@ -71,7 +71,9 @@ func Open(ctx context.Context, cfg Config) (*Database, error) {
 	}
 	db := &Database{cfg: conn, log: cfg.Log, pool: pool, barriers: newBarriers(conn, cfg.Unreplicated)}
 	db.stopping, db.stop = context.WithCancel(context.Background())
-	db.running.Go(func() { db.barriers.run(db.stopping) })
+	for range barrierCount {
+		db.running.Go(func() { db.barriers.run(db.stopping) })
+	}
 	return db, nil
 }
 

@@ -145,7 +145,7 @@ func (l *Log) catchUp(ctx context.Context) error {
 	if err := l.pool.QueryRow(ctx, `SELECT position FROM log.head`).Scan(&head); err != nil {
 		return err
 	}
-	if head == l.feed.end() {
+	if head == l.feed.end() || head == l.committed.Load() { // cover offers what this node has committed last
 		return nil
 	}
 	c, err := l.barriers.pass(ctx)
@@ -209,7 +209,7 @@ func (l *Log) listen(notified chan<- struct{}) {
 			}
 		}
 		if conn != nil {
-			abandon(conn.PgConn())
+			disconnect(conn)
 		}
 		select {
 		case <-time.After(pollEvery): // the poll does the work meanwhile

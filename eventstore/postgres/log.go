@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,12 +17,13 @@ const closeWithin = 10 * time.Second
 // Log implements eventstore.Log on Postgres. Several nodes may have the same log open.
 type Log struct {
 	*Database
-	queue    *queue
-	covering chan *turn    // committed, and not yet covered by a barrier
-	ended    chan struct{} // closed once no append can be decided any more
-	feed     *feed
-	swept    time.Time // when the writer last deleted expired receipts
-	close    func() error
+	queue     *queue
+	covering  chan *turn    // committed, and not yet covered by a barrier
+	ended     chan struct{} // closed once no append can be decided any more
+	committed atomic.Uint64 // the position of the node's last turn
+	feed      *feed
+	swept     time.Time // when the writer last deleted expired receipts
+	close     func() error
 }
 
 // OpenLog opens the log in a database. Closing the log closes the database too.
