@@ -112,10 +112,7 @@ func (l *Log) write() {
 				l.log.Warn("the log cannot be appended to, konto tries again", "error", err)
 			}
 			failing = true
-			select {
-			case <-time.After(retryEvery):
-			case <-l.stopping.Done():
-			}
+			l.pause(retryEvery)
 		}
 	}
 	if conn != nil {
@@ -150,7 +147,9 @@ func (l *Log) cover() {
 		case t.round.covered.timeline != t.timeline:
 			l.queue.again(t.group)
 		default:
-			l.feed.offer(t.records)
+			if !l.feed.offer(t.records) {
+				l.isBehind()
+			}
 			l.queue.decide(t.group, nil)
 		}
 	}

@@ -63,9 +63,9 @@ type barriers struct {
 	unreplicated bool
 
 	mu      sync.Mutex
-	next    *round // the one that has not begun
-	failing error  // why the present barrier does not complete
-	highest uint64 // position that was covered
+	next    *round  // the one that has not begun
+	failing error   // why the present barrier does not complete
+	highest covered // the one with the highest position
 	joined  chan struct{}
 }
 
@@ -169,7 +169,7 @@ func (b *barriers) report(err error) {
 // attempt runs one barrier. It waits for the standby until the connection breaks, or until ctx
 // ends, which is when the log is closed.
 func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err error) {
-	known := b.known(0)
+	known := b.latest().position
 	results, err := conn.PgConn().Exec(ctx, barrierStatements).ReadAll()
 	if err != nil {
 		return c, err
@@ -188,15 +188,18 @@ func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err 
 	if !b.unreplicated && string(results[3].Rows[0][0]) != "t" {
 		return c, errNotReplicated
 	}
-	b.known(c.position)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.position >= b.highest.position {
+		b.highest = c
+	}
 	return c, nil
 }
 
-// known returns the highest position that was covered, this one included.
-func (b *barriers) known(position uint64) uint64 {
+// latest returns what is covered.
+func (b *barriers) latest() covered {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.highest = max(b.highest, position)
 	return b.highest
 }
 

@@ -141,6 +141,14 @@ func (db *Database) Write(ctx context.Context, do func(tx pgx.Tx) error) error {
 	return nil
 }
 
+// pause waits, or until the database is closed.
+func (db *Database) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-db.stopping.Done():
+	}
+}
+
 // checkOpen returns ctx's error, or ErrClosed once Close was called.
 func (db *Database) checkOpen(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,46 +20,71 @@ const (
 	pollEvery = 150 * time.Millisecond
 	// keptRecords is how many of the last records are kept in memory, for followers.
 	keptRecords = 4096
+	// gatherFor is how long the feed waits after a notification. Other nodes' records are seen so
+	// much later if this node does nothing; under load it saves most of the barriers.
+	gatherFor = 5 * time.Millisecond
+	// aheadTurns is how many of the node's own turns are kept until what comes before them is read.
+	aheadTurns = 64
 	// pageSize is how many records the feed reads at once.
 	pageSize = 1000
 )
 
 // feed has the end of the log as the node's followers may see it: every record in it is covered by
-// a barrier. It is filled by the node's own turns, and by run with what other nodes appended.
+// a barrier. It is filled by the node's own turns, and by follow with what other nodes appended.
 type feed struct {
 	mu      sync.Mutex
 	last    uint64
-	kept    []eventstore.Record // the last ones, up to last, without a gap
-	behind  chan struct{}       // has an element if a turn was offered that does not follow last
+	kept    []eventstore.Record   // the last ones, up to last, without a gap
+	ahead   [][]eventstore.Record // turns of this node that come after a gap, in order
 	closed  bool
 	changed chan struct{} // closed, and replaced, when last or closed changes
 }
 
-func newFeed(last uint64) *feed {
-	return &feed{last: last, behind: make(chan struct{}, 1), changed: make(chan struct{})}
-}
+func newFeed(last uint64) *feed { return &feed{last: last, changed: make(chan struct{})} }
 
-// offer adds records that a barrier has covered, if they follow the last one. Otherwise run will
-// read them.
-func (f *feed) offer(records []eventstore.Record) {
+// offer adds records that a barrier has covered. It returns false if other nodes' records come
+// before them, which have to be read.
+func (f *feed) offer(records []eventstore.Record) bool {
 	if len(records) == 0 {
-		return
+		return true
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if first := records[0].Position; first != f.last+1 {
-		select {
-		case f.behind <- struct{}{}:
-		default:
+	if records[0].Position > f.last+1 {
+		if len(f.ahead) < aheadTurns {
+			f.ahead = append(f.ahead, records)
 		}
-		return
+		return false
 	}
-	f.kept = append(f.kept, records...)
-	if len(f.kept) > 2*keptRecords {
-		f.kept = append([]eventstore.Record(nil), f.kept[len(f.kept)-keptRecords:]...)
+	f.add(records)
+	for len(f.ahead) > 0 && f.ahead[0][0].Position <= f.last+1 {
+		f.add(f.ahead[0])
+		f.ahead = f.ahead[1:]
 	}
-	f.last = records[len(records)-1].Position
 	f.wake()
+	return true
+}
+
+// add adds those of the records that follow the last one.
+func (f *feed) add(records []eventstore.Record) {
+	if known := f.last + 1 - records[0].Position; known < uint64(len(records)) {
+		f.kept = append(f.kept, records[known:]...)
+		f.last = records[len(records)-1].Position
+	}
+	if len(f.kept) > 2*keptRecords {
+		f.kept = slices.Clone(f.kept[len(f.kept)-keptRecords:])
+	}
+}
+
+// gap returns what has to be read to come to a position: what follows the last record, up to the
+// first turn that is already there.
+func (f *feed) gap(to uint64) (after, end uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.ahead) > 0 {
+		to = min(to, f.ahead[0][0].Position-1)
+	}
+	return f.last, to
 }
 
 // wake is called with the lock held.
@@ -123,14 +149,19 @@ func (l *Log) follow() {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for failing := false; ; {
+		var err error
 		select {
-		case <-l.feed.behind:
+		case <-l.behind:
+			err = l.catchUp(l.stopping, l.barriers.latest())
 		case <-notified:
+			// Most often a barrier comes soon in any case, of a turn or of a read.
+			l.pause(gatherFor)
+			err = l.lookBeyond(l.stopping)
 		case <-tick.C:
+			err = l.lookBeyond(l.stopping)
 		case <-l.stopping.Done():
 			return
 		}
-		err := l.catchUp(l.stopping)
 		if err != nil && !failing && l.stopping.Err() == nil {
 			l.log.Warn("the feed of the log is behind, konto tries again", "error", err)
 		}
@@ -138,57 +169,71 @@ func (l *Log) follow() {
 	}
 }
 
-// catchUp reads what is committed and not in the feed. It asks for a barrier only if there is
-// something.
-func (l *Log) catchUp(ctx context.Context) error {
+// lookBeyond reads what other nodes have committed and no barrier of this node has covered. It asks
+// for a barrier only if there is something.
+func (l *Log) lookBeyond(ctx context.Context) error {
 	var head uint64
 	if err := l.pool.QueryRow(ctx, `SELECT position FROM log.head`).Scan(&head); err != nil {
 		return err
 	}
-	if head == l.feed.end() || head == l.committed.Load() { // cover offers what this node has committed last
-		return nil
+	c := l.barriers.latest()
+	if head > max(c.position, l.committed.Load()) {
+		var err error
+		if c, err = l.barriers.pass(ctx); err != nil {
+			return err
+		}
 	}
-	c, err := l.barriers.pass(ctx)
-	if err != nil {
-		return err
+	return l.catchUp(ctx, c)
+}
+
+// isBehind tells follow that a barrier has covered records that are not in the feed.
+func (l *Log) isBehind() {
+	select {
+	case l.behind <- struct{}{}:
+	default:
 	}
+}
+
+// catchUp reads what a barrier has covered and the feed does not have.
+func (l *Log) catchUp(ctx context.Context, c covered) error {
 	for {
-		last := l.feed.end()
-		if c.position <= last { // turns of this node may have gone further meanwhile
+		after, end := l.feed.gap(c.position)
+		if after >= end {
 			return nil
 		}
-		page, err := l.readCovered(ctx, c, last)
+		page, err := l.readCovered(ctx, c.timeline, after, end)
 		if err != nil {
 			return err
 		}
 		for i, r := range page {
-			if r.Position != last+uint64(i)+1 {
-				return fmt.Errorf("the log has no record at position %d", last+uint64(i)+1)
+			if r.Position != after+uint64(i)+1 {
+				return fmt.Errorf("the log has no record at position %d", after+uint64(i)+1)
 			}
 		}
 		if len(page) == 0 {
-			return fmt.Errorf("the log has no record at position %d", last+1)
+			return fmt.Errorf("the log has no record at position %d", after+1)
 		}
 		l.feed.offer(page)
 	}
 }
 
-// readCovered reads the records after a position that a barrier has covered, from a server that is
-// on the barrier's timeline: another one may have other records at these positions.
-func (l *Log) readCovered(ctx context.Context, c covered, after uint64) (records []eventstore.Record, err error) {
+// readCovered reads records that a barrier has covered, from a server on the barrier's timeline:
+// another one may have other records at these positions.
+func (l *Log) readCovered(ctx context.Context, on timeline, after, end uint64) (records []eventstore.Record, err error) {
 	b := &pgx.Batch{}
 	var at timeline
 	b.Queue(`SELECT ` + timelineOf).QueryRow(func(row pgx.Row) error { return row.Scan(&at) })
 	b.Queue(`SELECT `+columns+` FROM log.events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
-		after, c.position, pageSize).Query(func(rows pgx.Rows) error {
+		after, end, pageSize).Query(func(rows pgx.Rows) error {
 		records, err = pgx.CollectRows(rows, scan)
 		return err
 	})
 	if err := l.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, err
 	}
-	if at != c.timeline {
-		return nil, fmt.Errorf("the server is on timeline %s, not %s", at, c.timeline)
+	if at != on {
+		l.pool.Reset()
+		return nil, fmt.Errorf("the server is on timeline %s, not %s", at, on)
 	}
 	return records, nil
 }
@@ -211,9 +256,6 @@ func (l *Log) listen(notified chan<- struct{}) {
 		if conn != nil {
 			disconnect(conn)
 		}
-		select {
-		case <-time.After(pollEvery): // the poll does the work meanwhile
-		case <-l.stopping.Done():
-		}
+		l.pause(pollEvery) // the poll does the work meanwhile
 	}
 }

@@ -22,7 +22,8 @@ type Log struct {
 	ended     chan struct{} // closed once no append can be decided any more
 	committed atomic.Uint64 // the position of the node's last turn
 	feed      *feed
-	swept     time.Time // when the writer last deleted expired receipts
+	behind    chan struct{} // has an element if a barrier has covered records that are not in the feed
+	swept     time.Time     // when the writer last deleted expired receipts
 	close     func() error
 }
 
@@ -32,7 +33,7 @@ func OpenLog(ctx context.Context, db *Database) (*Log, error) {
 	if err != nil {
 		return nil, failed("open the log in", err)
 	}
-	l := &Log{Database: db, queue: newQueue(), covering: make(chan *turn, 16), ended: make(chan struct{}), feed: newFeed(begin.position)}
+	l := &Log{Database: db, queue: newQueue(), covering: make(chan *turn, 16), ended: make(chan struct{}), feed: newFeed(begin.position), behind: make(chan struct{}, 1)}
 	l.close = sync.OnceValue(l.shut)
 	db.running.Go(func() {
 		defer close(l.ended)

@@ -134,6 +134,9 @@ func (l *Log) Head(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	c, err := l.barriers.pass(ctx)
+	if err == nil && c.position > l.feed.end() {
+		l.isBehind()
+	}
 	return c.position, err
 }
 
