@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/oklog/ulid/v2"
 
@@ -51,7 +50,7 @@ func BenchmarkAppend(b *testing.B) {
 					VALUES ($1, $2, $3, $4, $5, $6, $7)`, r.Stream, r.Version, r.ID[:], r.Type, r.Time.UnixMilli(), r.Metadata, r.Data)
 				return err
 			})
-			report(b, primary)
+			report(b)
 		})
 		b.Run(name+"/konto", func(b *testing.B) {
 			url := database(b, primary)
@@ -65,12 +64,10 @@ func BenchmarkAppend(b *testing.B) {
 				_, err := logs[client%load.nodes].Append(context.Background(), one(stream, version))
 				return err
 			})
-			report(b, primary)
+			report(b)
 		})
 	}
 }
-
-var _ pgx.Tx // the plain inserts use the same driver
 
 // work appends b.N records with so many clients.
 func work(b *testing.B, clients int, appendOne func(client int, stream events.Stream, version uint64) error) {
@@ -98,6 +95,6 @@ func work(b *testing.B, clients int, appendOne func(client int, stream events.St
 	b.StopTimer()
 }
 
-func report(b *testing.B, _ *postgrestest.Server) {
+func report(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
 }
