@@ -5,6 +5,7 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -250,6 +251,32 @@ func TestAppendIsNotAcknowledgedWhenTheWaitForStandbysIsCancelled(t *testing.T) 
 			f.lose(t)
 			f.isStored(t)
 		})
+	}
+}
+
+func TestPrimaryThatLacksWhatWasAcknowledgedIsRefused(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	behind, replication := primary.Standby(t, "behind")
+	primary.Standby(t, "ahead")
+	url := database(t, primary)
+	log := openQuietly(t, strings.Replace(url, fmt.Sprint(primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", primary.Port, behind.Port), 1))
+	stream := events.AccountStream(ulid.Make())
+	if _, err := log.Append(t.Context(), one(stream, 0)); err != nil {
+		t.Fatal(err)
+	}
+	replication.Drop(true)
+	if _, err := log.Append(t.Context(), one(stream, 1)); err != nil {
+		t.Fatal(err)
+	}
+	primary.Kill(t)
+	replication.Break()
+	behind.Promote(t)
+	behind.Standby(t, "next")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := log.Append(ctx, one(events.AccountStream(ulid.Make()), 0))
+	if !errors.Is(err, eventstore.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was acknowledged") {
+		t.Errorf("an append to it was answered with %v", err)
 	}
 }
 
