@@ -28,7 +28,7 @@ const timelineOf = `substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)`
 const barrierStatements = `
 BEGIN;
 SELECT set_config('konto.barrier', pg_logical_emit_message(true, 'konto', '')::text, false), ` + timelineOf + `,
-	(SELECT position FROM log.head);
+	position, encode(hash, 'hex') FROM log.head;
 COMMIT;
 SELECT EXISTS (SELECT 1 FROM pg_stat_replication
 	WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= current_setting('konto.barrier')::pg_lsn)`
@@ -44,6 +44,7 @@ var errNotReplicated = errors.New("no synchronous standby has confirmed the last
 type covered struct {
 	timeline timeline
 	position uint64 // the log's last position when the barrier began
+	hash     string // of the record there, in hex
 }
 
 // round is one barrier, shared by all who joined before it began.
@@ -169,7 +170,7 @@ func (b *barriers) report(err error) {
 // attempt runs one barrier. It waits for the standby until the connection breaks, or until ctx
 // ends, which is when the log is closed.
 func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err error) {
-	known := b.latest().position
+	known := b.latest()
 	results, err := conn.PgConn().Exec(ctx, barrierStatements).ReadAll()
 	if err != nil {
 		return c, err
@@ -177,13 +178,18 @@ func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err 
 	if len(results) != 4 || results[2].CommandTag.String() != "COMMIT" {
 		return c, errors.New("a barrier was not committed")
 	}
-	message := results[1].Rows[0]
-	c.timeline = timeline(message[1])
-	if c.position, err = strconv.ParseUint(string(message[2]), 10, 64); err != nil {
-		return c, fmt.Errorf("the log has no head: %w", err)
+	if len(results[1].Rows) != 1 {
+		return c, errors.New("the log has no head")
 	}
-	if c.position < known {
-		return c, fmt.Errorf("the log ends at position %d, but %d was acknowledged: a standby was promoted that did not have it", c.position, known)
+	head := results[1].Rows[0]
+	c.timeline, c.hash = timeline(head[1]), string(head[3])
+	if c.position, err = strconv.ParseUint(string(head[2]), 10, 64); err != nil {
+		return c, err
+	}
+	if known.position > 0 && c.timeline != known.timeline {
+		if err := checkPromoted(ctx, conn, known); err != nil {
+			return c, err
+		}
 	}
 	if !b.unreplicated && string(results[3].Rows[0][0]) != "t" {
 		return c, errNotReplicated
@@ -194,6 +200,20 @@ func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err 
 		b.highest = c
 	}
 	return c, nil
+}
+
+// checkPromoted refuses a new primary that lacks what this node knows to be covered. It would give
+// the positions to other records.
+func checkPromoted(ctx context.Context, conn *pgx.Conn, known covered) error {
+	var hash string
+	err := conn.QueryRow(ctx, `SELECT encode(hash, 'hex') FROM log.events WHERE position = $1`, known.position).Scan(&hash)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if hash != known.hash {
+		return fmt.Errorf("the record at position %d was acknowledged and is gone: a standby was promoted that did not have it", known.position)
+	}
+	return nil
 }
 
 // latest returns what is covered.
