@@ -141,8 +141,10 @@ func (a *appenders) check(t *testing.T, logs ...*postgres.Log) {
 	t.Logf("%d appends were acknowledged", total)
 }
 
-// committed is how the server says that a COMMIT happened.
-func committed(answer []byte) bool { return bytes.Contains(answer, []byte("COMMIT\x00")) }
+// committed is how the server says that a turn with records was committed.
+func committed(answer []byte) bool {
+	return bytes.Contains(answer, []byte("INSERT 0 ")) && bytes.Contains(answer, []byte("COMMIT\x00"))
+}
 
 func TestAppendsWhoseAnswerIsCutAreStoredOnce(t *testing.T) {
 	primary := postgrestest.Primary(t)
