@@ -185,13 +185,13 @@ func examine(ctx context.Context, cfg *pgx.ConnConfig, unreplicated bool) error 
 	off -= float64(time.Now().UnixMilli()) / 1000
 	switch {
 	case version < 15_00_00:
-		return fmt.Errorf("Postgres %d is too old, konto needs 15 or newer", version/10000)
+		return fmt.Errorf("the log's Postgres %d is too old, konto needs 15 or newer", version/10000)
 	case uint32(pid) != conn.PgConn().PID():
 		return errors.New("konto reaches Postgres through a connection pooler; give it the server's own address")
 	case fsync != "on":
-		return errors.New("Postgres runs with fsync = off and loses data when its machine stops; set fsync = on")
+		return errors.New("the log's Postgres runs with fsync = off and loses data when its machine stops; set fsync = on")
 	case fullPages != "on":
-		return errors.New("Postgres runs with full_page_writes = off and can tear pages; set full_page_writes = on")
+		return errors.New("the log's Postgres runs with full_page_writes = off and can tear pages; set full_page_writes = on")
 	case encoding != "UTF8":
 		return fmt.Errorf("the database has the encoding %s, konto needs UTF8", encoding)
 	case off < -1 || off > 1:
@@ -201,7 +201,7 @@ func examine(ctx context.Context, cfg *pgx.ConnConfig, unreplicated bool) error 
 	case !allowed:
 		return errors.New("konto's role cannot see whether a standby is connected; GRANT pg_read_all_stats to it")
 	case names == "":
-		return errors.New("Postgres has no synchronous standby, so a failover would lose acknowledged changes; set synchronous_standby_names, or give --store-unreplicated")
+		return errors.New("the log's Postgres has no synchronous standby, so a failover would lose acknowledged changes; set synchronous_standby_names, or give --store-unreplicated")
 	case standbys == 0:
 		return errors.New("no synchronous standby is connected to Postgres; start one, or give --store-unreplicated")
 	}
