@@ -140,6 +140,7 @@ type TooMany struct {
 	RetryAfter time.Duration
 }
 
+// Error says when to try again. It does not name the limit.
 func (e *TooMany) Error() string { return fmt.Sprintf("tried too often, again in %s", e.RetryAfter) }
 
 // Is matches ErrTooMany.
@@ -149,6 +150,7 @@ func (e *TooMany) Is(target error) bool { return target == ErrTooMany }
 // Nothing was stored. The caller reads the account again.
 type VersionMismatch struct{ Actual uint64 }
 
+// Error names the version that the account has.
 func (e *VersionMismatch) Error() string { return fmt.Sprintf("account is at version %d", e.Actual) }
 
 // Is matches ErrVersion.
@@ -157,6 +159,7 @@ func (e *VersionMismatch) Is(target error) bool { return target == ErrVersion }
 // Taken means that another account has a value that must be unique. Nothing was stored.
 type Taken struct{ Field string } // JSON pointer of the field, such as /email
 
+// Error names the field and not its value, which may be personal data.
 func (e *Taken) Error() string { return e.Field + " is already in use by another account" }
 
 // Is matches ErrTaken.
@@ -166,6 +169,7 @@ func (e *Taken) Is(target error) bool { return target == ErrTaken }
 // another spelling. It lists them, because the address does not say which one is meant.
 type Shared struct{ Accounts []ulid.ULID }
 
+// Error lists the ids of the accounts, without the address.
 func (e *Shared) Error() string {
 	return fmt.Sprintf("accounts %v have this address, each in another spelling: name one by its id", e.Accounts)
 }
@@ -177,6 +181,7 @@ func (e *Shared) Is(target error) bool { return target == ErrNotFound }
 // Nothing was stored, except by ConfirmEmailChange.
 type Invalid struct{ Fields []FieldError }
 
+// Error describes the first wrong field and counts all. It contains no value.
 func (e *Invalid) Error() string {
 	if len(e.Fields) == 0 {
 		return ErrInvalid.Error()

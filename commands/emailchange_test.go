@@ -205,7 +205,7 @@ func TestAddressTakenAfterTheRequestIsRefusedAtConfirmation(t *testing.T) {
 	}
 }
 
-// Two accounts may have one address since an older rule. Each may spell its own anew.
+// Two accounts may have one address since an older rule. Each may spell its own in another way.
 func TestSharedAddressStaysWithItsHolders(t *testing.T) {
 	n := newNode(t)
 	first, second := n.open(t, "jos\u00e9"), n.open(t, "bo")

@@ -57,10 +57,12 @@ type DecodeError struct {
 	Err      error
 }
 
+// Error names the event and the member that does not fit, without its value.
 func (e *DecodeError) Error() string {
 	return fmt.Sprintf("event %s at position %d: %v", e.Type, e.Position, e.Err)
 }
 
+// Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
 // Encode returns a payload's stored name and bytes.

@@ -81,6 +81,7 @@ type VersionConflict struct {
 	Actual   uint64
 }
 
+// Error names the stream and both versions.
 func (e *VersionConflict) Error() string {
 	return fmt.Sprintf("%s is at version %d, not %d", e.Stream, e.Actual, e.Expected)
 }
@@ -94,6 +95,7 @@ type ClaimTaken struct {
 	Holder events.Stream
 }
 
+// Error names the holder and not the key, of which the log has only a hash.
 func (e *ClaimTaken) Error() string { return "key is held by " + string(e.Holder) }
 
 // Is matches ErrTaken.
@@ -105,6 +107,7 @@ type Repeated struct {
 	Stream events.Stream // of the receipt
 }
 
+// Error names the stream that the first append went to.
 func (e *Repeated) Error() string { return "was appended to " + string(e.Stream) + " before" }
 
 // Is matches ErrRepeated.
@@ -116,6 +119,7 @@ type Taken struct {
 	Holder events.Stream
 }
 
+// Error names the kind of the claim and not its value, which may be personal data.
 func (e *Taken) Error() string { return e.Kind + " is held by " + string(e.Holder) }
 
 // Is matches ErrTaken.

@@ -170,6 +170,7 @@ type ChainError struct {
 	Err      error // the cause, or nil
 }
 
+// Error names the position and the reason.
 func (e *ChainError) Error() string {
 	return fmt.Sprintf("the log is damaged at position %d: %s", e.Position, e.Reason)
 }

@@ -11,10 +11,11 @@
 //   - how a row is stored, and how one is read whose key is destroyed: scan.go
 //   - rows in a form that verify and a rebuild compare: stored.go
 //   - files that belong to one history of the log: logfile.go, logfilecheck.go
-//   - the rebuild of read.db: rebuild.go, rebuildcompare.go, modelfile.go
+//   - the rebuild of read.db: rebuild.go, rebuildfold.go, rebuildcompare.go, modelfile.go
 //   - the cache of rows: cache.go
 //   - access by token: authenticate.go
 //   - reads: reader.go; accounts as they were: past.go
+//   - the state of what follows NATS and not the log: health.go
 //   - fewer log lines: loglimiter.go
 //   - everything that follows from the log, compared with it: verify/
 //   - the publisher to NATS JetStream, and a subscriber for reactors: nats/

@@ -68,7 +68,7 @@ func TestFileOfAnotherSchemaOrKeyringIsRecreated(t *testing.T) {
 			h.must(h.model.Close())
 			h.openModel()
 			if h.position() != 0 {
-				t.Fatalf("position %d in a file made anew", h.position())
+				t.Fatalf("position %d in a recreated file", h.position())
 			}
 			h.run()
 			h.drain()

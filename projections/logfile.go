@@ -149,10 +149,10 @@ func (f LogFile) openWriter() (*sql.DB, error) {
 // into the new file.
 func (f LogFile) recreate(db *sql.DB) (*sql.DB, error) {
 	if err := db.Close(); err != nil {
-		return nil, fmt.Errorf("close %s to make it anew: %w", f.Path, err)
+		return nil, fmt.Errorf("close %s to recreate it: %w", f.Path, err)
 	}
 	if err := removeDatabase(f.Path); err != nil {
-		return nil, fmt.Errorf("make %s anew: %w", f.Path, err)
+		return nil, fmt.Errorf("recreate %s: %w", f.Path, err)
 	}
 	return f.openWriter()
 }

@@ -215,7 +215,7 @@ func (b *rebuild) takeOver(ctx context.Context) error {
 // milliseconds.
 //
 // SQLite finds a write-ahead log by the name of its file. One that was left of
-// the old file would be played into the new one. So both files are closed, and
+// the old file would be applied to the new one. So both files are closed, and
 // must have no such log, before the new file is renamed. After a crash before the
 // rename the old file is there, complete; after a crash behind it the new one is.
 func (b *rebuild) exchange(ctx context.Context) (err error) {

@@ -36,7 +36,7 @@ func (h *fixture) apply(batch int) {
 	}
 }
 
-// rebuild makes the read model anew from the log as it is now.
+// rebuild rebuilds the read model from the log as it is now.
 func (h *fixture) rebuild(batch int) {
 	h.t.Helper()
 	h.must(h.model.Close())

@@ -38,10 +38,10 @@ func (h *fixture) usable(tokens ...string) []bool {
 // the fold; the others are rows, in memory or in the file alone.
 func TestPasswordChangeEndsTheOtherSessions(t *testing.T) {
 	for name, batches := range map[string]struct{ one, cold bool }{
-		"all in one batch":       {one: true},
-		"sessions in memory":     {},
-		"sessions in the file":   {cold: true},
-		"a model made from anew": {one: true, cold: true},
+		"all in one batch":     {one: true},
+		"sessions in memory":   {},
+		"sessions in the file": {cold: true},
+		"a rebuilt model":      {one: true, cold: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newFixture(t)

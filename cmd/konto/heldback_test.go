@@ -39,9 +39,9 @@ func TestUpdatesDoNotWaitForThirdPartiesThatHang(t *testing.T) {
 	}
 	p := startProcess(t, folder, append(deliveryFlags(), "--third-party-timeout", "1h")...)
 	client := &http.Client{Timeout: patience}
-	var doors sync.WaitGroup
+	var updates sync.WaitGroup
 	for _, o := range owners {
-		doors.Go(func() {
+		updates.Go(func() {
 			for range changes {
 				if _, err := o.generic.update(client, p.url); err != nil {
 					t.Error(err)
@@ -49,7 +49,7 @@ func TestUpdatesDoNotWaitForThirdPartiesThatHang(t *testing.T) {
 			}
 		})
 	}
-	doors.Wait()
+	updates.Wait()
 	for _, e := range all {
 		e.until("was asked about every account", func() bool { return e.held >= accounts })
 		if n := len(e.got()); n != accounts {

@@ -223,7 +223,8 @@ func TestReadmesRequestIsAnsweredAsShown(t *testing.T) {
 }
 
 // TestDocumentsNameTestsAndFilesThatExist checks the tests that SECURITY.md and
-// CONTRIBUTING.md name, and the files and folders in CONTRIBUTING.md's tables.
+// CONTRIBUTING.md name, the files and folders in CONTRIBUTING.md's tables, and the
+// declarations that it names in them.
 func TestDocumentsNameTestsAndFilesThatExist(t *testing.T) {
 	tests := map[string]bool{}
 	err := filepath.WalkDir(repository, func(path string, _ fs.DirEntry, err error) error {
@@ -252,6 +253,13 @@ func TestDocumentsNameTestsAndFilesThatExist(t *testing.T) {
 		for _, m := range regexp.MustCompile("`((?:cmd|commands|events|eventstore|http|projections)/[\\w/.]+)`").FindAllSubmatch(text, -1) {
 			if _, err := os.Stat(filepath.Join(repository, string(m[1]))); err != nil {
 				t.Errorf("%s names %s: %v", file, m[1], err)
+			}
+		}
+		for _, m := range regexp.MustCompile("`(?:\\w+\\.)?(\\w+)` in `([\\w/.]+)`").FindAllSubmatch(text, -1) {
+			source, err := os.ReadFile(filepath.Join(repository, string(m[2])))
+			declared := regexp.MustCompile(`(?m)^(func|type|var|const) (\(\w+ \*?\w+\) )?` + string(m[1]) + `\b`)
+			if err != nil || !declared.Match(source) {
+				t.Errorf("%s names %s in %s, which does not declare it: %v", file, m[1], m[2], err)
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // older unpacks what an earlier build of konto made, testdata/NAME.tar.gz: a data folder
-// "data" without the files that a start makes anew, and of claims-1 "backup.db" and
+// "data" without the files that a start recreates, and of claims-1 "backup.db" and
 // "export.ndjson".
 //
 //	claims-1    claims of rule 1, a log of format 1; its accounts are in accountsOfClaims1
@@ -81,7 +81,7 @@ func TestDataFolderOfAnEarlierClaimRule(t *testing.T) {
 	for start := range 2 { // the second start writes no claims again, and names the same accounts
 		server, _, _ := serve(t, folder)
 		server.stop()
-		if said := strings.Contains(server.stderr.String(), "made anew"); said != (start == 0) {
+		if said := strings.Contains(server.stderr.String(), "written again"); said != (start == 0) {
 			t.Errorf("start %d says that claims are made again: %t", start, said)
 		}
 		sharedAreTold(t, folder, server.stderr.String())

@@ -10,7 +10,7 @@ import (
 
 // ErrOtherLog is matched by Bind's error if the keys belong to another log. Nothing was changed.
 // Restore the file that was lost or replaced.
-var ErrOtherLog = errors.New("keys belong to another log, or the log was lost and begun anew")
+var ErrOtherLog = errors.New("keys belong to another log, or the log was lost and begun again")
 
 // Bind binds the keyring to the log with an id when it is called for the first time, and checks
 // the id afterwards. If the log is not empty, the keyring must be bound already: otherwise it is

@@ -26,7 +26,7 @@ func TestKeysBelongToOneLog(t *testing.T) {
 		if err := k.Bind(ctx, []byte("log"), empty); err != nil {
 			t.Errorf("its own log, empty: %v: %v", empty, err)
 		}
-		if err := k.Bind(ctx, []byte("log begun anew"), empty); !errors.Is(err, ErrOtherLog) {
+		if err := k.Bind(ctx, []byte("log begun again"), empty); !errors.Is(err, ErrOtherLog) {
 			t.Errorf("another log, empty: %v: %v", empty, err)
 		}
 	}

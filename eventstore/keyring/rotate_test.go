@@ -313,9 +313,9 @@ func TestRotationOfAGivenMasterKey(t *testing.T) {
 	}
 	k.Close()
 	for name, m := range map[string]Master{
-		"not set anew yet": {Given: first, Next: next},
-		"set anew":         {Given: next},
-		"left over":        {Given: next, Next: first},
+		"not set yet": {Given: first, Next: next},
+		"set":         {Given: next},
+		"left over":   {Given: next, Next: first},
 	} {
 		k := mustOpen(t, m, path)
 		aead, err := k.Cipher(t.Context(), s)

@@ -80,7 +80,7 @@ func TestWriteAheadLogIsReused(t *testing.T) {
 	if head := headOfFile(t, log); head != lookEvery {
 		t.Errorf("the file alone goes to %d", head)
 	}
-	mustAppend(t, log, newBatch(1)) // moves the rest, then begins anew
+	mustAppend(t, log, newBatch(1)) // moves the rest, then restarts it
 	if n := pages(t, log); n >= limit {
 		t.Errorf("the write-ahead log still has %d pages", n)
 	}

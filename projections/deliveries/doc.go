@@ -1,5 +1,5 @@
 // Package deliveries sends events to third parties by webhook: at least once, in order per
-// account and third party, and for as long as an endpoint may be unreachable.
+// account and third party, with retries for about 75 hours.
 //
 // The way of an event:
 //

@@ -88,7 +88,7 @@ func TestWaitingDeliveriesAreHastened(t *testing.T) {
 	}
 }
 
-// The schedule goes on over a restart instead of beginning anew.
+// The schedule goes on over a restart instead of beginning again.
 func TestScheduleSurvivesARestart(t *testing.T) {
 	virtual(t, func(h *harness) {
 		h.add("crm")

@@ -97,7 +97,7 @@ func (h *fixture) examine(t *testing.T, what string, want map[ulid.ULID]string) 
 		return refused, Report{}
 	}
 	defer opened.close()
-	if opened.model != nil { // else it is made anew
+	if opened.model != nil { // otherwise it is recreated
 		for id, text := range want {
 			if got, err := opened.serve(t.Context(), id); err == nil && got != text {
 				t.Errorf("%s: %s is served as another", what, id)

@@ -103,7 +103,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	if c.otherRule = rule.Number != events.ClaimRule; c.otherRule {
-		c.report.Notices = []string{"the claims were made by another konto's rule, and were not checked; the next start of this one makes them anew"}
+		c.report.Notices = []string{"the claims were made by another konto's rule, and were not checked; the next start of this one writes them again"}
 	}
 	for _, part := range []func(context.Context) error{c.files, c.chain, c.streams, c.heldClaims, c.receipts} {
 		if err := part(ctx); err != nil {

@@ -21,9 +21,9 @@
 //   - No body has a code, a hash, or a URL with a code.
 //
 // An event that a format cannot express is Skipped, and so is one that cannot be read any more
-// because its account was erased. To retry it would never end, and would hold up the erasure,
-// which is sent to every third party. In Payway's formats an erasure needs the Payway id, which
-// is encrypted: a notice outlives the account's key until the erasure was sent (Notices).
+// because its account was erased. A retry would never succeed, and the erasure, which is sent to
+// every third party, would wait behind it. In Payway's formats an erasure needs the Payway id, which
+// the log has only encrypted. Notices keeps it until the erasure was sent.
 //
 // An ErasureProof is signed with the same key as tokens. It is for those who asked for an
 // erasure (token.go).

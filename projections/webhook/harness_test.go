@@ -37,7 +37,7 @@ type harness struct {
 
 func newHarness(t testing.TB) *harness {
 	t.Helper()
-	master := sha256.Sum256([]byte("a house for tests"))
+	master := sha256.Sum256([]byte("a key for tests"))
 	keys, err := keyring.Open(t.Context(), filepath.Join(t.TempDir(), "keys.db"), master[:])
 	if err != nil {
 		t.Fatal(err)

@@ -174,9 +174,9 @@ func (f *Folder) renewClaims(ctx context.Context, cfg Config) error {
 	}
 	if rule.Number != events.ClaimRule {
 		// It is one transaction. A start that is ended because it takes long begins again.
-		cfg.warning("the claims of accounts are made anew by the rule of this konto: that reads the whole log, once, and must not be interrupted")
+		cfg.warning("the claims of accounts are written again by the rule of this konto: that reads the whole log, once, and must not be interrupted")
 		if err := f.Store.RenewClaims(ctx, eachTenth(cfg.warning)); err != nil {
-			return fmt.Errorf("make the claims of accounts anew: %w", err)
+			return fmt.Errorf("write the claims of accounts again: %w", err)
 		}
 	}
 	shared, err := f.Store.SharedClaims(ctx)
@@ -192,7 +192,7 @@ func eachTenth(tell func(string)) func(done, total uint64) {
 	return func(done, total uint64) {
 		if tenths := 10 * done / total; tenths > told && tenths < 10 {
 			told = tenths
-			tell(fmt.Sprintf("claims are made anew: %d of %d events", done, total))
+			tell(fmt.Sprintf("claims are written again: %d of %d events", done, total))
 		}
 	}
 }

@@ -1,14 +1,16 @@
-// Package erasure erases accounts: every consequence of the event AccountErased that outlives the
-// account.
+// Package erasure erases accounts: it appends AccountErased, waits until every follower has deleted
+// its data, destroys the keys and signs a proof.
 //
-//		Erase ──▶ row in erasures.db ──▶ AccountErased ──▶ every follower deletes its own data
-//		  ▲        (what must be done)    (in the log)                    │ all have passed
-//		  │                                                               ▼
-//		  └── waits ── proof in erasures.ndjson ◀── messages ◀── keys destroyed, by the follower
-//		                  (the ledger)                           "erasure": a tombstone each
+//	Erase ──▶ row in erasures.db ──▶ AccountErased ──▶ every follower deletes its own data
+//	  ▲        (what must be done)    (in the log)                    │ all have passed
+//	  │                                                               ▼
+//	  └── waits ── proof in erasures.ndjson ◀── messages ◀── keys destroyed, by the follower
+//	                  (the ledger)               deleted      "erasure": a tombstone each
 //
-//	  - erasure.go has the steps in order, and what a crash does at each
-//	  - process.go runs them: the follower, the retries, and what a start makes agree
-//	  - rows.go is erasures.db, ledger.go is erasures.ndjson
-//	  - messages.go finds what other systems sent about an account
+// Where to find what:
+//
+//   - the steps in order, and what a crash does at each: erasure.go
+//   - the follower, the retries, and what each start reconciles: process.go
+//   - erasures.db: rows.go; erasures.ndjson: ledger.go
+//   - what other systems sent about an account: messages.go
 package erasure

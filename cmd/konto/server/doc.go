@@ -1,6 +1,5 @@
 // Package server is a running konto: it answers HTTP, publishes the log, delivers webhooks
-// and mails codes. The caller opens the data folder before, and closes it
-// afterwards.
+// and mails codes. The caller opens the data folder before, and closes it afterwards.
 //
 //   - server.go opens everything that a Server needs, and has Running, which is what a
 //     command can use of a server

@@ -20,7 +20,7 @@ import (
 // answered; an error of ready ends the server too.
 func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
-	failed := make(chan error, len(s.allFollowers())) // with room for each follower, so that none waits for a reader
+	failed := make(chan error, len(s.allFollowers())) // with a place for each follower, so that none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
 	group, ctx := errgroup.WithContext(ctx)

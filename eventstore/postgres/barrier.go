@@ -1,0 +1,234 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"konto/eventstore"
+)
+
+// timeline is the timeline that a primary writes to. It changes when a standby is promoted.
+// What was read or committed on one timeline says nothing about another.
+type timeline string
+
+// timelineOf is the expression for the timeline that the server writes to now. It is an error on
+// a standby.
+const timelineOf = `substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)`
+
+// A barrier is one transaction that writes nothing but a message into the write-ahead log. Since
+// a standby gets the log in order, a standby that has the message has everything that was
+// committed before. The last statement proves that one has: a COMMIT returns without a standby if
+// the server was told to wait for none, or to cancel the wait.
+const barrierStatements = `
+BEGIN;
+SELECT set_config('konto.barrier', pg_logical_emit_message(true, 'konto', '')::text, false), ` + timelineOf + `,
+	position, encode(hash, 'hex') FROM log.head;
+COMMIT;
+SELECT EXISTS (SELECT 1 FROM pg_stat_replication
+	WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= current_setting('konto.barrier')::pg_lsn)`
+
+// retryEvery is the pause after a connection failed.
+const retryEvery = 50 * time.Millisecond
+
+// errNotReplicated is what a barrier fails with while no synchronous standby confirms it.
+var errNotReplicated = errors.New("no synchronous standby has confirmed the last commit; see synchronous_standby_names")
+
+// covered is what a barrier proves: everything that was visible on this timeline when the barrier
+// began is durable.
+type covered struct {
+	timeline timeline
+	position uint64 // the log's last position when the barrier began
+	hash     string // of the record there, in hex
+}
+
+// round is one barrier, shared by all who joined before it began.
+type round struct {
+	done    chan struct{}
+	covered covered
+	err     error // ErrClosed, or nil
+}
+
+// barrierCount is how many barriers of a node are under way at once. With one, who comes while it
+// waits for the standby would wait for two.
+const barrierCount = 3
+
+// barriers runs barriers while somebody waits for one.
+type barriers struct {
+	cfg          *pgx.ConnConfig
+	unreplicated bool
+
+	mu      sync.Mutex
+	next    *round  // the one that has not begun
+	failing error   // why the present barrier does not complete
+	highest covered // the one with the highest position
+	joined  chan struct{}
+}
+
+func newBarriers(cfg *pgx.ConnConfig, unreplicated bool) *barriers {
+	return &barriers{cfg: cfg, unreplicated: unreplicated, next: newRound(), joined: make(chan struct{}, 1)}
+}
+
+func newRound() *round { return &round{done: make(chan struct{})} }
+
+// join returns a barrier that has not begun.
+func (b *barriers) join() *round {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case b.joined <- struct{}{}:
+	default:
+	}
+	return b.next
+}
+
+// pass waits for a barrier that begins after the call.
+func (b *barriers) pass(ctx context.Context) (covered, error) {
+	r := b.join()
+	select {
+	case <-r.done:
+		return r.covered, r.err
+	case <-ctx.Done():
+		return covered{}, errors.Join(ctx.Err(), b.trouble())
+	}
+}
+
+// trouble returns why the present barrier does not complete, nil if nothing is wrong.
+func (b *barriers) trouble() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failing
+}
+
+// run runs one barrier after another until ctx ends, beside others that do the same. A barrier
+// that fails is repeated for as long as it takes: a later barrier covers what an earlier one should
+// have covered. Nobody is told that it failed, because nobody may conclude anything from that.
+func (b *barriers) run(ctx context.Context) {
+	var conn *pgx.Conn
+	defer func() { disconnect(conn) }()
+	for {
+		select {
+		case <-b.joined:
+		case <-ctx.Done():
+			b.finish(b.take(), covered{}, eventstore.ErrClosed)
+			return
+		}
+		r := b.take()
+		for {
+			var found covered
+			var err error
+			if conn == nil {
+				conn, err = pgx.ConnectConfig(ctx, b.cfg)
+			}
+			if err == nil {
+				found, err = b.attempt(ctx, conn)
+			}
+			if err == nil {
+				b.finish(r, found, nil)
+				break
+			}
+			disconnect(conn)
+			conn = nil
+			b.report(err)
+			select {
+			case <-time.After(retryEvery):
+			case <-ctx.Done():
+				b.finish(r, covered{}, eventstore.ErrClosed)
+				b.finish(b.take(), covered{}, eventstore.ErrClosed)
+				return
+			}
+		}
+	}
+}
+
+// take begins the next barrier: who joins from now on gets another one.
+func (b *barriers) take() *round {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.next
+	b.next = newRound()
+	return r
+}
+
+func (b *barriers) finish(r *round, found covered, err error) {
+	b.report(err)
+	r.covered, r.err = found, err
+	close(r.done)
+}
+
+func (b *barriers) report(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failing = err
+}
+
+// attempt runs one barrier. It waits for the standby until the connection breaks, or until ctx
+// ends, which is when the log is closed.
+func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err error) {
+	known := b.latest()
+	results, err := conn.PgConn().Exec(ctx, barrierStatements).ReadAll()
+	if err != nil {
+		return c, err
+	}
+	if len(results) != 4 || results[2].CommandTag.String() != "COMMIT" {
+		return c, errors.New("a barrier was not committed")
+	}
+	if len(results[1].Rows) != 1 {
+		return c, errors.New("the log has no head")
+	}
+	head := results[1].Rows[0]
+	c.timeline, c.hash = timeline(head[1]), string(head[3])
+	if c.position, err = strconv.ParseUint(string(head[2]), 10, 64); err != nil {
+		return c, err
+	}
+	if known.position > 0 && c.timeline != known.timeline {
+		if err := checkPromoted(ctx, conn, known); err != nil {
+			return c, err
+		}
+	}
+	if !b.unreplicated && string(results[3].Rows[0][0]) != "t" {
+		return c, errNotReplicated
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.position >= b.highest.position {
+		b.highest = c
+	}
+	return c, nil
+}
+
+// checkPromoted refuses a new primary that lacks what this node knows to be covered. It would give
+// the positions to other records.
+func checkPromoted(ctx context.Context, conn *pgx.Conn, known covered) error {
+	var hash string
+	err := conn.QueryRow(ctx, `SELECT encode(hash, 'hex') FROM log.events WHERE position = $1`, known.position).Scan(&hash)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if hash != known.hash {
+		return fmt.Errorf("the record at position %d was acknowledged and is gone: a standby was promoted that did not have it", known.position)
+	}
+	return nil
+}
+
+// latest returns what is covered.
+func (b *barriers) latest() covered {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.highest
+}
+
+// disconnect closes a connection without waiting for the server.
+func disconnect(conn *pgx.Conn) {
+	if conn == nil {
+		return
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	conn.Close(ended)
+}

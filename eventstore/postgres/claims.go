@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"context"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+
+	"konto/eventstore"
+)
+
+// ReplaceClaims implements eventstore.Appender. It is one transaction, which holds the row of the
+// log's head: no node appends meanwhile.
+func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
+	if err := l.checkOpen(ctx); err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, l.cfg)
+	if err != nil {
+		return failed("write to", err)
+	}
+	defer func() { disconnect(conn) }()
+	if err := l.replaceClaims(ctx, conn, rule, held); err != nil {
+		return err
+	}
+	_, err = l.barriers.pass(ctx)
+	return err
+}
+
+func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
+	// held may read for longer than a session may be idle in a transaction.
+	if _, err := conn.Exec(ctx, `BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;
+		SELECT FROM log.head FOR NO KEY UPDATE; DELETE FROM log.claims`); err != nil {
+		return failed("write to", err)
+	}
+	page := make([][]any, 0, pageSize)
+	flush := func() error {
+		// A stream may come twice with one key.
+		_, err := conn.CopyFrom(ctx, pgx.Identifier{"made"}, []string{"key", "stream"}, pgx.CopyFromRows(page))
+		page = page[:0]
+		return err
+	}
+	if _, err := conn.Exec(ctx, `CREATE TEMPORARY TABLE made (key bytea, stream text COLLATE "C") ON COMMIT DROP`); err != nil {
+		return failed("write to", err)
+	}
+	for c, err := range held {
+		if err != nil {
+			return err
+		}
+		if page = append(page, []any{append([]byte(nil), c.Key[:]...), string(c.Stream)}); len(page) == pageSize {
+			if err := flush(); err != nil {
+				return failed("write to", err)
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return failed("write to", err)
+	}
+	if _, err := conn.Exec(ctx, `INSERT INTO log.claims SELECT DISTINCT key, stream FROM made`); err != nil {
+		return failed("write to", err)
+	}
+	if _, err := conn.Exec(ctx, `UPDATE log.meta SET claim_rule = $1,
+		shared = EXISTS (SELECT FROM log.claims GROUP BY key HAVING count(*) > 1)`, rule); err != nil {
+		return failed("write to", err)
+	}
+	_, err := conn.Exec(ctx, `COMMIT`)
+	if err != nil {
+		return failed("write to", err)
+	}
+	return nil
+}

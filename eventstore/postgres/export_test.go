@@ -1,0 +1,4 @@
+package postgres
+
+// FeedEnd returns the last position that followers see.
+func (l *Log) FeedEnd() uint64 { return l.feed.end() }

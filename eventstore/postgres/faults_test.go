@@ -1,0 +1,384 @@
+//go:build servers
+
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/events"
+	"konto/eventstore"
+	"konto/eventstore/postgres"
+	"konto/eventstore/postgres/postgrestest"
+)
+
+// one is a batch of one record.
+func one(stream events.Stream, expected uint64) eventstore.Batch {
+	return eventstore.Batch{Stream: stream, Expected: expected, Records: []eventstore.Record{{
+		Stream: stream, Version: expected + 1, ID: ulid.Make(), Type: "Tested.v1",
+		Time: time.Now().UTC().Truncate(time.Millisecond), Metadata: []byte("m"), Data: []byte("d"),
+	}}}
+}
+
+func openQuietly(t testing.TB, url string) *postgres.Log {
+	t.Helper()
+	log := openLog(t, postgres.Config{URL: url, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() { log.Close() })
+	return log
+}
+
+// appenders append to streams of their own, one record after the other, until stopped. Each append
+// is waited for as long as it takes, so all of them are acknowledged.
+type appenders struct {
+	mu    sync.Mutex
+	acked map[events.Stream][]ulid.ULID
+	errs  []error
+	stop  chan struct{}
+	all   sync.WaitGroup
+	count chan struct{} // gets an element for each acknowledged append, while there is space
+}
+
+func appendTo(n int, logs ...*postgres.Log) *appenders {
+	a := &appenders{acked: map[events.Stream][]ulid.ULID{}, stop: make(chan struct{}), count: make(chan struct{}, 1000)}
+	for i := range n {
+		log, stream := logs[i%len(logs)], events.AccountStream(ulid.Make())
+		a.all.Go(func() {
+			for version := uint64(0); ; version++ {
+				select {
+				case <-a.stop:
+					return
+				default:
+				}
+				b := one(stream, version)
+				if _, err := log.Append(context.Background(), b); err != nil {
+					a.mu.Lock()
+					a.errs = append(a.errs, err)
+					a.mu.Unlock()
+					return
+				}
+				a.mu.Lock()
+				a.acked[stream] = append(a.acked[stream], b.Records[0].ID)
+				a.mu.Unlock()
+				select {
+				case a.count <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	return a
+}
+
+// await waits for n more acknowledged appends.
+func (a *appenders) await(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-a.count:
+		case <-time.After(60 * time.Second):
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			t.Fatalf("appends are not acknowledged; errors so far: %v", a.errs)
+		}
+	}
+}
+
+// check ends the appends and expects each log to have what was acknowledged, once and in order, and
+// nothing else.
+func (a *appenders) check(t *testing.T, logs ...*postgres.Log) {
+	t.Helper()
+	close(a.stop)
+	a.all.Wait()
+	for _, err := range a.errs {
+		t.Errorf("append: %v", err)
+	}
+	total := 0
+	for _, ids := range a.acked {
+		total += len(ids)
+	}
+	for i, log := range logs {
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+		defer cancel()
+		head, err := log.Head(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if head != uint64(total) {
+			t.Errorf("log %d ends at position %d after %d acknowledged appends", i, head, total)
+		}
+		found := map[events.Stream][]ulid.ULID{}
+		for after := uint64(0); after < head; {
+			if err := log.Wait(ctx, after); err != nil {
+				t.Fatal(err)
+			}
+			page, err := log.ReadAll(ctx, after, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range page {
+				if r.Position != after+1 {
+					t.Fatalf("position %d follows %d", r.Position, after)
+				}
+				after = r.Position
+				found[r.Stream] = append(found[r.Stream], r.ID)
+			}
+		}
+		for stream, ids := range a.acked {
+			if fmt.Sprint(found[stream]) != fmt.Sprint(ids) {
+				t.Errorf("log %d has %d records of %s, %d were acknowledged, or they are others", i, len(found[stream]), stream, len(ids))
+			}
+		}
+	}
+	t.Logf("%d appends were acknowledged", total)
+}
+
+// committed is how the server says that a turn with records was committed.
+func committed(answer []byte) bool {
+	return bytes.Contains(answer, []byte("INSERT 0 ")) && bytes.Contains(answer, []byte("COMMIT\x00"))
+}
+
+func TestAppendsWhoseAnswerIsCutAreStoredOnce(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	primary.Standby(t, "standby")
+	url := database(t, primary)
+	direct := openQuietly(t, url)
+	proxy := postgrestest.NewProxy(t, primary.Port)
+	through := openQuietly(t, proxy.Through(t, url))
+	a := appendTo(8, through, direct)
+	a.await(t, 100)
+	var mu sync.Mutex
+	answers := 0
+	proxy.CutAnswers(func(answer []byte) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if committed(answer) {
+			answers++
+		}
+		return committed(answer) && answers%5 == 0
+	})
+	a.await(t, 500)
+	proxy.CutAnswers(func([]byte) bool { return false })
+	a.check(t, through, direct)
+	if answers < 20 {
+		t.Errorf("only %d answers to COMMIT were seen", answers)
+	}
+}
+
+// failover is a primary whose standby gets nothing any more, a log, and an append that the primary
+// has committed and no standby has.
+type failover struct {
+	primary, standby *postgrestest.Server
+	replication      *postgrestest.Proxy
+	log              *postgres.Log
+	appended         chan error
+	batch            eventstore.Batch
+}
+
+func unreplicated(t *testing.T) *failover {
+	t.Helper()
+	f := &failover{primary: postgrestest.Primary(t), appended: make(chan error, 1)}
+	f.standby, f.replication = f.primary.Standby(t, "standby")
+	url := database(t, f.primary)
+	both := strings.Replace(url, fmt.Sprint(f.primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", f.primary.Port, f.standby.Port), 1)
+	f.log = openQuietly(t, both)
+	if _, err := f.log.Append(t.Context(), one(events.AccountStream(ulid.Make()), 0)); err != nil {
+		t.Fatal(err)
+	}
+	f.replication.Drop(true)
+	f.batch = one(events.AccountStream(ulid.Make()), 0)
+	go func() {
+		_, err := f.log.Append(context.Background(), f.batch)
+		f.appended <- err
+	}()
+	f.primary.Await(t, url, "SELECT position = 2 FROM log.head")
+	return f
+}
+
+// lose makes the standby the primary, without what it did not get, and gives it a standby.
+func (f *failover) lose(t *testing.T) {
+	t.Helper()
+	f.primary.Kill(t)
+	f.replication.Break()
+	f.standby.Promote(t)
+	f.standby.Standby(t, "standby2")
+}
+
+// isStored expects the append to be acknowledged in the end, and then to be in the log.
+func (f *failover) isStored(t *testing.T) {
+	t.Helper()
+	if err := <-f.appended; err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	records, err := f.log.ReadStream(ctx, f.batch.Stream, 0, 10)
+	if err != nil || len(records) != 1 || records[0].ID != f.batch.Records[0].ID {
+		t.Errorf("an acknowledged append is not in the log after a failover: %v, %v", records, err)
+	}
+}
+
+func TestAppendThatNoStandbyHasIsAppendedAgainAfterAFailover(t *testing.T) {
+	f := unreplicated(t)
+	f.lose(t)
+	f.isStored(t)
+}
+
+func TestAppendIsNotAcknowledgedWhenTheServerStopsWaitingForStandbys(t *testing.T) {
+	f := unreplicated(t)
+	// Who waits for a standby is released, with success.
+	f.primary.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = ''")
+	f.primary.Exec(t, "SELECT pg_reload_conf()")
+	f.primary.Await(t, f.primary.URL(), "SELECT current_setting('synchronous_standby_names') = ''")
+	f.awaitBarriers(t)
+	f.lose(t)
+	f.isStored(t)
+}
+
+func TestAppendIsNotAcknowledgedWhenTheWaitForStandbysIsCancelled(t *testing.T) {
+	for _, how := range []string{"pg_cancel_backend", "pg_terminate_backend"} {
+		t.Run(how, func(t *testing.T) {
+			f := unreplicated(t)
+			f.primary.Await(t, f.primary.URL(), "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+			f.primary.Exec(t, "SELECT "+how+"(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+			f.awaitBarriers(t)
+			f.lose(t)
+			f.isStored(t)
+		})
+	}
+}
+
+func TestPrimaryThatLacksWhatWasAcknowledgedIsRefused(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	behind, replication := primary.Standby(t, "behind")
+	primary.Standby(t, "ahead")
+	url := database(t, primary)
+	log := openQuietly(t, strings.Replace(url, fmt.Sprint(primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", primary.Port, behind.Port), 1))
+	stream := events.AccountStream(ulid.Make())
+	if _, err := log.Append(t.Context(), one(stream, 0)); err != nil {
+		t.Fatal(err)
+	}
+	replication.Drop(true)
+	if _, err := log.Append(t.Context(), one(stream, 1)); err != nil {
+		t.Fatal(err)
+	}
+	primary.Kill(t)
+	replication.Break()
+	behind.Promote(t)
+	behind.Standby(t, "next")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := log.Append(ctx, one(events.AccountStream(ulid.Make()), 0))
+	if !errors.Is(err, eventstore.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was acknowledged") {
+		t.Errorf("an append to it was answered with %v", err)
+	}
+}
+
+func TestReadWaitsForTheStandby(t *testing.T) {
+	f := unreplicated(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	read := make(chan []eventstore.Record, 1)
+	go func() {
+		records, err := f.log.ReadStream(ctx, f.batch.Stream, 0, 10)
+		if err != nil {
+			records = nil
+		}
+		read <- records
+	}()
+	f.awaitBarriers(t)
+	cancel()
+	if records := <-read; len(records) > 0 {
+		t.Error("a record was read that no standby has")
+	}
+	if f.log.FeedEnd() != 1 {
+		t.Error("the feed has a record that no standby has")
+	}
+	f.replication.Break() // the standby connects again and gets everything
+	f.replication.Drop(false)
+	f.isStored(t)
+}
+
+// awaitBarriers waits until a barrier that was begun after the call waits for a standby.
+func (f *failover) awaitBarriers(t *testing.T) {
+	t.Helper()
+	f.primary.Await(t, f.primary.URL(), `SELECT count(*) > 0 FROM pg_stat_activity
+		WHERE (wait_event = 'SyncRep' OR query LIKE '%konto.barrier%') AND query_start > now() - interval '1 minute'`)
+}
+
+func TestFailoverUnderLoadLosesNothing(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	a, _ := primary.Standby(t, "a")
+	url := database(t, primary)
+	both := strings.Replace(url, fmt.Sprint(primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", primary.Port, a.Port), 1)
+	logs := []*postgres.Log{openQuietly(t, both), openQuietly(t, both), openQuietly(t, both)}
+	load := appendTo(24, logs...)
+	load.await(t, 500)
+	primary.Kill(t)
+	a.Promote(t)
+	a.Standby(t, "b")
+	load.await(t, 500)
+	load.check(t, logs...)
+}
+
+func TestServersThatLoseDataAreRefused(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := database(t, primary)
+	for _, c := range []struct{ setting, refused string }{
+		{"", "set synchronous_standby_names"},
+		{"synchronous_standby_names = 'a'", "no synchronous standby is connected"},
+		{"full_page_writes = off", "full_page_writes = off"},
+		{"fsync = off", "fsync = off"},
+	} {
+		if c.setting != "" {
+			primary.Exec(t, "ALTER SYSTEM SET "+c.setting)
+			primary.Exec(t, "SELECT pg_reload_conf()")
+			name, _, _ := strings.Cut(c.setting, " ")
+			primary.Await(t, primary.URL(), "SELECT setting = boot_val IS FALSE FROM pg_settings WHERE name = '"+name+"'")
+		}
+		if _, err := postgres.Open(t.Context(), postgres.Config{URL: url}); err == nil || !strings.Contains(err.Error(), c.refused) {
+			t.Errorf("with %q the answer was: %v", c.setting, err)
+		}
+	}
+}
+
+func TestStandbyIsRefused(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	standby, _ := primary.Standby(t, "standby")
+	if _, err := postgres.Open(t.Context(), postgres.Config{URL: standby.URL()}); err == nil {
+		t.Error("a standby was opened")
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := database(t, primary)
+	log := openLog(t, postgres.Config{URL: url, Unreplicated: true})
+	log.Close()
+	primary.ExecIn(t, url, "INSERT INTO log.schema_version (version_id, is_applied) VALUES (999, true)")
+	if _, err := postgres.Open(t.Context(), postgres.Config{URL: url, Unreplicated: true}); err == nil || !strings.Contains(err.Error(), "newer") {
+		t.Errorf("a newer schema was answered with %v", err)
+	}
+}
+
+func TestEventsAreAppendOnly(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := database(t, primary)
+	log := openLog(t, postgres.Config{URL: url, Unreplicated: true})
+	defer log.Close()
+	if _, err := log.Append(t.Context(), one(events.AccountStream(ulid.Make()), 0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{"UPDATE log.events SET type = 'x'", "DELETE FROM log.events", "TRUNCATE log.events"} {
+		if err := primary.Try(t, url, statement); err == nil || !strings.Contains(err.Error(), "append-only") {
+			t.Errorf("%s was answered with %v", statement, err)
+		}
+	}
+}
