@@ -52,7 +52,7 @@ func (s *Store) RenewClaims(ctx context.Context, progress func(done, total uint6
 		if len(unreadable) == 0 {
 			return
 		}
-		for held, err := range s.allClaims(ctx) {
+		for held, err := range s.AllClaims(ctx) {
 			if (err != nil || slices.Contains(unreadable, held.Stream)) && !yield(held, err) {
 				return
 			}
@@ -117,8 +117,8 @@ func isUnreadable(err error) bool {
 		errors.Is(err, ErrMisplaced) || errors.As(err, &undecodable)
 }
 
-// allClaims iterates over all claims that are stored.
-func (s *Store) allClaims(ctx context.Context) iter.Seq2[HeldClaim, error] {
+// AllClaims iterates over all claims that are stored.
+func (s *Store) AllClaims(ctx context.Context) iter.Seq2[HeldClaim, error] {
 	return func(yield func(HeldClaim, error) bool) {
 		for after := (HeldClaim{}); ; {
 			page, err := s.Claims(ctx, after, renewPage)
@@ -147,7 +147,7 @@ func (s *Store) SharedClaims(ctx context.Context) (shared [][]events.Stream, err
 	}
 	var previous HeldClaim
 	listed := false // the last list is that of previous.Key
-	for held, err := range s.allClaims(ctx) {
+	for held, err := range s.AllClaims(ctx) {
 		switch {
 		case err != nil:
 			return nil, err

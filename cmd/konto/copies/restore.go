@@ -116,7 +116,7 @@ func Reopen(ctx context.Context, cfg datafolder.Config, progress Progress) error
 				return err
 			}
 		}
-		return h.Erasures.Reconcile(ctx, h.CatchUp)
+		return h.Erasures.Reconcile(ctx)
 	})
 	return errors.Join(err, h.Close())
 }

@@ -145,7 +145,9 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	if err := f.openErasures(ctx, cfg); err != nil {
 		return err
 	}
-	return f.Erasures.Reconcile(ctx, f.CatchUpAlone)
+	err = f.Erasures.Reconcile(ctx)
+	f.Erasures.CatchUp = f.CatchUp
+	return err
 }
 
 func (f *Folder) openErasures(ctx context.Context, cfg Config) error {
@@ -156,8 +158,8 @@ func (f *Folder) openErasures(ctx context.Context, cfg Config) error {
 		return err
 	}
 	f.Erasures = &erasure.Process{
-		Folder: f.Path, Mails: MailName, Rows: rows, Store: f.Store, Keys: f.Keys,
-		Model: f.Model, ModelFollower: f.Follower, Past: f.Past, Accounts: f.Accounts,
+		Folder: f.Path, Mails: f.file(MailName), Rows: rows, Store: f.Store, Keys: f.Keys,
+		Model: f.Model, CatchUp: f.CatchUpAlone, Past: f.Past, Accounts: f.Accounts,
 		Credentials: f.Credentials, Deliveries: f.DeliveryStore, Log: cfg.Log,
 	}
 	return f.Erasures.Open(ctx)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ const Steps = 9
 // default retry schedule takes 75 hours.
 const noticeLife = 80 * time.Hour
 
-// Erase erases an account, and waits until that is done by Follower, which must run. Error:
+// Erase erases an account, and waits until Follower, which must run, has done that. Error:
 // commands.ErrNotFound. After any other error it must be called again; Run and the next start do
 // so too.
 func (p *Process) Erase(ctx context.Context, account ulid.ULID, meta events.Metadata) (Line, error) {
@@ -43,7 +42,7 @@ func (p *Process) Erase(ctx context.Context, account ulid.ULID, meta events.Meta
 	}
 	if err == nil {
 		// Nothing is left to do, unless the follower failed or the log does not know the account.
-		err = p.complete(ctx, account, p.passed)
+		err = p.complete(ctx, account)
 	}
 	if err != nil {
 		return Line{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
@@ -99,60 +98,72 @@ func (p *Process) begin(ctx context.Context, account ulid.ULID, meta events.Meta
 	return last.Position, p.after(2, err)
 }
 
-// complete erases an account from wherever its erasure stands. passed waits until the followers
-// have passed what is in the log.
-func (p *Process) complete(ctx context.Context, account ulid.ULID, passed func(context.Context) error) error {
+// complete erases accounts from wherever their erasures stand. One that fails does not hold up the
+// others. What may take seconds while NATS is away is done once for all.
+func (p *Process) complete(ctx context.Context, accounts ...ulid.ULID) error {
 	p.Erasing.Lock()
 	defer p.Erasing.Unlock()
-	done, err := p.IsErased(ctx, account)
-	if err != nil {
-		return err
+	var failed []error
+	each := func(do func(account ulid.ULID) error) {
+		accounts = slices.DeleteFunc(slices.Clone(accounts), func(account ulid.ULID) bool {
+			err := do(account)
+			failed = append(failed, err)
+			return err != nil
+		})
 	}
-	var keys []events.Stream
-	if !done {
-		if _, err := p.begin(ctx, account, itself()); err != nil {
-			return err
-		}
+	var last uint64 // AccountErased; 0 if the log has none, or all erasures are done
+	each(func(account ulid.ULID) error {
+		end, err := p.begin(ctx, account, itself())
+		last = max(last, end)
+		return err
+	})
+	if last > 0 {
 		// 3. Wait until every follower has passed AccountErased, and has deleted its own data: rows,
 		// caches, messages in NATS.
-		if err := p.after(3, passed(ctx)); err != nil {
-			return err
-		}
-		// 4. Revoke the account's credentials. The read model has all, and none is issued any more.
-		keys, err = p.revoke(ctx, account, passed)
-		if err := p.after(4, err); err != nil {
-			return err
-		}
-		// 5. Destroy the keys of the account and its credentials, in one transaction. From here on
-		// nothing of the account can be read in any copy of the log. The tombstone that takes the
-		// key's place is the one truth of "this account is erased". If konto crashes here or in
-		// step 6, the next start finds the row.
-		if err := p.after(5, p.Keys.Destroy(ctx, keys...)); err != nil {
-			return err
-		}
-		// 6. Delete what has no position in the log of its own, so that this follower does it: past
-		// states, the delivery log, mails with codes.
-		p.Past.Evict(account)
-		err := errors.Join(p.Deliveries.DeleteAccount(ctx, account), p.deleteMails(ctx, account))
-		if err := p.after(6, err); err != nil {
-			return err
+		if err := p.after(3, p.passed(ctx, last)); err != nil {
+			return errors.Join(append(failed, err)...)
 		}
 	}
-	// 7. Delete messages of other systems that name the account: no fact is recorded any more. If
+	each(func(account ulid.ULID) error { return p.destroy(ctx, account) })
+	// 7. Delete messages of other systems that name the accounts: no fact is recorded any more. If
 	// NATS is away, this fails, and konto tries until it is back. Without a server, the next server
-	// does it. If konto crashes here, the names that are still in the row are used again.
+	// does it. If konto crashes here, the names that are still in the rows are used again.
 	if err := p.after(7, p.deleteMessages(ctx)); err != nil {
+		return errors.Join(append(failed, err)...)
+	}
+	each(func(account ulid.ULID) error {
+		// 8. Sign the proof and add it to the ledger. If konto crashes here, the next start makes
+		// another proof of the same erasure, which is as good.
+		if err := p.after(8, p.prove(ctx, account)); err != nil {
+			return err
+		}
+		// 9. Mark the row as proven and delete what is no longer needed of it. Run deletes the rest.
+		return p.after(9, p.release(ctx, account))
+	})
+	return errors.Join(failed...)
+}
+
+// destroy destroys an account's keys, and its data that is not in the log, unless that was done.
+func (p *Process) destroy(ctx context.Context, account ulid.ULID) error {
+	if done, err := p.IsErased(ctx, account); done || err != nil {
 		return err
 	}
-	// 8. Sign the proof and add it to the ledger. If konto crashes here, the next start makes
-	// another proof of the same erasure, which is as good.
-	if !done {
-		if err := p.after(8, p.prove(ctx, account, len(keys))); err != nil {
-			return fmt.Errorf("everything is erased, but the proof is not kept: %w", err)
-		}
+	// 4. Revoke the account's credentials. The read model has all, and none is issued any more.
+	keys, err := p.revoke(ctx, account)
+	if err := p.after(4, err); err != nil {
+		return err
 	}
-	// 9. Mark the row as proven and delete what is no longer needed of it. Run deletes the rest.
-	return p.after(9, p.release(ctx, account))
+	// 5. Destroy the keys of the account and its credentials, in one transaction. From here on
+	// nothing of the account can be read in any copy of the log. The tombstone that takes the key's
+	// place is the one truth of "this account is erased". If konto crashes here or in step 6, the
+	// next start finds the row.
+	if err := p.after(5, p.Keys.Destroy(ctx, keys...)); err != nil {
+		return err
+	}
+	// 6. Delete what has no position in the log of its own, so that this follower does it: past
+	// states, the delivery log, mails with codes.
+	p.Past.Evict(account)
+	return p.after(6, errors.Join(p.Deliveries.DeleteAccount(ctx, account), p.deleteMails(ctx, account)))
 }
 
 // record stores the account's row: what others call it, by its ids in lower case and all addresses
@@ -184,30 +195,23 @@ func (p *Process) record(ctx context.Context, account ulid.ULID) error {
 	}
 	slices.Sort(row.Names)
 	row.Names = slices.DeleteFunc(slices.Compact(row.Names), func(name string) bool { return name == "" })
-	if err := p.Rows.Put(ctx, account, row); err != nil {
-		return err
+	err = p.Rows.Put(ctx, account, row)
+	if err == nil {
+		p.Ledger.begin(account)
 	}
-	p.Ledger.remember(Line{Account: account})
-	return nil
+	return err
 }
 
 // releaseClaims releases the claims of an account although nobody can read which they are. That
 // happens after an older log was restored.
 func (p *Process) releaseClaims(ctx context.Context, account ulid.ULID, version uint64) error {
-	const page = 500
 	var held []eventstore.ClaimKey
-	for after := (eventstore.HeldClaim{}); ; {
-		claims, err := p.Store.Claims(ctx, after, page)
+	for claim, err := range p.Store.AllClaims(ctx) {
 		if err != nil {
 			return err
 		}
-		for _, after = range claims {
-			if after.Stream == events.AccountStream(account) {
-				held = append(held, after.Key)
-			}
-		}
-		if len(claims) < page {
-			break
+		if claim.Stream == events.AccountStream(account) {
+			held = append(held, claim.Key)
 		}
 	}
 	if len(held) == 0 {
@@ -218,23 +222,23 @@ func (p *Process) releaseClaims(ctx context.Context, account ulid.ULID, version 
 
 // revoke revokes the account's credentials, in the name of who erased it. It returns the streams
 // whose keys are to be destroyed.
-func (p *Process) revoke(ctx context.Context, account ulid.ULID, passed func(context.Context) error) ([]events.Stream, error) {
+func (p *Process) revoke(ctx context.Context, account ulid.ULID) ([]events.Stream, error) {
 	keys := []events.Stream{events.AccountStream(account)}
-	end, err := p.Store.Last(ctx, events.AccountStream(account))
+	end, err := p.Store.Last(ctx, keys[0])
 	if err != nil {
 		return nil, err
 	}
 	credentials, err := p.Model.CredentialsOf(ctx, account)
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range credentials {
 		if _, err := p.Credentials.Revoke(ctx, end.Metadata, id); err != nil {
 			return nil, err
 		}
 		keys = append(keys, events.CredentialStream(id))
 	}
-	if err != nil || len(credentials) == 0 {
-		return keys, err
-	}
-	return keys, passed(ctx) // so that none is in a cache when its key is gone
+	return keys, p.CatchUp(ctx) // so that none is in a cache when its key is gone
 }
 
 // deleteMails deletes the mails with codes. Their files are named for events, whose types the log
@@ -249,23 +253,33 @@ func (p *Process) deleteMails(ctx context.Context, account ulid.ULID) error {
 			mails = append(mails, e.ID)
 		}
 	}
-	return mail.Delete(filepath.Join(p.Folder, p.Mails), mails...)
+	return mail.Delete(p.Mails, mails...)
 }
 
-// prove signs what was done.
-func (p *Process) prove(ctx context.Context, account ulid.ULID, keys int) error {
+// prove signs what was done, unless the ledger has the proof.
+func (p *Process) prove(ctx context.Context, account ulid.ULID) error {
+	if done, err := p.IsErased(ctx, account); done || err != nil {
+		return err
+	}
 	end, err := p.Store.Last(ctx, events.AccountStream(account))
+	if err != nil {
+		return err
+	}
+	credentials, err := p.Model.CredentialsOf(ctx, account)
 	if err != nil {
 		return err
 	}
 	at := now()
 	proof, err := webhook.ErasureProof{
-		Account: account, Event: end.ID, Position: end.Position, Keys: keys, At: at,
+		Account: account, Event: end.ID, Position: end.Position, Keys: 1 + len(credentials), At: at,
 	}.Sign(webhook.TokenKey(p.Keys.Derive))
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.Ledger.add(Line{Account: account, Erased: at, Proof: proof})
 	}
-	return p.Ledger.add(Line{Account: account, Erased: at, Proof: proof})
+	if err != nil {
+		return fmt.Errorf("everything is erased, but the proof is not in %s: %w", LedgerName, err)
+	}
+	return nil
 }
 
 // release marks the row of an erased account as proven, and deletes of it what is no longer needed:
@@ -275,22 +289,19 @@ func (p *Process) release(ctx context.Context, account ulid.ULID) error {
 	if err != nil {
 		return err
 	}
-	was := row.PaywayID
-	if was != "" {
-		end, err1 := p.Store.StreamHead(ctx, events.AccountStream(account))
-		parties, err2 := p.Model.ThirdParties(ctx)
-		owed, err3 := p.Deliveries.OwesErasure(ctx, parties, account, end)
-		if err := errors.Join(err1, err2, err3); err != nil {
-			return err
-		}
-		if !owed || time.Since(row.At) > noticeLife {
-			row.PaywayID = ""
-		}
+	end, err1 := p.Store.StreamHead(ctx, events.AccountStream(account))
+	parties, err2 := p.Model.ThirdParties(ctx)
+	owed, err3 := p.Deliveries.OwesErasure(ctx, parties, account, end)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
 	}
+	needed := row.PaywayID != "" && owed && time.Since(row.At) <= noticeLife
 	switch {
-	case len(row.Names) == 0 && row.PaywayID == "":
+	case !needed && len(row.Names) == 0:
 		return p.Rows.Delete(ctx, account)
-	case row.Proven && row.PaywayID == was:
+	case !needed:
+		row.PaywayID = ""
+	case row.Proven:
 		return nil
 	}
 	row.Proven = true

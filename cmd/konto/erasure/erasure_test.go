@@ -14,6 +14,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/copies"
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/erasure"
 	"konto/commands"
@@ -90,10 +91,12 @@ func (f *fixture) isReadable(account ulid.ULID) bool {
 // messages are those of other systems.
 type messages struct {
 	texts []string
+	calls int
 	err   error // because NATS is away
 }
 
 func (m *messages) Delete(_ context.Context, named func([]byte) bool) error {
+	m.calls++
 	if m.err == nil {
 		m.texts = slices.DeleteFunc(m.texts, func(text string) bool { return named([]byte(text)) })
 	}
@@ -154,6 +157,15 @@ func TestErasureIsFinishedWhenNATSIsBack(t *testing.T) {
 			if !f.Erasures.NamesErased([]byte("about client_" + strings.ToLower(account.String()))) {
 				t.Error("a message of now that names it would be kept")
 			}
+		}
+		// A start, and each look, asks NATS once, however many erasures are not finished: each
+		// question takes seconds.
+		inbound.calls = 0
+		if err := f.Erasures.Reconcile(t.Context()); err != nil || inbound.calls != 1 {
+			t.Errorf("reconciled: %v, after %d calls", err, inbound.calls)
+		}
+		if err := f.Erasures.Look(t.Context()); !errors.Is(err, inbound.err) || inbound.calls != 2 {
+			t.Errorf("looked: %v, after %d calls", err, inbound.calls)
 		}
 		inbound.err = nil
 		f.must(f.Erasures.Look(t.Context()))
@@ -218,30 +230,98 @@ func TestErasureThatFailsAtTheStartDestroysTheKey(t *testing.T) {
 			if _, err := f.Erasures.Erase(t.Context(), account, datafolder.Itself()); !errors.Is(err, failed) || !f.isReadable(account) {
 				t.Errorf("step %d: %v", step, err)
 			}
-			if err := f.Erasures.Reconcile(t.Context(), f.CatchUp); err != nil || f.isReadable(account) {
+			if err := f.Erasures.Reconcile(t.Context()); err != nil || f.isReadable(account) {
 				t.Errorf("step %d: reconciled: %v, readable %v", step, err, f.isReadable(account))
 			}
 		})
 	}
 }
 
-// A mail may have been written while its account was erased.
-func TestMailOfAnErasedAccountIsDeletedAtTheNextStart(t *testing.T) {
+// A mail is deleted with its account. One that was written while its account was erased is deleted at
+// the next start.
+func TestMailsOfAnErasedAccountAreDeleted(t *testing.T) {
 	run(t, &messages{}, func(f *fixture) {
 		account, request := f.open("anna@example.com"), ulid.Make()
 		_, err := f.Store.Append(t.Context(), events.AccountStream(account), 1, nil, []events.Event{{
 			ID: request, Stream: events.AccountStream(account), Version: 2, Type: events.TypeEmailChangeRequested, Time: time.UnixMilli(1).UTC(), Data: []byte("{}"),
 		}})
 		f.must(err)
-		_, err = f.Erasures.Erase(t.Context(), account, datafolder.Itself())
-		f.must(err)
 		mail := filepath.Join(f.Path, datafolder.MailName, request.String()+".eml")
 		f.must(os.MkdirAll(filepath.Dir(mail), 0o700))
-		f.must(os.WriteFile(mail, []byte("code"), 0o600))
-		f.must(f.Erasures.Reconcile(t.Context(), f.CatchUp))
-		if !datafolder.Missing(mail) {
-			t.Error("it is still there")
+		for when, remove := range []func() error{
+			func() error {
+				_, err := f.Erasures.Erase(t.Context(), account, datafolder.Itself())
+				return err
+			},
+			func() error { return f.Erasures.Reconcile(t.Context()) },
+		} {
+			f.must(os.WriteFile(mail, []byte("code"), 0o600))
+			if f.must(remove()); !datafolder.Missing(mail) {
+				t.Errorf("it is still there after step %d", when)
+			}
 		}
+	})
+}
+
+// A copy of the keys and the copy of the ledger beside it name the same erased accounts.
+func TestKeysAndLedgerAreCopiedBetweenErasures(t *testing.T) {
+	run(t, &messages{}, func(f *fixture) {
+		var accounts []ulid.ULID
+		for i := range 30 {
+			accounts = append(accounts, f.open(fmt.Sprintf("a%d@example.com", i)))
+		}
+		erased := make(chan error, 1)
+		go func() {
+			var errs []error
+			for _, account := range accounts {
+				_, err := f.Erasures.Erase(t.Context(), account, datafolder.Itself())
+				errs = append(errs, err)
+			}
+			erased <- errors.Join(errs...)
+		}()
+		dir, running := t.TempDir(), true
+		for running {
+			select {
+			case err := <-erased:
+				f.must(err)
+				running = false
+			default:
+			}
+			made, err := copies.BackupKeys(t.Context(), f.Folder, dir, time.Hour)
+			f.must(err)
+			keys, err := f.Master.OpenCopy(t.Context(), made.File)
+			f.must(err)
+			lines, _, err := erasure.ReadLedger(made.Erasures)
+			f.must(err)
+			for _, account := range accounts {
+				_, err := keys.Cipher(t.Context(), events.AccountStream(account))
+				listed := slices.ContainsFunc(lines, func(l erasure.Line) bool { return l.Account == account })
+				if errors.Is(err, eventstore.ErrDestroyed) != listed {
+					t.Errorf("the copied ledger has it: %v, and its copied key: %v", listed, err)
+				}
+			}
+			f.must(keys.Close())
+		}
+	})
+}
+
+// Only a read model that has passed AccountErased has all credentials of the account.
+func TestReadModelHasPassedBeforeCredentialsAreRevoked(t *testing.T) {
+	run(t, &messages{}, func(f *fixture) {
+		account, catchUp, at := f.open("anna@example.com"), f.Erasures.CatchUp, uint64(0)
+		f.Erasures.CatchUp = func(ctx context.Context) error {
+			err := catchUp(ctx)
+			at, _ = f.Model.Position(ctx)
+			return err
+		}
+		f.Erasures.After = func(step int) error {
+			if end, err := f.Store.Last(t.Context(), events.AccountStream(account)); step == 3 && (at < end.Position || err != nil) {
+				t.Errorf("the read model is at %d, and AccountErased at %d, %v", at, end.Position, err)
+			}
+			return nil
+		}
+		_, err := f.Erasures.Erase(t.Context(), account, datafolder.Itself())
+		f.must(err)
 	})
 }
 

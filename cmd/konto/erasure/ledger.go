@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -29,23 +28,18 @@ const LedgerName = "erasures.ndjson"
 
 // Ledger is erasures.ndjson: the portable copy of what the tombstones in keys.db say, with the
 // proofs. Every start erases the accounts in it again if a restored log or restored keys brought
-// them back. It holds no personal data and is kept for ever.
-//
-// The file is JSON, an object a line, and lines are only ever added:
+// them back. It holds no personal data and is kept for ever. Each line is an object, and lines are
+// only ever added:
 //
 //	{"account":"01J...","erased":"2026-11-22T10:00:01Z","proof":"eyJ...","sum":"8a..."}
 //
-// The sum covers the rest of the line: a flipped bit must neither erase another account nor
-// spare one. It has no key, because the ledger may be used with other keys, as after an
-// import, and whoever can write to the folder can do worse. konto verify checks the proofs
-// too.
+// The sum covers the rest of the line: a flipped bit must neither erase another account nor spare
+// one. The last line of an account counts. If it has "intended", as earlier builds wrote before they
+// began, the erasure is not done, whatever proof is before it.
 //
-// Earlier builds wrote a line with "intended" before they began. The last line of an account
-// counts: if it is such a line, the erasure is not done, whatever proof is before it.
-//
-// A line is durable before its erasure counts as done. So a last line that a crash cut off
-// belongs to an erasure that the next start goes on with, and is dropped. Any other line that
-// cannot be read is damage, and an error.
+// A line is durable before its erasure counts as done. So a last line that a crash cut off belongs
+// to an erasure that the next start goes on with, and is dropped. Any other line that cannot be
+// read is damage, and an error.
 type Ledger struct {
 	mu    sync.Mutex
 	path  string
@@ -74,9 +68,6 @@ func (l Line) Text() ([]byte, error) {
 	text, err := json.Marshal(l)
 	return append(text, '\n'), err
 }
-
-// errShort means that lines were removed from the file while it was open.
-var errShort = errors.New("lines of it are gone; put the file back, or restart konto, which adds who the log knows to be erased")
 
 // readLine reads a line that is, to the byte, as Text makes it.
 func readLine(text []byte) (l Line, ok bool) {
@@ -137,18 +128,18 @@ func (l *Ledger) Whole() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	info, err := os.Stat(l.path)
-	if l.size > 0 && (err != nil || info.Size() < l.size) {
-		return errors.Join(errShort, err)
+	if l.size == 0 || err == nil && info.Size() >= l.size {
+		return nil
 	}
-	return nil
+	return errors.Join(errors.New("lines of it are gone; put the file back, or restart konto, which adds who the log knows to be erased"), err)
 }
 
-// remember makes a line the one that counts for its account. One without a proof notes, in memory
-// alone, that the account is being erased, perhaps again: its row has that durably.
-func (l *Ledger) remember(line Line) {
+// begin notes, in memory alone, that an account is being erased, perhaps again: no proof counts until
+// the next. Its row has that durably.
+func (l *Ledger) begin(account ulid.ULID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known[line.Account] = line
+	l.known[account] = Line{Account: account}
 }
 
 // Of returns the line that counts for an account.
@@ -166,39 +157,27 @@ func (l *Ledger) all() []ulid.ULID {
 	return slices.Collect(maps.Keys(l.known))
 }
 
-// add writes a line durably. After an error the line may be there or not; to add it again is
-// harmless.
+// add writes a line durably, behind the lines that count. First it removes what a failed write or a
+// crash left there, which would make the line unreadable. After an error the line may be there or
+// not; to add it again is harmless.
 func (l *Ledger) add(line Line) error {
 	text, err := line.Text()
-	if err = errors.Join(err, l.Whole()); err == nil {
-		err = l.write(text)
+	if err := errors.Join(err, l.Whole()); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("write to the ledger of erasures: %w", err)
-	}
-	l.remember(line)
-	return nil
-}
-
-// write writes bytes behind the lines that count. First it removes what a failed write or a
-// crash left there, which would make the next line unreadable.
-func (l *Ledger) write(text []byte) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if err := file.Truncate(l.size); err != nil {
-		return err
+	if err = file.Truncate(l.size); err == nil {
+		_, err = file.WriteAt(text, l.size)
 	}
-	if _, err := io.NewOffsetWriter(file, l.size).Write(text); err != nil {
-		return err
-	}
-	if err := errors.Join(file.Sync(), sqlitefile.SyncName(l.path)); err != nil { // the file may be new
+	if err := errors.Join(err, file.Sync(), file.Close(), sqlitefile.SyncName(l.path)); err != nil { // the file may be new
 		return err
 	}
 	l.size += int64(len(text))
+	l.known[line.Account] = line
 	return nil
 }

@@ -94,6 +94,24 @@ func TestTornEndOfTheLedgerIsOverwritten(t *testing.T) {
 	}
 }
 
+// The lines that are gone must not become a hole.
+func TestLineIsNotAddedToALedgerThatIsGone(t *testing.T) {
+	folder := t.TempDir()
+	l := ledgerOf(t, folder)
+	if err := l.add(Line{Account: ulid.Make(), Intended: now()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(folder, LedgerName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.add(Line{Account: ulid.Make(), Intended: now()}); err == nil {
+		t.Error("it was added")
+	}
+	if all := ledgerOf(t, folder).all(); len(all) > 0 {
+		t.Errorf("the file has %v", all)
+	}
+}
+
 // Whichever byte of a line is another, nobody is erased for it, and nobody is not.
 func TestFlippedByteInTheLedgerIsFound(t *testing.T) {
 	folder := t.TempDir()

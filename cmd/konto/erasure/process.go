@@ -3,9 +3,8 @@ package erasure
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -33,18 +32,18 @@ const (
 
 // Process erases accounts. Its first fields are what it works on; Open sets the others.
 type Process struct {
-	Folder        string // where the ledger is
-	Mails         string // the folder of mails in Folder
-	Rows          *Rows
-	Store         *eventstore.Store
-	Keys          *keyring.Keyring
-	Model         *projections.ReadModel
-	ModelFollower *projections.Follower
-	Past          *projections.Past
-	Accounts      *commands.Accounts
-	Credentials   *commands.Credentials
-	Deliveries    *deliveries.Store
-	Log           *slog.Logger // nil means slog.Default()
+	Folder      string // where the ledger is
+	Mails       string // the folder of mails
+	Rows        *Rows
+	Store       *eventstore.Store
+	Keys        *keyring.Keyring
+	Model       *projections.ReadModel
+	CatchUp     func(context.Context) error // waits until Model has passed what is in the log now
+	Past        *projections.Past
+	Accounts    *commands.Accounts
+	Credentials *commands.Credentials
+	Deliveries  *deliveries.Store
+	Log         *slog.Logger // nil means slog.Default()
 	// After is called with the number of each step that ended, if it is not nil. A test returns
 	// an error, as if konto were killed there.
 	After func(step int) error
@@ -79,7 +78,7 @@ func (p *Process) Open(ctx context.Context) (err error) {
 	rows, err := p.Rows.All(ctx)
 	for account, row := range rows {
 		if !row.Proven {
-			p.Ledger.remember(Line{Account: account})
+			p.Ledger.begin(account)
 		}
 	}
 	return err
@@ -91,22 +90,18 @@ func (p *Process) Serve(inbound Inbound, others ...*projections.Follower) {
 	p.inbound, p.others = inbound, others
 }
 
-// passed waits until the followers have passed what is in the log now. The read model must: it
-// tells whose the credentials are. The others are waited for shortly, because NATS may be away for
-// hours, and the keys must not live on for that long. A follower that is late reads what nobody can
-// decrypt any more, and deletes its data when it comes to AccountErased.
-func (p *Process) passed(ctx context.Context) error {
-	head, err := p.Store.Head(ctx)
-	if err != nil {
+// passed waits until the followers have passed a position. The read model must: it tells
+// whose the credentials are. The others are waited for shortly, because NATS may be away for hours,
+// and the keys must not live on for that long. A follower that is late reads what nobody can decrypt
+// any more, and deletes its data when it comes to AccountErased.
+func (p *Process) passed(ctx context.Context, position uint64) error {
+	if err := p.CatchUp(ctx); err != nil {
 		return err
-	}
-	if err := p.ModelFollower.WaitUnlessRetrying(ctx, head); err != nil {
-		return fmt.Errorf("the read model does not keep up with the log: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, followTime)
 	defer cancel()
 	for _, f := range p.others {
-		_ = f.WaitUnlessRetrying(ctx, head) // health and the log tell of its trouble
+		_ = f.WaitUnlessRetrying(ctx, position) // health and the log tell of its trouble
 	}
 	return nil
 }
@@ -121,17 +116,17 @@ func (f follower) Position(ctx context.Context) (uint64, error) { return f.p.Sto
 // Apply implements projections.Projection. An erasure that fails does not hold up those behind it:
 // its row says that it is not done.
 func (f follower) Apply(ctx context.Context, batch []events.Event) error {
+	var erased []ulid.ULID
 	for _, e := range batch {
-		if e.Type != events.TypeAccountErased {
-			continue
+		if _, account, err := e.Stream.Split(); err == nil && e.Type == events.TypeAccountErased {
+			erased = append(erased, account)
 		}
-		_, account, err := e.Stream.Split()
-		if err == nil {
-			err = f.p.complete(context.WithoutCancel(ctx), account, f.p.passed)
-		}
-		if err != nil {
-			f.p.Log.Error("the erasure of an account is not finished, and is tried again", "stream", e.Stream, "error", err)
-		}
+	}
+	if len(erased) == 0 {
+		return nil
+	}
+	if err := f.p.complete(context.WithoutCancel(ctx), erased...); err != nil {
+		f.p.Log.Error("an erasure is not finished, and is tried again", "accounts", erased, "error", err)
 	}
 	return nil
 }
@@ -156,19 +151,16 @@ func (p *Process) Run(ctx context.Context) {
 	}
 }
 
-// look ends at the first error: if NATS is away, each account would wait for it.
 func (p *Process) look(ctx context.Context) error {
 	rows, err := p.Rows.All(ctx)
-	for account := range rows {
-		if err == nil {
-			err = p.complete(ctx, account, p.passed)
-		}
+	if err != nil || len(rows) == 0 {
+		return err
 	}
-	return err
+	return p.complete(ctx, slices.Collect(maps.Keys(rows))...)
 }
 
-// Reconcile makes tombstones, log and ledger agree, before anybody is answered. passed waits until
-// the read model has passed what is in the log. An account is erased if one of these says so:
+// Reconcile makes tombstones, log and ledger agree, before anybody is answered. An account is erased
+// if one of these says so:
 //
 //   - the ledger, or a row that is not proven. Its key is destroyed and AccountErased is appended,
 //     unless that was done: older keys or an older log were restored, or konto was killed.
@@ -178,63 +170,55 @@ func (p *Process) look(ctx context.Context) error {
 // An erasure that cannot be finished now, for example because the read model cannot be written,
 // does not keep konto from starting. But its key is destroyed in any case, or Reconcile returns an
 // error.
-func (p *Process) Reconcile(ctx context.Context, passed func(context.Context) error) error {
-	mails, err := fs.Glob(os.DirFS(p.Folder), p.Mails+"/*")
-	if err != nil {
-		return err
-	}
+func (p *Process) Reconcile(ctx context.Context) error {
+	mails, _ := os.ReadDir(p.Mails) // without a server there may be no such folder
 	accounts, err := p.Model.Erased(ctx)
 	if err != nil {
 		return err
 	}
 	accounts = append(accounts, p.Ledger.all()...)
 	slices.SortFunc(accounts, ulid.ULID.Compare)
-	fits := false
+	var unfinished []ulid.ULID
+	var keys []events.Stream
 	for _, account := range slices.Compact(accounts) {
 		done, err := p.IsErased(ctx, account)
-		if done && len(mails) > 0 { // one may have been written while the account was erased
-			err = p.deleteMails(ctx, account)
-		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case !done:
+			unfinished, keys = append(unfinished, account), append(keys, events.AccountStream(account))
+		case len(mails) > 0: // one may have been written while the account was erased
+			if err := p.deleteMails(ctx, account); err != nil {
+				return err
+			}
 		}
-		if done {
-			continue
-		}
-		if !fits {
-			err = p.endUnreadable(ctx, passed)
-			fits = err == nil
-		}
-		if err == nil {
-			err = p.complete(ctx, account, passed)
-		}
-		if err == nil {
-			continue
-		}
-		if err := p.Keys.Destroy(ctx, events.AccountStream(account)); err != nil {
-			return err
-		}
-		p.Log.Error("the erasure of an account is not finished, the next start tries again", "account", account, "error", err)
 	}
-	return nil
+	if len(unfinished) == 0 {
+		return nil
+	}
+	if err = p.endUnreadable(ctx); err == nil {
+		err = p.complete(ctx, unfinished...)
+	}
+	if err == nil {
+		return nil
+	}
+	p.Log.Error("an erasure is not finished, the next start tries again", "accounts", unfinished, "error", err)
+	return p.Keys.Destroy(ctx, keys...)
 }
 
 // endUnreadable revokes the credentials whose keys are destroyed: a log that was restored does not
 // say whose they are. If older keys were restored, the read model knows neither what they read nor
 // whose the credentials are, and is rebuilt.
-func (p *Process) endUnreadable(ctx context.Context, passed func(context.Context) error) error {
-	var credentials []ulid.ULID
-	find := func() (err error) {
-		if err = passed(ctx); err == nil {
-			credentials, err = p.Model.Unreadable(ctx)
-		}
+func (p *Process) endUnreadable(ctx context.Context) error {
+	if err := p.CatchUp(ctx); err != nil {
 		return err
 	}
-	err := find()
+	credentials, err := p.Model.Unreadable(ctx)
 	if errors.Is(err, eventstore.ErrSealBroken) {
-		if _, err = p.Model.Rebuild(ctx, projections.RebuildConfig{}); err == nil {
-			err = find()
+		if _, err := p.Model.Rebuild(ctx, projections.RebuildConfig{}); err != nil {
+			return err
 		}
+		credentials, err = p.Model.Unreadable(ctx)
 	}
 	for _, id := range credentials {
 		if err == nil {

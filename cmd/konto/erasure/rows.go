@@ -52,15 +52,15 @@ func OpenRows(ctx context.Context, path string, keys eventstore.Keys) (*Rows, er
 	if r.db, err = sqlitefile.OpenWriter(path); err != nil {
 		return nil, err
 	}
-	_, err = r.db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS erasure (
+	err = r.change(ctx, `CREATE TABLE IF NOT EXISTS erasure (
 		account BLOB PRIMARY KEY,
 		content BLOB NOT NULL -- Row as JSON, sealed
-	) STRICT, WITHOUT ROWID`)
+	) STRICT, WITHOUT ROWID`) // and overwrites what was deleted when konto was killed
 	if err == nil {
 		_, err = r.All(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(r.wrap(err), r.Close())
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
@@ -68,17 +68,15 @@ func OpenRows(ctx context.Context, path string, keys eventstore.Keys) (*Rows, er
 // Close closes the file.
 func (r *Rows) Close() error { return r.db.Close() }
 
-// All returns all rows by account.
-func (r *Rows) All(ctx context.Context) (map[ulid.ULID]Row, error) { return r.read(ctx, "") }
-
 // Get returns an account's row, the zero Row if there is none.
 func (r *Rows) Get(ctx context.Context, account ulid.ULID) (Row, error) {
-	found, err := r.read(ctx, " WHERE account = ?", account[:])
-	return found[account], err
+	all, err := r.All(ctx) // they are few
+	return all[account], err
 }
 
-func (r *Rows) read(ctx context.Context, which string, parameters ...any) (map[ulid.ULID]Row, error) {
-	found, err := r.db.QueryContext(ctx, "SELECT account, content FROM erasure"+which, parameters...)
+// All returns all rows by account.
+func (r *Rows) All(ctx context.Context) (map[ulid.ULID]Row, error) {
+	found, err := r.db.QueryContext(ctx, "SELECT account, content FROM erasure")
 	if err != nil {
 		return nil, r.wrap(err)
 	}

@@ -99,6 +99,44 @@ func TestRowsAreSealedAndOverwritten(t *testing.T) {
 	}
 }
 
+// If konto is killed when a row is deleted and its bytes are not overwritten, the next start does that.
+func TestDeletedRowIsOverwrittenAfterACrash(t *testing.T) {
+	folder, keys := t.TempDir(), newKeys(t)
+	r := rowsAt(t, filepath.Join(folder, RowsName), keys)
+	if err := r.Put(t.Context(), ulid.Make(), Row{Names: []string{"anna@example.com"}}); err != nil {
+		t.Fatal(err)
+	}
+	var sealed []byte
+	if err := r.db.QueryRow("SELECT content FROM erasure").Scan(&sealed); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.db.Exec("DELETE FROM erasure"); err != nil {
+		t.Fatal(err)
+	}
+	killed := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(killed, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	in := func() (found bool) {
+		t.Helper()
+		for _, name := range []string{RowsName, RowsName + "-wal"} {
+			text, err := os.ReadFile(filepath.Join(killed, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || bytes.Contains(text, sealed)
+		}
+		return found
+	}
+	if !in() {
+		t.Fatal("the bytes are overwritten already")
+	}
+	rowsAt(t, filepath.Join(killed, RowsName), keys)
+	if in() {
+		t.Error("the bytes of the deleted row are still there")
+	}
+}
+
 // A flipped bit must not erase another account.
 func TestRowThatWasChangedDoesNotCount(t *testing.T) {
 	path, keys := filepath.Join(t.TempDir(), RowsName), newKeys(t)

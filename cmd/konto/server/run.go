@@ -52,7 +52,7 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		s.catchUp(ctx)
 		// Once more, because a read model that was made again did not know of any erasure when
 		// the folder was opened.
-		if err := s.folder.Erasures.Reconcile(ctx, s.folder.CatchUp); err != nil {
+		if err := s.folder.Erasures.Reconcile(ctx); err != nil {
 			return err
 		}
 		return s.answer(ctx, group, ready)
