@@ -177,6 +177,33 @@ func TestRebuildEndsIfTheLogHasLostEvents(t *testing.T) {
 	}
 }
 
+// unreadable is a log that can be read by stream only up to some page.
+type unreadable struct {
+	eventstore.Log
+	pages int
+	err   error
+}
+
+func (l *unreadable) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
+	if l.pages--; l.pages < 0 {
+		return nil, l.err
+	}
+	return l.Log.ByStream(ctx, stream, after, min(limit, 7))
+}
+
+func TestRebuildEndsWithTheErrorOfTheLog(t *testing.T) {
+	h := newFixture(t)
+	fillSample(h)
+	broken := errors.New("the disk is broken")
+	for pages := range 20 {
+		h.model.log = &unreadable{h.log, pages, broken}
+		if _, err := h.model.Rebuild(t.Context(), RebuildConfig{}); !errors.Is(err, broken) {
+			t.Errorf("after %d pages it ended with %v", pages, err)
+		}
+		h.onlyReadDB()
+	}
+}
+
 // opened tells one file of a name from another.
 func (h *fixture) opened() os.FileInfo {
 	h.t.Helper()

@@ -23,19 +23,23 @@ const pagesAhead = 4
 func (b *rebuild) foldAll(ctx context.Context, to uint64) error {
 	pages := make(chan chan page, pagesAhead) // in the order of streams
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return b.readStreams(ctx, to, pages) })
 	group.Go(func() error {
-		defer close(pages)
-		return b.readStreams(ctx, to, pages)
-	})
-	group.Go(func() error {
-		_, err := b.next.update(ctx, func(ctx context.Context, f *fold) error {
+		_, err := b.next.update(ctx, func(uncancelled context.Context, f *fold) error {
 			f.closings = make(map[ulid.ULID][]closing)
-			for decrypted := range pages {
-				if err := b.foldPage(ctx, f, <-decrypted); err != nil {
-					return err
+			for {
+				select {
+				case decrypted, more := <-pages:
+					if !more {
+						return b.end(f, to)
+					}
+					if err := b.foldPage(uncancelled, f, <-decrypted, to); err != nil {
+						return err
+					}
+				case <-ctx.Done(): // whoever ended it says why
+					return ctx.Err()
 				}
 			}
-			return b.end(ctx, f, to)
 		})
 		return err
 	})
@@ -48,13 +52,18 @@ type page struct {
 	err    error
 }
 
-// readStreams reads what the log holds up to a position.
+// readStreams reads what the log holds up to a position. It closes pages only when all of it was
+// read: the file is not complete otherwise.
 func (b *rebuild) readStreams(ctx context.Context, to uint64, pages chan<- chan page) error {
 	var stream events.Stream
 	for version := uint64(0); ; {
 		records, err := b.live.log.ByStream(ctx, stream, version, rebuildPage)
-		if err != nil || len(records) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(records) == 0 {
+			close(pages)
+			return nil
 		}
 		last := records[len(records)-1]
 		stream, version = last.Stream, last.Version
@@ -74,13 +83,16 @@ func (b *rebuild) readStreams(ctx context.Context, to uint64, pages chan<- chan 
 
 // foldPage folds a page and writes its rows. Only the stream that may go on in the next page is
 // still needed.
-func (b *rebuild) foldPage(ctx context.Context, f *fold, p page) error {
+func (b *rebuild) foldPage(ctx context.Context, f *fold, p page, to uint64) error {
 	if p.err != nil || len(p.events) == 0 {
 		return p.err
 	}
 	for _, e := range p.events {
 		if err := f.add(ctx, e); err != nil {
 			return &eventstore.EventError{Type: e.Type, Position: e.Position, Err: err}
+		}
+		if e.Position == to {
+			f.event = e.ID
 		}
 	}
 	if err := f.writeRows(ctx); err != nil {
@@ -91,18 +103,11 @@ func (b *rebuild) foldPage(ctx context.Context, f *fold, p page) error {
 	return nil
 }
 
-// end sets the position of the file. The log has as many records as its last position says.
-func (b *rebuild) end(ctx context.Context, f *fold, to uint64) error {
+// end sets the position of the file. The log has as many events as its last position says.
+func (b *rebuild) end(f *fold, to uint64) error {
 	if b.done != to {
 		return fmt.Errorf("%w: the log has %d events up to position %d", ErrOutOfStep, b.done, to)
 	}
-	if to == 0 {
-		return nil
-	}
-	last, err := b.live.log.ReadAll(ctx, to-1, 1)
-	if err != nil {
-		return err
-	}
-	f.position, f.event = to, last[0].ID
+	f.position = to
 	return nil
 }
