@@ -99,10 +99,8 @@ func (l *Log) write() {
 			l.covering <- t
 			failing = false
 		case err != nil:
-			if conn != nil {
-				disconnect(conn)
-				conn = nil
-			}
+			disconnect(conn)
+			conn = nil
 			if isFinal(err) {
 				l.queue.decide(t.group, func(p *pending) { p.last, p.err = 0, failed("append to", err) })
 				break
@@ -115,9 +113,7 @@ func (l *Log) write() {
 			l.pause(retryEvery)
 		}
 	}
-	if conn != nil {
-		disconnect(conn)
-	}
+	disconnect(conn)
 }
 
 // take does steps 1 to 4. After an error the turn has the appends that it had taken.
@@ -177,7 +173,12 @@ type known struct {
 	heads    map[events.Stream]eventstore.StreamHead
 	holders  map[eventstore.ClaimKey][]events.Stream // in order
 	receipts map[eventstore.ReceiptKey]receipt       // that have not expired
-	stored   map[events.Stream]map[uint64]stored     // by version: what doubted appends may have stored
+	stored   map[place]stored                        // what doubted appends may have stored
+}
+
+type place struct {
+	stream  events.Stream
+	version uint64
 }
 
 type stored struct {
@@ -185,11 +186,16 @@ type stored struct {
 	position uint64
 }
 
+// streamHeadsQuery finds where streams end; those that have no record are missing in the answer.
+const streamHeadsQuery = `SELECT asked.stream, last.version, last.position FROM unnest($1::text[]) AS asked (stream)
+	CROSS JOIN LATERAL (SELECT version, position FROM log.events WHERE events.stream = asked.stream COLLATE "C"
+		ORDER BY version DESC LIMIT 1) AS last`
+
 // look reads in one round trip.
 func (t *turn) look(ctx context.Context, conn *pgx.Conn) (*known, error) {
 	k := &known{
 		heads: map[events.Stream]eventstore.StreamHead{}, holders: map[eventstore.ClaimKey][]events.Stream{},
-		receipts: map[eventstore.ReceiptKey]receipt{}, stored: map[events.Stream]map[uint64]stored{},
+		receipts: map[eventstore.ReceiptKey]receipt{}, stored: map[place]stored{},
 	}
 	var streams, doubted []string
 	var versions []int64
@@ -212,45 +218,34 @@ func (t *turn) look(ctx context.Context, conn *pgx.Conn) (*known, error) {
 		}
 	}
 	b := &pgx.Batch{}
-	b.Queue(streamHeadsQuery, streams).Query(func(rows pgx.Rows) error { return scanHeads(rows, k.heads) })
-	if len(claims) > 0 {
-		b.Queue(`SELECT key, stream FROM log.claims WHERE key = ANY($1) ORDER BY key, stream`, claims).Query(func(rows pgx.Rows) error {
-			var key []byte
-			var stream events.Stream
-			_, err := pgx.ForEachRow(rows, []any{&key, &stream}, func() error {
-				at := eventstore.ClaimKey(key)
-				k.holders[at] = append(k.holders[at], stream)
-				return nil
-			})
+	each := func(query string, args []any, into []any, do func()) {
+		b.Queue(query, args...).Query(func(rows pgx.Rows) error {
+			_, err := pgx.ForEachRow(rows, into, func() error { do(); return nil })
 			return err
 		})
+	}
+	var stream events.Stream
+	var head eventstore.StreamHead
+	each(streamHeadsQuery, []any{streams}, []any{&stream, &head.Version, &head.Position}, func() { k.heads[stream] = head })
+	var key, id []byte
+	if len(claims) > 0 {
+		each(`SELECT key, stream FROM log.claims WHERE key = ANY($1) ORDER BY key, stream`,
+			[]any{claims}, []any{&key, &stream}, func() {
+				claim := eventstore.ClaimKey(key)
+				k.holders[claim] = append(k.holders[claim], stream)
+			})
 	}
 	if len(receipts) > 0 {
-		b.Queue(`SELECT key, stream, data FROM log.receipts WHERE key = ANY($1) AND expires > $2`, receipts, t.now).Query(func(rows pgx.Rows) error {
-			var key []byte
-			var r receipt
-			_, err := pgx.ForEachRow(rows, []any{&key, &r.stream, &r.Data}, func() error {
-				k.receipts[eventstore.ReceiptKey(key)] = r
-				return nil
-			})
-			return err
-		})
+		var r receipt
+		each(`SELECT key, stream, data FROM log.receipts WHERE key = ANY($1) AND expires > $2`,
+			[]any{receipts, t.now}, []any{&key, &r.stream, &r.Data}, func() { k.receipts[eventstore.ReceiptKey(key)] = r })
 	}
 	if len(doubted) > 0 {
-		b.Queue(`SELECT stream, version, id, position FROM log.events
-			JOIN unnest($1::text[], $2::bigint[]) AS asked (stream, version) USING (stream, version)`, doubted, versions).Query(func(rows pgx.Rows) error {
-			var stream events.Stream
-			var version, position uint64
-			var id []byte
-			_, err := pgx.ForEachRow(rows, []any{&stream, &version, &id, &position}, func() error {
-				if k.stored[stream] == nil {
-					k.stored[stream] = map[uint64]stored{}
-				}
-				k.stored[stream][version] = stored{[16]byte(id), position}
-				return nil
-			})
-			return err
-		})
+		var at place
+		var position uint64
+		each(`SELECT stream, version, id, position FROM log.events
+			JOIN unnest($1::text[], $2::bigint[]) AS asked (stream, version) USING (stream, version)`,
+			[]any{doubted, versions}, []any{&at.stream, &at.version, &id, &position}, func() { k.stored[at] = stored{[16]byte(id), position} })
 	}
 	return k, conn.SendBatch(ctx, b).Close()
 }

@@ -49,7 +49,8 @@ type covered struct {
 
 // round is one barrier, shared by all who joined before it began.
 type round struct {
-	done    chan struct{}
+	wanted  bool          // somebody has joined
+	done    chan struct{} // closed once the rest is set
 	covered covered
 	err     error // ErrClosed, or nil
 }
@@ -67,7 +68,8 @@ type barriers struct {
 	next    *round  // the one that has not begun
 	failing error   // why the present barrier does not complete
 	highest covered // the one with the highest position
-	joined  chan struct{}
+	closed  bool
+	joined  chan struct{} // has an element if next is wanted
 }
 
 func newBarriers(cfg *pgx.ConnConfig, unreplicated bool) *barriers {
@@ -76,13 +78,13 @@ func newBarriers(cfg *pgx.ConnConfig, unreplicated bool) *barriers {
 
 func newRound() *round { return &round{done: make(chan struct{})} }
 
-// join returns a barrier that has not begun.
+// join returns a barrier that has not begun, or after close one that never will.
 func (b *barriers) join() *round {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	select {
-	case b.joined <- struct{}{}:
-	default:
+	if !b.next.wanted && !b.closed {
+		b.next.wanted = true
+		b.joined <- struct{}{} // it is empty: take empties it before it replaces next
 	}
 	return b.next
 }
@@ -111,56 +113,66 @@ func (b *barriers) trouble() error {
 func (b *barriers) run(ctx context.Context) {
 	var conn *pgx.Conn
 	defer func() { disconnect(conn) }()
+	defer b.close()
 	for {
+		var r *round
 		select {
 		case <-b.joined:
+			if r = b.take(); r == nil {
+				return
+			}
 		case <-ctx.Done():
-			b.finish(b.take(), covered{}, eventstore.ErrClosed)
 			return
 		}
-		r := b.take()
 		for {
-			var found covered
 			var err error
 			if conn == nil {
 				conn, err = pgx.ConnectConfig(ctx, b.cfg)
 			}
 			if err == nil {
-				found, err = b.attempt(ctx, conn)
+				r.covered, err = b.attempt(ctx, conn)
 			}
+			b.report(err)
 			if err == nil {
-				b.finish(r, found, nil)
+				close(r.done)
 				break
 			}
 			disconnect(conn)
 			conn = nil
-			b.report(err)
 			select {
 			case <-time.After(retryEvery):
 			case <-ctx.Done():
-				b.finish(r, covered{}, eventstore.ErrClosed)
-				b.finish(b.take(), covered{}, eventstore.ErrClosed)
+				r.err = eventstore.ErrClosed
+				close(r.done)
 				return
 			}
 		}
 	}
 }
 
-// take begins the next barrier: who joins from now on gets another one.
+// take begins the next barrier: who joins from now on gets another one. After close it returns nil.
 func (b *barriers) take() *round {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
 	r := b.next
 	b.next = newRound()
 	return r
 }
 
-func (b *barriers) finish(r *round, found covered, err error) {
-	b.report(err)
-	r.covered, r.err = found, err
-	close(r.done)
+// close ends the barrier that has not begun, and all that will be joined, with ErrClosed.
+func (b *barriers) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.closed, b.next.err = true, eventstore.ErrClosed
+		close(b.next.done)
+	}
 }
 
+// report sets why the present barrier does not complete.
 func (b *barriers) report(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

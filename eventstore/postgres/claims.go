@@ -35,7 +35,6 @@ func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held 
 	}
 	page := make([][]any, 0, pageSize)
 	flush := func() error {
-		// A stream may come twice with one key.
 		_, err := conn.CopyFrom(ctx, pgx.Identifier{"made"}, []string{"key", "stream"}, pgx.CopyFromRows(page))
 		page = page[:0]
 		return err
@@ -56,6 +55,7 @@ func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held 
 	if err := flush(); err != nil {
 		return failed("write to", err)
 	}
+	// A stream may come twice with one key.
 	if _, err := conn.Exec(ctx, `INSERT INTO log.claims SELECT DISTINCT key, stream FROM made`); err != nil {
 		return failed("write to", err)
 	}
@@ -63,8 +63,7 @@ func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held 
 		shared = EXISTS (SELECT FROM log.claims GROUP BY key HAVING count(*) > 1)`, rule); err != nil {
 		return failed("write to", err)
 	}
-	_, err := conn.Exec(ctx, `COMMIT`)
-	if err != nil {
+	if _, err := conn.Exec(ctx, `COMMIT`); err != nil {
 		return failed("write to", err)
 	}
 	return nil

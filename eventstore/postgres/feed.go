@@ -253,9 +253,7 @@ func (l *Log) listen(notified chan<- struct{}) {
 				}
 			}
 		}
-		if conn != nil {
-			disconnect(conn)
-		}
+		disconnect(conn)
 		l.pause(pollEvery) // the poll does the work meanwhile
 	}
 }

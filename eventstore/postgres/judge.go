@@ -58,7 +58,7 @@ func (k *known) storedBefore(p *pending) (last uint64, ok bool) {
 		return 0, false
 	}
 	for _, r := range p.batch.Records {
-		found, there := k.stored[r.Stream][r.Version]
+		found, there := k.stored[place{r.Stream, r.Version}]
 		if !there || found.id != r.ID {
 			return 0, false
 		}

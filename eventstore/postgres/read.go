@@ -14,21 +14,6 @@ import (
 
 const columns = "position, stream, version, id, type, time, metadata, data"
 
-// streamHeadsQuery finds where streams end; those that have no record are missing in the answer.
-const streamHeadsQuery = `SELECT asked.stream, last.version, last.position FROM unnest($1::text[]) AS asked (stream)
-	CROSS JOIN LATERAL (SELECT version, position FROM log.events WHERE events.stream = asked.stream COLLATE "C"
-		ORDER BY version DESC LIMIT 1) AS last`
-
-func scanHeads(rows pgx.Rows, heads map[events.Stream]eventstore.StreamHead) error {
-	var stream events.Stream
-	var head eventstore.StreamHead
-	_, err := pgx.ForEachRow(rows, []any{&stream, &head.Version, &head.Position}, func() error {
-		heads[stream] = head
-		return nil
-	})
-	return err
-}
-
 // ReadStream implements eventstore.Reader.
 func (l *Log) ReadStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
 	return l.records(ctx, `stream = $1 AND version > $2 ORDER BY version LIMIT $3`, stream, signed(after), max(limit, 0))
@@ -51,13 +36,15 @@ func (l *Log) records(ctx context.Context, where string, args ...any) (records [
 }
 
 // StreamHead implements eventstore.Reader.
-func (l *Log) StreamHead(ctx context.Context, stream events.Stream) (eventstore.StreamHead, error) {
-	var heads map[events.Stream]eventstore.StreamHead
-	err := l.Read(ctx, func(b *pgx.Batch) {
-		heads = map[events.Stream]eventstore.StreamHead{}
-		b.Queue(streamHeadsQuery, []string{string(stream)}).Query(func(rows pgx.Rows) error { return scanHeads(rows, heads) })
+func (l *Log) StreamHead(ctx context.Context, stream events.Stream) (head eventstore.StreamHead, err error) {
+	err = l.Read(ctx, func(b *pgx.Batch) {
+		head = eventstore.StreamHead{}
+		b.Queue(`SELECT version, position FROM log.events WHERE stream = $1 ORDER BY version DESC LIMIT 1`, stream).Query(func(rows pgx.Rows) error {
+			_, err := pgx.ForEachRow(rows, []any{&head.Version, &head.Position}, func() error { return nil })
+			return err
+		})
 	})
-	return heads[stream], err
+	return head, err
 }
 
 // Holder implements eventstore.Reader.
