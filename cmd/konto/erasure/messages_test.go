@@ -2,7 +2,7 @@ package erasure
 
 import "testing"
 
-func TestLettersAreReadAsTheyAreMeant(t *testing.T) {
+func TestEscapesInMessagesAreDecoded(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"account":"Anna@Example.com"}`:   `{"account":"Anna@Example.com"}`,
 		`{"account":"\u0061nna\u0040X.com`: `{"account":"anna@X.com`,

@@ -45,7 +45,7 @@ func (g *gossip) untilLetters(n int) []map[string]any {
 	return nil
 }
 
-func TestErasedAccountsLettersGo(t *testing.T) {
+func TestMessagesOfErasedAccountsAreDeleted(t *testing.T) {
 	g := newGossip(t)
 	g.registry.send(`{"account":"hanna@example.com","unknown":1}`)
 	g.untilLetters(5)
@@ -65,7 +65,7 @@ func TestErasedAccountsLettersGo(t *testing.T) {
 }
 
 // Without a server, and with NATS away, the letters wait for the next one that has it.
-func TestLettersThatCouldNotBeReachedGoAtTheNextStart(t *testing.T) {
+func TestMessagesThatCouldNotBeReachedAreDeletedAtTheNextStart(t *testing.T) {
 	erase := map[string]func(g *gossip){
 		"no server": func(g *gossip) { must(g.t, g.in("account", "erase", "anna@example.com", "--yes")...) },
 		"no NATS": func(g *gossip) {
