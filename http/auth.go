@@ -54,6 +54,9 @@ func (a access) admit(e endpoint) endpoint {
 
 // authenticate sets x.caller and charges the request to a rate limit.
 func (x *exchange) authenticate() error {
+	if err := x.beFresh(); err != nil {
+		return err
+	}
 	token, err := x.token()
 	switch {
 	case err == nil:
@@ -62,6 +65,15 @@ func (x *exchange) authenticate() error {
 		err = x.identifyCookie()
 	}
 	return x.chargeRateLimit(err)
+}
+
+// beFresh waits for what other nodes have acknowledged. Without it, this node might admit a
+// credential that another node has revoked.
+func (x *exchange) beFresh() error {
+	if err := x.Fresh(x.r.Context()); err != nil {
+		return fmt.Errorf("%w: %w", errBehind, err)
+	}
+	return nil
 }
 
 // identifyCookie sets x.caller from the first cookie that names an open session.

@@ -30,6 +30,7 @@ var (
 	errNotAcceptable = errors.New("caller does not take JSON")
 	errTooSlow       = errors.New("body came too slowly")
 	errIssuerAway    = errors.New("outside issuer's keys cannot be fetched")
+	errBehind        = errors.New("this node does not have what others have acknowledged")
 
 	errIdempotencyKey = errors.New("idempotency key is malformed")
 
@@ -71,6 +72,7 @@ func (t errorTable) withCommon(stop string) errorTable {
 		{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request"},
 		{errTooSlow, http.StatusRequestTimeout, "request_timeout", "The request body came too slowly"},
 		{errIssuerAway, http.StatusServiceUnavailable, "unavailable", "The token's issuer cannot be reached to check it; try again"},
+		{errBehind, http.StatusServiceUnavailable, "unavailable", "Nothing was changed, because the log cannot be reached; try again"},
 	}
 	for i := range common {
 		common[i].text += stop

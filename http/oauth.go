@@ -121,6 +121,9 @@ func (x *exchange) formBody() (url.Values, error) {
 
 // authenticateClient sets x.caller and charges the request to a rate limit.
 func (x *exchange) authenticateClient(form url.Values) error {
+	if err := x.beFresh(); err != nil {
+		return err
+	}
 	id, secret, err := x.clientCredentials(form)
 	if err == nil {
 		x.caller, err = x.Access.Authenticate(x.r.Context(), secret, x.at)

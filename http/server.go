@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -20,6 +21,10 @@ type Config struct {
 	Accounts *commands.Accounts     // required
 	Reader   *projections.Reader    // required
 	Access   *projections.ReadModel // required
+	// Fresh waits until Access and Reader have everything that any node acknowledged before
+	// the call. It is called before each request is authenticated. nil if no other node
+	// changes accounts.
+	Fresh func(context.Context) error
 	// Health reports the followers. nil means none.
 	Health func() []projections.Status
 	// Components reports the parts that depend on NATS. nil means none.
@@ -86,6 +91,9 @@ func New(cfg Config) http.Handler {
 	}
 	if cfg.Health == nil {
 		cfg.Health = func() []projections.Status { return nil }
+	}
+	if cfg.Fresh == nil {
+		cfg.Fresh = func(context.Context) error { return nil }
 	}
 	if cfg.ElevatedRole == "" {
 		cfg.ElevatedRole = defaultElevatedRole
@@ -209,9 +217,14 @@ func contractOf(path string) *contract {
 	return &generic
 }
 
+// healthTimeout bounds how long the log is asked for its head. On several machines that waits for
+// a standby.
+const healthTimeout = 2 * time.Second
+
 type healthReport struct {
-	Status    string               `json:"status"` // ok, degraded or failing
-	Head      uint64               `json:"head"`   // the log's last position, which followers reach in time
+	Status    string               `json:"status"`         // ok, degraded or failing
+	Head      uint64               `json:"head"`           // the log's last position, which followers reach in time
+	Error     string               `json:"error,omitzero"` // why the log cannot be read
 	Followers []projections.Status `json:"followers"`
 	// Components are the parts that depend on NATS, and the connection to it.
 	Components []projections.Component `json:"components,omitzero"`
@@ -230,9 +243,13 @@ type healthReport struct {
 func (x *exchange) health() error {
 	// The followers are read first. Read afterwards, one could be beyond the head.
 	report, status := healthReport{Status: "ok", Followers: x.Health(), Components: x.Components()}, http.StatusOK
-	head, err := x.Reader.Store.Head(x.r.Context())
+	ctx, cancel := context.WithTimeout(x.r.Context(), healthTimeout)
+	defer cancel()
+	head, err := x.Reader.Store.Head(ctx)
 	failing := err != nil
-	report.Head = head
+	if report.Head = head; failing {
+		report.Error = err.Error()
+	}
 	for _, f := range report.Followers {
 		switch f.State {
 		case projections.StateWaiting:

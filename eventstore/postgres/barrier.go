@@ -96,7 +96,10 @@ func (b *barriers) pass(ctx context.Context) (covered, error) {
 	case <-r.done:
 		return r.covered, r.err
 	case <-ctx.Done():
-		return covered{}, errors.Join(ctx.Err(), b.trouble())
+		if failing := b.trouble(); failing != nil {
+			return covered{}, fmt.Errorf("%w: %w", ctx.Err(), failing)
+		}
+		return covered{}, ctx.Err()
 	}
 }
 
