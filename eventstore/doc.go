@@ -12,7 +12,7 @@
 //
 //	eventstore/memory          a Log in memory, for tests
 //	eventstore/sqlite          an AdminLog in a SQLite file
-//	eventstore/keyring         the keys, in a file of their own
+//	eventstore/keyring         a KeyStore in a file of its own
 //	eventstore/sqlitefile      how konto opens SQLite files
 //	eventstore/transfer        export of a log as text, and import
 //	eventstore/eventstoretest  the conformance suite for Log

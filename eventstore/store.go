@@ -2,7 +2,6 @@ package eventstore
 
 import (
 	"context"
-	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
@@ -11,21 +10,6 @@ import (
 
 	"konto/events"
 )
-
-// Keys holds the key of each stream. Its methods may be called concurrently.
-type Keys interface {
-	// Create returns the stream's cipher, and creates the key if the stream has none. The
-	// key is durable when Create returns, because no event may outlive its key. A
-	// stream whose key was destroyed never gets another: the error is ErrDestroyed.
-	Create(ctx context.Context, stream events.Stream) (cipher.AEAD, error)
-
-	// Cipher returns the stream's cipher, which puts a random nonce in front of what it
-	// seals. Errors: ErrNoKey, ErrDestroyed.
-	Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, error)
-
-	// Derive returns a 256-bit secret for a purpose. It is always the same.
-	Derive(purpose string) []byte
-}
 
 // Store is the log as the other packages use it.
 type Store struct {

@@ -48,6 +48,14 @@ func (k *Keyring) Destroy(ctx context.Context, streams ...events.Stream) error {
 	return k.overwrite(ctx)
 }
 
+// Ended evicts the ciphers of streams that have ended. Only this process uses the file, so
+// Destroy evicts them too.
+func (k *Keyring) Ended(streams ...events.Stream) {
+	for _, stream := range streams {
+		k.ciphers.Remove(stream)
+	}
+}
+
 // replaceKeys commits tombstones.
 func (k *Keyring) replaceKeys(ctx context.Context, streams []events.Stream) error {
 	tx, err := k.writer.BeginTx(ctx, nil)

@@ -63,7 +63,7 @@ const (
 	readers = 4
 )
 
-// Keyring implements eventstore.Keys on a SQLite file.
+// Keyring implements eventstore.KeyStore on a SQLite file, for one process at a time.
 type Keyring struct {
 	path    string
 	root    []byte

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	_ eventstore.Keys = (*Keyring)(nil)
+	_ eventstore.KeyStore = (*Keyring)(nil)
 
 	master = bytes.Repeat([]byte{7}, keySize)
 	secret = []byte("Åsa Öberg")

@@ -13,7 +13,6 @@ import (
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/erasure"
 	"konto/eventstore"
-	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/transfer"
 )
@@ -100,7 +99,7 @@ func stageImport(ctx context.Context, folder, staged string, from *transfer.Read
 	return nil
 }
 
-func fillLog(ctx context.Context, path string, keys *keyring.Keyring, from *transfer.Reader, progress Progress) (end transfer.End, err error) {
+func fillLog(ctx context.Context, path string, keys eventstore.KeyStore, from *transfer.Reader, progress Progress) (end transfer.End, err error) {
 	log, err := sqlite.Open(ctx, path)
 	if err != nil {
 		return end, err

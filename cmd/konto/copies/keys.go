@@ -25,6 +25,9 @@ const (
 	erasedPrefix, erasedSuffix = "erasures-", ".ndjson"
 )
 
+// errKeysInPostgres refuses what only a file of keys can do.
+var errKeysInPostgres = errors.New("keys in Postgres are backed up with their server")
+
 // KeysBackedUp describes a copy of keys.db.
 type KeysBackedUp struct {
 	File     string   `json:"file"`
@@ -37,6 +40,10 @@ type KeysBackedUp struct {
 // BackupKeys puts a copy of keys.db and of the list of erasures into a folder, and deletes
 // copies there that are older than keepFor.
 func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepFor time.Duration) (KeysBackedUp, error) {
+	keys, ok := folder.Keys.(*keyring.Keyring)
+	if !ok {
+		return KeysBackedUp{}, errKeysInPostgres
+	}
 	if !folder.Copying.TryLock() {
 		return KeysBackedUp{}, errCopying
 	}
@@ -52,7 +59,7 @@ func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepF
 	now := time.Now()
 	stamp := id + "-" + now.UTC().Format(datafolder.StampLayout)
 	done := KeysBackedUp{File: filepath.Join(to, keysPrefix+stamp+keysSuffix), Verified: true, Deleted: []string{}}
-	err = makeFile(done.File, func(partial string) error { return folder.Master.Backup(ctx, folder.Keys, partial) })
+	err = makeFile(done.File, func(partial string) error { return folder.Master.Backup(ctx, keys, partial) })
 	if err != nil {
 		return done, fmt.Errorf("no backup of the keys was made: %w", err)
 	}
@@ -170,6 +177,9 @@ var errNextUnused = errors.New("KONTO_NEXT_MASTER_KEY is set, but the master key
 // errNextPresent refuses a rotation that would change nothing.
 var errNextPresent = errors.New("KONTO_NEXT_MASTER_KEY is the present master key")
 
+// errNoRotation refuses a rotation of keys that are not in a file.
+var errNoRotation = errors.New("the master key of keys in Postgres cannot be rotated by this command yet")
+
 // OlderCopies is the notice about copies of keys.db from before a rotation.
 const OlderCopies = "older copies of keys.db open only with the old master key, which konto does not keep: make a new copy with konto keys backup"
 
@@ -179,6 +189,10 @@ const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY be
 // RotateKeys wraps all keys with another master key: next, or one that it makes if the master
 // key is kept in the folder. notice says what is left to do.
 func RotateKeys(ctx context.Context, folder *datafolder.Folder, next string) (rotated uint64, notice string, err error) {
+	keys, ok := folder.Keys.(*keyring.Keyring)
+	if !ok {
+		return 0, "", errNoRotation
+	}
 	// A copy of the keys is checked with the master key of its time.
 	folder.Copying.Lock()
 	defer folder.Copying.Unlock()
@@ -190,10 +204,10 @@ func RotateKeys(ctx context.Context, folder *datafolder.Folder, next string) (ro
 		return 0, "", errNextPresent
 	}
 	master := keyring.Master{Path: folder.Master.Path, Given: folder.Master.Given, Next: next}
-	if err := master.Rotate(ctx, folder.Keys); err != nil {
+	if err := master.Rotate(ctx, keys); err != nil {
 		return 0, "", err
 	}
-	if rotated, err = folder.Keys.Count(ctx); err != nil {
+	if rotated, err = keys.Count(ctx); err != nil {
 		return 0, "", err
 	}
 	if given {

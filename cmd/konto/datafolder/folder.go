@@ -25,7 +25,7 @@ type Folder struct {
 	Begun         bool // there was no konto in the folder before
 	lock          *os.File
 	Master        keyring.Master // Next in it is of this process's environment, not of the caller's
-	Keys          *keyring.Keyring
+	Keys          eventstore.KeyStore
 	Log           eventstore.AdminLog
 	Store         *eventstore.Store
 	Model         *projections.ReadModel

@@ -18,7 +18,7 @@ import (
 // other hashes for claims and so give one email address to two accounts.
 func (f *Folder) openLogAndKeys(ctx context.Context, log, keys string, master keyring.Master) (err error) {
 	if !Missing(keys) {
-		f.Keys, err = master.Open(ctx, keys)
+		err := f.openKeys(ctx, keys, master)
 		if errors.Is(err, sqlitefile.ErrForeignWAL) {
 			return fmt.Errorf("%w; put its copy there with konto keys restore", err)
 		}
@@ -37,7 +37,7 @@ func (f *Folder) openLogAndKeys(ctx context.Context, log, keys string, master ke
 	if err != nil {
 		return err
 	}
-	f.Log = opened // not before: an interface that holds a nil pointer is not nil
+	f.Log = opened // not before; see openKeys
 	head, err := f.Log.Head(ctx)
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (f *Folder) openLogAndKeys(ctx context.Context, log, keys string, master ke
 		if head > 0 {
 			return fmt.Errorf("%s is missing, without which %s cannot be read; put its copy there with konto keys restore", keys, log)
 		}
-		if f.Keys, err = master.Open(ctx, keys); err != nil {
+		if err := f.openKeys(ctx, keys, master); err != nil {
 			return err
 		}
 	}
@@ -54,6 +54,16 @@ func (f *Folder) openLogAndKeys(ctx context.Context, log, keys string, master ke
 		return fmt.Errorf("%s does not fit: %w", log, err)
 	}
 	f.Store = eventstore.NewStore(f.Log, f.Keys)
+	return nil
+}
+
+// openKeys sets Keys if they can be opened: an interface that holds a nil pointer is not nil.
+func (f *Folder) openKeys(ctx context.Context, path string, master keyring.Master) error {
+	keys, err := master.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	f.Keys = keys
 	return nil
 }
 
@@ -114,7 +124,7 @@ func (f *Folder) checkNewestKeys(ctx context.Context) error {
 
 // CheckKey returns an error if a record begins a stream whose key is missing. A destroyed key
 // is not missing.
-func CheckKey(ctx context.Context, keys *keyring.Keyring, r eventstore.Record) error {
+func CheckKey(ctx context.Context, keys eventstore.Keys, r eventstore.Record) error {
 	if r.Version != 1 || !events.Sealed(r.Type) {
 		return nil
 	}

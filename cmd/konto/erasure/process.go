@@ -15,7 +15,6 @@ import (
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
-	"konto/eventstore/keyring"
 	"konto/projections"
 	"konto/projections/deliveries"
 )
@@ -36,7 +35,7 @@ type Process struct {
 	Mails       string // the folder of mails
 	Rows        *Rows
 	Store       *eventstore.Store
-	Keys        *keyring.Keyring
+	Keys        eventstore.KeyStore
 	Model       *projections.ReadModel
 	CatchUp     func(context.Context) error // waits until Model has passed what is in the log now
 	Past        *projections.Past
