@@ -105,7 +105,7 @@ func (l *Log) write() {
 				l.queue.decide(t.group, func(p *pending) { p.last, p.err = 0, failed("append to", err) })
 				break
 			}
-			l.queue.again(t.group)
+			l.repeat(t)
 			if !failing {
 				l.log.Warn("the log cannot be appended to, konto tries again", "error", err)
 			}
@@ -121,7 +121,12 @@ func (l *Log) take(t *turn, conn *pgx.Conn) error {
 	if err := t.lock(l.stopping, conn); err != nil {
 		return err
 	}
+	begun := time.Now()
 	t.group = l.queue.take(groupLimit)
+	defer func() {
+		l.metrics.turns.Observe(time.Since(begun).Seconds())
+		l.metrics.group.Observe(float64(len(t.group)))
+	}()
 	k, err := t.look(l.stopping, conn)
 	if err != nil {
 		return err
@@ -141,7 +146,7 @@ func (l *Log) cover() {
 		case t.round.err != nil: // the log is closed by force
 			l.queue.decide(t.group, func(p *pending) { p.last, p.err = 0, eventstore.ErrOutcomeUnknown })
 		case t.round.covered.timeline != t.timeline:
-			l.queue.again(t.group)
+			l.repeat(t)
 		default:
 			if !l.feed.offer(t.records) {
 				l.isBehind()
@@ -149,6 +154,14 @@ func (l *Log) cover() {
 			l.queue.decide(t.group, nil)
 		}
 	}
+}
+
+// repeat makes the turn's appends go first in the next turn.
+func (l *Log) repeat(t *turn) {
+	if len(t.group) > 0 {
+		l.metrics.doubts.Inc()
+	}
+	l.queue.again(t.group)
 }
 
 func (t *turn) lock(ctx context.Context, conn *pgx.Conn) error {

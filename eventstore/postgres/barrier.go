@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"konto/eventstore"
 )
@@ -63,6 +64,7 @@ const barrierCount = 3
 type barriers struct {
 	cfg          *pgx.ConnConfig
 	unreplicated bool
+	took         prometheus.Observer // seconds of each barrier
 
 	mu      sync.Mutex
 	next    *round  // the one that has not begun
@@ -72,8 +74,8 @@ type barriers struct {
 	joined  chan struct{} // has an element if next is wanted
 }
 
-func newBarriers(cfg *pgx.ConnConfig, unreplicated bool) *barriers {
-	return &barriers{cfg: cfg, unreplicated: unreplicated, next: newRound(), joined: make(chan struct{}, 1)}
+func newBarriers(cfg *pgx.ConnConfig, unreplicated bool, took prometheus.Observer) *barriers {
+	return &barriers{cfg: cfg, unreplicated: unreplicated, took: took, next: newRound(), joined: make(chan struct{}, 1)}
 }
 
 func newRound() *round { return &round{done: make(chan struct{})} }
@@ -127,7 +129,7 @@ func (b *barriers) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for {
+		for begun := time.Now(); ; {
 			var err error
 			if conn == nil {
 				conn, err = pgx.ConnectConfig(ctx, b.cfg)
@@ -137,6 +139,7 @@ func (b *barriers) run(ctx context.Context) {
 			}
 			b.report(err)
 			if err == nil {
+				b.took.Observe(time.Since(begun).Seconds())
 				close(r.done)
 				break
 			}

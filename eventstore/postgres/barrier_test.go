@@ -9,7 +9,7 @@ import (
 )
 
 func TestBarrierThatIsJoinedAfterTheEndEndsAtOnce(t *testing.T) {
-	b := newBarriers(nil, false)
+	b := newBarriers(nil, false, newMetrics().barriers)
 	before := b.join()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

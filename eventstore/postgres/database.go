@@ -36,6 +36,7 @@ type Database struct {
 	log      *slog.Logger
 	pool     *pgxpool.Pool
 	barriers *barriers
+	metrics  *metrics
 
 	// stopping ends when the database no longer waits for anything.
 	stopping context.Context
@@ -69,13 +70,17 @@ func Open(ctx context.Context, cfg Config) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &Database{cfg: conn, log: cfg.Log, pool: pool, barriers: newBarriers(conn, cfg.Unreplicated)}
+	db := &Database{cfg: conn, log: cfg.Log, pool: pool, metrics: newMetrics()}
+	db.barriers = newBarriers(conn, cfg.Unreplicated, db.metrics.barriers)
 	db.stopping, db.stop = context.WithCancel(context.Background())
 	for range barrierCount {
 		db.running.Go(func() { db.barriers.run(db.stopping) })
 	}
 	return db, nil
 }
+
+// Trouble returns why nothing can be acknowledged at present, nil if nothing is wrong.
+func (db *Database) Trouble() error { return db.barriers.trouble() }
 
 // Close ends what waits with ErrClosed.
 func (db *Database) Close() {

@@ -48,6 +48,8 @@ func (db *Database) HoldLease(ctx context.Context, name, node string, do func(ct
 	if err != nil {
 		return err
 	}
+	db.metrics.leases.WithLabelValues(name).Set(1)
+	defer db.metrics.leases.DeleteLabelValues(name)
 	held, lost := context.WithCancelCause(ctx)
 	renewing := make(chan struct{})
 	go func() {
