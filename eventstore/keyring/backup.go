@@ -99,7 +99,7 @@ func (k *Keyring) checkPage(ctx context.Context, after string) (last string, err
 	}
 	last = after
 	for _, r := range page {
-		if _, err := unwrap(k.wrapper, r.name, r.wrapped); err != nil {
+		if _, err := k.wrapper.Unwrap(r.name, r.wrapped); err != nil {
 			return "", err
 		}
 		last = r.name

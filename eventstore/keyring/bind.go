@@ -16,12 +16,12 @@ var ErrOtherLog = errors.New("keys belong to another log, or the log was lost an
 // the id afterwards. If the log is not empty, the keyring must be bound already: otherwise it is
 // a new file in place of one that was lost.
 func (k *Keyring) Bind(ctx context.Context, log []byte, empty bool) error {
-	bound, err := k.load(ctx, logName)
+	bound, err := k.load(ctx, LogName)
 	if errors.Is(err, eventstore.ErrNoKey) && empty {
-		if err := k.inserts.Add(row{logName, log}); err != nil {
+		if err := k.inserts.Add(row{LogName, log}); err != nil {
 			return k.failed(err)
 		}
-		bound, err = k.load(ctx, logName)
+		bound, err = k.load(ctx, LogName)
 	}
 	switch {
 	case errors.Is(err, eventstore.ErrNoKey):
@@ -36,7 +36,7 @@ func (k *Keyring) Bind(ctx context.Context, log []byte, empty bool) error {
 
 // Bound reports whether the keyring is bound to a log.
 func (k *Keyring) Bound(ctx context.Context) (bool, error) {
-	_, err := k.load(ctx, logName)
+	_, err := k.load(ctx, LogName)
 	if errors.Is(err, eventstore.ErrNoKey) {
 		return false, nil
 	}

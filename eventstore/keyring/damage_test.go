@@ -39,7 +39,7 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		"another master key": {used, bytes.Repeat([]byte{8}, keySize), ErrWrongMaster},
 		"a lost root key beside other keys": {func(t *testing.T, path string) {
 			used(t, path)
-			rewrite(t, path, "DELETE FROM keys WHERE stream = ?", rootName)
+			rewrite(t, path, "DELETE FROM keys WHERE stream = ?", RootName)
 		}, master, ErrNoRoot},
 		"a file that is no database": {func(t *testing.T, path string) {
 			if err := os.WriteFile(path, bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {

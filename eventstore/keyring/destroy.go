@@ -1,7 +1,6 @@
 package keyring
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,14 +10,6 @@ import (
 	"konto/events"
 	"konto/eventstore"
 )
-
-// tombstone replaces a destroyed key. It is wrapped like a key, so that a damaged row is never taken
-// for a destroyed key. It has the length of a key, so that SQLite overwrites the old bytes in
-// place. With a shorter row, SQLite moves neighbouring rows sooner or later and leaves copies
-// in free space, even with secure_delete (2 of 20,000 destroyed keys remained, of 60,000).
-var tombstone [keySize]byte
-
-func isTombstone(key []byte) bool { return bytes.Equal(key, tombstone[:]) }
 
 // Destroy destroys the keys of streams for good. Afterwards Cipher and Create return
 // eventstore.ErrDestroyed, even for a stream that had no key. When Destroy returns nil, neither
@@ -70,7 +61,7 @@ func (k *Keyring) replaceKeys(ctx context.Context, streams []events.Stream) erro
 	}
 	now := time.Now().UnixMilli()
 	for _, stream := range streams {
-		if _, err := put.ExecContext(ctx, stream, k.wrap(string(stream), tombstone[:]), now); err != nil {
+		if _, err := put.ExecContext(ctx, stream, k.wrap(string(stream), Tombstone()), now); err != nil {
 			return err
 		}
 	}

@@ -62,12 +62,12 @@ func TestDestroyedKeysStayDestroyed(t *testing.T) {
 
 func TestOnlyKeysOfStreamsCanBeDestroyed(t *testing.T) {
 	k := open(t, filepath.Join(t.TempDir(), "keys.db"))
-	for _, name := range []events.Stream{rootName, logName, "", "account-x"} {
+	for _, name := range []events.Stream{RootName, LogName, "", "account-x"} {
 		if err := k.Destroy(t.Context(), name); err == nil {
 			t.Errorf("%q was destroyed", name)
 		}
 	}
-	if _, err := k.load(t.Context(), rootName); err != nil {
+	if _, err := k.load(t.Context(), RootName); err != nil {
 		t.Error(err)
 	}
 }

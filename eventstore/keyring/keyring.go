@@ -13,11 +13,7 @@ package keyring
 
 import (
 	"context"
-	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -48,13 +44,9 @@ var (
 const (
 	schema = `CREATE TABLE IF NOT EXISTS keys (
 		stream  TEXT PRIMARY KEY,
-		wrapped BLOB NOT NULL,    -- nonce and AES-256-GCM ciphertext, bound to the name; see destroy.go
+		wrapped BLOB NOT NULL,    -- nonce and AES-256-GCM ciphertext, bound to the name; see Wrapper
 		created INTEGER NOT NULL  -- Unix time in milliseconds
 	) STRICT, WITHOUT ROWID`
-
-	// The names of rows that hold no stream's key. The name of a stream contains a hyphen.
-	rootName = "root" // the root key
-	logName  = "log"  // the id of the log that the keys belong to
 
 	// cached is how many ciphers are cached, of about 1 KiB each. A cipher that is not cached
 	// costs a query, some 10 microseconds.
@@ -78,7 +70,7 @@ type Keyring struct {
 	// destroyed meanwhile, or unwrap a row with the wrong wrapper. A commit takes the
 	// writer's connection first and then mu, never the reverse.
 	mu       sync.RWMutex
-	wrapper  cipher.AEAD // of the master key
+	wrapper  *Wrapper
 	ciphers  *lru.Cache[events.Stream, cipher.AEAD]
 	rotating sync.Mutex // one rotation at a time
 }
@@ -102,8 +94,8 @@ func Open(ctx context.Context, path string, master []byte) (*Keyring, error) {
 }
 
 func (k *Keyring) open(ctx context.Context, master []byte) (err error) {
-	if k.wrapper, err = newCipher(master); err != nil {
-		return fmt.Errorf("master key: %w", err)
+	if k.wrapper, err = NewWrapper(master); err != nil {
+		return err
 	}
 	if k.ciphers, err = lru.New[events.Stream, cipher.AEAD](cached); err != nil {
 		return err
@@ -129,7 +121,7 @@ func (k *Keyring) open(ctx context.Context, master []byte) (err error) {
 // openRoot reads the root key. It creates the root key only if the file has no keys: a new root
 // key would change the hash of every claim.
 func (k *Keyring) openRoot(ctx context.Context) (err error) {
-	if k.root, err = k.load(ctx, rootName); errors.Is(err, eventstore.ErrNoKey) {
+	if k.root, err = k.load(ctx, RootName); errors.Is(err, eventstore.ErrNoKey) {
 		var used bool
 		if err := k.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM keys)").Scan(&used); err != nil {
 			return k.failed(err)
@@ -137,7 +129,7 @@ func (k *Keyring) openRoot(ctx context.Context) (err error) {
 		if used {
 			return k.failed(ErrNoRoot)
 		}
-		k.root, err = k.make(ctx, rootName)
+		k.root, err = k.make(ctx, RootName)
 	}
 	if errors.Is(err, ErrDamagedKey) {
 		return k.failed(ErrWrongMaster)
@@ -172,7 +164,7 @@ func (k *Keyring) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD
 	if err != nil {
 		return nil, err
 	}
-	aead, err := newCipher(key)
+	aead, err := NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
@@ -181,13 +173,7 @@ func (k *Keyring) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD
 }
 
 // Derive returns a 256-bit secret for a purpose. It is always the same.
-func (k *Keyring) Derive(purpose string) []byte {
-	secret, err := hkdf.Key(sha256.New, k.root, nil, purpose, keySize)
-	if err != nil {
-		panic(err) // only for lengths that HKDF cannot give
-	}
-	return secret
-}
+func (k *Keyring) Derive(purpose string) []byte { return Derive(k.root, purpose) }
 
 // Close closes the file. Calls of Create under way succeed or return an error.
 func (k *Keyring) Close() error {
@@ -203,9 +189,7 @@ func (k *Keyring) Close() error {
 // make stores a new random key under a name, unless the name has a key, and returns the stored
 // key.
 func (k *Keyring) make(ctx context.Context, name string) ([]byte, error) {
-	key := make([]byte, keySize)
-	rand.Read(key) // never fails
-	if err := k.inserts.Add(row{name, key}); err != nil {
+	if err := k.inserts.Add(row{name, NewKey()}); err != nil {
 		return nil, k.failed(err)
 	}
 	return k.load(ctx, name)
@@ -236,7 +220,7 @@ func (k *Keyring) store(rows []row) error {
 func (k *Keyring) wrap(name string, key []byte) []byte {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return k.wrapper.Seal(nil, nil, key, []byte(name))
+	return k.wrapper.Wrap(name, key)
 }
 
 // load reads and unwraps the key stored under a name.
@@ -256,20 +240,12 @@ func (k *Keyring) read(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, k.failed(err)
 	}
-	key, err := unwrap(k.wrapper, name, wrapped)
+	key, err := k.wrapper.Unwrap(name, wrapped)
 	if err != nil {
 		return nil, k.failed(err)
 	}
-	if isTombstone(key) {
+	if IsDestroyed(key) {
 		return nil, fmt.Errorf("%w: %s", eventstore.ErrDestroyed, name)
-	}
-	return key, nil
-}
-
-func unwrap(wrapper cipher.AEAD, name string, wrapped []byte) ([]byte, error) {
-	key, err := wrapper.Open(nil, nil, wrapped, []byte(name))
-	if err != nil {
-		return nil, fmt.Errorf("key of %s: %w", name, ErrDamagedKey)
 	}
 	return key, nil
 }
@@ -277,15 +253,4 @@ func unwrap(wrapper cipher.AEAD, name string, wrapped []byte) ([]byte, error) {
 // failed names the file in an error.
 func (k *Keyring) failed(err error) error {
 	return fmt.Errorf("keyring %s: %w", k.path, sqlitefile.Explain(err))
-}
-
-func newCipher(key []byte) (cipher.AEAD, error) {
-	if len(key) != keySize { // AES accepts shorter keys too
-		return nil, fmt.Errorf("key has %d bytes, not %d", len(key), keySize)
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCMWithRandomNonce(block)
 }

@@ -3,7 +3,6 @@ package keyring
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -82,9 +81,7 @@ func makeMaster(path string) (err error) {
 		f.Close()
 		err = errors.Join(err, os.Remove(f.Name()), sqlitefile.SyncName(path))
 	}()
-	key := make([]byte, keySize)
-	rand.Read(key) // never fails
-	if _, err := fmt.Fprintf(f, "%x\n", key); err != nil {
+	if _, err := fmt.Fprintf(f, "%x\n", NewKey()); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"context"
-	"crypto/cipher"
 	"database/sql"
 	"fmt"
 )
@@ -25,9 +24,9 @@ func (k *Keyring) Rotate(ctx context.Context, master []byte) error {
 
 // rotate is Rotate while the caller holds rotating.
 func (k *Keyring) rotate(ctx context.Context, master []byte) error {
-	next, err := newCipher(master)
+	next, err := NewWrapper(master)
 	if err != nil {
-		return fmt.Errorf("next master key: %w", err)
+		return fmt.Errorf("next %w", err)
 	}
 	tx, err := k.writer.BeginTx(ctx, nil)
 	if err != nil {
@@ -44,8 +43,8 @@ func (k *Keyring) rotate(ctx context.Context, master []byte) error {
 }
 
 // rewrap writes every row. Each row keeps its length, so that SQLite overwrites the old bytes; see
-// tombstone.
-func (k *Keyring) rewrap(ctx context.Context, tx *sql.Tx, next cipher.AEAD) error {
+// Tombstone.
+func (k *Keyring) rewrap(ctx context.Context, tx *sql.Tx, next *Wrapper) error {
 	// k.wrapper can be read without mu, because only a rotation changes it.
 	put, err := tx.PrepareContext(ctx, "UPDATE keys SET wrapped = ? WHERE stream = ?")
 	if err != nil {
@@ -57,11 +56,11 @@ func (k *Keyring) rewrap(ctx context.Context, tx *sql.Tx, next cipher.AEAD) erro
 			return err
 		}
 		for _, r := range page {
-			key, err := unwrap(k.wrapper, r.name, r.wrapped)
+			key, err := k.wrapper.Unwrap(r.name, r.wrapped)
 			if err != nil {
 				return err
 			}
-			if _, err := put.ExecContext(ctx, next.Seal(nil, nil, key, []byte(r.name)), r.name); err != nil {
+			if _, err := put.ExecContext(ctx, next.Wrap(r.name, key), r.name); err != nil {
 				return err
 			}
 		}
@@ -93,16 +92,16 @@ func wrappedKeys(ctx context.Context, tx *sql.Tx, after string) (page []wrappedK
 
 // commitRewrapped commits the rewrapped rows and replaces the wrapper. If the commit fails, it may
 // have been stored all the same: the row of the root key tells.
-func (k *Keyring) commitRewrapped(tx *sql.Tx, next cipher.AEAD) error {
+func (k *Keyring) commitRewrapped(tx *sql.Tx, next *Wrapper) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	failed := tx.Commit()
 	if failed != nil {
 		var wrapped []byte
-		if err := k.lookup.QueryRow(rootName).Scan(&wrapped); err != nil {
+		if err := k.lookup.QueryRow(RootName).Scan(&wrapped); err != nil {
 			return failed
 		}
-		if _, err := unwrap(next, rootName, wrapped); err != nil {
+		if _, err := next.Unwrap(RootName, wrapped); err != nil {
 			return failed
 		}
 	}

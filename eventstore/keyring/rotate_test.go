@@ -72,7 +72,7 @@ func (f *filled) expectIntact(t *testing.T, k *Keyring) {
 
 func TestRotationRewrapsEveryRow(t *testing.T) {
 	f := fill(t, func(path string) *Keyring { return open(t, path) })
-	streams := []events.Stream{rootName, logName, f.dead}
+	streams := []events.Stream{RootName, LogName, f.dead}
 	for s := range f.sealed {
 		streams = append(streams, s)
 	}
@@ -104,7 +104,7 @@ func TestRotationRewrapsEveryRow(t *testing.T) {
 // unwrapsNothing expects that a master key unwraps no row.
 func unwrapsNothing(t *testing.T, k *Keyring, master []byte) {
 	t.Helper()
-	old, err := newCipher(master)
+	old, err := NewWrapper(master)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func unwrapsNothing(t *testing.T, k *Keyring, master []byte) {
 			return
 		}
 		for _, r := range page {
-			if _, err := unwrap(old, r.name, r.wrapped); err == nil {
+			if _, err := old.Unwrap(r.name, r.wrapped); err == nil {
 				t.Fatalf("the key of %s is wrapped by the old master key", r.name)
 			}
 		}
@@ -165,7 +165,7 @@ func TestRotationThatIsCancelledChangesNothing(t *testing.T) {
 // Readers see the old rows until the rotation commits.
 func TestKeysAreReadDuringARotation(t *testing.T) {
 	f := fill(t, func(path string) *Keyring { return open(t, path) })
-	next, err := newCipher(nextMaster)
+	next, err := NewWrapper(nextMaster)
 	if err != nil {
 		t.Fatal(err)
 	}

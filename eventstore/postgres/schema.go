@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -11,52 +12,69 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"konto/events"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/*.sql migrations/keys/*.sql
 var migrations embed.FS
+
+// migrationLock is the advisory lock that is held while a schema is made or changed.
+const migrationLock = 0x6b6f6e746f // "konto"
 
 // idLength is how many bytes identify a log.
 const idLength = 16
 
-// migrate brings the schema up to date. Nodes that start together wait for one another.
+// migrate brings the schema of the log up to date.
 func migrate(ctx context.Context, cfg *pgx.ConnConfig) error {
 	db := stdlib.OpenDB(*cfg.Copy())
 	defer db.Close()
-	if _, err := db.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS log; CREATE SCHEMA IF NOT EXISTS cluster`); err != nil {
-		return fmt.Errorf("make the log's schema: %w", err)
-	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	locker, err := lock.NewPostgresSessionLocker()
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithTableName("log.schema_version"), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	current, newest, err := provider.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read the version of the log's schema: %w", err)
-	}
-	if current > newest {
-		return fmt.Errorf("the log's schema has version %d, which is newer than %d, the newest that this konto knows", current, newest)
-	}
-	if current < newest {
-		if _, err := provider.Up(ctx); err != nil {
-			return fmt.Errorf("bring the log's schema up to date: %w", err)
-		}
+	if err := apply(ctx, db, "migrations", "log", "cluster"); err != nil {
+		return fmt.Errorf("the log's schema: %w", err)
 	}
 	id := make([]byte, idLength)
 	rand.Read(id) // never fails
 	_, errMeta := db.ExecContext(ctx, `INSERT INTO log.meta (id, claim_rule, shared) VALUES ($1, $2, false) ON CONFLICT DO NOTHING`, id, events.ClaimRule)
 	_, errHead := db.ExecContext(ctx, `INSERT INTO log.head (position, hash) VALUES (0, $1) ON CONFLICT DO NOTHING`, make([]byte, 32))
 	return errors.Join(errMeta, errHead)
+}
+
+// apply makes schemas and applies the migrations in a folder. The first schema holds their version.
+// Nodes that start together wait for one another.
+func apply(ctx context.Context, db *sql.DB, folder string, schemas ...string) error {
+	locked, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer locked.Close() // and releases the lock when db is closed
+	if _, err := locked.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, migrationLock); err != nil {
+		return err
+	}
+	for _, schema := range schemas {
+		if _, err := locked.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+schema); err != nil {
+			return fmt.Errorf("make it: %w", err)
+		}
+	}
+	files, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
+		goose.WithTableName(schemas[0]+".schema_version"), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	current, newest, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read its version: %w", err)
+	}
+	if current > newest {
+		return fmt.Errorf("it has version %d, which is newer than %d, the newest that this konto knows", current, newest)
+	}
+	if current < newest {
+		if _, err := provider.Up(ctx); err != nil {
+			return fmt.Errorf("bring it up to date: %w", err)
+		}
+	}
+	return nil
 }

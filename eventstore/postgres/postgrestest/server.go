@@ -206,6 +206,23 @@ func (s *Server) Try(t testing.TB, url, statement string) error {
 	return err
 }
 
+// Stored returns the bytes that a table has in the server's files, after a checkpoint.
+func (s *Server) Stored(t testing.TB, url, table string) []byte {
+	t.Helper()
+	s.ExecIn(t, url, "CHECKPOINT")
+	conn := connect(t, url)
+	defer conn.Close(context.Background())
+	var path string
+	if err := conn.QueryRow(context.Background(), "SELECT pg_relation_filepath($1)", table).Scan(&path); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := os.ReadFile(filepath.Join(s.dir, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stored
+}
+
 // Await waits until a query answers true in the database at url.
 func (s *Server) Await(t testing.TB, url, query string) {
 	t.Helper()
