@@ -27,6 +27,11 @@ func (s *Store) RenewClaims(ctx context.Context, progress func(done, total uint6
 	if err != nil {
 		return err
 	}
+	if head > 0 { // what another node has appended may not be readable yet
+		if err := s.log.Wait(ctx, head-1); err != nil {
+			return err
+		}
+	}
 	return s.log.ReplaceClaims(ctx, events.ClaimRule, func(yield func(HeldClaim, error) bool) {
 		var unreadable []events.Stream
 		for after := uint64(0); after < head; {

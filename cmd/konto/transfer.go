@@ -96,11 +96,15 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 		if err != nil {
 			return err
 		}
-		done.Encrypted, done.Events = r.Header().Encrypted, r.Header().Head
+		done.Encrypted = r.Header().Encrypted
 		if err := datafolder.Make(l.folder()); err != nil {
 			return err
 		}
-		return datafolder.WhileLocked(l.folder(), "konto "+l.path, func() error { return copies.Import(ctx, l.folder(), r, out.Events) })
+		return datafolder.WhileLocked(l.folder(), "konto "+l.path, func() error {
+			err := copies.Import(ctx, l.folder(), r, out.Events)
+			done.Events = r.Events()
+			return err
+		})
 	})
 }
 

@@ -37,6 +37,9 @@ type Backend struct {
 	// Reopen opens the store of a closed log, as after a restart. It is nil if the backend
 	// stores nothing durably.
 	Reopen func(t testing.TB, closed eventstore.Log) eventstore.Log
+
+	// Admin must be set if the backend's logs implement eventstore.AdminLog.
+	Admin *Admin
 }
 
 // Check is one rule of the contract.
@@ -58,11 +61,33 @@ func Run(t *testing.T, b Backend) {
 			check.Run(ctx, t, log)
 		})
 	}
+	b.runAdmin(t)
 	if b.Reopen != nil {
 		t.Run("acknowledged appends exist after reopening", func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			checkReopened(ctx, t, b.Open(t), func(closed eventstore.Log) eventstore.Log { return b.Reopen(t, closed) })
+		})
+	}
+}
+
+// runAdmin checks what only an AdminLog has.
+func (b Backend) runAdmin(t *testing.T) {
+	if b.Admin == nil {
+		log := b.Open(t)
+		defer closeLog(t, log)
+		if _, ok := log.(eventstore.AdminLog); ok {
+			t.Error("an AdminLog needs Backend.Admin")
+		}
+		return
+	}
+	for _, check := range AdminChecks() {
+		t.Run(check.Name, func(t *testing.T) {
+			log := b.Open(t).(eventstore.AdminLog)
+			defer closeLog(t, log)
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			defer cancel()
+			check.Run(ctx, t, log, *b.Admin)
 		})
 	}
 }

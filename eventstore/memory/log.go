@@ -231,6 +231,23 @@ func (l *Log) Receipt(ctx context.Context, key eventstore.ReceiptKey) (events.St
 	return r.Stream, bytes.Clone(r.Data), nil
 }
 
+// Receipts returns receipts as eventstore.Checker does.
+func (l *Log) Receipts(ctx context.Context, after eventstore.ReceiptKey, limit int) ([]eventstore.StoredReceipt, error) {
+	if err := l.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	var found []eventstore.StoredReceipt
+	for key, r := range l.receipts {
+		if bytes.Compare(key[:], after[:]) > 0 {
+			r.Data = bytes.Clone(r.Data)
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b eventstore.StoredReceipt) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+	return found[:min(max(limit, 0), len(found))], nil
+}
+
 // ByStream implements eventstore.Reader.
 func (l *Log) ByStream(ctx context.Context, stream events.Stream, after uint64, limit int) ([]eventstore.Record, error) {
 	if err := l.lock(ctx); err != nil {

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -60,17 +59,12 @@ func (l *Log) readLong(ctx context.Context, read func() error) error {
 // CheckChain implements eventstore.Checker. If SQLite cannot read the file, the error matches
 // sqlitefile.ErrMalformed too.
 func (l *Log) CheckChain(ctx context.Context, progress func(done, total uint64)) error {
-	if progress == nil {
-		progress = func(uint64, uint64) {}
-	}
 	head, err := l.Head(ctx)
 	if err != nil {
 		return err
 	}
-	if err := l.checkRecords(ctx, tip{}, head, progress); err != nil {
-		return err
-	}
-	return l.checkVersions(ctx)
+	_, err = eventstore.CheckChain(ctx, chain{l}, head, progress)
+	return err
 }
 
 // CheckEnd implements eventstore.Checker.
@@ -79,99 +73,43 @@ func (l *Log) CheckEnd(ctx context.Context, n uint64) error {
 	if err != nil {
 		return err
 	}
-	start := tip{position: head - min(head, n)}
-	if start.position > 0 {
-		extent, err := l.Extent(ctx, start.position)
+	start := eventstore.ChainEnd{Position: head - min(head, n)}
+	if start.Position > 0 {
+		extent, err := l.Extent(ctx, start.Position)
 		if err != nil {
-			return &eventstore.ChainError{Position: start.position, Reason: err.Error(), Err: err}
+			return &eventstore.ChainError{Position: start.Position, Reason: err.Error(), Err: err}
 		}
-		start.hash = extent.Chain
+		start.Hash = extent.Chain
 	}
-	return l.checkRecords(ctx, start, head, func(uint64, uint64) {})
+	_, err = eventstore.CheckEnd(ctx, chain{l}, start, head, nil)
+	return err
 }
 
-// checkRecords checks positions and hashes after a record, up to head.
-func (l *Log) checkRecords(ctx context.Context, last tip, head uint64, progress func(done, total uint64)) error {
-	for last.position < head {
-		progress(last.position, head)
-		start := last
-		args := []any{number(start.position), number(head), checkPage}
-		err := l.rows(ctx, l.queries.chain, args, func(rows *sql.Rows) error {
-			next, err := checkRecord(rows, last)
-			if err == nil {
-				last = next
-			}
+// chain implements eventstore.ChainReader.
+type chain struct{ log *Log }
+
+func (c chain) Hashed(ctx context.Context, after, to uint64, each func(eventstore.Record, []byte, error) error) error {
+	err := c.log.rows(ctx, c.log.queries.chain, []any{number(after), number(to), checkPage}, func(rows *sql.Rows) error {
+		var hash []byte
+		r, err := scan(rows, &hash)
+		return each(r, hash, err)
+	})
+	if errors.Is(err, sqlitefile.ErrMalformed) {
+		return &eventstore.ChainError{Reason: err.Error(), Err: err}
+	}
+	return err
+}
+
+func (c chain) Heads(ctx context.Context, stream events.Stream, after uint64, each func(events.Stream, eventstore.StreamHead)) error {
+	return c.log.rows(ctx, c.log.queries.versions, []any{stream, number(after), checkPage}, func(rows *sql.Rows) error {
+		var of events.Stream
+		var head eventstore.StreamHead
+		if err := rows.Scan(&of, &head.Version, &head.Position); err != nil {
 			return err
-		})
-		if errors.Is(err, sqlitefile.ErrMalformed) {
-			return &eventstore.ChainError{Position: last.position + 1, Reason: err.Error(), Err: err}
 		}
-		if err != nil {
-			return err
-		}
-		if last == start {
-			return damagedAt(last.position+1, "the record is missing")
-		}
-	}
-	progress(head, head)
-	return nil
-}
-
-func damagedAt(position uint64, reason string) error {
-	return &eventstore.ChainError{Position: position, Reason: reason}
-}
-
-// checkRecord checks that a row follows a tip.
-func checkRecord(rows *sql.Rows, last tip) (tip, error) {
-	var stored []byte
-	r, err := scan(rows, &stored)
-	if err != nil {
-		return tip{}, damagedAt(last.position+1, err.Error())
-	}
-	if r.Position != last.position+1 {
-		return tip{}, damagedAt(last.position+1, "the record is missing")
-	}
-	hash := eventstore.ChainHash(last.hash, r)
-	if !bytes.Equal(stored, hash[:]) {
-		return tip{}, damagedAt(r.Position, "the hash does not fit the record and those before it")
-	}
-	return tip{position: r.Position, hash: hash}, nil
-}
-
-// checkVersions checks the versions of one stream after the other, by an index. Records that
-// are appended meanwhile are checked too. Streams are not in the order of positions, so it
-// reads all of them to find the first damage.
-func (l *Log) checkVersions(ctx context.Context) error {
-	var first *eventstore.ChainError
-	var stream events.Stream
-	for last := (eventstore.StreamHead{}); ; {
-		count := 0
-		args := []any{stream, number(last.Version), checkPage}
-		err := l.rows(ctx, l.queries.versions, args, func(rows *sql.Rows) error {
-			count++
-			var next eventstore.StreamHead
-			var of events.Stream
-			if err := rows.Scan(&of, &next.Version, &next.Position); err != nil {
-				return err
-			}
-			if of != stream {
-				stream, last = of, eventstore.StreamHead{}
-			}
-			if (next.Version != last.Version+1 || next.Position <= last.Position) && (first == nil || next.Position < first.Position) {
-				first = &eventstore.ChainError{Position: next.Position, Reason: fmt.Sprintf(
-					"version %d of %s follows its version %d at position %d", next.Version, stream, last.Version, last.Position)}
-			}
-			last = next
-			return nil
-		})
-		switch {
-		case err == nil && count > 0:
-		case first == nil:
-			return err
-		default:
-			return errors.Join(err, first)
-		}
-	}
+		each(of, head)
+		return nil
+	})
 }
 
 // ByStream implements eventstore.Reader.

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -72,20 +71,6 @@ func TestCheckChainFindsChanges(t *testing.T) {
 	}
 }
 
-// TestCheckChainFindsAMissingEnd removes the end of an open log. A log that is opened afterwards
-// cannot know that there were more records.
-func TestCheckChainFindsAMissingEnd(t *testing.T) {
-	log := open(t, filepath.Join(t.TempDir(), "log.db"))
-	mustAppend(t, log, newBatch(5))
-	if err := raw(t, log.path, append(unguarded, "DELETE FROM events WHERE position > 3")...); err != nil {
-		t.Fatal(err)
-	}
-	var broken *eventstore.ChainError
-	if err := log.CheckChain(t.Context(), nil); !errors.As(err, &broken) || broken.Position != 4 {
-		t.Errorf("%v, want a chain broken at 4", err)
-	}
-}
-
 // TestCheckChainFindsWrongVersions writes records as a writer without version check would. Their
 // hashes fit.
 func TestCheckChainFindsWrongVersions(t *testing.T) {
@@ -118,33 +103,6 @@ func TestCheckChainFindsWrongVersions(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestCheckChainWhileAppending(t *testing.T) {
-	log := open(t, filepath.Join(t.TempDir(), "log.db"))
-	mustAppend(t, log, newBatch(1))
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				if _, err := log.Append(context.Background(), newBatch(50)); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		}
-	}()
-	for range 5 {
-		if err := log.CheckChain(t.Context(), nil); err != nil {
-			t.Error(err)
-		}
-	}
-	close(stop)
-	<-stopped
 }
 
 // TestReadingDamagedPages damages the middle of a log, which Open does not read.
@@ -195,25 +153,5 @@ func TestChainContinuesAfterReopening(t *testing.T) {
 	}
 	if log.writer.tip != (tip{position: 6, hash: end}) {
 		t.Errorf("the chain ends at %d in %x, not in %x", log.writer.tip.position, log.writer.tip.hash, end)
-	}
-}
-
-func TestCheckEndReadsOnlyTheLastRecords(t *testing.T) {
-	log := open(t, filepath.Join(t.TempDir(), "log.db"))
-	mustAppend(t, log, newBatch(20))
-	for _, n := range []uint64{0, 1, 10, 20, 100} {
-		if err := log.CheckEnd(t.Context(), n); err != nil {
-			t.Errorf("the last %d: %v", n, err)
-		}
-	}
-	if err := raw(t, log.path, append(unguarded, "UPDATE events SET time = time + 1 WHERE position = 15")...); err != nil {
-		t.Fatal(err)
-	}
-	for n, want := range map[uint64]uint64{5: 0, 6: 15, 20: 15} {
-		var broken *eventstore.ChainError
-		err := log.CheckEnd(t.Context(), n)
-		if want == 0 && err != nil || want > 0 && (!errors.As(err, &broken) || broken.Position != want) {
-			t.Errorf("the last %d: %v, want a chain broken at %d", n, err, want)
-		}
 	}
 }

@@ -90,3 +90,9 @@ func TestLogOfFormat1WorksUntilItsClaimsAreReplaced(t *testing.T) {
 		t.Errorf("rule %+v, %v", rule, err)
 	}
 }
+
+func newKey() (key eventstore.ClaimKey) {
+	id := newBatch(1).Records[0].ID
+	copy(key[:], id[:])
+	return key
+}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"path/filepath"
 	"testing"
+
+	"konto/eventstore"
 )
 
 // emptied deletes all records from the file of an open log, so that it reads only from memory.
@@ -63,4 +65,13 @@ func TestFeedReadsRecordsThatAreNotInMemoryFromTheFile(t *testing.T) {
 	if page, err := log.ReadAll(t.Context(), 0, 100); err != nil || len(page) != 3 {
 		t.Errorf("%d records before the large one, %v", len(page), err)
 	}
+}
+
+func mustReadAll(t *testing.T, log *Log) []eventstore.Record {
+	t.Helper()
+	all, err := log.ReadAll(t.Context(), 0, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }

@@ -16,8 +16,18 @@
 // ciphertexts and hashes. Positions, versions, ids and times stay.
 //
 // Encrypted, metadata and data are the stored bytes in base64, and the last line also has the
-// hash of the chain. The imported log is the same log, for the same keys.
+// hash of the chain. The imported log is the same log, for the same keys. Its receipts come
+// before the events:
 //
-// Claims are not exported, because they follow from the events. Receipts are not exported
-// either: they only prevent that a request is carried out twice within a day.
+//	{"receipt":{"key":"...","stream":"account-...","data":"...","expires":"..."}}
+//
+// The export reads the receipts first and then the head of the log, so each receipt belongs to
+// an event that is exported too. An import drops a stream's receipts where the stream ends.
+//
+// Claims are not exported, because they follow from the events. An export in clear has no
+// receipts either: the names of receipts are hashed with a key that the imported log does not
+// have. Receipts only prevent that a request is carried out twice within a day.
+//
+// Format 1 has no receipts, and is what an export in clear is written in. An encrypted export has
+// format 2, which an earlier konto refuses.
 package transfer

@@ -21,15 +21,22 @@ const page = 1000
 
 // Config configures Export.
 type Config struct {
-	Log      eventstore.Feed          // required
+	Log      Source                   // required
 	ID       []byte                   // of the log
 	Clear    *eventstore.Store        // of the same log, to export in clear; nil to export encrypted
 	Progress func(done, total uint64) // may be nil
 	Created  time.Time                // Header.Created
 }
 
-// Export writes a log as it is when the call begins. An export in clear contains every secret
-// of the log.
+// Source is a log that is exported.
+type Source interface {
+	eventstore.Feed
+	// Receipts is that of eventstore.Checker.
+	Receipts(ctx context.Context, after eventstore.ReceiptKey, limit int) ([]eventstore.StoredReceipt, error)
+}
+
+// Export writes a log as it is when the call begins, or, with its receipts, a moment later. An
+// export in clear contains every secret of the log.
 func Export(ctx context.Context, to io.Writer, cfg Config) (End, error) {
 	head, err := cfg.Log.Head(ctx)
 	if err != nil {
@@ -40,9 +47,26 @@ func Export(ctx context.Context, to io.Writer, cfg Config) (End, error) {
 		progress = func(uint64, uint64) {}
 	}
 	w := newWriter(to)
-	header := Header{Format: format, Log: cfg.ID, Encrypted: cfg.Clear == nil, Head: head, Created: cfg.Created.UTC()}
+	header := Header{Format: formatEvents, Log: cfg.ID, Encrypted: cfg.Clear == nil, Head: head, Created: cfg.Created.UTC()}
+	if header.Encrypted {
+		header.Format = formatReceipts
+	}
 	if err := w.put(line{Export: &header}); err != nil {
 		return End{}, err
+	}
+	if header.Encrypted {
+		if err := w.receipts(ctx, cfg.Log); err != nil {
+			return End{}, err
+		}
+		// A receipt of an append that is not exported would keep the append from being repeated.
+		if head, err = cfg.Log.Head(ctx); err != nil {
+			return End{}, err
+		}
+	}
+	if head > 0 {
+		if err := cfg.Log.Wait(ctx, head-1); err != nil {
+			return End{}, err
+		}
 	}
 	for done := uint64(0); done < head; {
 		progress(done, head)
@@ -73,6 +97,22 @@ type writer struct {
 
 func newWriter(to io.Writer) *writer {
 	return &writer{to: bufio.NewWriterSize(to, 1<<16), digest: sha256.New()}
+}
+
+// receipts writes all receipts, in the order of their keys.
+func (w *writer) receipts(ctx context.Context, log Source) error {
+	for after := (eventstore.ReceiptKey{}); ; {
+		found, err := log.Receipts(ctx, after, page)
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		for _, r := range found {
+			if err := w.put(line{Receipt: &receipt{Key: r.Key[:], Stream: r.Stream, Data: r.Data, Expires: r.Expires}}); err != nil {
+				return err
+			}
+		}
+		after = found[len(found)-1].Key
+	}
 }
 
 // record writes one event. If clear is not nil, it decrypts the event.

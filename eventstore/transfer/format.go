@@ -12,8 +12,11 @@ import (
 	"konto/events"
 )
 
-// format is the version of the text. A newer konto may write a higher one.
-const format = 1
+// The versions of the text. A newer konto may write a higher one.
+const (
+	formatEvents   = 1 // events only; also what an earlier konto wrote encrypted
+	formatReceipts = 2 // receipts before the events
+)
 
 var (
 	// ErrFormat is matched by the error for a text that is not an export, or is damaged.
@@ -30,11 +33,13 @@ var (
 
 // Header is the first line.
 type Header struct {
-	Format    int       `json:"format"`
-	Log       hexBytes  `json:"log"` // id of the log
-	Encrypted bool      `json:"encrypted"`
-	Head      uint64    `json:"head"` // position of the last event
-	Created   time.Time `json:"created"`
+	Format    int      `json:"format"`
+	Log       hexBytes `json:"log"` // id of the log
+	Encrypted bool     `json:"encrypted"`
+	// Head is the position of the last event when the export began. In format 2 events that
+	// were appended a moment later may follow; End has their number.
+	Head    uint64    `json:"head"`
+	Created time.Time `json:"created"`
 }
 
 // End is the last line.
@@ -46,9 +51,18 @@ type End struct {
 
 // line is one line. Exactly one of its fields is set.
 type line struct {
-	Export *Header `json:"export,omitzero"`
-	Event  *entry  `json:"event,omitzero"`
-	End    *End    `json:"end,omitzero"`
+	Export  *Header  `json:"export,omitzero"`
+	Receipt *receipt `json:"receipt,omitzero"`
+	Event   *entry   `json:"event,omitzero"`
+	End     *End     `json:"end,omitzero"`
+}
+
+// receipt is one stored receipt.
+type receipt struct {
+	Key     hexBytes      `json:"key"`
+	Stream  events.Stream `json:"stream"`
+	Data    []byte        `json:"data"`
+	Expires time.Time     `json:"expires"`
 }
 
 // entry is one event. Metadata and Data are JSON, or the stored bytes in base64.

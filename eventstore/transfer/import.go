@@ -81,11 +81,13 @@ type importer struct {
 
 // events stores all events, as they are or encrypted with new keys.
 func (m *importer) events(ctx context.Context) (*End, error) {
-	head := m.from.header.Head
 	for {
-		m.Progress(m.from.done, head)
-		entries, end, err := m.page()
+		m.Progress(m.from.done, max(m.from.done, m.from.header.Head))
+		receipts, entries, end, err := m.page()
 		if err != nil {
+			return nil, err
+		}
+		if err := m.storeReceipts(ctx, receipts); err != nil {
 			return nil, err
 		}
 		records, err := m.records(ctx, entries)
@@ -98,23 +100,41 @@ func (m *importer) events(ctx context.Context) (*End, error) {
 		if end == nil {
 			continue
 		}
-		if m.from.header.Encrypted && !bytes.Equal(end.Chain, m.chain[:]) && head > 0 {
+		if m.from.header.Encrypted && !bytes.Equal(end.Chain, m.chain[:]) && end.Events > 0 {
 			return nil, damaged(m.from.number-1, "has another hash of the chain")
 		}
 		return end, nil
 	}
 }
 
-// page reads events. end is not nil if they are the last.
-func (m *importer) page() (entries []*entry, end *End, err error) {
-	for len(entries) < page {
-		e, end, err := m.from.next()
-		if err != nil || end != nil {
-			return entries, end, err
+// page reads receipts and events. end is not nil if they are the last.
+func (m *importer) page() (receipts []*receipt, entries []*entry, end *End, err error) {
+	for len(receipts)+len(entries) < page {
+		r, e, end, err := m.from.next()
+		switch {
+		case err != nil || end != nil:
+			return receipts, entries, end, err
+		case r != nil:
+			receipts = append(receipts, r)
+		default:
+			entries = append(entries, e)
 		}
-		entries = append(entries, e)
 	}
-	return entries, nil, nil
+	return receipts, entries, nil, nil
+}
+
+// storeReceipts stores receipts before there is any event, so that no stream has a version.
+func (m *importer) storeReceipts(ctx context.Context, receipts []*receipt) error {
+	batches := make([]eventstore.Batch, len(receipts))
+	for i, r := range receipts {
+		if _, _, err := r.Stream.Split(); err != nil || len(r.Key) != len(eventstore.ReceiptKey{}) {
+			return fmt.Errorf("a receipt: %w", ErrFormat)
+		}
+		batches[i] = eventstore.Batch{Stream: r.Stream, Receipts: []eventstore.Receipt{
+			{Key: eventstore.ReceiptKey(r.Key), Data: r.Data, Expires: r.Expires.UTC()}}}
+	}
+	_, err := m.Log.AppendAll(ctx, batches)
+	return err
 }
 
 // records returns the records of a page.
@@ -199,7 +219,10 @@ func (e *entry) sealed() (r eventstore.Record, err error) {
 func (m *importer) store(ctx context.Context, records []eventstore.Record) error {
 	batches := make([]eventstore.Batch, len(records))
 	for i, r := range records {
-		batches[i] = eventstore.Batch{Stream: r.Stream, Expected: r.Version - 1, Records: records[i : i+1]}
+		batches[i] = eventstore.Batch{
+			Stream: r.Stream, Expected: r.Version - 1, Records: records[i : i+1],
+			DropReceipts: !events.Sealed(r.Type), // as eventstore.Store does when a stream ends
+		}
 	}
 	last, err := m.Log.AppendAll(ctx, batches)
 	if err != nil {
@@ -227,7 +250,12 @@ func (m *importer) destroy(ctx context.Context) error {
 func (m *importer) readBack(ctx context.Context) error {
 	var content [sha256.Size]byte
 	read := uint64(0)
-	for head := m.from.header.Head; read < head; {
+	if m.from.done > 0 {
+		if err := m.Log.Wait(ctx, m.from.done-1); err != nil {
+			return err
+		}
+	}
+	for read < m.from.done {
 		evs, err := m.Store.ReadAll(ctx, read, page)
 		if err != nil {
 			return err
@@ -242,8 +270,8 @@ func (m *importer) readBack(ctx context.Context) error {
 		}
 		read = evs[len(evs)-1].Position
 	}
-	if read != m.from.header.Head || !m.from.header.Encrypted && content != m.content {
-		return fmt.Errorf("%w: compared %d of %d events", ErrOtherLog, read, m.from.header.Head)
+	if read != m.from.done || !m.from.header.Encrypted && content != m.content {
+		return fmt.Errorf("%w: compared %d of %d events", ErrOtherLog, read, m.from.done)
 	}
 	return nil
 }

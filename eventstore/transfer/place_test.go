@@ -25,6 +25,7 @@ import (
 type log interface {
 	eventstore.Log
 	eventstore.Loader
+	transfer.Source
 }
 
 // place is a log with its keys.

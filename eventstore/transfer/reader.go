@@ -42,7 +42,7 @@ func NewReader(from io.Reader) (*Reader, error) {
 	if json.Unmarshal(text, &first) != nil || first.Export == nil || first.Export.Format < 1 {
 		return nil, ErrFormat
 	}
-	if first.Export.Format > format {
+	if first.Export.Format > formatReceipts {
 		return nil, ErrNewer
 	}
 	l, err := r.decode(text)
@@ -56,13 +56,16 @@ func NewReader(from io.Reader) (*Reader, error) {
 // Header returns the first line.
 func (r *Reader) Header() Header { return r.header }
 
+// Events returns how many events were read.
+func (r *Reader) Events() uint64 { return r.done }
+
 // Check reads the whole export, and returns an error if it is wrong.
 func (r *Reader) Check(ctx context.Context) (End, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return End{}, err
 		}
-		if _, end, err := r.next(); err != nil {
+		if _, _, end, err := r.next(); err != nil {
 			return End{}, err
 		} else if end != nil {
 			return *end, nil
@@ -70,32 +73,38 @@ func (r *Reader) Check(ctx context.Context) (End, error) {
 	}
 }
 
-// next returns the next event, or the last line. The last line must fit all lines before it,
-// and nothing may follow.
-func (r *Reader) next() (*entry, *End, error) {
+// next returns the next receipt, the next event, or the last line. The last line must fit all
+// lines before it, and nothing may follow.
+func (r *Reader) next() (*receipt, *entry, *End, error) {
 	before := r.digest.Sum(nil)
 	text, err := r.text()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	l, err := r.decode(text)
+	more := r.header.Format >= formatReceipts
 	switch {
 	case err != nil:
-		return nil, nil, err
-	case l.Event != nil:
-		if r.done++; l.Event.Position != r.done || r.done > r.header.Head {
-			return nil, nil, damaged(r.number, "is not the next event")
+		return nil, nil, nil, err
+	case l.Receipt != nil:
+		if !more || r.done > 0 {
+			return nil, nil, nil, damaged(r.number, "is out of place")
 		}
-		return l.Event, nil, nil
+		return l.Receipt, nil, nil, nil
+	case l.Event != nil:
+		if r.done++; l.Event.Position != r.done || r.done > r.header.Head && !more {
+			return nil, nil, nil, damaged(r.number, "is not the next event")
+		}
+		return nil, l.Event, nil, nil
 	case l.End == nil:
-		return nil, nil, damaged(r.number, "is neither an event nor the end")
-	case l.End.Events != r.done || r.done != r.header.Head || !bytes.Equal(l.End.SHA256, before):
-		return nil, nil, damaged(r.number, "does not fit the lines before it")
+		return nil, nil, nil, damaged(r.number, "is neither an event nor the end")
+	case l.End.Events != r.done || r.done < r.header.Head || !bytes.Equal(l.End.SHA256, before):
+		return nil, nil, nil, damaged(r.number, "does not fit the lines before it")
 	}
 	if _, err := r.text(); !errors.Is(err, ErrCutOff) {
-		return nil, nil, damaged(r.number, "follows the end")
+		return nil, nil, nil, damaged(r.number, "follows the end")
 	}
-	return nil, l.End, nil
+	return nil, nil, l.End, nil
 }
 
 // text returns the next line without its end. It is valid until the next call.

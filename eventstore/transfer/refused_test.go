@@ -32,7 +32,7 @@ func TestDamagedExportsAreRefused(t *testing.T) {
 		"nothing":             {"", transfer.ErrFormat},
 		"garbage":             {"no export\n", transfer.ErrFormat},
 		"another JSON":        {`{"a":1}` + "\n", transfer.ErrFormat},
-		"a newer one":         {`{"export":{"format":2,"more":true}}` + "\n", transfer.ErrNewer},
+		"a newer one":         {`{"export":{"format":3,"more":true}}` + "\n", transfer.ErrNewer},
 		"a header alone":      {lines[0], transfer.ErrCutOff},
 		"no end":              {join(lines[:last]), transfer.ErrCutOff},
 		"half a line":         {join(lines[:5]) + lines[5][:30], transfer.ErrCutOff},
