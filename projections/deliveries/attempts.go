@@ -81,8 +81,8 @@ type Filter struct {
 
 const defaultLimit = 100
 
-// Attempts reads the delivery log.
-func (s *Store) Attempts(ctx context.Context, f Filter) ([]Attempt, error) {
+// Attempts implements Store.
+func (s *File) Attempts(ctx context.Context, f Filter) ([]Attempt, error) {
 	query, parameters := f.query(s.cfg.Now().Add(-s.cfg.MaxAge))
 	var found []Attempt
 	err := s.each(ctx, func(rows *sql.Rows) error {
@@ -123,7 +123,7 @@ func (f Filter) query(oldest time.Time) (query string, parameters []any) {
 		FROM attempt WHERE ` + strings.Join(conditions, " AND ") + ` ORDER BY id DESC LIMIT ?`, append(parameters, f.Limit)
 }
 
-func (s *Store) scanAttempt(ctx context.Context, rows *sql.Rows) (a Attempt, err error) {
+func (s *File) scanAttempt(ctx context.Context, rows *sql.Rows) (a Attempt, err error) {
 	var at, latency int64
 	var excerpt []byte
 	err = rows.Scan(&a.Party, &a.Account, &a.Event, &a.Type, &a.Position, &a.Number, &at, &a.Outcome, &a.Status, &latency, &excerpt)
@@ -137,7 +137,7 @@ func (s *Store) scanAttempt(ctx context.Context, rows *sql.Rows) (a Attempt, err
 
 // seal encrypts an attempt's excerpt with the account's key. Without a key nothing is
 // kept of the answer.
-func (s *Store) seal(ctx context.Context, a *Attempt) ([]byte, error) {
+func (s *File) seal(ctx context.Context, a *Attempt) ([]byte, error) {
 	if a.Excerpt == "" {
 		return []byte{}, nil
 	}
@@ -151,7 +151,7 @@ func (s *Store) seal(ctx context.Context, a *Attempt) ([]byte, error) {
 	return aead.Seal(nil, nil, []byte(a.Excerpt), a.sealedFor()), nil
 }
 
-func (s *Store) unseal(ctx context.Context, a *Attempt, sealed []byte) (string, error) {
+func (s *File) unseal(ctx context.Context, a *Attempt, sealed []byte) (string, error) {
 	if len(sealed) == 0 {
 		return "", nil
 	}
@@ -210,7 +210,7 @@ func (t *transaction) addAttempt(a *Attempt, excerpt []byte) error {
 
 // cutEvery is how many attempts of a third party are added between two cuts of its
 // delivery log. To find where to cut takes some milliseconds, because all of it is read.
-func (s *Store) cutEvery() int { return max(1, s.cfg.MaxAttempts/100) }
+func (s *File) cutEvery() int { return max(1, s.cfg.MaxAttempts/100) }
 
 // cut counts one more attempt of a third party, and shortens its delivery log when it is
 // time. Between two cuts it grows up to its bound.

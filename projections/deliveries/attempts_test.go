@@ -53,7 +53,7 @@ func TestFiltersOfTheDeliveryLog(t *testing.T) {
 
 func TestDeliveryLogIsBounded(t *testing.T) {
 	for _, bound := range []int{1, 7, 300} {
-		b := newStoreHarness(t, StoreConfig{MaxAttempts: bound})
+		b := newStoreHarness(t, FileConfig{MaxAttempts: bound})
 		busy, quiet := ulid.Make(), ulid.Make()
 		e := b.happen()
 		b.save(b.result(quiet, e, OutcomeDelivered, ""))
@@ -79,7 +79,7 @@ func TestDeliveryLogIsBounded(t *testing.T) {
 }
 
 func TestOldAttemptsAreNotShownAndThenDeleted(t *testing.T) {
-	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
+	b := newStoreHarness(t, FileConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	const old = 50
 	var forgotten []events.Event
@@ -139,7 +139,7 @@ func TestExcerptsMovedToAnotherRowAreUnreadable(t *testing.T) {
 		s.Attempt.Excerpt = "second"
 		other(&s.Attempt)
 		b.save(s)
-		_, err := b.writer.Exec("UPDATE attempt SET excerpt = (SELECT excerpt FROM attempt WHERE id = 1) WHERE id = 2")
+		_, err := b.sqlite.writer.Exec("UPDATE attempt SET excerpt = (SELECT excerpt FROM attempt WHERE id = 1) WHERE id = 2")
 		b.must(err)
 		if got := b.attempts(Filter{}); len(got) != 2 || got[0].Excerpt != "first" || got[1].Excerpt != Unreadable {
 			t.Errorf("another %s: %+v", name, got)

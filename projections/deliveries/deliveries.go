@@ -44,7 +44,7 @@ type Sender interface {
 type Config struct {
 	Store    *eventstore.Store // of the events; required
 	Records  eventstore.Feed   // the log that Store is over, read by third parties that are behind the feed; required
-	DB       *Store            // deliveries.db; required
+	DB       Store             // required
 	Parties  Parties           // required
 	Registry Registry          // required
 	Sender   Sender            // required

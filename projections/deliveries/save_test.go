@@ -60,7 +60,7 @@ func TestSavedResultsSurviveACrash(t *testing.T) {
 	}
 	config := b.config
 	config.Path = crashed
-	after, err := OpenStore(t.Context(), config)
+	after, err := OpenFile(t.Context(), config)
 	b.must(err)
 	defer after.Close()
 	if position, ok, err := after.Position(t.Context(), party); position != e.Position || !ok || err != nil {

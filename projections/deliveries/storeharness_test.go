@@ -23,12 +23,13 @@ type storeHarness struct {
 	dir    string
 	keys   eventstore.Keys
 	log    *memory.Log
-	config StoreConfig
+	config FileConfig
 	now    time.Time
-	*Store
+	Store
+	sqlite *File // the store, if it is one
 }
 
-func newStoreHarness(t testing.TB, bounds ...StoreConfig) *storeHarness {
+func newStoreHarness(t testing.TB, bounds ...FileConfig) *storeHarness {
 	b := &storeHarness{t: t, dir: t.TempDir(), log: memory.New(), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	b.keys = b.openKeys("keys.db")
 	for _, config := range bounds {
@@ -52,9 +53,9 @@ func (b *storeHarness) openKeys(name string) eventstore.Keys {
 
 func (b *storeHarness) open() {
 	b.t.Helper()
-	opened, err := OpenStore(b.t.Context(), b.config)
+	opened, err := OpenFile(b.t.Context(), b.config)
 	b.must(err)
-	b.Store = opened
+	b.Store, b.sqlite = opened, opened
 }
 
 func (b *storeHarness) reopen() {
