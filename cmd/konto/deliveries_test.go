@@ -49,7 +49,7 @@ func (n *newspaper) happen() {
 // holds.
 func (n *newspaper) settle(outcome, answer string) {
 	n.t.Helper()
-	n.withDeliveryStore(func(l *deliveries.Store) error {
+	n.withDeliveryStore(func(l deliveries.Store) error {
 		fact := n.facts[len(n.facts)-1]
 		version, position := uint64(fact["version"].(float64)), uint64(fact["position"].(float64))
 		now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -68,7 +68,7 @@ func (n *newspaper) settle(outcome, answer string) {
 	})
 }
 
-func (n *newspaper) withDeliveryStore(do func(*deliveries.Store) error) {
+func (n *newspaper) withDeliveryStore(do func(deliveries.Store) error) {
 	n.t.Helper()
 	h, err := datafolder.Open(n.t.Context(), datafolder.Config{Path: n.folder, Holder: "test"})
 	if err != nil {
@@ -190,7 +190,7 @@ func TestReplayToAThirdPartySkipsNoEvent(t *testing.T) {
 	if said := mustJSON(t, n.in("replay", "third-party", "crm", "--from", fmt.Sprint(position))...); said["from"] != float64(position) || said["id"] != n.party.String() {
 		t.Errorf("said %v", said)
 	}
-	n.withDeliveryStore(func(l *deliveries.Store) error {
+	n.withDeliveryStore(func(l deliveries.Store) error {
 		at, ok, err := l.Position(t.Context(), n.party)
 		if at != uint64(position)-1 || !ok {
 			t.Errorf("it continues after position %d", at)

@@ -52,8 +52,8 @@ func TestOlderEventIsNotRedeliveredAfterANewerOne(t *testing.T) {
 		t.Errorf("%d were sent", len(got))
 	}
 	// If the delivery store was lost, every event that was read counts as accepted.
-	n.withDeliveryStore(func(l *deliveries.Store) error { return l.DeleteParty(t.Context(), n.party) })
-	n.withDeliveryStore(func(l *deliveries.Store) error { return l.SetPosition(t.Context(), n.party, 4) })
+	n.withDeliveryStore(func(l deliveries.Store) error { return l.DeleteParty(t.Context(), n.party) })
+	n.withDeliveryStore(func(l deliveries.Store) error { return l.SetPosition(t.Context(), n.party, 4) })
 	refused(t, exitFailed, again(0), newer)
 	done(again(1))
 }

@@ -2,6 +2,7 @@ package deliveries
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,7 +20,7 @@ import (
 func TestErasureIsOwedUntilItIsSentInPaywaysFormats(t *testing.T) {
 	h := newHarness(t)
 	var err error
-	h.db, err = OpenStore(t.Context(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	h.db, err = OpenFile(t.Context(), FileConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
 	party := ulid.Make()
 	h.parties = append(h.parties, party)
@@ -31,7 +32,7 @@ func TestErasureIsOwedUntilItIsSentInPaywaysFormats(t *testing.T) {
 		t.Helper()
 		parties, err := h.ThirdParties(t.Context())
 		h.must(err)
-		got, err := h.db.OwesErasure(t.Context(), parties, account, eventstore.StreamHead{Version: 2, Position: end})
+		got, err := OwesErasure(t.Context(), h.db, parties, account, eventstore.StreamHead{Version: 2, Position: end})
 		if got != want || err != nil {
 			t.Errorf("%s: owed: %v, %v", when, got, err)
 		}
@@ -52,7 +53,7 @@ func TestErasureIsOwedUntilItIsSentInPaywaysFormats(t *testing.T) {
 func TestErasuresOfEarlierBuildsAreMovedAndOverwritten(t *testing.T) {
 	b := newStoreHarness(t)
 	both, named, noticed := ulid.Make(), ulid.Make(), ulid.Make()
-	_, err := b.writer.Exec("INSERT INTO notice VALUES (?, 1000, CAST('ciphered id' AS BLOB)), (?, 2000, CAST('ciphered id' AS BLOB)); INSERT INTO called VALUES (?, CAST('ciphered names' AS BLOB)), (?, CAST('ciphered names' AS BLOB))",
+	_, err := b.sqlite.writer.Exec("INSERT INTO notice VALUES (?, 1000, CAST('ciphered id' AS BLOB)), (?, 2000, CAST('ciphered id' AS BLOB)); INSERT INTO called VALUES (?, CAST('ciphered names' AS BLOB)), (?, CAST('ciphered names' AS BLOB))",
 		both[:], noticed[:], both[:], named[:])
 	b.must(err)
 	in := func() bool {
@@ -63,12 +64,12 @@ func TestErasuresOfEarlierBuildsAreMovedAndOverwritten(t *testing.T) {
 		return bytes.Contains(append(database, ahead...), []byte("ciphered "))
 	}
 	failed := errors.New("disk full")
-	move := func(ulid.ULID, time.Time, []byte, []byte) error { return failed }
-	if err := b.MoveErasures(t.Context(), move); !errors.Is(err, failed) || !in() {
+	move := func(context.Context, ulid.ULID, time.Time, []byte, []byte) error { return failed }
+	if err := b.sqlite.MoveErasures(t.Context(), move); !errors.Is(err, failed) || !in() {
 		t.Errorf("a move that failed: %v", err)
 	}
 	moved := map[ulid.ULID]string{}
-	b.must(b.MoveErasures(t.Context(), func(account ulid.ULID, at time.Time, names, paywayID []byte) error {
+	b.must(b.sqlite.MoveErasures(t.Context(), func(_ context.Context, account ulid.ULID, at time.Time, names, paywayID []byte) error {
 		moved[account] = fmt.Sprintf("%d %s, %s", sqlitefile.Milliseconds(at), names, paywayID)
 		return nil
 	}))

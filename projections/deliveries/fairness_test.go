@@ -216,7 +216,7 @@ func TestTimesOfAWrongClockAreBounded(t *testing.T) {
 		pass(time.Second)
 		ahead := time.Now().Add(10 * 365 * 24 * time.Hour)
 		h.stop()
-		db, err := OpenStore(context.Background(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
+		db, err := OpenFile(context.Background(), FileConfig{Path: h.path, Log: h.log, Keys: h.keys})
 		h.must(err)
 		waiting, err := db.Waiting(context.Background(), party)
 		h.must(err)

@@ -32,7 +32,7 @@ type harness struct {
 	store  *eventstore.Store
 	cfg    Config // without Sender: the endpoints are a function
 	path   string // of the store
-	db     *Store
+	db     Store
 	d      *Deliveries
 	end    func()
 	logged bytes.Buffer // the log lines; read only what stopped deliveries wrote
@@ -84,7 +84,7 @@ func (h *harness) must(err error) {
 func (h *harness) start() {
 	h.t.Helper()
 	var err error
-	h.db, err = OpenStore(h.t.Context(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	h.db, err = OpenFile(h.t.Context(), FileConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
 	cfg := h.cfg
 	cfg.Store, cfg.Records, cfg.DB, cfg.Parties, cfg.Registry = h.store, h.log, h.db, h, h

@@ -64,7 +64,7 @@ func TestDoneEventsAreNotSentAgainFromMemory(t *testing.T) {
 // loseProgress leaves the store as after a crash right after the last result was saved.
 func (h *harness) loseProgress(party ulid.ULID) {
 	h.t.Helper()
-	db, err := OpenStore(context.Background(), StoreConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	db, err := OpenFile(context.Background(), FileConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
 	h.must(db.SetPosition(context.Background(), party, 1))
 	h.must(db.Close())

@@ -15,7 +15,7 @@ const schemaNumber = 3
 const applicationID = 0x6b6f646c
 
 // Times are milliseconds since 1970, UTC; 0 stands for none. Ids are ULIDs. A comment inside of
-// a statement is stored with the table, and CheckStore compares it: change it with schemaNumber
+// a statement is stored with the table, and CheckFile compares it: change it with schemaNumber
 // only. Some such comments use older words, and table and column names do too.
 const tables = `
 -- A row for each third party that any other table has a row of.
@@ -97,10 +97,10 @@ var writerQueries = []string{
 // readerQueries are prepared on the readers' connections.
 var readerQueries = []string{positionQuery, deliveryQuery}
 
-// CheckStore checks the file as projections.LogFile.Check does; it may be open.
-func CheckStore(ctx context.Context, cfg StoreConfig) error { return cfg.logFile().Check(ctx) }
+// CheckFile checks the file as projections.LogFile.Check does; it may be open.
+func CheckFile(ctx context.Context, cfg FileConfig) error { return cfg.logFile().Check(ctx) }
 
-func (cfg StoreConfig) logFile() projections.LogFile {
+func (cfg FileConfig) logFile() projections.LogFile {
 	return projections.LogFile{
 		Path: cfg.Path, Application: applicationID, Schema: schemaNumber, Tables: tables,
 		Log: cfg.Log, Keyring: cfg.Keys.Derive("deliveries"),

@@ -104,7 +104,7 @@ func TestDamagedExcerptDoesNotStopDeliveries(t *testing.T) {
 		h.start()
 		h.change(account, 1)
 		pass(2 * time.Second)
-		_, err := h.db.writer.Exec("UPDATE attempt SET excerpt = x'00112233445566778899'")
+		_, err := h.db.(*File).writer.Exec("UPDATE attempt SET excerpt = x'00112233445566778899'")
 		h.must(err)
 		h.restart()
 		h.requests()

@@ -2,303 +2,119 @@ package deliveries
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/events"
 	"konto/eventstore"
-	"konto/eventstore/sqlitefile"
 )
 
-// Store is deliveries.db. It holds how far each third party has come, a Delivery for
-// each of its accounts, and the delivery log (attempts.go). All methods may be called by
-// many goroutines at once.
+// Store holds how far each third party has come, a Delivery for each of its accounts, and the
+// delivery log (attempts.go). A File is the store of a single machine. All methods may be called
+// by many goroutines at once.
 //
-// A change is durable when its method returns nil (synchronous=FULL). Changes that
-// arrive together are committed together. After an error a change may or may not have
-// been stored. To make it once more is harmless, except that the delivery log then
-// has a second row.
-//
-// The file belongs to one history of the log. It may be deleted while konto is
-// stopped: deliveries then go on from the checkpoints in the log, and some are
-// repeated.
-type Store struct {
-	cfg      StoreConfig
-	writer   *sql.DB
-	readers  *sql.DB
-	prepared map[string]*sql.Stmt // of writerQueries and readerQueries, by their text
-	changes  *sqlitefile.Group[change]
-	cached   cache // used only by the transaction under way
+// A change is durable when its method returns nil. After an error a change may or may not have
+// been stored. To make it once more is harmless, except that the delivery log then has a second
+// row.
+type Store interface {
+	// Hold calls run once no other process that has the same store may send to the third party. held
+	// ends when another one soon may; it does not end with ctx. Then requests under way have to be
+	// cut off, and what came of them is not stored. Hold returns ctx's error if ctx ends before it
+	// calls run, and otherwise what run returns, or why held ended.
+	Hold(ctx context.Context, party ulid.ULID, run func(held context.Context, s Held) error) error
+
+	// Position returns how far a third party's reading of the log has come. Every event up to there
+	// is done, or its account's row waits. ok is false when the store does not know the position,
+	// because it never did or because it was lost.
+	Position(ctx context.Context, party ulid.ULID) (position uint64, ok bool, err error)
+	// SetPosition stores how far the reading of the log has come. Every event up to there must be
+	// done, or its account's row must wait. Like Save, it does not end with ctx.
+	SetPosition(ctx context.Context, party ulid.ULID, position uint64) error
+	// Parties returns the ids of all third parties of which the store has any row.
+	Parties(ctx context.Context) ([]ulid.ULID, error)
+	// Save stores what an attempt changed, in one transaction: the account's delivery as it is from
+	// now on, and a row of the delivery log. Either may be nil: a redelivery changes no delivery, and
+	// a delivery that has nothing more to send had no attempt. Save does not end with ctx, because
+	// what was delivered must be stored even if its caller stops.
+	Save(ctx context.Context, party ulid.ULID, d *Delivery, a *Attempt) error
+	// Delivery returns what is stored of an account and a third party. ok is false when nothing is,
+	// because the third party was sent nothing about the account.
+	Delivery(ctx context.Context, party, account ulid.ULID) (d Delivery, ok bool, err error)
+	// Waiting returns a third party's deliveries that have something to send, the first to be due at
+	// the beginning.
+	Waiting(ctx context.Context, party ulid.ULID) ([]Delivery, error)
+	// ResetSchedule makes all of a third party's deliveries that wait due now, as if their events had
+	// never been tried.
+	ResetSchedule(ctx context.Context, party ulid.ULID) error
+	// Rewind sets a third party's position back, so that everything after it is sent again. What was
+	// done after the position counts as never sent. A delivery that waits with an event at or before
+	// the position goes on waiting. When the store knows no position, it is set to this one. A run
+	// that is under way must not go on: another process's ends by itself, because the store refuses
+	// its changes from then on. Error: ErrNotReached.
+	Rewind(ctx context.Context, party ulid.ULID, position uint64) error
+	// DeleteParty deletes all rows of a third party. After an error, or when ctx ends, some are left,
+	// and the call can be repeated.
+	DeleteParty(ctx context.Context, party ulid.ULID) error
+	// DeleteAccount deletes the attempts of an account, and its deliveries that do not wait. A
+	// delivery that waits stays until the next call: the account's erasure may still have to be sent.
+	// It holds numbers and times alone. After an error the call has to be repeated.
+	DeleteAccount(ctx context.Context, account ulid.ULID) error
+	// LastDelivered is when a third party last accepted an event, as far as the delivery log goes
+	// back. It is zero when there was none.
+	LastDelivered(ctx context.Context, party ulid.ULID) (time.Time, error)
+	// Attempts reads the delivery log.
+	Attempts(ctx context.Context, f Filter) ([]Attempt, error)
+	// Shared reports whether other processes may use the store at the same time.
+	Shared() bool
+	// Close ends the use of the store. Changes under way are stored or not, and their callers learn
+	// which.
+	Close() error
 }
 
-// StoreConfig configures OpenStore.
-type StoreConfig struct {
-	Path string          // of the file; required
-	Log  eventstore.Feed // required
-	Keys eventstore.Keys // required
-	// MaxAttempts is how many attempts the delivery log keeps for each third party,
-	// the newest ones; 0 means 100,000. Each takes some 300 bytes.
-	MaxAttempts int
-	// MaxAge is how long attempts are shown; 0 means 30 days. Older ones are deleted
-	// a few at a time, when others are added.
-	MaxAge time.Duration
-	Now    func() time.Time // nil means time.Now
+// Held is a Store during Hold. It refuses changes of the third party once another process may send
+// to it.
+type Held interface {
+	Store
+	// MaySend reports whether no other process sends to the third party for as long as a request may
+	// take from now on.
+	MaySend() bool
 }
 
-const (
-	defaultMaxAttempts = 100_000
-	defaultMaxAge      = 30 * 24 * time.Hour
+// ErrNotReached means that Rewind was to set a third party's position ahead, which would
+// lose the events in between. Nothing was changed.
+var ErrNotReached = errors.New("third party has not come so far")
 
-	// readerConnections is how many queries run at the same time.
-	readerConnections = 4
-)
-
-// OpenStore opens the file or makes a new one. A file of another history than the
-// log's, or of another keyring, is emptied: deliveries then go on from the checkpoints
-// in the log. A damaged file, or one of another program, is an error and is left as it is.
-func OpenStore(ctx context.Context, cfg StoreConfig) (*Store, error) {
-	if cfg.Path == "" || cfg.Log == nil || cfg.Keys == nil {
-		return nil, errors.New("deliveries: a path, a log and keys are required")
-	}
-	if cfg.MaxAttempts < 0 || cfg.MaxAge < 0 {
-		return nil, errors.New("deliveries: a bound of the delivery log is negative")
-	}
-	if cfg.MaxAttempts == 0 {
-		cfg.MaxAttempts = defaultMaxAttempts
-	}
-	if cfg.MaxAge == 0 {
-		cfg.MaxAge = defaultMaxAge
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	s := &Store{cfg: cfg, cached: newCache(), prepared: map[string]*sql.Stmt{}}
-	s.changes = sqlitefile.NewGroup(s.commit)
-	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("deliveries: %w", advise(err)), s.Close())
-	}
-	return s, nil
-}
-
-func (s *Store) open(ctx context.Context) (err error) {
-	if s.writer, err = s.cfg.logFile().Open(ctx); err != nil {
-		return err
-	}
-	if s.readers, err = sqlitefile.OpenReaders(s.cfg.Path, readerConnections); err != nil {
-		return err
-	}
-	if err := s.prepare(ctx, s.writer, writerQueries); err != nil {
-		return err
-	}
-	return s.prepare(ctx, s.readers, readerQueries)
-}
-
-func (s *Store) prepare(ctx context.Context, db *sql.DB, queries []string) (err error) {
-	for _, query := range queries {
-		if s.prepared[query], err = db.PrepareContext(ctx, query); err != nil {
-			return err
+// OwesErasure reports whether the erasure of an account still has to be sent to a third party in
+// one of Payway's formats, which name an account by its Payway id. end is where the account's
+// stream ends, with AccountErased.
+func OwesErasure(ctx context.Context, s Store, parties []events.ThirdParty, account ulid.ULID, end eventstore.StreamHead) (bool, error) {
+	for i := range parties {
+		p := &parties[i]
+		if p.Format != events.FormatPayway && p.Format != events.FormatPaywaySSI || !p.Wants(events.TypeAccountErased) {
+			continue
+		}
+		done, err := hasDone(ctx, s, p, account, end)
+		if err != nil || !done {
+			return true, err
 		}
 	}
-	return nil
+	return false, nil
 }
 
-// Close closes the file. Changes under way are stored or not, and their callers
-// learn which.
-func (s *Store) Close() error {
-	var errs []error
-	// The writer is closed last: the last connection copies the write-ahead log into
-	// the file, and readers may not write.
-	for _, db := range []*sql.DB{s.readers, s.writer} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+// hasDone reports whether a third party is done with an account's last event.
+func hasDone(ctx context.Context, s Store, p *events.ThirdParty, account ulid.ULID, last eventstore.StreamHead) (bool, error) {
+	d, ok, err := s.Delivery(ctx, p.ID, account)
+	if err != nil || ok && d.Version >= last.Version {
+		return err == nil, err
 	}
-	return errors.Join(errs...)
-}
-
-// change is what one caller wants changed. An error of it fails the whole
-// transaction, which the caller shares with others.
-type change func(*transaction) error
-
-// change stores one change, together with those of others who wait.
-func (s *Store) change(c change) error { return s.failed("write to", s.changes.Add(c)) }
-
-// cache is what the file need not be asked for. It is emptied when a transaction
-// fails, because it may be about what was not stored.
-type cache struct {
-	boundAt uint64 // the position in the progress table; 0: to be read
-	oldest  int64  // no attempt began before it, in milliseconds since 1970; 0: to be read
-	// sinceCut counts the attempts since a third party's delivery log was last cut. It
-	// has every third party to which this process gave a row.
-	sinceCut map[ulid.ULID]int
-}
-
-func newCache() cache { return cache{sinceCut: map[ulid.ULID]int{}} }
-
-// transaction is one transaction under way.
-type transaction struct {
-	store *Store
-	tx    *sql.Tx
-	bound map[string]*sql.Stmt // prepared statements as this transaction's own
-	added int                  // attempts so far
-	now   time.Time
-
-	// The highest position that a change stores, and its event if that is known.
-	highest uint64
-	event   ulid.ULID
-}
-
-// commit makes the changes of a group in one transaction. It takes no context: that
-// of one caller must not end what others share.
-func (s *Store) commit(group []change) error {
-	err := s.commitAll(group)
-	if err != nil {
-		s.cached = newCache()
+	if ok && d.waits() {
+		return false, nil
 	}
-	return err
-}
-
-func (s *Store) commitAll(group []change) error {
-	tx, err := s.writer.Begin()
-	if err != nil {
-		return err
+	position, known, err := s.Position(ctx, p.ID)
+	if !known {
+		position = p.Checkpoint
 	}
-	defer tx.Rollback()
-	t := &transaction{store: s, tx: tx, bound: map[string]*sql.Stmt{}, now: s.cfg.Now()}
-	for _, c := range group {
-		if err := c(t); err != nil {
-			return err
-		}
-	}
-	if err := t.deleteExpired(); err != nil {
-		return err
-	}
-	if err := t.bindToLog(); err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
-// statement returns one of writerQueries for use in the transaction.
-func (t *transaction) statement(query string) *sql.Stmt {
-	s := t.bound[query]
-	if s == nil {
-		s = t.tx.Stmt(t.store.prepared[query])
-		t.bound[query] = s
-	}
-	return s
-}
-
-func (t *transaction) exec(query string, parameters ...any) error {
-	_, err := t.statement(query).Exec(parameters...)
-	return err
-}
-
-// affected runs a query and returns how many rows it changed.
-func (t *transaction) affected(query string, parameters ...any) (int64, error) {
-	result, err := t.statement(query).Exec(parameters...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-// stores notes a position that the transaction stores, and the event there if the
-// caller knows it.
-func (t *transaction) stores(position uint64, event ulid.ULID) {
-	switch {
-	case position > t.highest:
-		t.highest, t.event = position, event
-	case position == t.highest && t.event == ulid.Zero:
-		t.event = event
-	}
-}
-
-// bindToLog binds the file to the log's history by the event at the highest position
-// that any row has: another history has another event there, or none.
-func (t *transaction) bindToLog() error {
-	cached := &t.store.cached
-	if cached.boundAt == 0 {
-		if err := t.statement(boundAtQuery).QueryRow().Scan(&cached.boundAt); err != nil {
-			return err
-		}
-	}
-	if t.highest <= cached.boundAt {
-		return nil
-	}
-	if t.event == ulid.Zero {
-		found, err := t.store.cfg.Log.ReadAll(context.Background(), t.highest-1, 1)
-		if err != nil {
-			return err
-		}
-		if len(found) == 0 || found[0].Position != t.highest {
-			return nil // there is no such event: the file stays bound as it was
-		}
-		t.event = found[0].ID
-	}
-	if err := t.exec(bindQuery, t.highest, t.event[:]); err != nil {
-		return err
-	}
-	cached.boundAt = t.highest
-	return nil
-}
-
-// addParty gives the third party a row, by which all of its other rows are found.
-func (t *transaction) addParty(party ulid.ULID) error {
-	if _, known := t.store.cached.sinceCut[party]; known {
-		return nil
-	}
-	if err := t.exec(addPartyQuery, party[:]); err != nil {
-		return err
-	}
-	// How many attempts the file has is not known: the next one cuts the delivery log.
-	t.store.cached.sinceCut[party] = t.store.cutEvery()
-	return nil
-}
-
-// flushDeleted copies the write-ahead log into the file and empties it. Until then it
-// holds older pages, and on them what was deleted.
-func (s *Store) flushDeleted(ctx context.Context) error {
-	var busy bool
-	var pages, copied int
-	err := s.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
-	if err == nil && busy {
-		err = errors.New("it is being read, and its write-ahead log still holds what was deleted")
-	}
-	return s.failed("empty the write-ahead log of", err)
-}
-
-// each runs a query and calls scan with each of its rows.
-func (s *Store) each(ctx context.Context, scan func(*sql.Rows) error, query string, parameters ...any) error {
-	rows, err := s.readers.QueryContext(ctx, query, parameters...)
-	if err != nil {
-		return s.failed("read", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return s.failed("read", err)
-		}
-	}
-	return s.failed("read", rows.Err())
-}
-
-// failed says what failed on which file.
-func (s *Store) failed(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s %s: %w", doing, s.cfg.Path, advise(err))
-}
-
-// advise adds to the error of a damaged file what to do about it.
-func advise(err error) error {
-	if err = sqlitefile.Explain(err); errors.Is(err, sqlitefile.ErrMalformed) {
-		return fmt.Errorf("%w; stop konto and delete the file: deliveries go on from the last checkpoints, "+
-			"some are repeated", err)
-	}
-	return err
+	return err == nil && position >= last.Position, err
 }

@@ -10,14 +10,17 @@ import (
 // stored is how many attempts the file has, shown or not.
 func (b *storeHarness) stored() (n int) {
 	b.t.Helper()
-	b.must(b.writer.QueryRow("SELECT count(*) FROM attempt").Scan(&n))
+	if b.sqlite == nil {
+		return b.count()
+	}
+	b.must(b.sqlite.writer.QueryRow("SELECT count(*) FROM attempt").Scan(&n))
 	return n
 }
 
 // reached is the position that the file is bound at.
 func (b *storeHarness) reached() (position uint64) {
 	b.t.Helper()
-	b.must(b.writer.QueryRow("SELECT position FROM progress").Scan(&position))
+	b.must(b.sqlite.writer.QueryRow("SELECT position FROM progress").Scan(&position))
 	return position
 }
 
@@ -28,7 +31,7 @@ func (b *storeHarness) sweep(party ulid.ULID) {
 }
 
 func TestAttemptsAreDeletedAsSoonAsTheyAreTooOld(t *testing.T) {
-	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
+	b := newStoreHarness(t, FileConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	b.sweep(party) // which finds that there are none
 	for range 3 {
@@ -53,14 +56,14 @@ func TestAttemptsAreDeletedAsSoonAsTheyAreTooOld(t *testing.T) {
 // Once the oldest attempts were looked at, the file is not asked again before the
 // next one is too old: here one that is made so behind its back.
 func TestAttemptsAreNotLookedAtBeforeTheyCanBeTooOld(t *testing.T) {
-	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
+	b := newStoreHarness(t, FileConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.now = b.now.Add(30 * time.Minute)
 	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.now = b.now.Add(31 * time.Minute)
 	b.sweep(party) // removes the first
-	_, err := b.writer.Exec("UPDATE attempt SET at = 1")
+	_, err := b.sqlite.writer.Exec("UPDATE attempt SET at = 1")
 	b.must(err)
 	b.sweep(party)
 	if n := b.stored(); n != 1 {
@@ -75,7 +78,7 @@ func TestAttemptsAreNotLookedAtBeforeTheyCanBeTooOld(t *testing.T) {
 
 // Attempts of a clock that was ahead say nothing about those after them.
 func TestAttemptsOfAWrongClockHideNoOthers(t *testing.T) {
-	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
+	b := newStoreHarness(t, FileConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	right := b.now
 	b.now = right.Add(24 * time.Hour)
@@ -97,7 +100,7 @@ func TestAttemptsOfAWrongClockHideNoOthers(t *testing.T) {
 
 // What a transaction cached is deleted when its commit fails.
 func TestCacheIsEmptiedAfterAFailedCommit(t *testing.T) {
-	b := newStoreHarness(t, StoreConfig{MaxAge: time.Hour})
+	b := newStoreHarness(t, FileConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	b.save(b.result(party, b.happen(), OutcomeDelivered, ""))
 	b.now = b.now.Add(2 * time.Hour)
@@ -108,7 +111,7 @@ func TestCacheIsEmptiedAfterAFailedCommit(t *testing.T) {
 		"CREATE TABLE child (id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
 		"CREATE TRIGGER fails AFTER UPDATE ON progress BEGIN INSERT INTO child VALUES (1); END",
 	} {
-		_, err := b.writer.Exec(text)
+		_, err := b.sqlite.writer.Exec(text)
 		b.must(err)
 	}
 	if err := b.store(t.Context(), b.result(party, e, OutcomeDelivered, "")); err == nil {
@@ -117,7 +120,7 @@ func TestCacheIsEmptiedAfterAFailedCommit(t *testing.T) {
 	if n := b.stored(); n != 1 {
 		t.Fatalf("%d attempts are stored", n)
 	}
-	_, err := b.writer.Exec("DROP TRIGGER fails")
+	_, err := b.sqlite.writer.Exec("DROP TRIGGER fails")
 	b.must(err)
 	b.save(b.result(party, e, OutcomeDelivered, ""))
 	if n := b.stored(); n != 1 {

@@ -19,10 +19,8 @@ const (
 		ON CONFLICT DO UPDATE SET position = excluded.position`
 )
 
-// Position returns how far a third party's reading of the log has come. Every event up
-// to there is done, or its account's row waits. ok is false when the store does not know
-// the position, because it never did or because its file was lost.
-func (s *Store) Position(ctx context.Context, party ulid.ULID) (position uint64, ok bool, err error) {
+// Position implements Store.
+func (s *File) Position(ctx context.Context, party ulid.ULID) (position uint64, ok bool, err error) {
 	err = s.prepared[positionQuery].QueryRowContext(ctx, party[:]).Scan(&position)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
@@ -30,17 +28,16 @@ func (s *Store) Position(ctx context.Context, party ulid.ULID) (position uint64,
 	return position, err == nil, s.failed("read", err)
 }
 
-// SetPosition stores how far the reading of the log has come. Every event up to there
-// must be done, or its account's row must wait. Like Save, it does not end with ctx.
-func (s *Store) SetPosition(_ context.Context, party ulid.ULID, position uint64) error {
+// SetPosition implements Store.
+func (s *File) SetPosition(_ context.Context, party ulid.ULID, position uint64) error {
 	return s.change(func(t *transaction) error {
 		t.stores(position, ulid.Zero)
 		return t.exec(setPositionQuery, party[:], position)
 	})
 }
 
-// Parties returns the ids of all third parties of which the store has any row.
-func (s *Store) Parties(ctx context.Context) ([]ulid.ULID, error) {
+// Parties implements Store.
+func (s *File) Parties(ctx context.Context) ([]ulid.ULID, error) {
 	var parties []ulid.ULID
 	err := s.each(ctx, func(rows *sql.Rows) error {
 		var id ulid.ULID
@@ -60,15 +57,12 @@ const (
 		WHERE party = ?1 AND account = ?2 AND delivered <= ?3`
 )
 
-// Save stores what an attempt changed, in one transaction: the account's delivery as it
-// is from now on, and a row of the delivery log. Either may be nil: a redelivery changes
-// no delivery, and a delivery that has nothing more to send had no attempt. Save does
-// not end with ctx, because what was delivered must be stored even if its caller stops.
-func (s *Store) Save(ctx context.Context, party ulid.ULID, d *Delivery, a *Attempt) error {
+// Save implements Store.
+func (s *File) Save(ctx context.Context, party ulid.ULID, d *Delivery, a *Attempt) error {
 	var excerpt []byte
 	if a != nil {
 		var err error
-		if excerpt, err = s.seal(context.WithoutCancel(ctx), a); err != nil {
+		if excerpt, err = seal(context.WithoutCancel(ctx), s.cfg.Keys, a); err != nil {
 			return s.failed("write to", err)
 		}
 	}
@@ -102,9 +96,8 @@ const (
 		WHERE party = ? AND (attempts > 0 OR behind = 1) ORDER BY next, account`
 )
 
-// Delivery returns what is stored of an account and a third party. ok is false when
-// nothing is, because the third party was sent nothing about the account.
-func (s *Store) Delivery(ctx context.Context, party, account ulid.ULID) (d Delivery, ok bool, err error) {
+// Delivery implements Store.
+func (s *File) Delivery(ctx context.Context, party, account ulid.ULID) (d Delivery, ok bool, err error) {
 	d, err = scanDelivery(s.prepared[deliveryQuery].QueryRowContext(ctx, party[:], account[:]))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Delivery{}, false, nil
@@ -112,9 +105,8 @@ func (s *Store) Delivery(ctx context.Context, party, account ulid.ULID) (d Deliv
 	return d, err == nil, s.failed("read", err)
 }
 
-// Waiting returns a third party's deliveries that have something to send, the first to
-// be due at the beginning.
-func (s *Store) Waiting(ctx context.Context, party ulid.ULID) ([]Delivery, error) {
+// Waiting implements Store.
+func (s *File) Waiting(ctx context.Context, party ulid.ULID) ([]Delivery, error) {
 	var waiting []Delivery
 	err := s.each(ctx, func(rows *sql.Rows) error {
 		d, err := scanDelivery(rows)
@@ -135,23 +127,15 @@ func scanDelivery(row interface{ Scan(...any) error }) (d Delivery, err error) {
 const resetQuery = `UPDATE lane SET attempts = 0, since = 0, next = 0, behind = 1
 	WHERE party = ? AND (attempts > 0 OR behind = 1)`
 
-// ResetSchedule makes all of a third party's deliveries that wait due now, as if their
-// events had never been tried.
-func (s *Store) ResetSchedule(_ context.Context, party ulid.ULID) error {
+// ResetSchedule implements Store.
+func (s *File) ResetSchedule(_ context.Context, party ulid.ULID) error {
 	return s.change(func(t *transaction) error { return t.exec(resetQuery, party[:]) })
 }
 
-// ErrNotReached means that Rewind was to set a third party's position ahead, which would
-// lose the events in between. Nothing was changed.
-var ErrNotReached = errors.New("third party has not come so far")
-
 const rewindQuery = `DELETE FROM lane WHERE party = ? AND position > ?`
 
-// Rewind sets a third party's position back, so that everything after it is sent again.
-// What was done after the position counts as never sent. A delivery that waits with an
-// event at or before the position goes on waiting. When the store knows no position, it
-// is set to this one. Error: ErrNotReached.
-func (s *Store) Rewind(_ context.Context, party ulid.ULID, position uint64) error {
+// Rewind implements Store.
+func (s *File) Rewind(_ context.Context, party ulid.ULID, position uint64) error {
 	var refused error
 	err := s.change(func(t *transaction) error {
 		var at sql.Null[uint64]
@@ -187,9 +171,8 @@ const (
 	deletePartyQuery         = `DELETE FROM party WHERE id = ?`
 )
 
-// DeleteParty deletes all rows of a third party. After an error, or when ctx ends, some
-// are left, and the call can be repeated.
-func (s *Store) DeleteParty(ctx context.Context, party ulid.ULID) error {
+// DeleteParty implements Store.
+func (s *File) DeleteParty(ctx context.Context, party ulid.ULID) error {
 	for deleted := int64(1); deleted > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -219,11 +202,9 @@ const (
 	deleteAccountAttemptsQuery = `DELETE FROM attempt WHERE account = ?`
 )
 
-// DeleteAccount deletes the attempts of an account, and its deliveries that do not wait.
-// Their bytes are overwritten in the file, and the write-ahead log is emptied. A delivery
-// that waits stays until the next call: the account's erasure may still have to be sent.
-// It holds numbers and times alone. After an error the call has to be repeated.
-func (s *Store) DeleteAccount(ctx context.Context, account ulid.ULID) error {
+// DeleteAccount implements Store. The bytes are overwritten in the file, and the write-ahead log is
+// emptied.
+func (s *File) DeleteAccount(ctx context.Context, account ulid.ULID) error {
 	err := s.change(func(t *transaction) error {
 		if err := t.exec(deleteAccountRowsQuery, account[:]); err != nil {
 			return err
@@ -236,9 +217,8 @@ func (s *Store) DeleteAccount(ctx context.Context, account ulid.ULID) error {
 	return s.flushDeleted(ctx)
 }
 
-// LastDelivered is when a third party last accepted an event, as far as the delivery log
-// goes back. It is zero when there was none.
-func (s *Store) LastDelivered(ctx context.Context, party ulid.ULID) (time.Time, error) {
+// LastDelivered implements Store.
+func (s *File) LastDelivered(ctx context.Context, party ulid.ULID) (time.Time, error) {
 	var at int64
 	err := s.readers.QueryRowContext(ctx, `SELECT at FROM attempt WHERE party = ? AND outcome = ?
 		ORDER BY id DESC LIMIT 1`, party[:], OutcomeDelivered).Scan(&at)

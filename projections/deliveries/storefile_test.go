@@ -92,7 +92,7 @@ func TestForeignFilesAreNotChanged(t *testing.T) {
 			b.must(os.Remove(b.config.Path))
 			c.make(b)
 			before := b.file()
-			_, err := OpenStore(t.Context(), b.config)
+			_, err := OpenFile(t.Context(), b.config)
 			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), b.config.Path) {
 				t.Errorf("%v", err)
 			}
@@ -103,18 +103,18 @@ func TestForeignFilesAreNotChanged(t *testing.T) {
 	}
 }
 
-func TestOpenStoreRejectsIncompleteConfigurations(t *testing.T) {
+func TestOpenFileRejectsIncompleteConfigurations(t *testing.T) {
 	b := newStoreHarness(t)
-	for name, spoil := range map[string]func(*StoreConfig){
-		"path":     func(c *StoreConfig) { c.Path = "" },
-		"log":      func(c *StoreConfig) { c.Log = nil },
-		"keys":     func(c *StoreConfig) { c.Keys = nil },
-		"attempts": func(c *StoreConfig) { c.MaxAttempts = -1 },
-		"age":      func(c *StoreConfig) { c.MaxAge = -1 },
+	for name, spoil := range map[string]func(*FileConfig){
+		"path":     func(c *FileConfig) { c.Path = "" },
+		"log":      func(c *FileConfig) { c.Log = nil },
+		"keys":     func(c *FileConfig) { c.Keys = nil },
+		"attempts": func(c *FileConfig) { c.MaxAttempts = -1 },
+		"age":      func(c *FileConfig) { c.MaxAge = -1 },
 	} {
 		config := b.config
 		spoil(&config)
-		if _, err := OpenStore(t.Context(), config); err == nil {
+		if _, err := OpenFile(t.Context(), config); err == nil {
 			t.Errorf("%s: opened", name)
 		}
 	}
@@ -135,7 +135,7 @@ func TestErrorsNameTheFileButNotTheAnswer(t *testing.T) {
 func TestTablesAreThoseOfTheSchemaNumber(t *testing.T) {
 	b := newStoreHarness(t)
 	var statements string
-	b.must(b.readers.QueryRow(`SELECT group_concat(sql, ';') FROM
+	b.must(b.sqlite.readers.QueryRow(`SELECT group_concat(sql, ';') FROM
 		(SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name <> 'progress' ORDER BY name)`).Scan(&statements))
 	if got := fmt.Sprintf("%d %x", schemaNumber, sha256.Sum256([]byte(statements))); got != "3 12f0e96d9e8841390f4c5ebf7805c1d71793faa7dce0e079e7d6fb9bcfa3b891" {
 		t.Errorf("schema %s", got)

@@ -31,7 +31,7 @@ func (f *Folder) Files() []verify.File {
 			return sqlitefile.CheckIntegrity(ctx, f.file(erasure.RowsName))
 		}}),
 		f.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
-			return deliveries.CheckStore(ctx, deliveries.StoreConfig{Path: f.file("deliveries.db"), Log: f.Log, Keys: f.Keys})
+			return deliveries.CheckFile(ctx, deliveries.FileConfig{Path: f.file("deliveries.db"), Log: f.Log, Keys: f.Keys})
 		}}))
 }
 

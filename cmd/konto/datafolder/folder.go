@@ -29,7 +29,7 @@ type Folder struct {
 	Log           eventstore.AdminLog
 	Store         *eventstore.Store
 	Model         *projections.ReadModel
-	DeliveryStore *deliveries.Store
+	DeliveryStore deliveries.Store
 	Follower      *projections.Follower // of Model; nil when the folder was opened to be examined
 	Accounts      *commands.Accounts
 	Credentials   *commands.Credentials
@@ -129,12 +129,13 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	if f.Model, err = projections.OpenReadModel(ctx, file("read.db"), f.Log, f.Keys); err != nil {
 		return err
 	}
-	f.DeliveryStore, err = openOrReplace(file("deliveries.db"), func(path string) (*deliveries.Store, error) {
-		return deliveries.OpenStore(ctx, deliveries.StoreConfig{Path: path, Log: f.Log, Keys: f.Keys})
+	deliveryFile, err := openOrReplace(file("deliveries.db"), func(path string) (*deliveries.File, error) {
+		return deliveries.OpenFile(ctx, deliveries.FileConfig{Path: path, Log: f.Log, Keys: f.Keys})
 	}, "third parties are told again of what followed the last checkpoints", cfg.warning)
 	if err != nil {
 		return err
 	}
+	f.DeliveryStore = deliveryFile
 	f.Follower = projections.NewFollower(projections.FollowerConfig{
 		Name: "read-model", Store: f.Store, Projection: f.Model, Log: cfg.Log,
 	})
@@ -142,7 +143,7 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	f.Credentials = commands.NewCredentials(f.Store, nil)
 	f.ThirdParties = commands.NewThirdParties(f.Store, nil)
 	f.Past = projections.NewPast(f.Store)
-	if err := f.openErasures(ctx, cfg); err != nil {
+	if err := f.openErasures(ctx, cfg, deliveryFile); err != nil {
 		return err
 	}
 	err = f.Erasures.Reconcile(ctx)
@@ -150,7 +151,7 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	return err
 }
 
-func (f *Folder) openErasures(ctx context.Context, cfg Config) error {
+func (f *Folder) openErasures(ctx context.Context, cfg Config, earlier *deliveries.File) error {
 	rows, err := openOrReplace(f.file(erasure.RowsName), func(path string) (*erasure.Rows, error) {
 		return erasure.OpenRows(ctx, path, f.Keys)
 	}, "messages that name erased accounts may be left, and third parties may not be told of an erasure", cfg.warning)
@@ -161,6 +162,10 @@ func (f *Folder) openErasures(ctx context.Context, cfg Config) error {
 		Folder: f.Path, Mails: f.file(MailName), Rows: rows, Store: f.Store, Keys: f.Keys,
 		Model: f.Model, CatchUp: f.CatchUpAlone, Past: f.Past, Accounts: f.Accounts,
 		Credentials: f.Credentials, Deliveries: f.DeliveryStore, Log: cfg.Log,
+	}
+	// Earlier builds kept in deliveries.db what they had to know of erased accounts.
+	if err := earlier.MoveErasures(ctx, rows.Adopt); err != nil {
+		return err
 	}
 	return f.Erasures.Open(ctx)
 }

@@ -14,6 +14,7 @@ import (
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
+	"konto/projections/deliveries"
 	"konto/projections/mail"
 	"konto/projections/webhook"
 )
@@ -291,7 +292,7 @@ func (p *Process) release(ctx context.Context, account ulid.ULID) error {
 	}
 	end, err1 := p.Store.StreamHead(ctx, events.AccountStream(account))
 	parties, err2 := p.Model.ThirdParties(ctx)
-	owed, err3 := p.Deliveries.OwesErasure(ctx, parties, account, end)
+	owed, err3 := deliveries.OwesErasure(ctx, p.Deliveries, parties, account, end)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}

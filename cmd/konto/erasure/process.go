@@ -41,7 +41,7 @@ type Process struct {
 	Past        *projections.Past
 	Accounts    *commands.Accounts
 	Credentials *commands.Credentials
-	Deliveries  *deliveries.Store
+	Deliveries  deliveries.Store
 	Log         *slog.Logger // nil means slog.Default()
 	// After is called with the number of each step that ended, if it is not nil. A test returns
 	// an error, as if konto were killed there.
@@ -56,8 +56,7 @@ type Process struct {
 	others  []*projections.Follower // of the server
 }
 
-// Open reads the ledger and the rows, and takes over what an earlier build kept in deliveries.db.
-// Reconcile comes next.
+// Open reads the ledger and the rows. Reconcile comes next.
 func (p *Process) Open(ctx context.Context) (err error) {
 	if p.Log == nil {
 		p.Log = slog.Default()
@@ -66,12 +65,6 @@ func (p *Process) Open(ctx context.Context) (err error) {
 		Name: "erasure", Store: p.Store, Projection: follower{p}, Log: p.Log,
 	})
 	if p.Ledger, err = openLedger(p.Folder); err != nil {
-		return err
-	}
-	err = p.Deliveries.MoveErasures(ctx, func(account ulid.ULID, at time.Time, names, paywayID []byte) error {
-		return p.Rows.adopt(ctx, account, at, names, paywayID)
-	})
-	if err != nil {
 		return err
 	}
 	rows, err := p.Rows.All(ctx)

@@ -108,9 +108,9 @@ func (r *Rows) Put(ctx context.Context, account ulid.ULID, row Row) error {
 	return r.change(ctx, "INSERT OR REPLACE INTO erasure (account, content) VALUES (?, ?)", account[:], sealed)
 }
 
-// adopt stores what an earlier build had sealed in deliveries.db of an account that it erased. What
+// Adopt stores what an earlier build had sealed in deliveries.db of an account that it erased. What
 // cannot be unsealed, nobody can ever use.
-func (r *Rows) adopt(ctx context.Context, account ulid.ULID, at time.Time, names, paywayID []byte) error {
+func (r *Rows) Adopt(ctx context.Context, account ulid.ULID, at time.Time, names, paywayID []byte) error {
 	row := Row{At: at, Proven: true} // unless the ledger has no proof
 	if clear, err := r.aead.Open(nil, nil, paywayID, []byte("erasure notices|"+account.String())); err == nil {
 		row.PaywayID = string(clear)
