@@ -45,6 +45,9 @@ type appenders struct {
 	stop  chan struct{}
 	all   sync.WaitGroup
 	count chan struct{} // gets an element for each acknowledged append, while there is space
+
+	last  time.Time     // when the last append was acknowledged
+	stall time.Duration // the longest time without an acknowledged append, since stalled
 }
 
 func appendTo(n int, logs ...*postgres.Log) *appenders {
@@ -67,6 +70,11 @@ func appendTo(n int, logs ...*postgres.Log) *appenders {
 				}
 				a.mu.Lock()
 				a.acked[stream] = append(a.acked[stream], b.Records[0].ID)
+				now := time.Now()
+				if !a.last.IsZero() {
+					a.stall = max(a.stall, now.Sub(a.last))
+				}
+				a.last = now
 				a.mu.Unlock()
 				select {
 				case a.count <- struct{}{}:
@@ -78,9 +86,20 @@ func appendTo(n int, logs ...*postgres.Log) *appenders {
 	return a
 }
 
+// stalled returns the longest time without an acknowledged append since the last call.
+func (a *appenders) stalled() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer func() { a.stall = 0 }()
+	return a.stall
+}
+
 // await waits for n more acknowledged appends.
 func (a *appenders) await(t *testing.T, n int) {
 	t.Helper()
+	for len(a.count) > 0 { // of before the call
+		<-a.count
+	}
 	for range n {
 		select {
 		case <-a.count:

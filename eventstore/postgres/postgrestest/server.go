@@ -79,17 +79,32 @@ func (s *Server) follow(t testing.TB, port int) {
 
 func newServer(t testing.TB, name string) *Server {
 	t.Helper()
+	return &Server{Name: name, Port: freePort(t), dir: ownFolder(t, name)}
+}
+
+// ownFolder makes a folder of the user that runs servers. It is removed when the test ends.
+func ownFolder(t testing.TB, name string) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "konto-"+name+"-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	own(t, dir)
+	return dir
+}
+
+// own gives a folder, which it makes if it is not there, to the user that runs servers.
+func own(t testing.TB, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if id := serverUser(t); id != nil {
 		if err := os.Chown(dir, int(id.Uid), int(id.Gid)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return &Server{Name: name, Port: freePort(t), dir: dir}
 }
 
 // URL is how konto connects to the server's database.
@@ -282,7 +297,7 @@ func run(t testing.TB, name string, args ...string) {
 	}
 }
 
-// program finds one of Postgres's programs, which Debian keeps out of the PATH.
+// program finds a program. Debian keeps those of Postgres out of the PATH.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	places, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
@@ -292,7 +307,7 @@ func program(t testing.TB, name string) string {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("this test needs Postgres: %v", err)
+		t.Fatalf("this test needs %s: %v", name, err)
 	}
 	return path
 }
