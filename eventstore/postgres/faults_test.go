@@ -301,6 +301,28 @@ func TestPrimaryThatLacksWhatWasAcknowledgedIsRefused(t *testing.T) {
 	}
 }
 
+func TestStandbyThatDivergedConfirmsNothing(t *testing.T) {
+	f := unreplicated(t)
+	f.primary.Exec(t, "SELECT pg_logical_emit_message(true, '', repeat('x', 1000000))")
+	f.primary.Kill(t)
+	f.replication.Break()
+	f.standby.Promote(t)
+	f.standby.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+	f.standby.Exec(t, "SELECT pg_reload_conf()")
+	f.standby.Await(t, f.standby.URL(), "SELECT current_setting('synchronous_standby_names') = '*'")
+	// The former primary says that it has the log up to a place that the new one has not come to.
+	f.primary.Rejoin(t, f.standby)
+	f.standby.Await(t, f.standby.URL(), "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn > pg_current_wal_lsn()")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := f.log.Append(ctx, one(events.AccountStream(ulid.Make()), 0)); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Errorf("an append that no standby has was answered with %v", err)
+	}
+	f.primary.Kill(t)
+	f.standby.Standby(t, "standby2")
+	f.isStored(t)
+}
+
 func TestReadWaitsForTheStandby(t *testing.T) {
 	f := unreplicated(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,5 +1,6 @@
 // Package postgrestest starts real Postgres servers for tests: a primary and, if asked for, a
-// synchronous standby. A test that needs them fails where Postgres is not installed.
+// synchronous standby, or a cluster whose primary Patroni chooses. A test that needs them fails where
+// Postgres, Patroni or etcd is not installed.
 package postgrestest
 
 import (
@@ -70,6 +71,18 @@ func (s *Server) Follow(t testing.TB, primary *Server) {
 	t.Helper()
 	s.follow(t, primary.Port)
 	s.Exec(t, "SELECT pg_reload_conf()")
+}
+
+// Rejoin starts a former primary, after Kill, as a standby of another primary, with everything that
+// only it has: nobody runs pg_rewind. It tries again and again to follow.
+func (s *Server) Rejoin(t testing.TB, primary *Server) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, "standby.signal"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s.follow(t, primary.Port)
+	s.configure(t, "wal_retrieve_retry_interval = 1ms\n")
+	s.Start(t)
 }
 
 func (s *Server) follow(t testing.TB, port int) {
