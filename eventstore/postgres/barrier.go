@@ -25,14 +25,17 @@ const timelineOf = `substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)`
 // A barrier is one transaction that writes nothing but a message into the write-ahead log. Since
 // a standby gets the log in order, a standby that has the message has everything that was
 // committed before. The last statement proves that one has: a COMMIT returns without a standby if
-// the server was told to wait for none, or to cancel the wait.
+// the server was told to wait for none, or to cancel the wait. It also returns when a former primary
+// connects that was not rewound, which reports how far its own log goes. Nothing was sent to such a
+// standby from beyond the place where the logs part.
 const barrierStatements = `
 BEGIN;
 SELECT set_config('konto.barrier', pg_logical_emit_message(true, 'konto', '')::text, false), ` + timelineOf + `,
 	position, encode(hash, 'hex') FROM log.head;
 COMMIT;
 SELECT EXISTS (SELECT 1 FROM pg_stat_replication
-	WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= current_setting('konto.barrier')::pg_lsn)`
+	WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= current_setting('konto.barrier')::pg_lsn
+	AND sent_lsn >= current_setting('konto.barrier')::pg_lsn)`
 
 // retryEvery is the pause after a connection failed.
 const retryEvery = 50 * time.Millisecond

@@ -45,6 +45,9 @@ type appenders struct {
 	stop  chan struct{}
 	all   sync.WaitGroup
 	count chan struct{} // gets an element for each acknowledged append, while there is space
+
+	last  time.Time     // when the last append was acknowledged
+	stall time.Duration // the longest time without an acknowledged append, since stalled
 }
 
 func appendTo(n int, logs ...*postgres.Log) *appenders {
@@ -67,6 +70,11 @@ func appendTo(n int, logs ...*postgres.Log) *appenders {
 				}
 				a.mu.Lock()
 				a.acked[stream] = append(a.acked[stream], b.Records[0].ID)
+				now := time.Now()
+				if !a.last.IsZero() {
+					a.stall = max(a.stall, now.Sub(a.last))
+				}
+				a.last = now
 				a.mu.Unlock()
 				select {
 				case a.count <- struct{}{}:
@@ -78,9 +86,20 @@ func appendTo(n int, logs ...*postgres.Log) *appenders {
 	return a
 }
 
+// stalled returns the longest time without an acknowledged append since the last call.
+func (a *appenders) stalled() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer func() { a.stall = 0 }()
+	return a.stall
+}
+
 // await waits for n more acknowledged appends.
 func (a *appenders) await(t *testing.T, n int) {
 	t.Helper()
+	for len(a.count) > 0 { // of before the call
+		<-a.count
+	}
 	for range n {
 		select {
 		case <-a.count:
@@ -280,6 +299,28 @@ func TestPrimaryThatLacksWhatWasAcknowledgedIsRefused(t *testing.T) {
 	if !errors.Is(err, eventstore.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was acknowledged") {
 		t.Errorf("an append to it was answered with %v", err)
 	}
+}
+
+func TestStandbyThatDivergedConfirmsNothing(t *testing.T) {
+	f := unreplicated(t)
+	f.primary.Exec(t, "SELECT pg_logical_emit_message(true, '', repeat('x', 1000000))")
+	f.primary.Kill(t)
+	f.replication.Break()
+	f.standby.Promote(t)
+	f.standby.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+	f.standby.Exec(t, "SELECT pg_reload_conf()")
+	f.standby.Await(t, f.standby.URL(), "SELECT current_setting('synchronous_standby_names') = '*'")
+	// The former primary says that it has the log up to a place that the new one has not come to.
+	f.primary.Rejoin(t, f.standby)
+	f.standby.Await(t, f.standby.URL(), "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn > pg_current_wal_lsn()")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := f.log.Append(ctx, one(events.AccountStream(ulid.Make()), 0)); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Errorf("an append that no standby has was answered with %v", err)
+	}
+	f.primary.Kill(t)
+	f.standby.Standby(t, "standby2")
+	f.isStored(t)
 }
 
 func TestReadWaitsForTheStandby(t *testing.T) {

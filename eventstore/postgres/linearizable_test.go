@@ -22,7 +22,7 @@ import (
 	"konto/eventstore/postgres/postgrestest"
 )
 
-var failovers = flag.Int("failovers", 2, "how many primaries TestHistoriesAreLinearizable kills")
+var failovers = flag.Int("failovers", 2, "how many primaries TestHistoriesAreLinearizable and TestPatroniFailovers kill, each")
 
 // operation is one call. What it is about is one object of the model: a stream or a claim.
 type operation struct {

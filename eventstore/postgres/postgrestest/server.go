@@ -1,5 +1,6 @@
 // Package postgrestest starts real Postgres servers for tests: a primary and, if asked for, a
-// synchronous standby. A test that needs them fails where Postgres is not installed.
+// synchronous standby, or a cluster whose primary Patroni chooses. A test that needs them fails where
+// Postgres, Patroni or etcd is not installed.
 package postgrestest
 
 import (
@@ -72,6 +73,18 @@ func (s *Server) Follow(t testing.TB, primary *Server) {
 	s.Exec(t, "SELECT pg_reload_conf()")
 }
 
+// Rejoin starts a former primary, after Kill, as a standby of another primary, with everything that
+// only it has: nobody runs pg_rewind. It tries again and again to follow.
+func (s *Server) Rejoin(t testing.TB, primary *Server) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, "standby.signal"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s.follow(t, primary.Port)
+	s.configure(t, "wal_retrieve_retry_interval = 1ms\n")
+	s.Start(t)
+}
+
 func (s *Server) follow(t testing.TB, port int) {
 	t.Helper()
 	s.configure(t, fmt.Sprintf("primary_conninfo = '%s application_name=%s'\n", conninfo(port), s.Name))
@@ -79,17 +92,32 @@ func (s *Server) follow(t testing.TB, port int) {
 
 func newServer(t testing.TB, name string) *Server {
 	t.Helper()
+	return &Server{Name: name, Port: freePort(t), dir: ownFolder(t, name)}
+}
+
+// ownFolder makes a folder of the user that runs servers. It is removed when the test ends.
+func ownFolder(t testing.TB, name string) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "konto-"+name+"-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	own(t, dir)
+	return dir
+}
+
+// own gives a folder, which it makes if it is not there, to the user that runs servers.
+func own(t testing.TB, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if id := serverUser(t); id != nil {
 		if err := os.Chown(dir, int(id.Uid), int(id.Gid)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return &Server{Name: name, Port: freePort(t), dir: dir}
 }
 
 // URL is how konto connects to the server's database.
@@ -299,7 +327,7 @@ func run(t testing.TB, name string, args ...string) {
 	}
 }
 
-// program finds one of Postgres's programs, which Debian keeps out of the PATH.
+// program finds a program. Debian keeps those of Postgres out of the PATH.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	places, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
@@ -309,7 +337,7 @@ func program(t testing.TB, name string) string {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("this test needs Postgres: %v", err)
+		t.Fatalf("this test needs %s: %v", name, err)
 	}
 	return path
 }
