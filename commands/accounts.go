@@ -26,7 +26,10 @@ type Config struct {
 	Snapshots Snapshots
 	// CachedAccounts is how many folded states are cached. 0 or less means 20,000.
 	CachedAccounts int
-	Now            Clock
+	// Counts counts wrong passwords, and requests for taken email addresses, for all nodes
+	// together. nil means that this process counts in memory.
+	Counts Counts
+	Now    Clock
 }
 
 // Snapshots has folded states of accounts, as projections.ReadModel does. They may be behind
@@ -66,8 +69,8 @@ func NewAccounts(cfg Config) *Accounts {
 	}
 	return &Accounts{
 		store: cfg.Store, now: cfg.Now, cache: cache, snapshots: cfg.Snapshots, codes: events.NewEmailCodes(cfg.Store.Derive),
-		guesses:       guesses{newCounter[caller](credentialGuesses), newCounter[ulid.ULID](accountGuesses)},
-		takenRequests: newCounter[ulid.ULID](emailRequestLimit),
+		guesses:       guesses{newCounter[caller](credentialGuesses, cfg.Counts), newCounter[ulid.ULID](accountGuesses, cfg.Counts)},
+		takenRequests: newCounter[ulid.ULID](emailRequestLimit, cfg.Counts),
 	}
 }
 

@@ -50,6 +50,9 @@ type caller struct {
 	credential string
 }
 
+// Bytes returns the caller as a key of Counts.
+func (c caller) Bytes() []byte { return append(c.account.Bytes(), c.credential...) }
+
 // Condition is a condition on the account's version (RFC 9110, sections 13.1.1 and 13.1.2). The
 // zero Condition is always met. If a command's condition is not met, the error is
 // *VersionMismatch, even if the command would change nothing.
@@ -102,6 +105,10 @@ var (
 
 	// ErrTooMany is matched by *TooMany.
 	ErrTooMany = errors.New("tried too often")
+
+	// ErrUnavailable means that a limit on tries could not be checked, because Config.Counts
+	// failed. Nothing was stored. The caller may try again.
+	ErrUnavailable = errors.New("tries cannot be counted")
 
 	// ErrVersion is matched by *VersionMismatch.
 	ErrVersion = errors.New("account is at another version")

@@ -119,7 +119,10 @@ func (h *Accounts) newEmailRequest(ctx context.Context, id ulid.ULID, email stri
 	}
 	t.taken = len(holders) > 0 && !slices.Contains(holders, events.AccountStream(id))
 	now := h.now()
-	t.at, t.refused = now, h.takenRequests.count(id, now, t.taken)
+	t.at = now
+	if t.refused, err = h.takenRequests.count(ctx, id, now, t.taken); err != nil {
+		return t, err
+	}
 	if t.request, err = newID(now); err != nil {
 		return t, err
 	}

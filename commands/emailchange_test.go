@@ -325,8 +325,8 @@ func TestTakenIsReturnedOnlyForTheRightPassword(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if told := n.takenRequests.count(id, n.now(), false).times; told != 0 {
-		t.Errorf("%d requests were counted", told)
+	if told, err := n.takenRequests.count(t.Context(), id, n.now(), false); told.times != 0 || err != nil {
+		t.Errorf("%d requests were counted: %v", told.times, err)
 	}
 	if _, err := n.Do(t.Context(), id, events.Metadata{}, RequestEmailChange{NewEmail: "bo@example.se", CurrentPassword: goodPassword}); !errors.Is(err, ErrTaken) {
 		t.Errorf("with the right one: %v", err)

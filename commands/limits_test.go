@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -98,12 +99,58 @@ func TestWrongPasswordsOfAnAccountAreBoundedInAll(t *testing.T) {
 	}
 }
 
+// numbered is a key of a counter.
+type numbered int
+
+func (n numbered) Bytes() []byte { return fmt.Append(nil, int(n)) }
+
 func TestCountersKeepABoundedNumberOfKeys(t *testing.T) {
-	c := newCounter[int](credentialGuesses)
+	c := newCounter[numbered](credentialGuesses, nil)
 	for i := range 2 * maxCounted {
-		_ = c.add(i, time.Unix(0, 0))
+		_ = c.add(t.Context(), numbered(i), time.Unix(0, 0))
 	}
 	if n := c.counts.Len(); n != maxCounted {
 		t.Errorf("%d are kept", n)
+	}
+}
+
+// halfway counts and does not subtract: what counts for all nodes was cut off in between.
+type halfway struct{ Counts }
+
+func (halfway) Add(context.Context, string, []byte, int, time.Duration) (int, time.Duration, error) {
+	return 0, time.Minute, nil
+}
+
+func (halfway) Subtract(ctx context.Context, _ string, _ []byte) error {
+	return errors.Join(ctx.Err(), errors.New("cut off"))
+}
+
+func TestRightPasswordThatCannotBeSubtractedIsRight(t *testing.T) {
+	n := newNode(t)
+	n.Accounts = NewAccounts(Config{Store: n.store, Counts: halfway{}})
+	id := n.withPassword(t)
+	if err := guessAs(t, n, id, "owner", goodPassword); err != nil {
+		t.Error(err)
+	}
+}
+
+// ended records whether it is asked although the caller has left.
+type ended struct {
+	halfway
+	err []error
+}
+
+func (e *ended) Subtract(ctx context.Context, _ string, _ []byte) error {
+	e.err = append(e.err, ctx.Err())
+	return nil
+}
+
+func TestCallerWhoLeavesIsNotCounted(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	counts := &ended{}
+	newCounter[numbered](credentialGuesses, counts).subtract(ctx, 1)
+	if len(counts.err) != 1 || counts.err[0] != nil {
+		t.Errorf("was asked to subtract: %v", counts.err)
 	}
 }

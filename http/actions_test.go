@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"konto/commands"
 	"konto/events"
 	"konto/projections"
 )
@@ -40,6 +42,35 @@ func TestPasswordChangeIsNotAnsweredBeforeSessionsAreClosed(t *testing.T) {
 	status, answer := h.send("POST", "/api/v2/me/actions/change-password", "key", strings.NewReader(`{"newPassword":"pink giraffe on a tram"}`))
 	if status != 500 {
 		t.Errorf("%d %s", status, answer)
+	}
+}
+
+// noCounts is what cannot be asked how often something was tried.
+type noCounts struct{ commands.Counts }
+
+func (noCounts) Add(context.Context, string, []byte, int, time.Duration) (int, time.Duration, error) {
+	return 0, 0, errors.New("connection refused")
+}
+
+func TestUncountedTriesAreUnavailable(t *testing.T) {
+	h := anna(t)
+	body := `{"currentPassword":"guessed","newPassword":"pink giraffe on a tram"}`
+	if status, answer := h.send("POST", "/api/v2/me/actions/change-password", "key", strings.NewReader(`{"newPassword":"correct horse battery staple"}`)); status != 200 {
+		t.Fatalf("%d %s", status, answer)
+	}
+	cfg := h.cfg
+	cfg.Accounts = commands.NewAccounts(commands.Config{Store: h.store, Counts: noCounts{}})
+	documented := &script{harness: h, t: t, shown: map[string]bool{}}
+	w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/api/v2/me/actions/change-password", strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+h.words["key"])
+	r.Header.Set("Content-Type", mediaJSON)
+	New(cfg).ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	documented.requireDocumented(t, &call{request: r, sent: body, received: w.Body.String(), answer: w.Result()})
+	if log := h.log.String(); !strings.Contains(log, "connection refused") || strings.Contains(w.Body.String(), "refused") {
+		t.Errorf("the log says %q and the answer %s", log, w.Body)
 	}
 }
 

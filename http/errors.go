@@ -72,6 +72,7 @@ func (t errorTable) withCommon(stop string) errorTable {
 		{errCrossSite, http.StatusForbidden, "forbidden", "A session's cookie does not count in another site's request"},
 		{errTooSlow, http.StatusRequestTimeout, "request_timeout", "The request body came too slowly"},
 		{errIssuerAway, http.StatusServiceUnavailable, "unavailable", "The token's issuer cannot be reached to check it; try again"},
+		{commands.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", "Nothing was changed, because tries cannot be counted; try again"},
 		{errBehind, http.StatusServiceUnavailable, "unavailable", "Nothing was changed, because the log cannot be reached; try again"},
 	}
 	for i := range common {

@@ -25,6 +25,7 @@ var answered = map[string]error{
 	"errIdempotencyKey": errIdempotencyKey, "commands.ErrReused": commands.ErrReused,
 	"commands.ErrNotFound": commands.ErrNotFound, "commands.ErrAdministratorEmail": commands.ErrAdministratorEmail,
 	"commands.ErrVersion": commands.ErrVersion, "commands.ErrInvalid": commands.ErrInvalid,
+	"errBehind": errBehind, "commands.ErrUnavailable": commands.ErrUnavailable,
 	"commands.ErrBusy": commands.ErrBusy, "commands.ErrTaken": commands.ErrTaken, "commands.ErrTooMany": commands.ErrTooMany,
 	"commands.ErrPendingOrder": commands.ErrPendingOrder, "commands.ErrNoEmailChange": commands.ErrNoEmailChange,
 
@@ -75,8 +76,9 @@ func TestEveryContractAnswersEveryError(t *testing.T) {
 	for name, c := range contracts() {
 		for text, err := range answered {
 			row := c.errors.find(fmt.Errorf("while testing: %w", err))
-			// Only for an outside issuer's failure a caller gets a status above 499.
-			if row.err == nil || row.status < 400 || row.status >= 500 && err != errIssuerAway || row.code == "" {
+			// Only if something else cannot be reached a caller gets a status above 499.
+			away := row.status == http.StatusServiceUnavailable && row.code == "unavailable"
+			if row.err == nil || row.status < 400 || row.status >= 500 && !away || row.code == "" {
 				t.Errorf("%s answers %s with %+v", name, text, row)
 			}
 		}

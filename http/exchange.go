@@ -59,11 +59,13 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exc
 }
 
 // fail answers an error by the contract's table. An error without a row is a fault
-// of konto: fail logs it, once, and answers without details. If the caller has gone,
-// that is the reason for the error, and nothing is logged.
+// of konto: fail logs it, once, and answers without details. It also logs why tries
+// cannot be counted, because nothing else does. If the caller has gone, that is the
+// reason for the error, and nothing is logged.
 func (x *exchange) fail(err error) {
 	row := x.contract.errors.find(err)
-	if gone := x.r.Context().Err() != nil; row.err == nil && !gone {
+	fault := row.err == nil || row.err == commands.ErrUnavailable
+	if gone := x.r.Context().Err() != nil; fault && !gone {
 		x.log("request failed", "error", err)
 	}
 	var tooMany *commands.TooMany

@@ -51,6 +51,7 @@ type limiter[K comparable] struct {
 	rate    rate.Limit
 	burst   int
 	buckets *lru.Cache[K, *rate.Limiter]
+	shared  *sharedBuckets[K] // replaces buckets, unless they cannot be asked; nil if there are none
 }
 
 func newLimiter[K comparable](name string, limit RateLimit) *limiter[K] {
@@ -66,6 +67,14 @@ func newLimiter[K comparable](name string, limit RateLimit) *limiter[K] {
 	return l
 }
 
+// share makes the limiter use buckets that several nodes share. It returns the limiter.
+func (l *limiter[K]) share(buckets Buckets) *limiter[K] {
+	if l != nil && buckets != nil {
+		l.shared = newSharedBuckets[K](buckets, l.name, l.burst, float64(l.rate))
+	}
+	return l
+}
+
 // spend subtracts a cost from a key's bucket and sets headers that say what
 // remains: those that most services send, and those of
 // draft-ietf-httpapi-ratelimit-headers-11. Its error is errRateLimited.
@@ -74,9 +83,16 @@ func (l *limiter[K]) spend(h http.Header, key K, cost int, at time.Time) error {
 		return nil
 	}
 	cost = min(cost, l.burst) // the bucket never holds more
-	bucket := l.bucket(key)
-	paid := bucket.AllowN(at, cost)
-	left := max(bucket.TokensAt(at), 0)
+	var paid, known bool
+	var left float64
+	if l.shared != nil {
+		paid, left, known = l.shared.spend(key, cost, at)
+	}
+	if !known { // this node limits alone
+		bucket := l.bucket(key)
+		paid = bucket.AllowN(at, cost)
+		left = max(bucket.TokensAt(at), 0)
+	}
 	setLimitHeaders(h, l.name, l.policy, l.burst, int(left), l.seconds(float64(l.burst)-left), at)
 	if !paid {
 		h.Set("Retry-After", strconv.Itoa(max(1, l.seconds(float64(cost)-left))))

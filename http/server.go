@@ -40,6 +40,9 @@ type Config struct {
 	ElevatedRole string
 	// RateLimit applies to each credential. The zero value is no limit.
 	RateLimit RateLimit
+	// Buckets hold what RateLimit allows for all nodes together. nil means that this
+	// process limits alone, in memory.
+	Buckets Buckets
 	// AllowedOrigins are the web origins, as ParseOrigin returns them, whose pages
 	// may read answers and use a session's cookie. None by default.
 	AllowedOrigins []string
@@ -107,8 +110,9 @@ func New(cfg Config) http.Handler {
 	s := &server{
 		Config: cfg, router: chi.NewRouter(),
 		origins:     newOrigins(cfg.AllowedOrigins),
-		credentials: newLimiter[ulid.ULID]("credential", cfg.RateLimit), addresses: newLimiter[netip.Addr]("address", cfg.RateLimit),
-		tokens: newAccessTokens(cfg.TokenKey, cfg.TokenTTL, cfg.Now), outside: newOutsideIssuer(&cfg),
+		credentials: newLimiter[ulid.ULID]("credential", cfg.RateLimit).share(cfg.Buckets),
+		addresses:   newLimiter[netip.Addr]("address", cfg.RateLimit).share(cfg.Buckets),
+		tokens:      newAccessTokens(cfg.TokenKey, cfg.TokenTTL, cfg.Now), outside: newOutsideIssuer(&cfg),
 	}
 	for _, r := range routes() {
 		s.handle(r.method, r.path, s.serve(r.contract, r.access.admit(r.endpoint)))

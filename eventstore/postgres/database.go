@@ -31,7 +31,7 @@ type Config struct {
 }
 
 // Database is a primary with a synchronous standby. What it reads and writes is durable before
-// its methods return, and survives a failover.
+// its methods return, and survives a failover, with the exception of Volatile.
 type Database struct {
 	cfg      *pgx.ConnConfig
 	log      *slog.Logger
@@ -155,6 +155,23 @@ func (db *Database) Vacuum(ctx context.Context, tables ...string) error {
 	}
 	if _, err := db.pool.Exec(ctx, "VACUUM "+strings.Join(tables, ", ")); err != nil {
 		return failed("vacuum", err)
+	}
+	return nil
+}
+
+// Volatile runs the statements of a batch in one transaction and one round trip, and waits for no
+// disk and no standby: what it changes may be lost, and what it reads may be lost after it was
+// read. It is for unlogged tables. queue queues the statements. After an error the transaction may
+// have been committed.
+func (db *Database) Volatile(ctx context.Context, queue func(b *pgx.Batch)) error {
+	if err := db.checkOpen(ctx); err != nil {
+		return err
+	}
+	b := &pgx.Batch{}
+	b.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
+	queue(b)
+	if err := db.pool.SendBatch(ctx, b).Close(); err != nil {
+		return failed("ask", err)
 	}
 	return nil
 }

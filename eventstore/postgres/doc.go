@@ -16,4 +16,7 @@
 //
 // One goroutine follows the log for all followers of a node. It reads only what a barrier has
 // covered. See feed.go.
+//
+// Limits that hold for all nodes together are the exception: they wait for no standby, and start
+// anew after a failover. See limits.go.
 package postgres
