@@ -72,10 +72,16 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 		return p.last, p.err
 	case <-ctx.Done():
 	}
-	if l.queue.withdraw(p) && !p.doubted {
-		return 0, fmt.Errorf("append to %s: %w", b.Stream, ctx.Err())
+	return 0, l.abandon(ctx, pushed)
+}
+
+// abandon ends appends that were pushed together, when ctx has ended.
+func (l *Log) abandon(ctx context.Context, pushed []*pending) error {
+	stream := pushed[0].batch.Stream
+	if l.queue.withdraw(pushed) && !pushed[0].doubted {
+		return fmt.Errorf("append to %s: %w", stream, ctx.Err())
 	}
-	return 0, fmt.Errorf("append to %s: %w: %w", b.Stream, eventstore.ErrOutcomeUnknown, errors.Join(ctx.Err(), l.barriers.trouble()))
+	return fmt.Errorf("append to %s: %w: %w", stream, eventstore.ErrOutcomeUnknown, errors.Join(ctx.Err(), l.barriers.trouble()))
 }
 
 // write takes turns until the queue is closed and nothing is undecided.

@@ -14,3 +14,6 @@ const LimitsAtOnce = limitsAtOnce
 
 // Ask runs statements on one of these connections.
 func (l *Limits) Ask(ctx context.Context, queue func(*pgx.Batch)) error { return l.ask(ctx, queue) }
+
+// NewestStreamsQuery is the query of NewestStreams.
+const NewestStreamsQuery = newestStreams

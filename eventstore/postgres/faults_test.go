@@ -198,6 +198,7 @@ type failover struct {
 	primary, standby *postgrestest.Server
 	replication      *postgrestest.Proxy
 	log              *postgres.Log
+	url              string // of the primary
 	appended         chan error
 	batch            eventstore.Batch
 }
@@ -206,8 +207,8 @@ func unreplicated(t *testing.T) *failover {
 	t.Helper()
 	f := &failover{primary: postgrestest.Primary(t), appended: make(chan error, 1)}
 	f.standby, f.replication = f.primary.Standby(t, "standby")
-	url := database(t, f.primary)
-	both := strings.Replace(url, fmt.Sprint(f.primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", f.primary.Port, f.standby.Port), 1)
+	f.url = database(t, f.primary)
+	both := strings.Replace(f.url, fmt.Sprint(f.primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", f.primary.Port, f.standby.Port), 1)
 	f.log = openQuietly(t, both)
 	if _, err := f.log.Append(t.Context(), one(events.AccountStream(ulid.Make()), 0)); err != nil {
 		t.Fatal(err)
@@ -218,7 +219,7 @@ func unreplicated(t *testing.T) *failover {
 		_, err := f.log.Append(context.Background(), f.batch)
 		f.appended <- err
 	}()
-	f.primary.Await(t, url, "SELECT position = 2 FROM log.head")
+	f.primary.Await(t, f.url, "SELECT position = 2 FROM log.head")
 	return f
 }
 

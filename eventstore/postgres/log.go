@@ -14,7 +14,9 @@ import (
 // closeWithin is how long Close waits for appends whose outcome is open.
 const closeWithin = 10 * time.Second
 
-// Log implements eventstore.Log on Postgres. Several nodes may have the same log open.
+var _ eventstore.AdminLog = (*Log)(nil)
+
+// Log implements eventstore.AdminLog on Postgres. Several nodes may have the same log open.
 type Log struct {
 	*Database
 	queue     *queue
@@ -27,8 +29,23 @@ type Log struct {
 	close     func() error
 }
 
-// OpenLog opens the log in a database. Closing the log closes the database too.
+// OpenLog opens the log in a database. Closing the log closes the database too. The error matches
+// ErrImporting if the log holds a part of an import.
 func OpenLog(ctx context.Context, db *Database) (*Log, error) {
+	var importing bool
+	err := db.Read(ctx, func(b *pgx.Batch) {
+		b.Queue(`SELECT importing FROM log.meta`).QueryRow(func(row pgx.Row) error { return row.Scan(&importing) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	if importing {
+		return nil, ErrImporting
+	}
+	return openLog(ctx, db)
+}
+
+func openLog(ctx context.Context, db *Database) (*Log, error) {
 	begin, err := db.barriers.pass(ctx)
 	if err != nil {
 		return nil, failed("open the log in", err)
@@ -42,14 +59,6 @@ func OpenLog(ctx context.Context, db *Database) (*Log, error) {
 	db.running.Go(l.write)
 	db.running.Go(l.follow)
 	return l, nil
-}
-
-// ID returns 16 random bytes that distinguish this log from every other.
-func (l *Log) ID(ctx context.Context) (id []byte, err error) {
-	err = l.Read(ctx, func(b *pgx.Batch) {
-		b.Queue(`SELECT id FROM log.meta`).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
-	})
-	return id, err
 }
 
 // Close implements eventstore.Log. It waits 10 s at most: appends that no standby has confirmed by

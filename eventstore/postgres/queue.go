@@ -11,6 +11,7 @@ import (
 // pending is an append that waits for its verdict.
 type pending struct {
 	batch   eventstore.Batch
+	joined  bool // it belongs into the turn of the append before it
 	doubted bool // it was committed once, or not: judge looks for it
 	last    uint64
 	err     error
@@ -31,7 +32,7 @@ type queue struct {
 
 func newQueue() *queue { return &queue{filled: make(chan struct{}, 1)} }
 
-// push adds appends, with none of others' in between. It fails with ErrClosed.
+// push adds appends that one turn takes together. It fails with ErrClosed.
 func (q *queue) push(batches ...eventstore.Batch) ([]*pending, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -40,7 +41,7 @@ func (q *queue) push(batches ...eventstore.Batch) ([]*pending, error) {
 	}
 	pushed := make([]*pending, len(batches))
 	for i, b := range batches {
-		pushed[i] = &pending{batch: b, decided: make(chan struct{})}
+		pushed[i] = &pending{batch: b, joined: i > 0, decided: make(chan struct{})}
 	}
 	q.waiting = append(q.waiting, pushed...)
 	q.signal()
@@ -60,14 +61,14 @@ func (q *queue) again(doubted []*pending) {
 }
 
 // take removes the appends at the front that weigh up to limit together, at least one if there is
-// one.
+// one. What was pushed together is not split, and may weigh more.
 func (q *queue) take(limit int) []*pending {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, weight := 0, 0
 	for n < len(q.waiting) {
 		weight += q.waiting[n].weight()
-		if n > 0 && weight > limit {
+		if n > 0 && weight > limit && !q.waiting[n].joined {
 			break
 		}
 		n++
@@ -115,13 +116,14 @@ func (q *queue) wait(ctx context.Context) bool {
 	}
 }
 
-// withdraw removes an append that was not taken, and reports whether it did.
-func (q *queue) withdraw(p *pending) bool {
+// withdraw removes appends that were pushed together, if they were not taken, and reports whether
+// it did.
+func (q *queue) withdraw(pushed []*pending) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.Index(q.waiting, p)
+	i := slices.Index(q.waiting, pushed[0])
 	if i >= 0 {
-		q.waiting = slices.Delete(q.waiting, i, i+1)
+		q.waiting = slices.Delete(q.waiting, i, i+len(pushed))
 	}
 	return i >= 0
 }

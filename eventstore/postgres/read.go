@@ -60,23 +60,26 @@ func (l *Log) Holder(ctx context.Context, key eventstore.ClaimKey) (holder event
 // Claims implements eventstore.Reader.
 func (l *Log) Claims(ctx context.Context, after eventstore.HeldClaim, limit int) (held []eventstore.HeldClaim, err error) {
 	err = l.Read(ctx, func(b *pgx.Batch) {
-		b.Queue(`SELECT key, stream FROM log.claims WHERE (key, stream) > ($1, $2 COLLATE "C") ORDER BY key, stream LIMIT $3`,
-			after.Key[:], after.Stream, max(limit, 0)).Query(func(rows pgx.Rows) (err error) {
-			held, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c eventstore.HeldClaim, err error) {
-				var key []byte
-				if err := row.Scan(&key, &c.Stream); err != nil {
-					return c, err
-				}
-				if len(key) != len(c.Key) {
-					return c, fmt.Errorf("%s holds a key of %d bytes", c.Stream, len(key))
-				}
-				c.Key = eventstore.ClaimKey(key)
-				return c, nil
-			})
+		b.Queue(claimsAfter, after.Key[:], after.Stream, max(limit, 0)).Query(func(rows pgx.Rows) (err error) {
+			held, err = pgx.CollectRows(rows, scanClaim)
 			return err
 		})
 	})
 	return held, err
+}
+
+const claimsAfter = `SELECT key, stream FROM log.claims WHERE (key, stream) > ($1, $2 COLLATE "C") ORDER BY key, stream LIMIT $3`
+
+func scanClaim(row pgx.CollectableRow) (c eventstore.HeldClaim, err error) {
+	var key []byte
+	if err := row.Scan(&key, &c.Stream); err != nil {
+		return c, err
+	}
+	if len(key) != len(c.Key) {
+		return c, fmt.Errorf("%s holds a key of %d bytes", c.Stream, len(key))
+	}
+	c.Key = eventstore.ClaimKey(key)
+	return c, nil
 }
 
 // ClaimRule implements eventstore.Reader.
@@ -131,10 +134,13 @@ func (l *Log) Head(ctx context.Context) (uint64, error) {
 func (l *Log) Wait(ctx context.Context, after uint64) error { return l.feed.wait(ctx, after) }
 
 // scan reads a row of columns.
-func scan(row pgx.CollectableRow) (r eventstore.Record, err error) {
+func scan(row pgx.CollectableRow) (eventstore.Record, error) { return scanMore(row) }
+
+// scanMore reads a row of columns, and those after them into more.
+func scanMore(row pgx.CollectableRow, more ...any) (r eventstore.Record, err error) {
 	var id []byte
 	var at int64
-	if err := row.Scan(&r.Position, &r.Stream, &r.Version, &id, &r.Type, &at, &r.Metadata, &r.Data); err != nil {
+	if err := row.Scan(append([]any{&r.Position, &r.Stream, &r.Version, &id, &r.Type, &at, &r.Metadata, &r.Data}, more...)...); err != nil {
 		return r, err
 	}
 	if len(id) != len(r.ID) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -24,6 +25,22 @@ const migrationLock = 0x6b6f6e746f // "konto"
 
 // idLength is how many bytes identify a log.
 const idLength = 16
+
+// newestSchema returns the version of the schema that this konto makes.
+func newestSchema() (version int64, err error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range files {
+		number, err := goose.NumericComponent(path.Base(file))
+		if err != nil {
+			return 0, err
+		}
+		version = max(version, number)
+	}
+	return version, nil
+}
 
 // migrate brings the schema of the log up to date.
 func migrate(ctx context.Context, cfg *pgx.ConnConfig) error {
