@@ -93,6 +93,11 @@ func stageImport(ctx context.Context, folder, staged string, from *transfer.Read
 	if err != nil {
 		return err
 	}
+	return compare(found, end, from)
+}
+
+// compare compares an imported log with the last line of the export.
+func compare(found eventstore.Extent, end transfer.End, from *transfer.Reader) error {
 	if found.Position != end.Events || from.Header().Encrypted && end.Events > 0 && !bytes.Equal(found.Chain[:], end.Chain) {
 		return transfer.ErrOtherLog
 	}
@@ -105,6 +110,11 @@ func fillLog(ctx context.Context, path string, keys eventstore.KeyStore, from *t
 		return end, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
+	return fill(ctx, log, keys, from, progress)
+}
+
+// fill binds keys and a log to each other, and imports.
+func fill(ctx context.Context, log eventstore.AdminLog, keys Keys, from *transfer.Reader, progress Progress) (end transfer.End, err error) {
 	if from.Header().Encrypted {
 		if err := log.Adopt(ctx, from.Header().Log); err != nil {
 			return end, err
