@@ -27,7 +27,7 @@ func (k *Keyring) All(ctx context.Context) iter.Seq2[NamedKey, error] {
 			}
 			return yield(NamedKey{name, key}, err) && err == nil
 		}
-		if !one(rootName) {
+		if !one(RootName) {
 			return
 		}
 		for after := ""; ; {
@@ -40,13 +40,13 @@ func (k *Keyring) All(ctx context.Context) iter.Seq2[NamedKey, error] {
 				break
 			}
 			for _, after = range names {
-				if after != rootName && after != logName && !one(after) {
+				if after != RootName && after != LogName && !one(after) {
 					return
 				}
 			}
 		}
 		if bound, err := k.Bound(ctx); err != nil || bound {
-			one(logName)
+			one(LogName)
 		}
 	}
 }

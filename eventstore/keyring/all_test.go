@@ -28,11 +28,11 @@ func TestAllHasEveryKeyAndTombstone(t *testing.T) {
 		}
 		names = append(names, key.Name)
 		switch key.Name {
-		case rootName:
+		case RootName:
 			if !bytes.Equal(key.Key, k.root) {
 				t.Error("another root key")
 			}
-		case logName:
+		case LogName:
 			if string(key.Key) != "the log's id 16b" {
 				t.Errorf("the log is %q", key.Key)
 			}
@@ -49,7 +49,7 @@ func TestAllHasEveryKeyAndTombstone(t *testing.T) {
 			delete(sealed, key.Name)
 		}
 	}
-	if len(sealed) > 0 || len(names) != rewrapPage+13 || names[0] != rootName || names[len(names)-1] != logName {
+	if len(sealed) > 0 || len(names) != rewrapPage+13 || names[0] != RootName || names[len(names)-1] != LogName {
 		t.Errorf("%d keys, from %s to %s; %d are missing", len(names), names[0], names[len(names)-1], len(sealed))
 	}
 }
