@@ -176,6 +176,7 @@ func TestHealthReportsTheFollowers(t *testing.T) {
 		want   string
 	}{
 		{projections.StateFollowing, 200, "ok"},
+		{projections.StateStandby, 200, "ok"},
 		{projections.StateWaiting, 200, "degraded"},
 		{projections.StateRetrying, 503, "failing"},
 		{projections.StateStopped, 503, "failing"},

@@ -40,6 +40,9 @@
 //	            stopped, Run returns nil ◀──┘             ▼
 //	                                       stopped, Run and WaitFor return the error
 //
+// A follower with a Hold stands by until Hold calls it, and again whenever the context that Hold
+// gave it ends. Meanwhile another node does its work, and nobody waits for it. Then Run goes on.
+//
 // No retry repairs an event that does not decode, a key or a seal that does not
 // fit, a projection that is out of step, or a damaged or closed file (failure.go).
 // A full disk, a file that cannot be read or written, and unknown errors are

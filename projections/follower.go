@@ -39,6 +39,10 @@ type opener interface {
 	Open(ctx context.Context) error
 }
 
+// ErrStandby is returned by WaitFor and WaitUnlessRetrying while another node feeds the projection.
+// This node does not know how far it is.
+var ErrStandby = errors.New("another node does this")
+
 // ErrStopped is returned by WaitFor if the follower was asked to stop before it
 // reached the position.
 var ErrStopped = errors.New("follower was stopped")
@@ -49,7 +53,12 @@ type FollowerConfig struct {
 	Store      *eventstore.Store // required
 	Projection Projection        // required
 	Batch      int               // how many events a batch holds at most; 0 means 500
-	Log        *slog.Logger      // nil means slog.Default()
+	// Hold calls do while this node, and no other, may give the projection events, and waits for
+	// that before. It ends do's context when another node may, and returns when do has returned. It
+	// may call do again and again: each time the projection is opened and asked for its position.
+	// nil: always.
+	Hold func(ctx context.Context, do func(ctx context.Context) error) error
+	Log  *slog.Logger // nil means slog.Default()
 }
 
 // Follower feeds a projection from the log.
@@ -65,7 +74,7 @@ type Follower struct {
 	status  Status
 	waiting int           // how many callers wait for a position
 	trouble error         // why the last step failed, nil if it did not
-	ended   error         // what WaitFor returns after Run returned
+	ended   error         // what WaitFor returns after Run returned, or while another node follows
 	changed chan struct{} // closed and replaced when any of these changes
 }
 
@@ -77,7 +86,11 @@ func NewFollower(cfg FollowerConfig) *Follower {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Follower{cfg: cfg, status: Status{Name: cfg.Name, State: StateFollowing}, hurry: make(chan struct{}, 1), changed: make(chan struct{})}
+	f := &Follower{cfg: cfg, status: Status{Name: cfg.Name, State: StateFollowing}, hurry: make(chan struct{}, 1), changed: make(chan struct{})}
+	if cfg.Hold != nil {
+		f.standBy()
+	}
+	return f
 }
 
 // Run follows the log until ctx ends; it then returns nil. If it meets an error
@@ -85,19 +98,52 @@ func NewFollower(cfg FollowerConfig) *Follower {
 // some 30 seconds and then returns the error; the position stays before that event.
 // It retries other errors until they pass.
 //
+// With Hold it follows only while Hold calls it. In between it stands by.
+//
 // To shut down without losing work, call WaitFor with the log's head and end
 // ctx afterwards.
 func (f *Follower) Run(ctx context.Context) error {
+	if f.cfg.Hold == nil {
+		err := f.term(ctx)
+		f.stopped(err)
+		return err
+	}
+	for {
+		var err error
+		held := f.cfg.Hold(ctx, func(ctx context.Context) error {
+			f.resumed()
+			err = f.term(ctx)
+			return err
+		})
+		if err != nil || ctx.Err() != nil {
+			f.stopped(err)
+			return err
+		}
+		f.standBy()
+		f.cfg.Log.Info("follower stands by", "follower", f.cfg.Name, "reason", held)
+		select { // Hold may fail at once, for example because the store is closed
+		case <-time.After(firstDelay):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// restTime bounds how long a projection may take to save its state.
+const restTime = 5 * time.Second
+
+// term follows the log until ctx ends, and then returns nil, or until an error that no retry repairs.
+func (f *Follower) term(ctx context.Context) error {
 	err := f.follow(ctx)
 	if ctx.Err() != nil {
 		err = nil // the step failed because ctx ended
 	}
 	if p, ok := f.cfg.Projection.(flusher); ok {
-		if err := p.Rest(context.WithoutCancel(ctx)); err != nil {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), restTime)
+		defer cancel()
+		if err := p.Rest(bounded); err != nil {
 			f.cfg.Log.Warn("follower could not save its state", "follower", f.cfg.Name, "error", err)
 		}
 	}
-	f.stopped(err)
 	return err
 }
 
@@ -181,6 +227,7 @@ const (
 	StateWaiting   = "waiting for NATS" // healthy, but the server that the projection writes to is away
 	StateRetrying  = "retrying"         // goes on by itself when the error passes
 	StateStopped   = "stopped"          // for good
+	StateStandby   = "standby"          // healthy, another node does this
 )
 
 // Status returns how the follower is doing.
@@ -199,6 +246,23 @@ func (f *Follower) movedTo(position uint64) {
 	defer f.mu.Unlock()
 	f.status.State, f.status.Position, f.status.Error = StateFollowing, position, ""
 	f.trouble = nil
+	f.wake()
+}
+
+// standBy ends the waiting of callers: another node feeds the projection.
+func (f *Follower) standBy() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status.State, f.status.Error = StateStandby, ""
+	f.ended, f.trouble = ErrStandby, nil
+	f.wake()
+}
+
+// resumed ends standBy.
+func (f *Follower) resumed() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status.State, f.ended = StateFollowing, nil
 	f.wake()
 }
 

@@ -6,8 +6,8 @@ import (
 )
 
 // WaitFor returns nil when the projection has applied the event at a position.
-// Otherwise it returns ctx's error, the error that stopped the follower, or
-// ErrStopped.
+// Otherwise it returns ctx's error, the error that stopped the follower,
+// ErrStopped, or at once ErrStandby.
 func (f *Follower) WaitFor(ctx context.Context, position uint64) error {
 	return f.wait(ctx, position, func() error { return f.ended })
 }

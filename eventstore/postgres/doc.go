@@ -14,6 +14,9 @@
 // was read leaves this package before a barrier that began after the read has completed on the
 // timeline of the read. See barrier.go and read.go.
 //
+// What runs on one node at a time holds a lease (lease.go). Its writes check the lease's epoch, as
+// those of Cursors do (cursors.go).
+//
 // One goroutine follows the log for all followers of a node. It reads only what a barrier has
 // covered. See feed.go.
 //

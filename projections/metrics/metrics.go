@@ -74,8 +74,11 @@ func (f *followers) Collect(to chan<- prometheus.Metric) {
 		send(headDesc, head)
 	}
 	for _, s := range all {
-		send(positionDesc, s.Position, s.Name)
 		send(stateDesc, 1, s.Name, s.State)
+		if s.State == projections.StateStandby {
+			continue // another node's metrics have its position
+		}
+		send(positionDesc, s.Position, s.Name)
 		if err == nil {
 			send(lagDesc, max(head, s.Position)-s.Position, s.Name)
 		}

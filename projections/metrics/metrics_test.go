@@ -16,7 +16,10 @@ func page(t *testing.T, head uint64, err error) (int, string) {
 	m := New(Config{
 		Head: func(context.Context) (uint64, error) { return head, err },
 		Health: func() []projections.Status {
-			return []projections.Status{{Name: "read-model", State: projections.StateFollowing, Position: 40}}
+			return []projections.Status{
+				{Name: "read-model", State: projections.StateFollowing, Position: 40},
+				{Name: "publisher", State: projections.StateStandby, Position: 3},
+			}
 		},
 	})
 	w := httptest.NewRecorder()
@@ -34,10 +37,16 @@ func TestMetricsHaveThePositionsOfFollowers(t *testing.T) {
 		`konto_follower_position{follower="read-model"} 40` + "\n",
 		`konto_follower_lag_events{follower="read-model"} 2` + "\n",
 		`konto_follower_state{follower="read-model",state="following"} 1` + "\n",
+		`konto_follower_state{follower="publisher",state="standby"} 1` + "\n",
 		"go_goroutines ",
 	} {
 		if !strings.Contains(body, line) {
 			t.Errorf("%q is not in %s", line, body)
+		}
+	}
+	for _, name := range []string{"position", "lag_events"} {
+		if strings.Contains(body, "konto_follower_"+name+`{follower="publisher"}`) {
+			t.Errorf("a follower that stands by has a %s", name)
 		}
 	}
 }

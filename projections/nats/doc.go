@@ -19,6 +19,8 @@
 //   - Erased accounts: when an AccountErased was published, all earlier messages of the account are
 //     overwritten (erased.go). What cannot be decrypted is not published.
 //
+// On many nodes one publishes, the one that holds a lease (PublisherConfig.Held, postgres.Cursors).
+//
 // Publishing continues where the stream ends. The cursor in read.db alone proves nothing, because
 // JetStream may lose what it acknowledged. Cursor.resume has the table of all cases.
 //
@@ -31,6 +33,11 @@
 //
 // Inbound holds the two streams of facts. They are no copy: a power failure may destroy facts that
 // JetStream acknowledged and konto has not recorded yet, and dead letters.
+//
+// # Clusters
+//
+// In a cluster of three or more outside servers each stream has three replicas (replicas.go). Conn.Serve
+// shares requests among nodes.
 //
 // # Outages
 //

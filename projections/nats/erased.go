@@ -31,7 +31,7 @@ func (p *Publisher) overwriteErasedBy(ctx context.Context, part []events.Event) 
 		if err != nil {
 			return unavailable("open the stream", err)
 		}
-		if err := overwriteAccount(ctx, stream, events.SubjectPrefix+account.String()+erasedSuffix); err != nil {
+		if err := p.overwriteAccount(ctx, stream, events.SubjectPrefix+account.String()+erasedSuffix); err != nil {
 			return err
 		}
 	}
@@ -39,13 +39,13 @@ func (p *Publisher) overwriteErasedBy(ctx context.Context, part []events.Event) 
 }
 
 // overwriteErasedAccounts overwrites the accounts whose erasure the stream holds.
-func overwriteErasedAccounts(ctx context.Context, stream jetstream.Stream) error {
+func (p *Publisher) overwriteErasedAccounts(ctx context.Context, stream jetstream.Stream) error {
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(erasedSubjects))
 	if err != nil {
 		return unavailable("look for erased accounts", err)
 	}
 	for subject := range info.State.Subjects {
-		if err := overwriteAccount(ctx, stream, subject); err != nil {
+		if err := p.overwriteAccount(ctx, stream, subject); err != nil {
 			return err
 		}
 	}
@@ -55,7 +55,7 @@ func overwriteErasedAccounts(ctx context.Context, stream jetstream.Stream) error
 // overwriteAccount overwrites all messages of an account before its AccountErased, which has the
 // subject erased and stays, because consumers must receive it. The messages are overwritten one by
 // one: their bytes are in the files under a key that is not the account's. It may be repeated.
-func overwriteAccount(ctx context.Context, stream jetstream.Stream, erased string) error {
+func (p *Publisher) overwriteAccount(ctx context.Context, stream jetstream.Stream, erased string) error {
 	ofAccount := strings.TrimSuffix(erased, erasedSuffix) + ".>"
 	end, err := stream.GetLastMsgForSubject(ctx, erased)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -71,6 +71,9 @@ func overwriteAccount(ctx context.Context, stream jetstream.Stream, erased strin
 		}
 		if err != nil {
 			return unavailable("look for an erased account", err)
+		}
+		if err := p.held(ctx); err != nil {
+			return err
 		}
 		if err := overwrite(ctx, stream, m.Sequence); err != nil {
 			return unavailable("remove what the stream holds of an erased account", err)

@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -203,12 +204,16 @@ func (r *fixture) received() []jetstream.Msg {
 	c, err := s.OrderedConsumer(r.t.Context(), jetstream.OrderedConsumerConfig{})
 	must(r.t, err)
 	var all []jetstream.Msg
-	for len(all) < n {
+	for deadline := time.Now().Add(patience); len(all) < n; {
 		batch, err := c.Fetch(n-len(all), jetstream.FetchMaxWait(5*time.Second))
 		must(r.t, err)
 		before := len(all)
 		for m := range batch.Messages() {
 			all = append(all, m)
+		}
+		// The servers of a cluster learn of a new consumer one after the other.
+		if errors.Is(batch.Error(), natsgo.ErrNoResponders) && time.Now().Before(deadline) {
+			continue
 		}
 		must(r.t, batch.Error())
 		if len(all) == before {

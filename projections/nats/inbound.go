@@ -52,7 +52,7 @@ func NewInbound(conn *Conn, erased func(text []byte) bool, log *slog.Logger) *In
 }
 
 // Open makes both streams, or changes them to what konto needs. What else an operator has set on an
-// outside server, such as replicas, stays.
+// outside server stays.
 func (i *Inbound) Open(ctx context.Context) error {
 	// The dead letters' stream comes first: no fact may arrive before it exists.
 	dead := jetstream.StreamConfig{Name: subjects.DeadLettersStream, Storage: jetstream.FileStorage}

@@ -36,7 +36,10 @@ type PublisherConfig struct {
 	Cursors   Cursors           // required
 	Store     *eventstore.Store // required
 	Retention time.Duration     // of messages in the stream; 0 means 7 days
-	Log       *slog.Logger      // nil means slog.Default()
+	// Held returns an error unless this node is the one that publishes. It is asked before a message
+	// is deleted, which JetStream would let any node do. nil: it always is.
+	Held func(ctx context.Context) error
+	Log  *slog.Logger // nil means slog.Default()
 }
 
 // state is what the publisher knows about the stream.
@@ -73,6 +76,7 @@ type Publisher struct {
 	cursors   Cursors
 	store     *eventstore.Store
 	retention time.Duration
+	held      func(ctx context.Context) error
 	log       *slog.Logger
 
 	state   state
@@ -92,9 +96,12 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	if cfg.Held == nil {
+		cfg.Held = func(context.Context) error { return nil }
+	}
 	return &Publisher{
 		conn: cfg.Conn, send: cfg.Conn.nc.PublishMsg,
-		cursors: cfg.Cursors, store: cfg.Store, retention: cfg.Retention, log: cfg.Log,
+		cursors: cfg.Cursors, store: cfg.Store, retention: cfg.Retention, held: cfg.Held, log: cfg.Log,
 	}
 }
 
@@ -121,8 +128,10 @@ func (p *Publisher) Position(ctx context.Context) (uint64, error) {
 
 // Open makes the stream if there is none, and compares the cursor with it, so that Position is
 // that of the stream. It waits for NATS until ctx ends.
+//
+// It may be called again, after another node has published: what this one knew is forgotten.
 func (p *Publisher) Open(ctx context.Context) error {
-	p.state = stateUnknown
+	p.state, p.cursor, p.saved = stateUnknown, Cursor{}, Cursor{}
 	return p.retry(ctx, p.ready)
 }
 
@@ -204,7 +213,7 @@ func (p *Publisher) compare(ctx context.Context, stream jetstream.Stream) error 
 	}
 	// konto may have been killed after it published an erasure. What the stream holds is not
 	// published again, so publish does not overwrite the account.
-	if err := overwriteErasedAccounts(ctx, stream); err != nil {
+	if err := p.overwriteErasedAccounts(ctx, stream); err != nil {
 		return err
 	}
 	saved, err := p.savedCursor(ctx)
@@ -381,9 +390,19 @@ func (p *Publisher) Rest(ctx context.Context) error {
 }
 
 // eventAt returns the id of the event at a position. It is zero if the log holds none.
+//
+// Another node may have published what the feed of this one has not reached. It must not look as if
+// the cursor, or a message, were of another log: then everything would be published again.
 func (p *Publisher) eventAt(ctx context.Context, position uint64) (id ulid.ULID, err error) {
 	if position == 0 {
 		return id, nil
+	}
+	head, err := p.store.Head(ctx)
+	if err != nil || head < position {
+		return id, err
+	}
+	if err := p.store.Wait(ctx, position-1); err != nil {
+		return id, err
 	}
 	at, err := p.store.ReadAll(ctx, position-1, 1)
 	if err != nil || len(at) == 0 || at[0].Position != position {
@@ -395,7 +414,8 @@ func (p *Publisher) eventAt(ctx context.Context, position uint64) (id ulid.ULID,
 // cursorName is the publisher's name among the cursors.
 const cursorName = "publisher"
 
-// Cursors stores cursors by name. *projections.ReadModel implements it.
+// Cursors stores cursors by name. *projections.ReadModel implements it for one node, and
+// *postgres.Cursors for the one of many that may publish.
 type Cursors interface {
 	// Cursor returns what SetCursor last stored under a name, nil if nothing was.
 	Cursor(ctx context.Context, name string) ([]byte, error)

@@ -40,13 +40,13 @@ func unavailable(doing string, err error) error {
 }
 
 // openStream returns the stream that first names. If there is none, openStream makes it from first.
-// In both cases shape sets what konto needs. What else an operator has set on an outside server, such
-// as replicas, stays.
+// In both cases shape sets what konto needs, and the stream gets three replicas if there are as many
+// servers (replicas.go). What else an operator has set on an outside server stays.
 func (c *Conn) openStream(ctx context.Context, first jetstream.StreamConfig, shape func(jetstream.StreamConfig) jetstream.StreamConfig) (jetstream.Stream, error) {
 	name := first.Name
 	stream, err := c.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = c.js.CreateStream(ctx, shape(first))
+		stream, err = c.createStream(ctx, shape(first))
 		if noSpace(err) {
 			return nil, unavailable("open the stream", fmt.Errorf("it has no space for the stream %s, which reserves %d MiB: %w", name, shape(first).MaxBytes>>20, err))
 		}
@@ -59,15 +59,13 @@ func (c *Conn) openStream(ctx context.Context, first jetstream.StreamConfig, sha
 			return nil, unavailable("open the stream", err)
 		}
 		want := shape(have)
-		if !reflect.DeepEqual(have, want) {
-			if stream, err = c.js.UpdateStream(ctx, want); err != nil {
-				return nil, unavailable("open the stream", fmt.Errorf("the stream %s cannot be changed to what konto needs (%s): %w",
-					name, strings.Join(differences(have, want), ", "), err))
-			}
-		}
 		var changed, left []string
+		if stream, left, err = c.changeStream(ctx, stream, want); err != nil {
+			return nil, unavailable("open the stream", fmt.Errorf("the stream %s cannot be changed to what konto needs (%s): %w",
+				name, strings.Join(differences(have, want), ", "), err))
+		}
 		if !c.embedded { // konto itself made those of the embedded server
-			changed, left = differences(have, want), differences(want, shape(first))
+			changed, left = differences(have, want), append(left, differences(want, shape(first))...)
 		}
 		c.streams.opened(c.outage.log, stream.CachedInfo().Config, changed, left)
 	}

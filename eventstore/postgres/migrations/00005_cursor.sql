@@ -1,0 +1,5 @@
+-- +goose Up
+CREATE TABLE cluster.cursor (
+	name  text PRIMARY KEY,
+	value bytea NOT NULL
+);
