@@ -69,6 +69,18 @@ func TestNoAnswerIsGivenFromAStaleState(t *testing.T) {
 	}
 }
 
+// A node forgets an account that another one has erased when it loads it.
+func TestLoadReplacesTheCachedStateOfAnErasedAccount(t *testing.T) {
+	stale, other, id := behind(t)
+	other.do(t, id, Erase{})
+	if _, err := stale.Load(t.Context(), id); err != nil && !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+	if known, ok := stale.cache.Peek(id); !ok || !known.Erased || known.Email != "" {
+		t.Errorf("cached is %+v", known)
+	}
+}
+
 func TestErasedElsewhereIsNotFound(t *testing.T) {
 	stale, _, id := behind(t)
 	erased, err := events.New(events.AccountStream(id), 4, ulid.Make(), time.Now(), events.Metadata{}, events.AccountErased{})

@@ -81,11 +81,29 @@ func (c *recent) evict(stream events.Stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.slots {
-		if slot := &c.slots[i]; slot.event.Stream == stream {
-			delete(c.index, slot.tag)
-			slot.tag, slot.event = tag{}, events.Event{}
+		if c.slots[i].event.Stream == stream {
+			c.empty(i)
 		}
 	}
+}
+
+// drop removes what was not appended, as far as is known. It has no place in the log, so no follower
+// ever evicts it when it reads the stream's end, which another node may have appended.
+func (c *recent) drop(records []Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range records {
+		t, _ := tagOf(r)
+		if i, ok := c.index[t]; ok {
+			c.empty(i)
+		}
+	}
+}
+
+// empty empties a slot. The caller holds mu.
+func (c *recent) empty(i int) {
+	delete(c.index, c.slots[i].tag)
+	c.slots[i].tag, c.slots[i].event = tag{}, events.Event{}
 }
 
 // ReadNext is ReadAll for followers: it does not decrypt what this process has just appended.

@@ -102,6 +102,20 @@ func same(t *testing.T, got []events.Event, s *eventstore.Store) {
 	}
 }
 
+// Another node may have ended the stream, and its key may be destroyed after this node has read the end.
+func TestEventsThatWereNotAppendedAreNotCached(t *testing.T) {
+	keys, log := &counting{Keyring: newKeys(t)}, &watched{Log: memory.New()}
+	s := eventstore.NewStore(log, keys)
+	log.after = func(error) error { return eventstore.ErrOutcomeUnknown } // it is stored, so that a follower can read it
+	stream := newStream()
+	if _, err := s.Append(t.Context(), stream, 0, nil, newEvents(t, stream, 0, opening("anna@example.se"))); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	if follow(t, s, 1); keys.opened == 0 {
+		t.Error("the event was in the cache")
+	}
+}
+
 func TestFollowersDecryptNothingThatWasJustAppended(t *testing.T) {
 	keys := &counting{Keyring: newKeys(t)}
 	s := eventstore.NewStore(memory.New(), keys)

@@ -54,6 +54,9 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint6
 	}
 	s.recent.add(evs, batch.Records) // before the append, so that a follower that is woken finds them
 	last, err := s.log.Append(ctx, batch)
+	if err != nil {
+		s.recent.drop(batch.Records)
+	}
 	s.evictDestroyed(ctx, stream)
 	var taken *ClaimTaken
 	if errors.As(err, &taken) {

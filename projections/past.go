@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/oklog/ulid/v2"
 
@@ -25,6 +26,7 @@ const (
 type Past struct {
 	store  *eventstore.Store
 	states *cache[[]events.Account] // last used first; slices are never changed
+	ended  sync.Map                 // the accounts that are not cached any more
 }
 
 // NewPast returns a Past that reads from store.
@@ -59,9 +61,15 @@ func (p *Past) AccountAt(ctx context.Context, id ulid.ULID, version uint64) (eve
 			states = append(states, state)
 		}
 	}
-	p.states.add(id, slices.Clip(states), generation)
+	if _, ended := p.ended.Load(id); !ended {
+		p.states.add(id, slices.Clip(states), generation)
+	}
 	return a, nil
 }
 
-// Evict removes an account whose key was destroyed from the cache.
-func (p *Past) Evict(id ulid.ULID) { p.states.evict(id) }
+// Evict removes an account that is erased from the cache, for good: another node may destroy its key
+// later.
+func (p *Past) Evict(id ulid.ULID) {
+	p.ended.Store(id, struct{}{})
+	p.states.evict(id)
+}

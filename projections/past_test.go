@@ -77,6 +77,19 @@ func TestPastReturnsAccountsAsTheyWere(t *testing.T) {
 	}
 }
 
+// Its key may still be there, because another node destroys it.
+func TestEvictedAccountIsNotCachedAgain(t *testing.T) {
+	h, log, p := newPast(t)
+	id := h.renamed(5)
+	expectPast(t, p, log, id, 5)
+	p.Evict(id)
+	for range 2 {
+		if cost := expectPast(t, p, log, id, 5); cost != 5 {
+			t.Errorf("version 5 cost %d events", cost)
+		}
+	}
+}
+
 func TestPastMayBeReadConcurrently(t *testing.T) {
 	h := newFixture(t)
 	p := NewPast(h.store)

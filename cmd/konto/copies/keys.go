@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
-	"konto/cmd/konto/erasure"
 	"konto/eventstore/keyring"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
@@ -48,10 +47,17 @@ func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepF
 		return KeysBackedUp{}, errCopying
 	}
 	defer folder.Copying.Unlock()
+	var done KeysBackedUp
 	// No account is erased between the copy of the keys and that of the ledger: the ledger names
 	// all accounts whose keys are destroyed in the copy, and no others.
-	folder.Erasures.Erasing.Lock()
-	defer folder.Erasures.Erasing.Unlock()
+	err := folder.Erasures.Alone(ctx, func(ctx context.Context) (err error) {
+		done, err = backupKeys(ctx, folder, keys, to, keepFor)
+		return err
+	})
+	return done, err
+}
+
+func backupKeys(ctx context.Context, folder *datafolder.Folder, keys *keyring.Keyring, to string, keepFor time.Duration) (KeysBackedUp, error) {
 	id, err := shortID(ctx, folder)
 	if err != nil {
 		return KeysBackedUp{}, err
@@ -68,9 +74,9 @@ func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepF
 		return done, err
 	}
 	done.Bytes = info.Size()
-	if list := filepath.Join(folder.Path, erasure.LedgerName); !datafolder.Missing(list) {
+	if ledger := folder.Erasures.Ledger; ledger.Exists() {
 		done.Erasures = filepath.Join(to, erasedPrefix+stamp+erasedSuffix)
-		if err := makeFile(done.Erasures, func(partial string) error { return sqlitefile.CopyFile(ctx, list, partial) }); err != nil {
+		if err := makeFile(done.Erasures, func(partial string) error { return ledger.Copy(ctx, partial) }); err != nil {
 			// Without the list, the keys could bring back accounts that were erased since an
 			// older copy of the list.
 			err = errors.Join(err, os.Remove(done.File), datafolder.Sync(to))

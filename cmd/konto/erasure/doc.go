@@ -13,4 +13,5 @@
 //   - the follower, the retries, and what each start reconciles: process.go
 //   - erasures.db: rows.go; erasures.ndjson: ledger.go
 //   - what other systems sent about an account: messages.go
+//   - several nodes: cluster.go; their rows and their ledger in Postgres: shared.go
 package erasure

@@ -34,16 +34,22 @@ func (p *Process) Erase(ctx context.Context, account ulid.ULID, meta events.Meta
 		return Line{}, err
 	}
 	// An erasure that has begun goes on although the caller is gone: half an erasure helps nobody.
-	ctx = context.WithoutCancel(ctx)
-	p.Erasing.Lock()
-	end, err := p.begin(ctx, account, meta)
-	p.Erasing.Unlock()
-	if err == nil {
-		err = p.Follower.WaitUnlessRetrying(ctx, end)
-	}
-	if err == nil {
-		// Nothing is left to do, unless the follower failed or the log does not know the account.
-		err = p.complete(ctx, account)
+	caller, ctx := ctx, context.WithoutCancel(ctx)
+	var end uint64
+	err := p.Alone(ctx, func(ctx context.Context) (err error) {
+		end, err = p.begin(ctx, account, meta)
+		return err
+	})
+	switch {
+	case err != nil:
+	case p.Shared != nil:
+		err = p.completeOnCluster(caller, account)
+	default:
+		if err = p.Follower.WaitUnlessRetrying(ctx, end); err == nil {
+			// Nothing is left to do, unless the follower failed or the log does not know the
+			// account.
+			err = p.complete(ctx, account)
+		}
 	}
 	if err != nil {
 		return Line{}, fmt.Errorf("the erasure is not finished, repeat it or restart konto: %w", err)
@@ -67,8 +73,8 @@ func (p *Process) mustBeKnown(ctx context.Context, account ulid.ULID) error {
 }
 
 // begin records that an account is to be erased, and ends it in the log. It returns the position
-// of AccountErased, 0 if the log does not know the account or the erasure is done. The caller holds
-// Erasing.
+// of AccountErased, 0 if the log does not know the account or the erasure is done. Alone calls the
+// caller.
 func (p *Process) begin(ctx context.Context, account ulid.ULID, meta events.Metadata) (end uint64, err error) {
 	if done, err := p.IsErased(ctx, account); done || err != nil {
 		return 0, err
@@ -102,18 +108,34 @@ func (p *Process) begin(ctx context.Context, account ulid.ULID, meta events.Meta
 // complete erases accounts from wherever their erasures stand. One that fails does not hold up the
 // others. What may take seconds while NATS is away is done once for all.
 func (p *Process) complete(ctx context.Context, accounts ...ulid.ULID) error {
-	p.Erasing.Lock()
-	defer p.Erasing.Unlock()
-	var failed []error
-	each := func(do func(account ulid.ULID) error) {
-		accounts = slices.DeleteFunc(slices.Clone(accounts), func(account ulid.ULID) bool {
-			err := do(account)
-			failed = append(failed, err)
-			return err != nil
-		})
+	return p.Alone(ctx, func(ctx context.Context) error { return p.erase(ctx, accounts) })
+}
+
+func (p *Process) erase(ctx context.Context, accounts []ulid.ULID) error {
+	left, failed, err := p.shred(ctx, accounts, p.passed)
+	if err == nil {
+		err = p.attest(ctx, left)
 	}
+	return errors.Join(failed, err)
+}
+
+// each returns the accounts for which do returned no error, and the errors of the others.
+func each(accounts []ulid.ULID, do func(account ulid.ULID) error) (left []ulid.ULID, failed error) {
+	for _, account := range accounts {
+		if err := do(account); err != nil {
+			failed = errors.Join(failed, err)
+		} else {
+			left = append(left, account)
+		}
+	}
+	return left, failed
+}
+
+// shred does steps 1 to 6. passed waits for the followers. It returns the accounts that got there
+// and the errors of the others, or the error that keeps all of them from it.
+func (p *Process) shred(ctx context.Context, accounts []ulid.ULID, passed func(ctx context.Context, position uint64) error) (left []ulid.ULID, failed, err error) {
 	var last uint64 // AccountErased; 0 if the log has none, or all erasures are done
-	each(func(account ulid.ULID) error {
+	left, failed = each(accounts, func(account ulid.ULID) error {
 		end, err := p.begin(ctx, account, itself())
 		last = max(last, end)
 		return err
@@ -121,18 +143,24 @@ func (p *Process) complete(ctx context.Context, accounts ...ulid.ULID) error {
 	if last > 0 {
 		// 3. Wait until every follower has passed AccountErased, and has deleted its own data: rows,
 		// caches, messages in NATS.
-		if err := p.after(3, p.passed(ctx, last)); err != nil {
-			return errors.Join(append(failed, err)...)
+		if err := p.after(3, passed(ctx, last)); err != nil {
+			return nil, failed, err
 		}
 	}
-	each(func(account ulid.ULID) error { return p.destroy(ctx, account) })
+	left, more := each(left, func(account ulid.ULID) error { return p.destroy(ctx, account) })
+	return left, errors.Join(failed, more), nil
+}
+
+// attest does steps 7 to 9.
+func (p *Process) attest(ctx context.Context, accounts []ulid.ULID) error {
 	// 7. Delete messages of other systems that name the accounts: no fact is recorded any more. If
 	// NATS is away, this fails, and konto tries until it is back. Without a server, the next server
 	// does it. If konto crashes here, the names that are still in the rows are used again.
 	if err := p.after(7, p.deleteMessages(ctx)); err != nil {
-		return errors.Join(append(failed, err)...)
+		return err
 	}
-	each(func(account ulid.ULID) error {
+	accounts, failed := each(accounts, func(account ulid.ULID) error { return p.forgotten(ctx, account) })
+	_, err := each(accounts, func(account ulid.ULID) error {
 		// 8. Sign the proof and add it to the ledger. If konto crashes here, the next start makes
 		// another proof of the same erasure, which is as good.
 		if err := p.after(8, p.prove(ctx, account)); err != nil {
@@ -141,7 +169,7 @@ func (p *Process) complete(ctx context.Context, accounts ...ulid.ULID) error {
 		// 9. Mark the row as proven and delete what is no longer needed of it. Run deletes the rest.
 		return p.after(9, p.release(ctx, account))
 	})
-	return errors.Join(failed...)
+	return errors.Join(failed, err)
 }
 
 // destroy destroys an account's keys, and its data that is not in the log, unless that was done.
@@ -154,10 +182,12 @@ func (p *Process) destroy(ctx context.Context, account ulid.ULID) error {
 	if err := p.after(4, err); err != nil {
 		return err
 	}
-	// 5. Destroy the keys of the account and its credentials, in one transaction. From here on
-	// nothing of the account can be read in any copy of the log. The tombstone that takes the key's
-	// place is the one truth of "this account is erased". If konto crashes here or in step 6, the
-	// next start finds the row.
+	// 5. Destroy the keys of the account and its credentials, in one transaction. A node that has
+	// lost its lease and does not know it may do this beside the node that has it: the account has
+	// ended, and a key that is destroyed stays so. The same holds for what step 6 deletes. From
+	// here on nothing of the account can be read in any copy of the log. The tombstone that takes
+	// the key's place is the one truth of "this account is erased". If konto crashes here or in
+	// step 6, the next start finds the row.
 	if err := p.after(5, p.Keys.Destroy(ctx, keys...)); err != nil {
 		return err
 	}
@@ -275,7 +305,7 @@ func (p *Process) prove(ctx context.Context, account ulid.ULID) error {
 		Account: account, Event: end.ID, Position: end.Position, Keys: 1 + len(credentials), At: at,
 	}.Sign(webhook.TokenKey(p.Keys.Derive))
 	if err == nil {
-		err = p.Ledger.add(Line{Account: account, Erased: at, Proof: proof})
+		err = p.Ledger.add(ctx, Line{Account: account, Erased: at, Proof: proof})
 	}
 	if err != nil {
 		return fmt.Errorf("everything is erased, but the proof is not in %s: %w", LedgerName, err)

@@ -2,6 +2,7 @@ package erasure
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
@@ -26,8 +27,8 @@ import (
 // LedgerName is the file of the ledger in the data folder.
 const LedgerName = "erasures.ndjson"
 
-// Ledger is erasures.ndjson: the portable copy of what the tombstones in keys.db say, with the
-// proofs. Every start erases the accounts in it again if a restored log or restored keys brought
+// LedgerStore is the ledger of erasures: the portable copy of what the tombstones of keys say, with
+// the proofs. Every start erases the accounts in it again if a restored log or restored keys brought
 // them back. It holds no personal data and is kept for ever. Each line is an object, and lines are
 // only ever added:
 //
@@ -37,14 +38,43 @@ const LedgerName = "erasures.ndjson"
 // one. The last line of an account counts. If it has "intended", as earlier builds wrote before they
 // began, the erasure is not done, whatever proof is before it.
 //
-// A line is durable before its erasure counts as done. So a last line that a crash cut off belongs
-// to an erasure that the next start goes on with, and is dropped. Any other line that cannot be
-// read is damage, and an error.
+// A line is durable before its erasure counts as done. A single machine has Ledger, a cluster has
+// Shared.
+type LedgerStore interface {
+	// Of returns the line that counts for an account.
+	Of(account ulid.ULID) (line Line, ok bool)
+	// Whole returns an error if lines were removed since they were read.
+	Whole() error
+	// Exists reports whether there is anything to copy.
+	Exists() bool
+	// Copy writes the lines into a new file, as erasures.ndjson has them. The content is durable,
+	// the file's name is not.
+	Copy(ctx context.Context, to string) error
+
+	// begin notes, in memory alone, that an account is being erased, perhaps again: no proof counts
+	// until the next. Its row has that durably.
+	begin(account ulid.ULID)
+	// all lists the accounts that are erased or are to be, in no order.
+	all() []ulid.ULID
+	// add writes a line durably. After an error the line may be there or not; to add it again is
+	// harmless.
+	add(ctx context.Context, line Line) error
+}
+
+// Ledger is erasures.ndjson, the LedgerStore of a single machine. A last line that a crash cut off
+// belongs to an erasure that the next start goes on with, and is dropped. Any other line that
+// cannot be read is damage, and an error.
 type Ledger struct {
+	known
+	path string
+	size int64 // of the lines that count; guarded by mu
+}
+
+// known is what a LedgerStore has in memory.
+type known struct {
 	mu    sync.Mutex
-	path  string
-	size  int64 // of the lines that count
-	known map[ulid.ULID]Line
+	lines map[ulid.ULID]Line     // the last one of each account
+	begun map[ulid.ULID]struct{} // whose row says that they are not proven
 }
 
 // Line is one line of the file: an erasure that is done, or one that an earlier build intended.
@@ -79,10 +109,10 @@ func readLine(text []byte) (l Line, ok bool) {
 
 // openLedger reads the ledger of a folder. Before the first erasure there is no file.
 func openLedger(folder string) (*Ledger, error) {
-	l := &Ledger{path: filepath.Join(folder, LedgerName), known: map[ulid.ULID]Line{}}
+	l := &Ledger{path: filepath.Join(folder, LedgerName), known: newKnown()}
 	lines, size, err := ReadLedger(l.path)
 	for _, line := range lines {
-		l.known[line.Account] = line
+		l.lines[line.Account] = line
 	}
 	l.size = size
 	return l, err
@@ -98,7 +128,8 @@ func ReadLedger(path string) (lines []Line, size int64, err error) {
 		end := bytes.IndexByte(rest, '\n') + 1
 		line, ok := readLine(rest[:end])
 		if !ok {
-			// A line without its end, or with blocks that were never written, is what a crash leaves.
+			// A line without its end, or with blocks that were never written, is what a crash
+			// leaves.
 			if torn := end == 0 || end == len(rest) && bytes.IndexByte(rest, 0) >= 0; torn {
 				break
 			}
@@ -113,17 +144,22 @@ func ReadLedger(path string) (lines []Line, size int64, err error) {
 func CheckLedger(path string, key ed25519.PrivateKey) error {
 	lines, _, err := ReadLedger(path)
 	for i, l := range lines {
-		if l.Proof == "" {
-			continue
-		}
-		if err := webhook.CheckErasureProof(l.Proof, l.Account, l.Erased, key); err != nil {
+		if err := l.check(key); err != nil {
 			return fmt.Errorf("line %d of %s: %w", i+1, path, err)
 		}
 	}
 	return err
 }
 
-// Whole returns an error if lines were removed from the file since it was opened.
+// check checks the line's proof, if it has one.
+func (l Line) check(key ed25519.PrivateKey) error {
+	if l.Proof == "" {
+		return nil
+	}
+	return webhook.CheckErasureProof(l.Proof, l.Account, l.Erased, key)
+}
+
+// Whole implements LedgerStore.
 func (l *Ledger) Whole() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,37 +170,72 @@ func (l *Ledger) Whole() error {
 	return errors.Join(errors.New("lines of it are gone; put the file back, or restart konto, which adds who the log knows to be erased"), err)
 }
 
-// begin notes, in memory alone, that an account is being erased, perhaps again: no proof counts until
-// the next. Its row has that durably.
-func (l *Ledger) begin(account ulid.ULID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.known[account] = Line{Account: account}
+func newKnown() known {
+	return known{lines: map[ulid.ULID]Line{}, begun: map[ulid.ULID]struct{}{}}
 }
 
-// Of returns the line that counts for an account.
-func (l *Ledger) Of(account ulid.ULID) (line Line, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	line, ok = l.known[account]
+func (k *known) begin(account ulid.ULID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.begun[account] = struct{}{}
+}
+
+func (k *known) added(line Line) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lines[line.Account] = line
+	delete(k.begun, line.Account)
+}
+
+// Of implements LedgerStore.
+func (k *known) Of(account ulid.ULID) (line Line, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, begun := k.begun[account]; begun {
+		return Line{Account: account}, true
+	}
+	line, ok = k.lines[account]
 	return line, ok
 }
 
-// all lists the accounts that are erased or are to be, in no order.
-func (l *Ledger) all() []ulid.ULID {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Collect(maps.Keys(l.known))
+func (k *known) all() []ulid.ULID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := slices.Collect(maps.Keys(k.lines))
+	for account := range k.begun {
+		if _, listed := k.lines[account]; !listed {
+			all = append(all, account)
+		}
+	}
+	return all
 }
 
-// add writes a line durably, behind the lines that count. First it removes what a failed write or a
-// crash left there, which would make the line unreadable. After an error the line may be there or
-// not; to add it again is harmless.
-func (l *Ledger) add(line Line) error {
+// Exists implements LedgerStore.
+func (l *Ledger) Exists() bool {
+	_, err := os.Stat(l.path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Copy implements LedgerStore.
+func (l *Ledger) Copy(ctx context.Context, to string) error {
+	return sqlitefile.CopyFile(ctx, l.path, to)
+}
+
+// add writes a line behind the lines that count. First it removes what a failed write or a crash
+// left there, which would make the line unreadable.
+func (l *Ledger) add(_ context.Context, line Line) error {
 	text, err := line.Text()
 	if err := errors.Join(err, l.Whole()); err != nil {
 		return err
 	}
+	if err := l.write(text); err != nil {
+		return err
+	}
+	l.added(line)
+	return nil
+}
+
+func (l *Ledger) write(text []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
@@ -178,6 +249,5 @@ func (l *Ledger) add(line Line) error {
 		return err
 	}
 	l.size += int64(len(text))
-	l.known[line.Account] = line
 	return nil
 }

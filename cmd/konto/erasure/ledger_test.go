@@ -28,7 +28,7 @@ func TestLedgerOfErasuresKeepsWhatItWasTold(t *testing.T) {
 	a, b := ulid.Make(), ulid.Make()
 	l := ledgerOf(t, folder)
 	for _, line := range []Line{{Account: a, Intended: at}, {Account: b, Intended: at}, {Account: a, Erased: at, Proof: "p"}} {
-		if err := l.add(line); err != nil {
+		if err := l.add(t.Context(), line); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestTornEndOfTheLedgerIsOverwritten(t *testing.T) {
 			t.Errorf("%s: %d accounts", name, n)
 		}
 		next := ulid.Make()
-		if err := l.add(Line{Account: next, Intended: now()}); err != nil {
+		if err := l.add(t.Context(), Line{Account: next, Intended: now()}); err != nil {
 			t.Fatal(err)
 		}
 		if all := ledgerOf(t, folder).all(); len(all) != 2 || !slices.Contains(all, next) {
@@ -98,13 +98,13 @@ func TestTornEndOfTheLedgerIsOverwritten(t *testing.T) {
 func TestLineIsNotAddedToALedgerThatIsGone(t *testing.T) {
 	folder := t.TempDir()
 	l := ledgerOf(t, folder)
-	if err := l.add(Line{Account: ulid.Make(), Intended: now()}); err != nil {
+	if err := l.add(t.Context(), Line{Account: ulid.Make(), Intended: now()}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(folder, LedgerName)); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.add(Line{Account: ulid.Make(), Intended: now()}); err == nil {
+	if err := l.add(t.Context(), Line{Account: ulid.Make(), Intended: now()}); err == nil {
 		t.Error("it was added")
 	}
 	if all := ledgerOf(t, folder).all(); len(all) > 0 {

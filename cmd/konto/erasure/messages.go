@@ -22,12 +22,15 @@ type Inbound interface {
 }
 
 // deleteMessages deletes the messages about all accounts that have names in their rows, and then
-// the names. Without a server it leaves that to the next server. The caller holds Erasing.
+// the names. Without a server it leaves that to the next server, and to the nodes of a cluster.
 func (p *Process) deleteMessages(ctx context.Context) error {
 	rows, err := p.Rows.All(ctx)
 	maps.DeleteFunc(rows, func(_ ulid.ULID, row Row) bool { return len(row.Names) == 0 })
-	if err != nil || len(rows) == 0 || p.inbound == nil {
+	if err != nil || len(rows) == 0 {
 		return err
+	}
+	if p.inbound == nil {
+		return p.leaveToNodes(ctx)
 	}
 	err = p.inbound.Delete(ctx, func(text []byte) bool {
 		meant := unescaped(text)

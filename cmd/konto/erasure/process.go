@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
 
 	"konto/commands"
 	"konto/events"
@@ -24,16 +25,19 @@ const (
 	// end of their account.
 	followTime = 2 * time.Second
 
-	// How long Run waits before it looks again: after an error, and otherwise.
-	retryDelay = 10 * time.Second
-	lookDelay  = time.Minute
+	// How long Run waits before it looks again: after an error, after an account has ended on a
+	// cluster, and otherwise. A lease lasts 5 s.
+	retryDelay    = 10 * time.Second
+	takeOverDelay = 6 * time.Second
+	lookDelay     = time.Minute
 )
 
 // Process erases accounts. Its first fields are what it works on; Open sets the others.
 type Process struct {
-	Folder      string // where the ledger is
-	Mails       string // the folder of mails
-	Rows        *Rows
+	Folder      string   // where the ledger is
+	Mails       string   // the folder of mails
+	Rows        RowStore // unless there is Shared
+	Shared      *Shared  // on a cluster; nil on a single machine
 	Store       *eventstore.Store
 	Keys        eventstore.KeyStore
 	Model       *projections.ReadModel
@@ -47,13 +51,17 @@ type Process struct {
 	// an error, as if konto were killed there.
 	After func(step int) error
 
-	Ledger *Ledger
+	Ledger LedgerStore
 	// Follower follows the log, and does what follows from AccountErased.
 	Follower *projections.Follower
-	Erasing  sync.Mutex // held while an account is erased
 
+	erasing sync.Mutex              // see Alone
 	inbound Inbound                 // nil unless a server runs
 	others  []*projections.Follower // of the server
+
+	mu      sync.Mutex
+	ended   map[ulid.ULID]struct{} // on a cluster: whose erasure Run must see finished; guarded by mu
+	noticed chan struct{}          // has an element when AccountErased was read
 }
 
 // Open reads the ledger and the rows. Reconcile comes next.
@@ -64,6 +72,11 @@ func (p *Process) Open(ctx context.Context) (err error) {
 	p.Follower = projections.NewFollower(projections.FollowerConfig{
 		Name: "erasure", Store: p.Store, Projection: follower{p}, Log: p.Log,
 	})
+	if p.Shared != nil {
+		p.Rows, p.Ledger = p.Shared, p.Shared
+		p.ended, p.noticed = map[ulid.ULID]struct{}{}, make(chan struct{}, 1)
+		return nil
+	}
 	if p.Ledger, err = openLedger(p.Folder); err != nil {
 		return err
 	}
@@ -74,6 +87,17 @@ func (p *Process) Open(ctx context.Context) (err error) {
 		}
 	}
 	return err
+}
+
+// Alone calls do while no other goroutine, and on a cluster no other node, erases. do's context ends
+// if another node may begin.
+func (p *Process) Alone(ctx context.Context, do func(context.Context) error) error {
+	p.erasing.Lock()
+	defer p.erasing.Unlock()
+	if p.Shared == nil {
+		return do(ctx)
+	}
+	return p.Shared.hold(ctx, do)
 }
 
 // Serve tells what else a server has: the messages of other systems, and followers that have to
@@ -90,24 +114,41 @@ func (p *Process) passed(ctx context.Context, position uint64) error {
 	if err := p.CatchUp(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, followTime)
+	bounded, cancel := context.WithTimeout(ctx, followTime)
 	defer cancel()
 	for _, f := range p.others {
-		_ = f.WaitUnlessRetrying(ctx, position) // health and the log tell of its trouble
+		_ = f.WaitUnlessRetrying(bounded, position) // health and the log tell of its trouble
+	}
+	if p.Shared == nil {
+		return nil
+	}
+	// So are the other nodes: one may have stopped. The proof waits for them.
+	if err := p.passedEverywhere(ctx, position); !errors.Is(err, errBehind) {
+		return err
 	}
 	return nil
 }
 
 // follower is the projection of Process.Follower. It begins at the end of the log, because
-// Reconcile has finished what is before.
+// Reconcile has finished what is before. On a cluster another node may be erasing an account whose
+// end is before. Such an account has a row.
 type follower struct{ p *Process }
 
 // Position implements projections.Projection.
-func (f follower) Position(ctx context.Context) (uint64, error) { return f.p.Store.Head(ctx) }
+func (f follower) Position(ctx context.Context) (uint64, error) {
+	head, err := f.p.Store.Head(ctx)
+	if err == nil && f.p.Shared != nil {
+		err = f.p.forgetBegun(ctx)
+	}
+	return head, err
+}
 
 // Apply implements projections.Projection. An erasure that fails does not hold up those behind it:
 // its row says that it is not done.
 func (f follower) Apply(ctx context.Context, batch []events.Event) error {
+	if f.p.Shared != nil {
+		return f.p.forgetEnded(ctx, batch)
+	}
 	var erased []ulid.ULID
 	for _, e := range batch {
 		if _, account, err := e.Stream.Split(); err == nil && e.Type == events.TypeAccountErased {
@@ -137,6 +178,12 @@ func (p *Process) Run(ctx context.Context) {
 		}
 		select {
 		case <-time.After(delay):
+		case <-p.noticed: // the node on which Erase was called has done it by then, or has stopped
+			select {
+			case <-time.After(takeOverDelay):
+			case <-ctx.Done():
+				return
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -145,10 +192,23 @@ func (p *Process) Run(ctx context.Context) {
 
 func (p *Process) look(ctx context.Context) error {
 	rows, err := p.Rows.All(ctx)
-	if err != nil || len(rows) == 0 {
+	if err != nil {
 		return err
 	}
-	return p.complete(ctx, slices.Collect(maps.Keys(rows))...)
+	accounts := slices.Collect(maps.Keys(rows))
+	if p.Shared != nil {
+		unfinished, err := p.unfinished(ctx)
+		if err != nil {
+			return err
+		}
+		accounts = append(accounts, unfinished...)
+		slices.SortFunc(accounts, ulid.ULID.Compare)
+		accounts = slices.Compact(accounts)
+	}
+	if len(accounts) == 0 {
+		return nil
+	}
+	return p.complete(ctx, accounts...)
 }
 
 // Reconcile makes tombstones, log and ledger agree, before anybody is answered. An account is erased
@@ -163,6 +223,11 @@ func (p *Process) look(ctx context.Context) error {
 // does not keep konto from starting. But its key is destroyed in any case, or Reconcile returns an
 // error.
 func (p *Process) Reconcile(ctx context.Context) error {
+	if p.Shared != nil {
+		if err := p.Shared.refresh(ctx); err != nil {
+			return err
+		}
+	}
 	mails, _ := os.ReadDir(p.Mails) // without a server there may be no such folder
 	accounts, err := p.Model.Erased(ctx)
 	if err != nil {
@@ -170,14 +235,16 @@ func (p *Process) Reconcile(ctx context.Context) error {
 	}
 	accounts = append(accounts, p.Ledger.all()...)
 	slices.SortFunc(accounts, ulid.ULID.Compare)
+	accounts = slices.Compact(accounts)
+	done, err := p.areErased(ctx, accounts)
+	if err != nil {
+		return err
+	}
 	var unfinished []ulid.ULID
 	var keys []events.Stream
-	for _, account := range slices.Compact(accounts) {
-		done, err := p.IsErased(ctx, account)
+	for i, account := range accounts {
 		switch {
-		case err != nil:
-			return err
-		case !done:
+		case !done[i]:
 			unfinished, keys = append(unfinished, account), append(keys, events.AccountStream(account))
 		case len(mails) > 0: // one may have been written while the account was erased
 			if err := p.deleteMails(ctx, account); err != nil {
@@ -188,14 +255,42 @@ func (p *Process) Reconcile(ctx context.Context) error {
 	if len(unfinished) == 0 {
 		return nil
 	}
-	if err = p.endUnreadable(ctx); err == nil {
-		err = p.complete(ctx, unfinished...)
+	return p.Alone(ctx, func(ctx context.Context) error {
+		err := p.endUnreadable(ctx)
+		switch {
+		case err != nil:
+		case p.Shared == nil:
+			err = p.erase(ctx, unfinished)
+		default:
+			// Nodes that start together must not wait for one another: Run does the rest.
+			p.mustEnd(unfinished...)
+			var failed error
+			_, failed, err = p.shred(ctx, unfinished, func(ctx context.Context, _ uint64) error { return p.CatchUp(ctx) })
+			err = errors.Join(failed, err)
+		}
+		if err == nil {
+			return nil
+		}
+		p.Log.Error("an erasure is not finished, the next start tries again", "accounts", unfinished, "error", err)
+		return p.Keys.Destroy(ctx, keys...)
+	})
+}
+
+// areErased asks IsErased about each account. On a cluster each answer takes milliseconds, and
+// those that are asked for together share them.
+func (p *Process) areErased(ctx context.Context, accounts []ulid.ULID) ([]bool, error) {
+	done := make([]bool, len(accounts))
+	var asking errgroup.Group
+	if asking.SetLimit(1); p.Shared != nil {
+		asking.SetLimit(64)
 	}
-	if err == nil {
-		return nil
+	for i, account := range accounts {
+		asking.Go(func() (err error) {
+			done[i], err = p.IsErased(ctx, account)
+			return err
+		})
 	}
-	p.Log.Error("an erasure is not finished, the next start tries again", "accounts", unfinished, "error", err)
-	return p.Keys.Destroy(ctx, keys...)
+	return done, asking.Wait()
 }
 
 // endUnreadable revokes the credentials whose keys are destroyed: a log that was restored does not

@@ -14,6 +14,7 @@ import (
 
 	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
+	"konto/projections/webhook"
 )
 
 // RowsName is the file of Rows in the data folder.
@@ -28,25 +29,58 @@ type Row struct {
 	PaywayID string    `json:"paywayId,omitzero"` // until every third party that needs it was sent the erasure
 }
 
-// Rows is erasures.db: a row for each account with anything left to do, sealed with a key that is
-// derived from the keyring, because the account's own will be gone. A change is durable when its
-// method returns nil, and the bytes of what was there before are overwritten. All methods may be
-// called by many goroutines at once.
+// RowStore holds a Row for each account with anything left to do, sealed with a key that is derived
+// from the keyring, because the account's own will be gone. A change is durable when its method
+// returns nil, and the bytes of what was there before are in no file of the store. All methods may
+// be called by many goroutines at once. A single machine has Rows, a cluster has Shared.
+type RowStore interface {
+	Get(ctx context.Context, account ulid.ULID) (Row, error) // the zero Row if there is none
+	All(ctx context.Context) (map[ulid.ULID]Row, error)
+	Put(ctx context.Context, account ulid.ULID, row Row) error
+	Delete(ctx context.Context, account ulid.ULID) error
+	webhook.Notices
+	Close() error
+}
+
+// Rows is erasures.db, the RowStore of a single machine.
 type Rows struct {
 	path string
 	db   *sql.DB
-	aead cipher.AEAD
+	sealer
+}
+
+// sealer seals rows.
+type sealer struct{ aead cipher.AEAD }
+
+func newSealer(keys eventstore.Keys) (sealer, error) {
+	block, err := aes.NewCipher(keys.Derive("erasure notices")) // as earlier builds did, see adopt
+	if err != nil {
+		return sealer{}, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return sealer{aead}, err
+}
+
+func (s sealer) seal(account ulid.ULID, row Row) ([]byte, error) {
+	clear, err := json.Marshal(row)
+	return s.aead.Seal(nil, nil, clear, account[:]), err
+}
+
+// unseal returns sqlitefile.ErrMalformed for what seal did not make for this account. A flipped bit
+// must not erase another account.
+func (s sealer) unseal(account ulid.ULID, sealed []byte) (row Row, err error) {
+	clear, err := s.aead.Open(nil, nil, sealed, account[:])
+	if err != nil || json.Unmarshal(clear, &row) != nil { // whose message may quote the row
+		return Row{}, sqlitefile.ErrMalformed
+	}
+	return row, nil
 }
 
 // OpenRows opens or makes the file. sqlitefile.ErrMalformed: it is damaged, or of another keyring.
 // All of it is read, because a flipped bit must not erase another account.
-func OpenRows(ctx context.Context, path string, keys eventstore.Keys) (*Rows, error) {
-	block, err := aes.NewCipher(keys.Derive("erasure notices")) // as earlier builds did, see adopt
-	if err != nil {
-		return nil, err
-	}
+func OpenRows(ctx context.Context, path string, keys eventstore.Keys) (_ *Rows, err error) {
 	r := &Rows{path: path}
-	if r.aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+	if r.sealer, err = newSealer(keys); err != nil {
 		return nil, err
 	}
 	if r.db, err = sqlitefile.OpenWriter(path); err != nil {
@@ -88,23 +122,19 @@ func (r *Rows) All(ctx context.Context) (map[ulid.ULID]Row, error) {
 		if err := found.Scan(&account, &sealed); err != nil {
 			return nil, r.wrap(err)
 		}
-		var row Row
-		clear, err := r.aead.Open(nil, nil, sealed, account[:])
-		if err != nil || json.Unmarshal(clear, &row) != nil { // whose message may quote the row
-			return nil, r.wrap(sqlitefile.ErrMalformed)
+		if all[account], err = r.unseal(account, sealed); err != nil {
+			return nil, r.wrap(err)
 		}
-		all[account] = row
 	}
 	return all, r.wrap(found.Err())
 }
 
 // Put stores an account's row.
 func (r *Rows) Put(ctx context.Context, account ulid.ULID, row Row) error {
-	clear, err := json.Marshal(row)
+	sealed, err := r.seal(account, row)
 	if err != nil {
 		return r.wrap(err)
 	}
-	sealed := r.aead.Seal(nil, nil, clear, account[:])
 	return r.change(ctx, "INSERT OR REPLACE INTO erasure (account, content) VALUES (?, ?)", account[:], sealed)
 }
 
