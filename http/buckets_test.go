@@ -120,6 +120,9 @@ func TestBucketThatDoesNotAnswerIsReplacedByOneInMemory(t *testing.T) {
 		if waited := time.Since(start); waited != takeTimeout || buckets.takes != 2 {
 			t.Errorf("requests waited %s for %d Takes", waited, buckets.takes-1)
 		}
+		if paid(l, "anna", 1, start.Add(alonePause-1)); buckets.takes != 2 {
+			t.Error("it is asked again within a second")
+		}
 		buckets.spoil = nil
 		if n := paid(l, "anna", 300, start.Add(alonePause)); n != 90 {
 			t.Errorf("when it answers again, %d were paid", n)
