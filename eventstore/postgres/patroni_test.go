@@ -71,7 +71,6 @@ func TestDeposedPrimaryAcknowledgesNothing(t *testing.T) {
 	old.RestartPatroni(t)
 	isHealthy(t, cluster)
 
-	load.await(t, 300)
 	cancel()
 	if err := <-appended; !errors.Is(err, eventstore.ErrOutcomeUnknown) {
 		t.Errorf("an append to the deposed primary was answered with %v", err)
@@ -79,6 +78,7 @@ func TestDeposedPrimaryAcknowledgesNothing(t *testing.T) {
 	if stored(cluster.Primary(t).URL()) {
 		t.Error("the append to the deposed primary is in the log")
 	}
+	load.await(t, 300)
 	load.check(t, logs...)
 	checkChain(t, cluster, logs[0])
 }
