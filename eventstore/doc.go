@@ -12,8 +12,9 @@
 //
 //	eventstore/memory          a Log in memory, for tests
 //	eventstore/sqlite          an AdminLog in a SQLite file
+//	eventstore/postgres        an AdminLog in Postgres, for many machines
 //	eventstore/keyring         the keys, in a file of their own
 //	eventstore/sqlitefile      how konto opens SQLite files
 //	eventstore/transfer        export of a log as text, and import
-//	eventstore/eventstoretest  the conformance suite for Log
+//	eventstore/eventstoretest  the conformance suite for Log and AdminLog
 package eventstore
