@@ -245,3 +245,37 @@ type unreadable struct {
 func (l unreadable) ReadStream(context.Context, events.Stream, uint64, int) ([]eventstore.Record, error) {
 	return nil, l.err
 }
+
+// lagging is a log whose feed has the records of other nodes only after a wait.
+type lagging struct {
+	eventstore.Log
+	seen uint64
+}
+
+func (l *lagging) Wait(ctx context.Context, after uint64) error {
+	l.seen = after + 1
+	return l.Log.Wait(ctx, after)
+}
+
+func (l *lagging) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
+	if after >= l.seen {
+		return nil, nil
+	}
+	return l.Log.ReadAll(ctx, after, min(limit, int(l.seen-after)))
+}
+
+func TestClaimsAreRenewedFromEventsOfOtherNodesToo(t *testing.T) {
+	log, keys := memory.New(), newKeys(t)
+	stream := newStream()
+	other := eventstore.NewStore(log, keys)
+	if _, err := other.Append(t.Context(), stream, 0, nil, newEvents(t, stream, 0, opening("asa@example.se"))); err != nil {
+		t.Fatal(err)
+	}
+	s := eventstore.NewStore(&lagging{Log: log}, keys)
+	if err := s.RenewClaims(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if holder, err := s.Holder(t.Context(), events.EmailClaim("asa@example.se")); err != nil || holder != stream {
+		t.Errorf("%q holds the claim, %v", holder, err)
+	}
+}

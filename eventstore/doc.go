@@ -13,7 +13,8 @@
 //	eventstore/memory          a Log in memory, for tests
 //	eventstore/sqlite          an AdminLog in a SQLite file
 //	eventstore/keyring         a KeyStore in a file of its own
+//	eventstore/postgres        an AdminLog in Postgres, for many machines
 //	eventstore/sqlitefile      how konto opens SQLite files
 //	eventstore/transfer        export of a log as text, and import
-//	eventstore/eventstoretest  the conformance suite for Log
+//	eventstore/eventstoretest  the conformance suite for Log and AdminLog
 package eventstore

@@ -1,4 +1,4 @@
-// Package eventstoretest is the conformance suite of eventstore.Log. It decides what the
+// Package eventstoretest is the conformance suite of eventstore.Log and AdminLog. It decides what the
 // comments in eventstore mean: a backend is correct if it passes Run.
 //
 // The suite does not know how a backend works. It waits for the feed before it reads it,

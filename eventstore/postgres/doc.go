@@ -1,4 +1,4 @@
-// Package postgres is the log of many machines: an eventstore.Log in Postgres with a synchronous
+// Package postgres is the log of many machines: an eventstore.AdminLog in Postgres with a synchronous
 // standby. Any number of nodes append to one log and read it.
 //
 // Two rules make what a node says durable.
@@ -22,4 +22,6 @@
 //
 // Limits that hold for all nodes together are the exception: they wait for no standby, and start
 // anew after a failover. See limits.go.
+// A log that an import fills is opened with OpenImport, and refused by OpenLog until the import has
+// ended. See import.go.
 package postgres

@@ -133,3 +133,33 @@ func TestEncryptedExportOfAnEarlierKontoIsImported(t *testing.T) {
 		t.Errorf("a receipt in format 1: %v", err)
 	}
 }
+
+// lagging is a log whose feed has the records of other nodes only after a wait.
+type lagging struct {
+	*memory.Log
+	seen uint64
+}
+
+func (l *lagging) Wait(ctx context.Context, after uint64) error {
+	l.seen = after + 1
+	return l.Log.Wait(ctx, after)
+}
+
+func (l *lagging) ReadAll(ctx context.Context, after uint64, limit int) ([]eventstore.Record, error) {
+	if after >= l.seen {
+		return nil, nil
+	}
+	return l.Log.ReadAll(ctx, after, limit)
+}
+
+func TestEventsOfOtherNodesAreExported(t *testing.T) {
+	log := memory.New()
+	from := newPlace(t, log, newKeys(t))
+	from.leave(t, newStream(events.CategoryAccount), 1, "first")
+	for _, encrypted := range []bool{false, true} {
+		behind := place{&lagging{Log: log}, from.keys, from.store}
+		if text := behind.export(t, encrypted); strings.Count(string(text), `{"event"`) != 1 {
+			t.Errorf("encrypted %v: not one event", encrypted)
+		}
+	}
+}
