@@ -30,9 +30,6 @@ const (
 	pause = time.Second
 	// eraseTime is how long Erase waits for other nodes. One that has stopped is given up within it.
 	eraseTime = 2 * time.Minute
-
-	// standby is the state of a follower that another node runs.
-	standby = "standby"
 )
 
 // errBehind is returned while nodes have not passed the end of an account.
@@ -43,7 +40,7 @@ var errBehind = errors.New("the proof waits until other nodes are done")
 func Passed(followers ...*projections.Follower) uint64 {
 	lowest := ^uint64(0)
 	for _, f := range followers {
-		if is := f.Status(); is.State != standby {
+		if is := f.Status(); is.State != projections.StateStandby {
 			lowest = min(lowest, is.Position)
 		}
 	}
