@@ -1,6 +1,9 @@
 // Package postgres is the log of many machines: an eventstore.AdminLog in Postgres with a synchronous
 // standby. Any number of nodes append to one log and read it.
 //
+// Keys is an eventstore.KeyStore for several nodes, in the same database or another. See keys.go,
+// vacuumkeys.go for how destroyed keys leave no bytes, and rotatekeys.go.
+//
 // Two rules make what a node says durable.
 //
 // A group of appends is committed locally, under the lock of one row, and then covered by a

@@ -53,6 +53,7 @@ type keyRow struct {
 type storedKey struct {
 	name            string
 	wrapped, master []byte
+	page            int64 // of the table
 }
 
 // OpenKeys opens the keys in a database, and makes the schema and the root key if there are no keys.
@@ -235,30 +236,31 @@ func (k *Keys) insert(ctx context.Context, name string, key []byte) error {
 	}
 }
 
-// store stores new keys in one transaction.
+// store stores new keys in one transaction. Rows are always locked in the order of their names:
+// otherwise two nodes that store the same names could each wait for the other.
 func (k *Keys) store(keys []keyRow) error {
-	return k.put(context.Background(), keys, `ON CONFLICT DO NOTHING`)
-}
-
-// put stores keys in one transaction, wrapped with the master key of the root key. The names are
-// sorted: otherwise two nodes that store the same names could each wait for the other.
-func (k *Keys) put(ctx context.Context, keys []keyRow, onConflict string) error {
+	ctx := context.Background()
 	slices.SortFunc(keys, func(a, b keyRow) int { return strings.Compare(a.name, b.name) })
 	return k.write(ctx, func(tx pgx.Tx) error {
 		w, err := k.current(ctx, tx)
 		if err != nil {
 			return err
 		}
-		id := w.ID()
-		names, wrapped := make([]string, len(keys)), make([][]byte, len(keys))
-		for i, r := range keys {
-			names[i], wrapped[i] = r.name, w.Wrap(r.name, r.key)
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO keys.keys (name, wrapped, master, created)
-			SELECT name, wrapped, $3::bytea, $4::bigint FROM unnest($1::text[], $2::bytea[]) AS new (name, wrapped) `+onConflict,
-			names, wrapped, id[:], time.Now().UnixMilli())
-		return err
+		return insertKeys(ctx, tx, w, keys)
 	})
+}
+
+// insertKeys stores keys under names that have none.
+func insertKeys(ctx context.Context, tx pgx.Tx, w *keyring.Wrapper, keys []keyRow) error {
+	id := w.ID()
+	names, wrapped := make([]string, len(keys)), make([][]byte, len(keys))
+	for i, r := range keys {
+		names[i], wrapped[i] = r.name, w.Wrap(r.name, r.key)
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO keys.keys (name, wrapped, master, created)
+		SELECT name, wrapped, $3::bytea, $4::bigint FROM unnest($1::text[], $2::bytea[]) AS new (name, wrapped)
+		ON CONFLICT DO NOTHING`, names, wrapped, id[:], time.Now().UnixMilli())
+	return err
 }
 
 // current returns the wrapper of new keys: that of the root key. Until the transaction ends, no
@@ -314,10 +316,23 @@ func (k *Keys) rows(ctx context.Context, where string, args ...any) (found []sto
 	return found, inKeys(err)
 }
 
-const selectKeys = `SELECT name, wrapped, master FROM keys.keys WHERE `
+// lockKeys reads rows that nobody else can change until the transaction ends.
+func lockKeys(ctx context.Context, tx pgx.Tx, where string, args ...any) ([]storedKey, error) {
+	rows, err := tx.Query(ctx, selectKeys+where+` FOR UPDATE`, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanKey)
+}
+
+const (
+	pageOf     = `(keys.ctid::text::point)[0]::bigint`
+	selectKeys = `SELECT name, wrapped, master, ` + pageOf + ` FROM keys.keys WHERE `
+)
 
 func scanKey(row pgx.CollectableRow) (r storedKey, err error) {
-	return r, row.Scan(&r.name, &r.wrapped, &r.master)
+	err = row.Scan(&r.name, &r.wrapped, &r.master, &r.page)
+	return r, err
 }
 
 // unwrap unwraps a row with the master key that it names.

@@ -7,8 +7,11 @@ import (
 	"context"
 	"crypto/cipher"
 	"encoding/hex"
-	"math/rand/v2"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -121,61 +124,175 @@ func TestKeysKeepTheContract(t *testing.T) {
 	})
 }
 
-// parts returns 16 bytes at a time of wrapped keys, because also a part would be too much.
-func parts(wrapped ...[]byte) map[[16]byte]bool {
-	all := map[[16]byte]bool{}
-	for _, w := range wrapped {
-		for at := 0; at+16 <= len(w); at += 16 {
-			all[[16]byte(w[at:])] = true
+// Each of the nodes would make another root key, and other hashes of claims with it.
+func TestNodesThatStartTogetherHaveOneRootKey(t *testing.T) {
+	url := database(t, postgrestest.Primary(t))
+	secrets := make([][]byte, 8)
+	var all sync.WaitGroup
+	for i := range secrets {
+		all.Go(func() {
+			db, err := postgres.Open(t.Context(), postgres.Config{URL: url, Unreplicated: true})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer db.Close()
+			k, err := postgres.OpenKeys(t.Context(), db, keyring.Master{Given: oldMaster})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			secrets[i] = k.Derive("claims")
+		})
+	}
+	all.Wait()
+	for _, secret := range secrets {
+		if !bytes.Equal(secret, secrets[0]) {
+			t.Fatal("two nodes have two root keys")
 		}
 	}
-	return all
 }
 
-func left(stored []byte, gone map[[16]byte]bool) (n int) {
-	for at := 0; at+16 <= len(stored); at++ {
-		if gone[[16]byte(stored[at:])] {
-			n++
-		}
+func TestKeysThatCannotBeUsedAreRefused(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	dir := t.TempDir()
+	for name, test := range map[string]struct {
+		change string
+		master keyring.Master
+		want   error
+		says   string
+	}{
+		"another master key": {"", keyring.Master{Given: newMaster}, keyring.ErrWrongMaster, "KONTO_NEXT_MASTER_KEY"},
+		"no master key":      {"", keyring.Master{Path: filepath.Join(dir, "master.key")}, keyring.ErrNoMaster, "restore the file"},
+		"a lost root key": {`DELETE FROM keys.keys WHERE name = 'root'`,
+			keyring.Master{Given: oldMaster}, keyring.ErrNoRoot, ""},
+		"a damaged root key": {`UPDATE keys.keys SET wrapped = set_byte(wrapped, 20, 255 - get_byte(wrapped, 20)) WHERE name = 'root'`,
+			keyring.Master{Given: oldMaster}, eventstore.ErrDamagedKey, "root"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := database(t, primary)
+			create(t, openKeys(t, url, keyring.Master{Given: oldMaster}), newStream())
+			primary.ExecIn(t, url, test.change)
+			_, err := postgres.OpenKeys(t.Context(), openDatabase(t, url), test.master)
+			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
-	return n
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("a master key was made: %v, %v", entries, err)
+	}
 }
 
-// Postgres does not clear the bytes of rows that it removes. Keys of streams of all kinds are
-// created and destroyed in turns, sometimes many of one page.
-func TestDestroyedKeysLeaveNoBytes(t *testing.T) {
+func TestRowsThatWereChangedAreNotKeys(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	for name, test := range map[string]struct {
+		change string
+		want   error
+	}{
+		"swapped": {`UPDATE keys.keys SET wrapped = other.wrapped FROM keys.keys AS other
+			WHERE keys.name LIKE 'a%' AND other.name LIKE 'a%' AND other.name <> keys.name`, eventstore.ErrDamagedKey},
+		"zeroed":                   {`UPDATE keys.keys SET wrapped = decode(repeat('00', 60), 'hex') WHERE name LIKE 'a%'`, eventstore.ErrDamagedKey},
+		"of an unknown master key": {`UPDATE keys.keys SET master = '\x0102030405060708' WHERE name LIKE 'a%'`, keyring.ErrWrongMaster},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := database(t, primary)
+			writer, streams := openKeys(t, url, keyring.Master{Given: oldMaster}), []events.Stream{newStream(), newStream()}
+			createAll(t, writer, streams...)
+			primary.ExecIn(t, url, test.change)
+			k := openKeys(t, url, keyring.Master{Given: oldMaster})
+			for _, s := range streams {
+				if _, err := k.Cipher(t.Context(), s); !errors.Is(err, test.want) || !strings.Contains(err.Error(), string(s)) {
+					t.Errorf("%v", err)
+				}
+				if _, err := k.Create(t.Context(), s); !errors.Is(err, test.want) {
+					t.Errorf("Create: %v", err)
+				}
+			}
+			if err := k.Check(t.Context()); !errors.Is(err, test.want) {
+				t.Errorf("Check: %v", err)
+			}
+			if err := k.Destroy(t.Context(), streams...); err != nil { // which is what to do with keys that nobody can use
+				t.Error(err)
+			}
+			if err := k.Check(t.Context()); err != nil {
+				t.Errorf("Check: %v", err)
+			}
+		})
+	}
+}
+
+func TestKeyWhoseCommitHasNoAnswerIsStoredOnce(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	url := database(t, primary)
-	k := openKeys(t, url, keyring.Master{Given: oldMaster})
-	random := rand.New(rand.NewPCG(1, 2))
-	var live []events.Stream
-	gone := map[[16]byte]bool{}
-	for round := range 12 {
-		var fresh []events.Stream
-		for range 100 {
-			fresh = append(fresh, events.AccountStream(ulid.Make()), events.CredentialStream(ulid.Make()))
-		}
-		fresh = append(fresh, events.ThirdPartyStream(ulid.Make()))
-		createAll(t, k, fresh...)
-		live = append(live, fresh...)
-		if round%2 == 0 { // otherwise those that were created last, which are neighbours
-			random.Shuffle(len(live), func(i, j int) { live[i], live[j] = live[j], live[i] })
-		}
-		dying := live[len(live)-len(live)/3:]
-		wrapped := query[[]byte](t, url, `SELECT wrapped FROM keys.keys WHERE name = ANY($1)`, dying)
-		fresher := parts(wrapped...)
-		for part := range fresher {
-			gone[part] = true
-		}
-		if len(wrapped) != len(dying) || left(primary.Stored(t, url, "keys.keys"), fresher) < len(fresher) {
-			t.Fatal("keys are not even there before they are destroyed")
-		}
-		if err := k.Destroy(t.Context(), dying...); err != nil {
-			t.Fatal(err)
-		}
-		if n := left(primary.Stored(t, url, "keys.keys"), gone); n > 0 {
-			t.Fatalf("round %d: %d parts of keys are left", round, n)
-		}
-		live = slices.Clone(live[:len(live)-len(dying)])
+	proxy := postgrestest.NewProxy(t, primary.Port)
+	k := openKeys(t, proxy.Through(t, url), keyring.Master{Given: oldMaster})
+	var mu sync.Mutex
+	cut := false
+	proxy.CutAnswers(func(answer []byte) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		cuts := !cut && bytes.Contains(answer, []byte("COMMIT\x00")) && !bytes.Contains(answer, []byte("BEGIN\x00")) // no barrier's
+		cut = cut || cuts
+		return cuts
+	})
+	s := newStream()
+	sealed := seal(create(t, k, s))
+	if !cut {
+		t.Fatal("no answer was cut")
 	}
+	unseals(t, openKeys(t, url, keyring.Master{Given: oldMaster}), s, sealed)
+}
+
+// A key that no standby has may be lost, and events that are sealed with it could not be read.
+func TestKeysWaitForTheStandby(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	_, replication := primary.Standby(t, "standby")
+	url := database(t, primary)
+	a, b := openKeys(t, url, keyring.Master{Given: oldMaster}), openKeys(t, url, keyring.Master{Given: oldMaster})
+	replication.Drop(true)
+	s := newStream()
+	created, read := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := a.Create(t.Context(), s)
+		created <- err
+	}()
+	primary.Await(t, url, `SELECT count(*) = 1 FROM keys.keys WHERE name = '`+string(s)+`'`)
+	go func() {
+		_, err := b.Cipher(t.Context(), s)
+		read <- err
+	}()
+	primary.Await(t, url, `SELECT count(*) >= 2 FROM pg_stat_activity WHERE wait_event = 'SyncRep'`)
+	select {
+	case err := <-created:
+		t.Errorf("created, although no standby has the key: %v", err)
+	case err := <-read:
+		t.Errorf("read, although no standby has the key: %v", err)
+	default:
+	}
+	replication.Drop(false)
+	replication.Break()
+	if err := errors.Join(<-created, <-read); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCreateEndsWithItsContext(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := database(t, primary)
+	proxy := postgrestest.NewProxy(t, primary.Port)
+	k := openKeys(t, proxy.Through(t, url), keyring.Master{Given: oldMaster})
+	proxy.Drop(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := k.Create(ctx, newStream())
+		ended <- err
+	}()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	proxy.Drop(false)
+	proxy.Break()
 }

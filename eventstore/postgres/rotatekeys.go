@@ -25,12 +25,13 @@ func (k *Keys) Rotate(ctx context.Context) error {
 	if len(k.masters) < 2 {
 		return fmt.Errorf("rotate master key: %w, or put it into master.key.next", keyring.ErrNoNext)
 	}
-	_, err := k.rewrap(ctx, `name = $2`, keyring.RootName)
+	clean, err := k.vacuumOnce(ctx, false)
+	if err == nil {
+		_, err = k.rewrap(ctx, clean, `name = $2`, keyring.RootName)
+	}
 	for after, more := "", err == nil; more; {
-		var last string
-		last, err = k.rewrap(ctx, fmt.Sprintf(`name > $2 ORDER BY name LIMIT %d`, keysPage), after)
-		more = err == nil && last != ""
-		after = last
+		after, err = k.rewrap(ctx, clean, fmt.Sprintf(`name > $2 ORDER BY name LIMIT %d`, keysPage), after)
+		more = err == nil && after != ""
 	}
 	if err == nil {
 		err = k.vacuum(ctx)
@@ -42,32 +43,20 @@ func (k *Keys) Rotate(ctx context.Context) error {
 }
 
 // rewrap wraps rows with the next master key, of those that are wrapped with another. It returns
-// the name of the last one, "" if there was none.
-func (k *Keys) rewrap(ctx context.Context, where, name string) (last string, err error) {
+// the name of the last one, "" if there was none. clean is as in replace.
+func (k *Keys) rewrap(ctx context.Context, clean bool, where, name string) (last string, err error) {
 	next := k.masters[1]
 	id := next.ID()
 	err = k.write(ctx, func(tx pgx.Tx) error {
 		last = ""
-		// Locked in order, as put locks them.
-		rows, err := tx.Query(ctx, selectKeys+`master <> $1 AND `+where+` FOR UPDATE`, id[:], name)
+		rows, err := lockKeys(ctx, tx, `master <> $1 AND `+where, id[:], name)
 		if err != nil {
 			return err
 		}
-		page, err := pgx.CollectRows(rows, scanKey)
-		if err != nil {
-			return err
-		}
-		names, wrapped := make([]string, len(page)), make([][]byte, len(page))
-		for i, r := range page {
-			key, err := k.unwrap(r)
-			if err != nil {
-				return err
-			}
-			names[i], wrapped[i], last = r.name, next.Wrap(r.name, key), r.name
-		}
-		_, err = tx.Exec(ctx, `UPDATE keys.keys SET wrapped = new.wrapped, master = $3
-			FROM unnest($1::text[], $2::bytea[]) AS new (name, wrapped) WHERE keys.name = new.name`, names, wrapped, id[:])
-		return err
+		return k.replace(ctx, tx, next, clean, rows, func(r storedKey) ([]byte, error) {
+			last = r.name
+			return k.unwrap(r)
+		})
 	})
 	return last, err
 }
