@@ -144,6 +144,36 @@ func TestRotationWhileNodesCreateKeys(t *testing.T) {
 	}
 }
 
+// A key that is wrapped with the old master key, and stored after the rotation has looked for such
+// keys, would be lost with the old master key.
+func TestRotationWaitsForKeysThatAreBeingCreated(t *testing.T) {
+	u := use(t, 1)
+	s := newStream()
+	conn, err := pgx.Connect(t.Context(), u.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	// Create waits to see whether this row is stored.
+	if _, err := conn.Exec(t.Context(), `BEGIN; INSERT INTO keys.keys VALUES ('`+string(s)+`', '', '', 0)`); err != nil {
+		t.Fatal(err)
+	}
+	created, rotated := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := u.a.Create(t.Context(), s)
+		created <- err
+	}()
+	waiting := `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`
+	u.server.Await(t, u.url, `SELECT (`+waiting+`) = 1`)
+	go func() { rotated <- u.b.Rotate(t.Context()) }()
+	u.server.Await(t, u.url, `SELECT (`+waiting+`) = 2`)
+	conn.Close(context.Background())
+	if err := errors.Join(<-created, <-rotated); err != nil {
+		t.Error(err)
+	}
+	u.expectRotated(t)
+}
+
 func TestRotationThatStoppedGoesOn(t *testing.T) {
 	u := use(t, 2500)
 	// A row of the second page is locked, so the rotation stops there, and is then given up.
