@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,6 +143,18 @@ func (db *Database) Write(ctx context.Context, do func(tx pgx.Tx) error) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
+	}
+	return nil
+}
+
+// Vacuum gives the space of rows that were deleted or replaced to later ones. Until then they can be
+// read from the server's files.
+func (db *Database) Vacuum(ctx context.Context, tables ...string) error {
+	if err := db.checkOpen(ctx); err != nil {
+		return err
+	}
+	if _, err := db.pool.Exec(ctx, "VACUUM "+strings.Join(tables, ", ")); err != nil {
+		return failed("vacuum", err)
 	}
 	return nil
 }
