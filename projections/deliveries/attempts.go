@@ -58,6 +58,12 @@ func newAttempt(party, account ulid.ULID, e *events.Event, number int, at time.T
 	return a
 }
 
+// accepted reports whether the outcome of an attempt means that the third party is up to date with
+// the event.
+func (a *Attempt) accepted() bool {
+	return a.Outcome == OutcomeDelivered || a.Outcome == OutcomeSkipped
+}
+
 // The outcomes of an attempt.
 const (
 	OutcomeDelivered = "delivered"
@@ -86,7 +92,10 @@ func (s *File) Attempts(ctx context.Context, f Filter) ([]Attempt, error) {
 	query, parameters := f.query(s.cfg.Now().Add(-s.cfg.MaxAge))
 	var found []Attempt
 	err := s.each(ctx, func(rows *sql.Rows) error {
-		a, err := s.scanAttempt(ctx, rows)
+		a, excerpt, err := scanAttempt(rows)
+		if err == nil {
+			a.Excerpt, err = unseal(ctx, s.cfg.Keys, &a, excerpt)
+		}
 		found = append(found, a)
 		return err
 	}, query, parameters...)
@@ -119,29 +128,26 @@ func (f Filter) query(oldest time.Time) (query string, parameters []any) {
 	if f.Limit <= 0 {
 		f.Limit = defaultLimit
 	}
-	return `SELECT party, account, event, type, position, number, at, outcome, status, latency, excerpt
-		FROM attempt WHERE ` + strings.Join(conditions, " AND ") + ` ORDER BY id DESC LIMIT ?`, append(parameters, f.Limit)
+	return `SELECT ` + attemptColumns + ` FROM attempt WHERE ` + strings.Join(conditions, " AND ") + ` ORDER BY id DESC LIMIT ?`, append(parameters, f.Limit)
 }
 
-func (s *File) scanAttempt(ctx context.Context, rows *sql.Rows) (a Attempt, err error) {
+const attemptColumns = `party, account, event, type, position, number, at, outcome, status, latency, excerpt`
+
+// scanAttempt reads a row of attemptColumns. The excerpt is sealed.
+func scanAttempt(row interface{ Scan(...any) error }) (a Attempt, excerpt []byte, err error) {
 	var at, latency int64
-	var excerpt []byte
-	err = rows.Scan(&a.Party, &a.Account, &a.Event, &a.Type, &a.Position, &a.Number, &at, &a.Outcome, &a.Status, &latency, &excerpt)
-	if err != nil {
-		return a, err
-	}
+	err = row.Scan(&a.Party, &a.Account, &a.Event, &a.Type, &a.Position, &a.Number, &at, &a.Outcome, &a.Status, &latency, &excerpt)
 	a.At, a.Latency = sqlitefile.Time(at), time.Duration(latency)*time.Microsecond
-	a.Excerpt, err = s.unseal(ctx, &a, excerpt)
-	return a, err
+	return a, excerpt, err
 }
 
 // seal encrypts an attempt's excerpt with the account's key. Without a key nothing is
 // kept of the answer.
-func (s *File) seal(ctx context.Context, a *Attempt) ([]byte, error) {
+func seal(ctx context.Context, keys eventstore.Keys, a *Attempt) ([]byte, error) {
 	if a.Excerpt == "" {
 		return []byte{}, nil
 	}
-	aead, err := s.cfg.Keys.Cipher(ctx, events.AccountStream(a.Account))
+	aead, err := keys.Cipher(ctx, events.AccountStream(a.Account))
 	if hasNoKey(err) {
 		return []byte{}, nil
 	}
@@ -151,11 +157,11 @@ func (s *File) seal(ctx context.Context, a *Attempt) ([]byte, error) {
 	return aead.Seal(nil, nil, []byte(a.Excerpt), a.sealedFor()), nil
 }
 
-func (s *File) unseal(ctx context.Context, a *Attempt, sealed []byte) (string, error) {
+func unseal(ctx context.Context, keys eventstore.Keys, a *Attempt, sealed []byte) (string, error) {
 	if len(sealed) == 0 {
 		return "", nil
 	}
-	aead, err := s.cfg.Keys.Cipher(ctx, events.AccountStream(a.Account))
+	aead, err := keys.Cipher(ctx, events.AccountStream(a.Account))
 	if hasNoKey(err) {
 		return "", nil
 	}
@@ -197,7 +203,7 @@ func (t *transaction) addAttempt(a *Attempt, excerpt []byte) error {
 	at := sqlitefile.Milliseconds(a.At)
 	err := t.exec(addAttemptQuery, a.Party[:], a.Account[:], a.Event[:], a.Type, a.Position, a.Number, at,
 		a.Outcome, a.Status, a.Latency.Microseconds(), excerpt)
-	if err == nil && (a.Outcome == OutcomeDelivered || a.Outcome == OutcomeSkipped) {
+	if err == nil && a.accepted() {
 		err = t.exec(deliveredQuery, a.Party[:], a.Account[:], a.Position, sqlitefile.Milliseconds(a.At.Add(a.Latency)))
 	}
 	if err != nil {

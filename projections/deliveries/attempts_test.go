@@ -15,8 +15,8 @@ import (
 	"konto/eventstore"
 )
 
-func TestFiltersOfTheDeliveryLog(t *testing.T) {
-	b := newStoreHarness(t)
+func testFiltersOfTheDeliveryLog(t *testing.T, open storeOpener) {
+	b := open(t)
 	one, two := ulid.Make(), ulid.Make()
 	anna, eva := b.happen(), b.happen()
 	add := func(party ulid.ULID, e events.Event, outcome, name string) {
@@ -51,9 +51,9 @@ func TestFiltersOfTheDeliveryLog(t *testing.T) {
 	}
 }
 
-func TestDeliveryLogIsBounded(t *testing.T) {
+func testDeliveryLogIsBounded(t *testing.T, open storeOpener) {
 	for _, bound := range []int{1, 7, 300} {
-		b := newStoreHarness(t, FileConfig{MaxAttempts: bound})
+		b := open(t, FileConfig{MaxAttempts: bound})
 		busy, quiet := ulid.Make(), ulid.Make()
 		e := b.happen()
 		b.save(b.result(quiet, e, OutcomeDelivered, ""))
@@ -78,8 +78,8 @@ func TestDeliveryLogIsBounded(t *testing.T) {
 	}
 }
 
-func TestOldAttemptsAreNotShownAndThenDeleted(t *testing.T) {
-	b := newStoreHarness(t, FileConfig{MaxAge: time.Hour})
+func testOldAttemptsAreNotShownAndThenDeleted(t *testing.T, open storeOpener) {
+	b := open(t, FileConfig{MaxAge: time.Hour})
 	party := ulid.Make()
 	const old = 50
 	var forgotten []events.Event
@@ -160,8 +160,8 @@ func (f forgetful) Cipher(ctx context.Context, stream events.Stream) (cipher.AEA
 	return f.Keys.Cipher(ctx, stream)
 }
 
-func TestExcerptsEndWithTheKeyOfTheirAccount(t *testing.T) {
-	b := newStoreHarness(t)
+func testExcerptsEndWithTheKeyOfTheirAccount(t *testing.T, open storeOpener) {
+	b := open(t)
 	party, erased, other := ulid.Make(), b.happen(), b.happen()
 	b.save(b.result(party, erased, OutcomeFailed, "no such user"))
 	b.save(b.result(party, other, OutcomeDelivered, "thanks"))

@@ -3,8 +3,8 @@ package deliveries
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -65,7 +65,8 @@ type Config struct {
 	Log     *slog.Logger          // nil means slog.Default()
 }
 
-// Deliveries sends events to third parties. Run must run once in a cluster.
+// Deliveries sends events to third parties. Several processes may Run if they have one Store: then
+// one of them at a time sends to a third party.
 type Deliveries struct {
 	cfg      Config
 	feed     *feed
@@ -139,15 +140,21 @@ func (d *Deliveries) Run(ctx context.Context) error {
 		defer d.mu.Unlock()
 		clear(d.parties)
 	}()
+	var stored []ulid.ULID
 	var position uint64
 	err := d.retry(ctx, func() (err error) {
-		position, err = d.cfg.Store.Head(ctx)
+		// The store comes first: what it has of a third party that another process adds now, this
+		// process would take for that of one that was removed.
+		if stored, err = d.cfg.DB.Parties(ctx); err == nil {
+			position, err = d.cfg.Store.Head(ctx)
+		}
 		return err
 	})
-	for first := true; err == nil; first = false {
-		if err = d.retry(ctx, func() error { return d.load(ctx, position, first, &workers) }); err != nil {
+	for err == nil {
+		if err = d.retry(ctx, func() error { return d.load(ctx, position, stored, &workers) }); err != nil {
 			break
 		}
+		stored = nil
 		d.setLoaded(true, position)
 		position, err = d.feed.partiesAfter(ctx, position)
 	}
@@ -204,8 +211,8 @@ func (d *Deliveries) WaitFor(ctx context.Context, position uint64) error {
 var errBehind = errors.New("third parties are not up to date")
 
 // load starts, updates and stops the work for third parties, as they are at a position or
-// later. Error: errBehind.
-func (d *Deliveries) load(ctx context.Context, position uint64, first bool, workers *sync.WaitGroup) error {
+// later. Of those in stored, it deletes the ones that were removed. Error: errBehind.
+func (d *Deliveries) load(ctx context.Context, position uint64, stored []ulid.ULID, workers *sync.WaitGroup) error {
 	at, err := d.cfg.Parties.Position(ctx)
 	if err != nil {
 		return err
@@ -214,9 +221,6 @@ func (d *Deliveries) load(ctx context.Context, position uint64, first bool, work
 		return errBehind
 	}
 	parties, err := d.cfg.Parties.ThirdParties(ctx)
-	if err == nil && first {
-		err = d.deleteRemoved(ctx, parties)
-	}
 	if err != nil {
 		return err
 	}
@@ -246,25 +250,34 @@ func (d *Deliveries) load(ctx context.Context, position uint64, first bool, work
 			delete(d.parties, id)
 		}
 	}
+	for _, id := range stored {
+		if !present[id] { // removed while konto was stopped
+			t := newThirdParty(d, events.ThirdParty{ID: id})
+			t.remove()
+			workers.Go(func() { t.work(ctx) })
+		}
+	}
 	return nil
 }
 
-// deleteRemoved deletes what is stored of third parties that were removed while konto was
-// stopped.
-func (d *Deliveries) deleteRemoved(ctx context.Context, parties []events.ThirdParty) error {
-	stored, err := d.cfg.DB.Parties(ctx)
-	if err != nil {
-		return err
-	}
-	for _, id := range stored {
-		if slices.ContainsFunc(parties, func(p events.ThirdParty) bool { return p.ID == id }) {
-			continue
+// catchUp waits, bounded, until deliveries obey what is in the log now. Another process that was
+// just told to send no more has let this one send.
+func (d *Deliveries) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	position, err := d.cfg.Store.Head(ctx)
+	for err == nil {
+		head, parties, moved := d.feed.watch()
+		if head >= position {
+			return d.WaitFor(ctx, parties)
 		}
-		if err := d.cfg.DB.DeleteParty(ctx, id); err != nil {
-			return err
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
-	return nil
+	return fmt.Errorf("wait until this node has read the log: %w", err)
 }
 
 // Rewind makes a third party be sent everything after a position again, in order. Requests

@@ -104,6 +104,10 @@ func (r *run) deliver(ctx context.Context, party *events.ThirdParty, d Delivery,
 	if !r.requests.begin(ctx) {
 		return d, nil, ctx.Err()
 	}
+	if !r.db.MaySend() {
+		r.requests.end()
+		return d, nil, fmt.Errorf("%w: another node may soon send to this third party", errUnsent)
+	}
 	at := time.Now()
 	answer := r.d.send(ctx, r.log, party, d.event, r.around...)
 	r.requests.end()
@@ -156,7 +160,7 @@ func (r *run) findEvent(ctx context.Context, party *events.ThirdParty, d *Delive
 // earlier position after a crash: the third party may have got later events since.
 func (r *run) loadRow(ctx context.Context, d *Delivery) error {
 	if !d.stored {
-		row, ok, err := r.d.cfg.DB.Delivery(ctx, r.of.id, d.Account)
+		row, ok, err := r.db.Delivery(ctx, r.of.id, d.Account)
 		if err != nil {
 			return err
 		}
@@ -189,7 +193,7 @@ func wants(party *events.ThirdParty, e *events.Event) bool { return !e.Shredded 
 func (r *run) save(ctx context.Context, d *Delivery, a *Attempt) error {
 	for delay := time.Second; ; delay = min(2*delay, 16*time.Second) {
 		// Also when ctx has ended, because the third party has the event.
-		err := r.d.cfg.DB.Save(context.WithoutCancel(ctx), r.of.id, d, a)
+		err := r.db.Save(context.WithoutCancel(ctx), r.of.id, d, a)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

@@ -103,6 +103,9 @@ func (s *File) Hold(ctx context.Context, _ ulid.ULID, run func(context.Context, 
 	return run(context.WithoutCancel(ctx), s)
 }
 
+// Shared implements Store.
+func (s *File) Shared() bool { return false }
+
 // MaySend implements Held.
 func (s *File) MaySend() bool { return true }
 

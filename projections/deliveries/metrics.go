@@ -127,6 +127,9 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	for _, s := range g.d.Status() {
+		if s.State == StateElsewhere { // that node's metrics tell
+			continue
+		}
 		for _, state := range []string{events.ThirdPartyActive, events.ThirdPartyHeld, events.ThirdPartyFailed} {
 			is := 0.0
 			if s.State == state {
@@ -142,11 +145,14 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// PartyStatus is how deliveries to one third party are doing.
+// StateElsewhere is the state of an active third party to which another node may send.
+const StateElsewhere = "held by another node"
+
+// PartyStatus is how deliveries to one third party are doing. In StateElsewhere it has no numbers.
 type PartyStatus struct {
 	ID       ulid.ULID `json:"id"`
 	Name     string    `json:"name"`
-	State    string    `json:"state"`
+	State    string    `json:"state"`    // the third party's, or StateElsewhere
 	Position uint64    `json:"position"` // up to here every event is done, or its account's row in the store waits
 	Lag      uint64    `json:"lag"`      // events from there to the end of the log
 	Accounts int       `json:"lanes"`    // accounts with events to be sent

@@ -109,7 +109,7 @@ func (r *run) savePosition(ctx context.Context) {
 	if covered <= p.position && len(p.erased) == 0 {
 		return
 	}
-	if err := r.d.cfg.DB.SetPosition(ctx, r.of.id, covered); err != nil {
+	if err := r.db.SetPosition(ctx, r.of.id, covered); err != nil {
 		r.log.Error("position is not recorded yet", "position", covered, "error", err)
 		p.moved = true
 		return
@@ -119,7 +119,7 @@ func (r *run) savePosition(ctx context.Context) {
 		if position > covered {
 			continue
 		}
-		if err := r.d.cfg.DB.DeleteAccount(ctx, account); err != nil {
+		if err := r.db.DeleteAccount(ctx, account); err != nil {
 			r.log.Error("an erased account is still in the delivery log", "error", err)
 			p.moved = true
 			continue

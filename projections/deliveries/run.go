@@ -34,6 +34,7 @@ const (
 // (deliver) and returns the result to the loop through ended (finish).
 type run struct {
 	d        *Deliveries
+	db       Held
 	of       *thirdParty
 	log      *slog.Logger
 	around   []message.HandlerMiddleware // around each request
@@ -69,10 +70,10 @@ type run struct {
 	status PartyStatus
 }
 
-func newRun(of *thirdParty, resumed bool) *run {
+func newRun(of *thirdParty, db Held, resumed bool) *run {
 	d := of.d
 	return &run{
-		d: d, of: of, log: of.log, schedule: schedule(d.cfg.Schedule), requests: d.requests, resumed: resumed,
+		d: d, db: db, of: of, log: of.log, schedule: schedule(d.cfg.Schedule), requests: d.requests, resumed: resumed,
 		around: []message.HandlerMiddleware{logged(of.log), d.metrics.measured(of.party.Load().Name)},
 		ended:  make(chan func()), limiter: newLimiter(d.cfg.Concurrency),
 		open: map[ulid.ULID]*Delivery{}, held: map[*Delivery]struct{}{}, trouble: map[*Delivery]struct{}{},
@@ -81,7 +82,7 @@ func newRun(of *thirdParty, resumed bool) *run {
 
 // load reads from the store where to go on. It comes before loop.
 func (r *run) load(ctx context.Context) error {
-	id, checkpoint, db := r.of.id, r.of.party.Load().Checkpoint, r.d.cfg.DB
+	id, checkpoint, db := r.of.id, r.of.party.Load().Checkpoint, r.db
 	position, ok, err := db.Position(ctx, id)
 	if err == nil && !ok {
 		position = checkpoint
@@ -119,13 +120,14 @@ func (r *run) load(ctx context.Context) error {
 }
 
 // loop reads the log and sends what is due, until ctx ends. It then waits for the requests
-// under way, bounded, and stores how far the third party has come.
-func (r *run) loop(ctx context.Context) {
-	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+// under way, bounded, and stores how far the third party has come. When held ends (Store.Hold), it
+// cuts the requests off and stores nothing.
+func (r *run) loop(ctx, held context.Context) {
+	requests, cutOff := context.WithCancel(held)
 	defer cutOff()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && held.Err() == nil {
 		_, _, moved := r.d.feed.watch() // before reading, so that nothing is missed in between
 		more := r.read(ctx)
 		r.start(requests)
@@ -142,13 +144,16 @@ func (r *run) loop(ctx context.Context) {
 		case <-moved:
 		case <-timer.C:
 		case <-ctx.Done():
+		case <-held.Done():
 		}
 	}
 	defer time.AfterFunc(endTime, cutOff).Stop()
 	for r.busy > 0 {
 		(<-r.ended)()
 	}
-	r.saveAllProgress(context.WithoutCancel(ctx))
+	if held.Err() == nil {
+		r.saveAllProgress(held)
+	}
 	r.report()
 }
 

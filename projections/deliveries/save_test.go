@@ -13,8 +13,8 @@ import (
 	"konto/events"
 )
 
-func TestSavedResultsAreThereAfterReopening(t *testing.T) {
-	b := newStoreHarness(t)
+func testSavedResultsAreThereAfterReopening(t *testing.T, open storeOpener) {
+	b := open(t)
 	party := ulid.Make()
 	e, late := b.happen(), b.happen()
 	done := b.result(party, e, OutcomeDelivered, "thanks")
@@ -71,8 +71,8 @@ func TestSavedResultsSurviveACrash(t *testing.T) {
 	}
 }
 
-func TestDeliveriesWaitUntilTheyHaveCaughtUp(t *testing.T) {
-	b := newStoreHarness(t)
+func testDeliveriesWaitUntilTheyHaveCaughtUp(t *testing.T, open storeOpener) {
+	b := open(t)
 	party, e := ulid.Make(), b.happen()
 	s := b.result(party, e, OutcomeRetrying, "")
 	for _, step := range []struct {
@@ -96,8 +96,8 @@ func TestDeliveriesWaitUntilTheyHaveCaughtUp(t *testing.T) {
 	}
 }
 
-func TestRedeliveryDoesNotChangeTheDelivery(t *testing.T) {
-	b := newStoreHarness(t)
+func testRedeliveryDoesNotChangeTheDelivery(t *testing.T, open storeOpener) {
+	b := open(t)
 	party, first := ulid.Make(), b.happen()
 	second := first
 	second.ID, second.Version, second.Position = ulid.Make(), 2, first.Position+5
@@ -117,8 +117,8 @@ func TestRedeliveryDoesNotChangeTheDelivery(t *testing.T) {
 	}
 }
 
-func TestConcurrentSavesAreAllStored(t *testing.T) {
-	b := newStoreHarness(t)
+func testConcurrentSavesAreAllStored(t *testing.T, open storeOpener) {
+	b := open(t)
 	const parties, each = 8, 50
 	happened := make([]events.Event, each)
 	for i := range happened {
@@ -156,8 +156,8 @@ func TestConcurrentSavesAreAllStored(t *testing.T) {
 	}
 }
 
-func TestSaveDoesNotEndWithItsContext(t *testing.T) {
-	b := newStoreHarness(t)
+func testSaveDoesNotEndWithItsContext(t *testing.T, open storeOpener) {
+	b := open(t)
 	ctx, cancel := contextThatEnded(t)
 	defer cancel()
 	party, e := ulid.Make(), b.happen()

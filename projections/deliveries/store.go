@@ -66,6 +66,8 @@ type Store interface {
 	LastDelivered(ctx context.Context, party ulid.ULID) (time.Time, error)
 	// Attempts reads the delivery log.
 	Attempts(ctx context.Context, f Filter) ([]Attempt, error)
+	// Shared reports whether other processes may use the store at the same time.
+	Shared() bool
 	// Close ends the use of the store. Changes under way are stored or not, and their callers learn
 	// which.
 	Close() error

@@ -62,7 +62,7 @@ func (s *File) Save(ctx context.Context, party ulid.ULID, d *Delivery, a *Attemp
 	var excerpt []byte
 	if a != nil {
 		var err error
-		if excerpt, err = s.seal(context.WithoutCancel(ctx), a); err != nil {
+		if excerpt, err = seal(context.WithoutCancel(ctx), s.cfg.Keys, a); err != nil {
 			return s.failed("write to", err)
 		}
 	}

@@ -26,10 +26,19 @@ type storeHarness struct {
 	config FileConfig
 	now    time.Time
 	Store
-	sqlite *File // the store, if it is one
+	sqlite    *File                 // the store, if it is one
+	openStore func() (Store, error) // nil for a File
+	count     func() int            // attempts in a store that is no File
 }
 
 func newStoreHarness(t testing.TB, bounds ...FileConfig) *storeHarness {
+	b := prepareStore(t, bounds...)
+	b.open()
+	return b
+}
+
+// prepareStore makes everything but the store.
+func prepareStore(t testing.TB, bounds ...FileConfig) *storeHarness {
 	b := &storeHarness{t: t, dir: t.TempDir(), log: memory.New(), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	b.keys = b.openKeys("keys.db")
 	for _, config := range bounds {
@@ -37,8 +46,11 @@ func newStoreHarness(t testing.TB, bounds ...FileConfig) *storeHarness {
 	}
 	b.config.Path, b.config.Log, b.config.Keys = filepath.Join(b.dir, "deliveries.db"), b.log, b.keys
 	b.config.Now = func() time.Time { return b.now }
-	b.open()
-	t.Cleanup(func() { b.Close() })
+	t.Cleanup(func() {
+		if b.Store != nil {
+			b.Close()
+		}
+	})
 	return b
 }
 
@@ -53,6 +65,12 @@ func (b *storeHarness) openKeys(name string) eventstore.Keys {
 
 func (b *storeHarness) open() {
 	b.t.Helper()
+	if b.openStore != nil {
+		var err error
+		b.Store, err = b.openStore()
+		b.must(err)
+		return
+	}
 	opened, err := OpenFile(b.t.Context(), b.config)
 	b.must(err)
 	b.Store, b.sqlite = opened, opened

@@ -37,7 +37,8 @@ type thirdParty struct {
 	mu      sync.Mutex
 	removed bool
 	run     *run               // the run under way, nil without one
-	stop    context.CancelFunc // ends that run
+	stop    context.CancelFunc // ends that run, or the wait for it
+	waits   bool               // for another process that may send to the third party
 	disable string             // why the third party has to be disabled
 	// loadedAfter is the position of the event that disabled the third party. Nothing is
 	// sent before the third party was loaded as of that event.
@@ -102,9 +103,7 @@ func (t *thirdParty) end() { <-t.exclusive }
 
 // work goes on until ctx ends or the third party was removed.
 func (t *thirdParty) work(ctx context.Context) {
-	if position, ok, err := t.d.cfg.DB.Position(ctx, t.id); err == nil && ok {
-		t.change(func() { t.last.Position = position })
-	}
+	t.readPosition(ctx)
 	wasInactive, delay := false, firstDelay
 	for ctx.Err() == nil {
 		t.mu.Lock()
@@ -122,6 +121,7 @@ func (t *thirdParty) work(ctx context.Context) {
 			err, wasInactive = t.deliver(ctx, wasInactive), false
 		default:
 			wasInactive = wasInactive || !t.isActive()
+			t.readPosition(ctx)
 			select {
 			case <-changed:
 			case <-ctx.Done():
@@ -140,6 +140,16 @@ func (t *thirdParty) work(ctx context.Context) {
 	}
 }
 
+// readPosition reads for the status how far the third party has come.
+func (t *thirdParty) readPosition(ctx context.Context) {
+	position, ok, err := t.d.cfg.DB.Position(ctx, t.id)
+	if err == nil && ok {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.last.Position = position
+	}
+}
+
 // deliver makes a run, until ctx ends or it must not go on. resumed means that the third
 // party was paused or disabled before.
 func (t *thirdParty) deliver(ctx context.Context, resumed bool) error {
@@ -149,16 +159,32 @@ func (t *thirdParty) deliver(ctx context.Context, resumed bool) error {
 	defer t.end()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	r := newRun(t, resumed)
-	if err := r.load(ctx); err != nil {
-		return err
-	}
-	t.change(func() { t.run, t.stop = r, stop })
-	r.loop(ctx)
+	t.change(func() { t.stop, t.waits = stop, t.d.cfg.DB.Shared() })
+	err := t.d.cfg.DB.Hold(ctx, t.id, func(held context.Context, db Held) error {
+		t.change(func() { t.waits = false })
+		if db.Shared() {
+			if err := t.d.catchUp(ctx); err != nil {
+				return err
+			}
+		}
+		r := newRun(t, db, resumed)
+		if err := r.load(ctx); err != nil {
+			return err
+		}
+		t.change(func() { t.run = r })
+		r.loop(ctx, held)
+		return nil
+	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last, t.run, t.stop = r.currentStatus(), nil, nil
-	return nil
+	if t.run != nil {
+		t.last = t.run.currentStatus()
+	}
+	t.run, t.stop, t.waits = nil, nil, false
+	if ctx.Err() != nil { // the run was told to end
+		return nil
+	}
+	return err
 }
 
 // disableNow records that the third party is disabled. Nothing is sent before it is
@@ -183,7 +209,8 @@ func (t *thirdParty) delete(ctx context.Context) error {
 		return err
 	}
 	defer t.end()
-	if err := t.d.cfg.DB.DeleteParty(ctx, t.id); err != nil {
+	err := t.d.cfg.DB.Hold(ctx, t.id, func(_ context.Context, db Held) error { return db.DeleteParty(ctx, t.id) })
+	if err != nil {
 		return err
 	}
 	t.d.metrics.delete(t.party.Load().Name) // not before: the last run counted its attempts
@@ -221,6 +248,9 @@ func (t *thirdParty) status(head uint64) PartyStatus {
 	}
 	party := t.party.Load()
 	s.ID, s.Name, s.State = t.id, party.Name, party.State
+	if t.waits {
+		return PartyStatus{ID: s.ID, Name: s.Name, State: StateElsewhere}
+	}
 	if head > s.Position {
 		s.Lag = head - s.Position
 	}

@@ -29,7 +29,7 @@ func BenchmarkUnwanted(b *testing.B) {
 				id := ulid.Make()
 				t := newThirdParty(d, events.ThirdParty{ID: id, State: events.ThirdPartyActive, Events: []string{"EmailChanged"}})
 				d.parties[id] = t
-				all = append(all, newRun(t, false))
+				all = append(all, newRun(t, h.db.(Held), false))
 			}
 			accounts := make([]events.Stream, 10_000)
 			for i := range accounts {
