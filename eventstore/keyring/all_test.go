@@ -41,7 +41,7 @@ func TestAllHasEveryKeyAndTombstone(t *testing.T) {
 				t.Error("a destroyed key is no tombstone")
 			}
 		default:
-			aead, err := newCipher(key.Key)
+			aead, err := NewCipher(key.Key)
 			if err != nil {
 				t.Fatal(err)
 			}

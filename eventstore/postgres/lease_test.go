@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -83,6 +84,9 @@ func TestLeaseOfANodeThatIsCutOffIsTakenAndItsWritesAreRefused(t *testing.T) {
 	second := hold(t, other, "other")
 	proxy.Drop(true)
 	<-first.lost
+	if lease.Lasts(0) {
+		t.Error("the lease lasts although it is lost")
+	}
 	next := <-second.lease
 
 	// The node is back and does not know yet that it has lost the lease.
@@ -110,4 +114,60 @@ func TestLeaseOfANodeThatIsCutOffIsTakenAndItsWritesAreRefused(t *testing.T) {
 	}
 	second.end <- nil
 	<-second.ended
+}
+
+func TestLeaseIsRenewedWhileItsHolderEnds(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := database(t, primary)
+	db := openDatabase(t, url)
+	ctx, stop := context.WithCancel(t.Context())
+	ends := errors.New("ends")
+	err := db.HoldLease(ctx, "publisher", "a", func(held context.Context, l postgres.Lease) error {
+		stop()
+		<-held.Done()
+		primary.ExecIn(t, url, "CREATE TABLE before AS SELECT until FROM cluster.lease")
+		primary.Await(t, url, "SELECT lease.until > before.until FROM cluster.lease, before")
+		return ends
+	})
+	if !errors.Is(err, ends) {
+		t.Errorf("HoldLease returned %v", err)
+	}
+	primary.Await(t, url, "SELECT until < clock_timestamp() FROM cluster.lease") // it is released
+}
+
+func TestRevokedLeaseIsLostButNobodyElsesBeforeItHasRunOut(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := database(t, primary)
+	db := openDatabase(t, url)
+	primary.ExecIn(t, url, "CREATE TABLE revoked (until timestamptz)")
+	err := db.HoldLongLease(t.Context(), "publisher", "a", time.Second, func(held context.Context, l postgres.Lease) error {
+		if !l.Lasts(time.Second) || l.Lasts(time.Minute) {
+			t.Error("the lease lasts another time than was asked for")
+		}
+		err := db.Write(t.Context(), func(tx pgx.Tx) error {
+			if err := postgres.RevokeLease(t.Context(), tx, "publisher"); err != nil {
+				return err
+			}
+			_, err := tx.Exec(t.Context(), "INSERT INTO public.revoked SELECT until FROM cluster.lease")
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := db.Write(t.Context(), func(tx pgx.Tx) error { return l.Check(t.Context(), tx) }); !errors.Is(err, postgres.ErrLeaseLost) {
+			t.Errorf("a write was answered with %v", err)
+		}
+		<-held.Done()
+		return nil
+	})
+	if !errors.Is(err, postgres.ErrLeaseLost) {
+		t.Errorf("HoldLongLease returned %v", err)
+	}
+	err = db.HoldLease(t.Context(), "publisher", "b", func(context.Context, postgres.Lease) error {
+		primary.Await(t, url, "SELECT revoked.until < clock_timestamp() FROM revoked")
+		return primary.Try(t, url, "DO $$ BEGIN ASSERT (SELECT lease.until - '5 s'::interval > revoked.until FROM cluster.lease, revoked); END $$")
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

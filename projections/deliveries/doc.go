@@ -11,12 +11,14 @@
 //	    deliver: 1. find the event ─▶ 2. send it ─▶ 3. judge the answer ─▶ 4. save   delivery.go
 //	                  send.go, package webhook ┘    schedule.go ┘    Store.Save ┘
 //
-// A Delivery is an account's next event for one third party, and a row of deliveries.db
-// (Store: store.go, stored.go, schema.go). An Attempt is a row of the delivery log
-// (attempts.go). A third party has one goroutine that starts and stops its loop
-// (thirdparty.go), and limits on its requests (limits.go). progress.go saves how far it has
-// come. redeliver.go is for operators, metrics.go has the metrics and the status, and
-// erasures.go says who still has to be sent an erasure.
+// A Delivery is an account's next event for one third party, and a row of the Store
+// (store.go). On a single machine the Store is deliveries.db (File: file.go, stored.go,
+// schema.go). On many it is Postgres, where a lease for each third party says which node sends
+// (postgres.go, postgresrows.go). An Attempt is a row of the delivery log (attempts.go). A
+// third party has one goroutine that starts and stops its loop (thirdparty.go), and limits on
+// its requests (limits.go). progress.go saves how far it has come. redeliver.go is for
+// operators, and metrics.go has the metrics and the status. erasures.go moves what earlier
+// builds kept in deliveries.db.
 //
 // # The states of a Delivery
 //
@@ -34,7 +36,7 @@
 //
 // # After a crash
 //
-// A third party's position in deliveries.db covers the events that are done and those of
+// A third party's position in the store covers the events that are done and those of
 // accounts whose row says that they wait. All others hold it back (run.covered). Reading
 // goes on from there, and what a row has as done is not sent again (run.loadRow).
 //

@@ -33,6 +33,7 @@ type harness struct {
 	cfg    Config // without Sender: the endpoints are a function
 	path   string // of the store
 	db     Store
+	wrap   func(*File) Store // makes db of the file, if it is not nil
 	d      *Deliveries
 	end    func()
 	logged bytes.Buffer // the log lines; read only what stopped deliveries wrote
@@ -47,6 +48,7 @@ type harness struct {
 // request is what an endpoint got.
 type request struct {
 	ctx     context.Context
+	node    string // that sent it, "" if there is but one
 	party   string
 	account ulid.ULID
 	version uint64
@@ -83,9 +85,12 @@ func (h *harness) must(err error) {
 // start opens the store and runs deliveries.
 func (h *harness) start() {
 	h.t.Helper()
-	var err error
-	h.db, err = OpenFile(h.t.Context(), FileConfig{Path: h.path, Log: h.log, Keys: h.keys})
+	file, err := OpenFile(h.t.Context(), FileConfig{Path: h.path, Log: h.log, Keys: h.keys})
 	h.must(err)
+	h.db = file
+	if h.wrap != nil {
+		h.db = h.wrap(file)
+	}
 	cfg := h.cfg
 	cfg.Store, cfg.Records, cfg.DB, cfg.Parties, cfg.Registry = h.store, h.log, h.db, h, h
 	if cfg.Sender == nil {
@@ -127,9 +132,13 @@ func (h *harness) restart() {
 
 // Send implements Sender.
 func (h *harness) Send(ctx context.Context, party events.ThirdParty, e events.Event) webhook.Answer {
+	return h.sendFrom(ctx, "", party, e)
+}
+
+func (h *harness) sendFrom(ctx context.Context, node string, party events.ThirdParty, e events.Event) webhook.Answer {
 	_, account, _ := e.Stream.Split()
 	name, _, _ := strings.Cut(e.Type, ".")
-	r := request{ctx, party.Name, account, e.Version, e.ID, name, time.Now()}
+	r := request{ctx, node, party.Name, account, e.Version, e.ID, name, time.Now()}
 	h.mu.Lock()
 	h.sent = append(h.sent, r)
 	endpoint := h.endpoint

@@ -20,8 +20,7 @@ type Postgres struct {
 	cfg     PostgresConfig
 	changes *sqlitefile.Group[*changed] // what arrives together shares a transaction
 
-	lease *postgres.Lease         // during Hold, else nil
-	lost  context.CancelCauseFunc // ends held
+	lease *postgres.Lease // during Hold, else nil
 
 	// Used only by the transaction under way.
 	sinceCut  map[ulid.ULID]int // counts attempts as cache.sinceCut does
@@ -98,13 +97,7 @@ func (p *Postgres) Hold(ctx context.Context, party ulid.ULID, run func(context.C
 		if !holds() {
 			return ctx.Err()
 		}
-		held, lost := context.WithCancelCause(held)
-		defer lost(nil)
-		err := run(held, &Postgres{cfg: p.cfg, changes: p.changes, lease: &l, lost: lost})
-		if held.Err() != nil {
-			return context.Cause(held)
-		}
-		return err
+		return run(held, &Postgres{cfg: p.cfg, changes: p.changes, lease: &l})
 	}
 	return p.cfg.Database.HoldLongLease(acquiring, leaseName(party), p.cfg.Node, p.cfg.Timeout, do)
 }
@@ -127,15 +120,7 @@ func (p *Postgres) change(a *Attempt, queue func(b *pgx.Batch)) error {
 	if err := p.changes.Add(c); err != nil {
 		return err
 	}
-	return p.notLost(c.refused)
-}
-
-// notLost returns err. It ends held if err says that the lease is lost.
-func (p *Postgres) notLost(err error) error {
-	if p.lost != nil && errors.Is(err, postgres.ErrLeaseLost) {
-		p.lost(err)
-	}
-	return err
+	return c.refused
 }
 
 // commit makes the changes of a group in one transaction. One that is refused does not fail the
@@ -177,14 +162,14 @@ func (p *Postgres) commit(group []*changed) error {
 
 // write runs a transaction of its own. It checks the lease first.
 func (p *Postgres) write(ctx context.Context, do func(tx pgx.Tx) error) error {
-	return p.notLost(p.cfg.Database.Write(ctx, func(tx pgx.Tx) error {
+	return p.cfg.Database.Write(ctx, func(tx pgx.Tx) error {
 		if p.lease != nil {
 			if err := p.lease.Check(ctx, tx); err != nil {
 				return err
 			}
 		}
 		return do(tx)
-	}))
+	})
 }
 
 // read runs one query and calls scan with each of its rows. reset is called first, and again if the
