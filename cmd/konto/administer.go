@@ -28,7 +28,7 @@ const (
 func administer(ctx context.Context, l *line, out *control.Output, stderr io.Writer) error {
 	first, begins := l.command.(beginner)
 	cfg := datafolder.Config{
-		Path: l.folder(), Holder: "konto " + l.path,
+		Path: l.folder(), Holder: "konto " + l.path, Postgres: l.postgres,
 		// A new konto in the default folder is often a mistake: see DESIGN.md.
 		Begin: begins && l.data != "" && first.begins(),
 		// A command returns its error. What a follower logs is for servers.

@@ -21,6 +21,7 @@ import (
 type cli struct {
 	Data folder `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
 	JSON bool   `name:"json" help:"Print JSON: one object, or one a line."`
+	datafolder.Postgres
 
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Demo    demoCommand    `cmd:"" help:"Run a server with demo accounts and print curl lines to try."`
@@ -80,6 +81,7 @@ type cli struct {
 		Tail eventsTail `cmd:"" help:"Show events as they happen, until interrupted."`
 	} `cmd:"" help:"The log of all events."`
 	Verify verifyCommand `cmd:"" help:"Check the log and everything that follows from it."`
+	Nodes  nodesCommand  `cmd:"" help:"List the nodes that share a log in Postgres."`
 }
 
 const defaultData = "konto-data"
@@ -103,10 +105,11 @@ type local interface {
 
 // line is a parsed command line.
 type line struct {
-	data    string // "" when not given
-	json    bool
-	path    string // such as "account open"
-	command any    // a local or an administrative command
+	data     string // "" when not given
+	postgres datafolder.Postgres
+	json     bool
+	path     string // such as "account open"
+	command  any    // a local or an administrative command
 }
 
 // errHelpShown is the error of parse when it printed the help that the user asked for.
@@ -133,7 +136,7 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 		return nil, err
 	}
 	node := parsed.Selected()
-	return &line{data: string(c.Data), json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
+	return &line{data: string(c.Data), postgres: c.Postgres, json: c.JSON, path: node.Path(), command: node.Target.Addr().Interface()}, nil
 }
 
 // refuseSecrets refuses a secret on the command line. While the process runs, every user of
@@ -182,6 +185,10 @@ func holdsSecret(flag, value string) bool {
 	case "nats-url": // may be without its scheme, and may be several
 		return strings.Contains(value, "@")
 	case "smtp-url":
+	case "store", "key-store": // may be in libpq's other form
+		if strings.Contains(value, "password=") {
+			return true
+		}
 	default: // whose path may have any character
 		rest, _, _ = strings.Cut(rest, "/")
 	}

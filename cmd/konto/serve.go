@@ -10,6 +10,7 @@ import (
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/server"
+	"konto/eventstore/postgres"
 )
 
 type serveCommand struct{ server.Options }
@@ -25,12 +26,22 @@ Examples:
     konto serve --nats-url tls://connect.ngs.global --nats-creds /etc/konto/konto.creds
     konto serve --nats-url tls://nats.example.com --nats-cert konto.pem --nats-key konto-key.pem --nats-ca ca.pem
     konto serve --third-party-allow 10.0.0.0/8 --public-url https://konto.example.com --metrics 127.0.0.1:9090
-    konto serve --rate-limit 600/m --allowed-origin https://app.example.com --email-change-policy verify`
+    konto serve --rate-limit 600/m --allowed-origin https://app.example.com --email-change-policy verify
+
+Several machines, with the same KONTO_MASTER_KEY on each:
+
+    konto serve --store postgres://konto@pg1,pg2/konto --nats-url nats://n1,n2,n3 --node a --smtp-url smtps://konto@mail.example.com`
 }
 
 func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	cfg := datafolder.Config{Path: l.folder(), Holder: "konto serve", Begin: true, Log: log}
+	if err := c.Options.CheckPostgres(l.postgres); err != nil {
+		return err
+	}
+	cfg := datafolder.Config{
+		Path: l.folder(), Holder: "konto serve", Begin: true, Log: log, Postgres: l.postgres,
+		Node: postgres.Node{Name: c.Node, Address: c.HTTP, Version: builtFrom().Version}, SendTimeout: c.ThirdPartyTimeout,
+	}
 	return serveFolder(ctx, cfg, c.Options, func(_ context.Context, on *opened, s *server.Server) error {
 		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", on.Path)
 		return nil

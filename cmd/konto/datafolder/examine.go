@@ -99,8 +99,8 @@ func (f *Folder) file(name string) string { return filepath.Join(f.Path, name) }
 
 // openToExamine opens what can be opened without a change. A read model that a start would
 // make again stays closed and is one of the problems.
-func (f *Folder) openToExamine(ctx context.Context) (err error) {
-	if err := f.openLogAndKeys(ctx, f.file("log.db"), f.file("keys.db"), f.Master); err != nil {
+func (f *Folder) openToExamine(ctx context.Context, cfg Config) (err error) {
+	if err := f.openStore(ctx, cfg); err != nil {
 		return err
 	}
 	path := f.file("read.db")

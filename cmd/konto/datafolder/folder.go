@@ -1,6 +1,7 @@
 package datafolder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,26 +10,36 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"konto/cmd/konto/erasure"
 	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/keyring"
+	"konto/eventstore/postgres"
 	"konto/projections"
 	"konto/projections/deliveries"
 )
 
 // Folder is an open data folder. No other process has opened it.
 type Folder struct {
-	Path          string
-	Begun         bool // there was no konto in the folder before
-	lock          *os.File
-	Master        keyring.Master // Next in it is of this process's environment, not of the caller's
-	Keys          eventstore.KeyStore
-	Log           eventstore.AdminLog
-	Store         *eventstore.Store
-	Model         *projections.ReadModel
+	Path   string
+	Begun  bool // there was no konto in the folder before
+	lock   *os.File
+	Master keyring.Master // Next in it is of this process's environment, not of the caller's
+	Keys   eventstore.KeyStore
+	Log    eventstore.AdminLog
+	Store  *eventstore.Store
+	Model  *projections.ReadModel
+	DB     *postgres.Database // of Log, which closes it; nil if the log is in the folder
+	Limits *postgres.Limits   // of all nodes together; nil if there is one
+	// Gone has an error if the others go on without this node. It must end then. nil unless the
+	// process is a node.
+	Gone          <-chan error
+	leave         func() error // the other nodes; nil as Gone
+	followers     atomic.Pointer[[]*projections.Follower]
 	DeliveryStore deliveries.Store
 	Follower      *projections.Follower // of Model; nil when the folder was opened to be examined
 	Accounts      *commands.Accounts
@@ -56,8 +67,14 @@ type Config struct {
 	// Examine opens the log, the keys, and the read model if it fits them, and changes no
 	// file.
 	Examine bool
-	Log     *slog.Logger
-	Warn    func(string) // is called with what was repaired; Log is used if it is nil
+	// Postgres, Node and SendTimeout are of a log in Postgres. Node is what a server is among the
+	// nodes, the zero value for a command. SendTimeout is how long a request to a third party may
+	// take.
+	Postgres    Postgres
+	Node        postgres.Node
+	SendTimeout time.Duration
+	Log         *slog.Logger
+	Warn        func(string) // is called with what was repaired; Log is used if it is nil
 }
 
 func (cfg Config) warning(text string) {
@@ -71,7 +88,7 @@ func (cfg Config) warning(text string) {
 
 // Open opens a data folder. A *Locked error means that another process has opened it.
 func Open(ctx context.Context, cfg Config) (*Folder, error) {
-	if cfg.Begin {
+	if cfg.Begin || cfg.Postgres.Shared() {
 		if err := Make(cfg.Path); err != nil {
 			return nil, err
 		}
@@ -104,8 +121,11 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	file := func(name string) string { return filepath.Join(f.Path, name) }
 	// If files exist, no new master key may be made beside them: it would hide that theirs is
 	// missing.
-	f.Begun = !HoldsKonto(f.Path)
-	if f.Begun && !cfg.Begin {
+	f.Begun = !HoldsKonto(f.Path) && !cfg.Postgres.Shared()
+	switch {
+	case !cfg.Postgres.Shared() && !Missing(file(logIDName)):
+		return fmt.Errorf("%s is the folder of a node whose log is in Postgres; give --store", Absolute(f.Path))
+	case f.Begun && !cfg.Begin:
 		return noKonto(f.Path)
 	}
 	f.Master = MasterOf(f.Path)
@@ -115,9 +135,9 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	if cfg.Examine {
-		return f.openToExamine(ctx)
+		return f.openToExamine(ctx, cfg)
 	}
-	if err := f.openLogAndKeys(ctx, file("log.db"), file("keys.db"), f.Master); err != nil {
+	if err := f.openStore(ctx, cfg); err != nil {
 		return err
 	}
 	if err := f.checkNewestKeys(ctx); err != nil {
@@ -129,17 +149,19 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	if f.Model, err = projections.OpenReadModel(ctx, file("read.db"), f.Log, f.Keys); err != nil {
 		return err
 	}
-	deliveryFile, err := openOrReplace(file("deliveries.db"), func(path string) (*deliveries.File, error) {
-		return deliveries.OpenFile(ctx, deliveries.FileConfig{Path: path, Log: f.Log, Keys: f.Keys})
-	}, "third parties are told again of what followed the last checkpoints", cfg.warning)
+	deliveryFile, err := f.openDeliveries(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	f.DeliveryStore = deliveryFile
 	f.Follower = projections.NewFollower(projections.FollowerConfig{
 		Name: "read-model", Store: f.Store, Projection: f.Model, Log: cfg.Log,
 	})
-	f.Accounts = commands.NewAccounts(commands.Config{Store: f.Store, Snapshots: f.Model})
+	accounts := commands.Config{Store: f.Store, Snapshots: f.Model}
+	if f.DB != nil {
+		f.Limits = postgres.NewLimits(f.DB, f.Keys.Derive(postgres.LimitsPurpose))
+		accounts.Counts = f.Limits
+	}
+	f.Accounts = commands.NewAccounts(accounts)
 	f.Credentials = commands.NewCredentials(f.Store, nil)
 	f.ThirdParties = commands.NewThirdParties(f.Store, nil)
 	f.Past = projections.NewPast(f.Store)
@@ -151,19 +173,56 @@ func (f *Folder) openFiles(ctx context.Context, cfg Config) (err error) {
 	return err
 }
 
-func (f *Folder) openErasures(ctx context.Context, cfg Config, earlier *deliveries.File) error {
+// openStore opens the log and the keys, in the folder or in Postgres.
+func (f *Folder) openStore(ctx context.Context, cfg Config) error {
+	if cfg.Postgres.Shared() {
+		return f.openShared(ctx, cfg)
+	}
+	return f.openLogAndKeys(ctx, f.file("log.db"), f.file("keys.db"), f.Master)
+}
+
+// openDeliveries opens the store of deliveries. It returns the file, if it is one, because an
+// earlier build kept erasures in it.
+func (f *Folder) openDeliveries(ctx context.Context, cfg Config) (*deliveries.File, error) {
+	if f.DB != nil {
+		store, err := deliveries.NewPostgres(deliveries.PostgresConfig{
+			Database: f.DB, Keys: f.Keys, Node: cmp.Or(cfg.Node.Name, cfg.Holder), Timeout: cfg.SendTimeout,
+		})
+		if err == nil {
+			f.DeliveryStore = store
+		}
+		return nil, err
+	}
+	file, err := openOrReplace(f.file("deliveries.db"), func(path string) (*deliveries.File, error) {
+		return deliveries.OpenFile(ctx, deliveries.FileConfig{Path: path, Log: f.Log, Keys: f.Keys})
+	}, "third parties are told again of what followed the last checkpoints", cfg.warning)
+	if err == nil {
+		f.DeliveryStore = file
+	}
+	return file, err
+}
+
+// openErasures opens what erasures need to know. earlier is the file in which earlier builds kept
+// that, or nil.
+func (f *Folder) openErasures(ctx context.Context, cfg Config, earlier *deliveries.File) (err error) {
+	f.Erasures = &erasure.Process{
+		Folder: f.Path, Mails: f.file(MailName), Store: f.Store, Keys: f.Keys,
+		Model: f.Model, CatchUp: f.CatchUpAlone, Past: f.Past, Accounts: f.Accounts,
+		Credentials: f.Credentials, Deliveries: f.DeliveryStore, Log: cfg.Log,
+	}
+	if f.DB != nil {
+		if f.Erasures.Shared, err = erasure.OpenShared(ctx, f.DB, cmp.Or(cfg.Node.Name, cfg.Holder), f.Keys); err != nil {
+			return err
+		}
+		return f.Erasures.Open(ctx)
+	}
 	rows, err := openOrReplace(f.file(erasure.RowsName), func(path string) (*erasure.Rows, error) {
 		return erasure.OpenRows(ctx, path, f.Keys)
 	}, "messages that name erased accounts may be left, and third parties may not be told of an erasure", cfg.warning)
 	if err != nil {
 		return err
 	}
-	f.Erasures = &erasure.Process{
-		Folder: f.Path, Mails: f.file(MailName), Rows: rows, Store: f.Store, Keys: f.Keys,
-		Model: f.Model, CatchUp: f.CatchUpAlone, Past: f.Past, Accounts: f.Accounts,
-		Credentials: f.Credentials, Deliveries: f.DeliveryStore, Log: cfg.Log,
-	}
-	// Earlier builds kept in deliveries.db what they had to know of erased accounts.
+	f.Erasures.Rows = rows
 	if err := earlier.MoveErasures(ctx, rows.Adopt); err != nil {
 		return err
 	}
@@ -205,7 +264,7 @@ func eachTenth(tell func(string)) func(done, total uint64) {
 // Close closes the files and then releases the lock.
 func (f *Folder) Close() error {
 	var errs []error
-	if f.Erasures != nil {
+	if f.Erasures != nil && f.Erasures.Rows != nil {
 		errs = append(errs, f.Erasures.Rows.Close())
 	}
 	if f.DeliveryStore != nil {
@@ -213,6 +272,9 @@ func (f *Folder) Close() error {
 	}
 	if f.Model != nil {
 		errs = append(errs, f.Model.Close())
+	}
+	if f.leave != nil { // when nothing of the process reads any more
+		errs = append(errs, f.leave())
 	}
 	if f.Log != nil {
 		errs = append(errs, f.Log.Close())

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"konto/cmd/konto/datafolder"
 	kontohttp "konto/http"
 	"konto/projections/deliveries"
 	"konto/projections/nats"
@@ -20,7 +21,8 @@ import (
 type Options struct {
 	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
-	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none. A password or token is accepted only in the variable."`
+	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none; the servers of a cluster with commas between. A password or token is accepted only in the variable."`
+	Node       string `name:"node" placeholder:"NAME" help:"Name of this node among those that share --store."`
 
 	NATSOptions
 	WebOptions
@@ -32,6 +34,23 @@ type Options struct {
 // Validate is called by the parser, so that a wrong value is wrong usage.
 func (c *Options) Validate() error {
 	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
+}
+
+// CheckPostgres returns what is wrong with the flags if the log is in Postgres, or if it is not.
+func (c *Options) CheckPostgres(p datafolder.Postgres) error {
+	switch {
+	case !p.Shared() && c.Node != "":
+		return errors.New("--node goes with --store")
+	case !p.Shared():
+		return nil
+	case c.Node == "":
+		return errors.New("--store needs --node: give each node that shares the store a name")
+	case c.NATSURL == "":
+		return errors.New("--store needs --nats-url: the embedded NATS server serves one node alone")
+	case c.SMTPURL == "":
+		return errors.New("--store needs --smtp-url: any node may have to mail a code, and a file in its folder would be found by nobody")
+	}
+	return nil
 }
 
 // WebOptions are the flags about HTTP. The zero value has no limits and no outside issuer, as

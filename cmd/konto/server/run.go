@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -43,6 +44,9 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		s.folder.Erasures.Run(ctx)
 		return nil
 	})
+	if s.folder.DB != nil {
+		group.Go(func() error { return s.serveNodes(ctx) })
+	}
 	if s.metricsListener != nil {
 		group.Go(func() error {
 			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
@@ -178,6 +182,9 @@ func (s *Server) answer(ctx context.Context, group *errgroup.Group, ready func(c
 		return err
 	}
 	cfg.Accounts, cfg.Reader, cfg.Access = s.folder.Accounts, s.folder.Reader(), s.folder.Model
+	if s.folder.DB != nil {
+		cfg.Fresh, cfg.Reader.Waited, cfg.Buckets = s.fresh, true, s.folder.Limits
+	}
 	cfg.TokenKey = s.folder.Keys.Derive(kontohttp.TokenPurpose)
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
 	cfg.Health, cfg.Components, cfg.Log = s.statuses, s.components, s.log
@@ -198,7 +205,7 @@ func (s *Server) drain() {
 		return
 	}
 	for _, f := range s.allFollowers() {
-		if err := f.WaitUnlessRetrying(ctx, head); err != nil {
+		if err := f.WaitUnlessRetrying(ctx, head); err != nil && !errors.Is(err, projections.ErrStandby) {
 			s.log.Warn("follower is behind and continues after the next start",
 				"follower", f.Status().Name, "position", f.Status().Position, "head", head, "error", err)
 		}

@@ -17,6 +17,7 @@ import (
 	"konto/projections/mail"
 	"konto/projections/metrics"
 	"konto/projections/nats"
+	"konto/projections/natscallout"
 	"konto/projections/natsserver"
 	"konto/projections/webhook"
 )
@@ -32,6 +33,7 @@ type Server struct {
 	publisher *projections.Follower
 	published *nats.Publisher // the projection of publisher
 	codes     *component
+	callout   *natscallout.Service // nil unless the log is in Postgres
 
 	inbound         *component
 	metrics         *metrics.Metrics
@@ -106,7 +108,16 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 		return nil, err
 	}
 	s.Facts = nats.NewInbound(s.Conn, folder.Erasures.NamesErased, log)
-	publisher := nats.NewPublisher(nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Log: log})
+	publishing := nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Log: log}
+	following := projections.FollowerConfig{Name: "publisher", Store: folder.Store, Log: log}
+	if folder.DB != nil { // one node publishes
+		cursors := folder.DB.Cursors("publisher", cfg.Node)
+		publishing.Cursors, publishing.Held, following.Hold = cursors, cursors.Check, cursors.Hold
+		if s.callout, err = s.answerServers(); err != nil {
+			return nil, err
+		}
+	}
+	publisher := nats.NewPublisher(publishing)
 	if s.Broker != nil {
 		// A consumer or sender that connects as soon as konto is ready finds the streams. An
 		// error here occurs again where the streams are used, and is reported there.
@@ -116,13 +127,17 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 		s.Facts.Open(bounded)
 	}
 	s.published = publisher
-	s.publisher = projections.NewFollower(projections.FollowerConfig{
-		Name: "publisher", Store: folder.Store, Projection: publisher, Log: log,
-	})
+	following.Projection = publisher
+	s.publisher = projections.NewFollower(following)
 	if s.codes, err = s.mailer(cfg.MailOptions); err != nil {
 		return nil, err
 	}
 	s.metrics = metrics.New(metrics.Config{Head: folder.Store.Head, Health: s.statuses})
+	if folder.DB != nil {
+		if err := folder.DB.Register(s.metrics.Registerer()); err != nil {
+			return nil, err
+		}
+	}
 	s.inbound = s.recordFacts()
 	if err := s.openMetrics(); err != nil {
 		return nil, err
@@ -131,6 +146,7 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 		return nil, err
 	}
 	folder.Erasures.Serve(s.Facts, s.publisher, s.Deliveries.Follower())
+	folder.Following(append(s.allFollowers(), folder.Erasures.Follower)...)
 	return s, nil
 }
 
