@@ -81,7 +81,10 @@ type cli struct {
 		Tail eventsTail `cmd:"" help:"Show events as they happen, until interrupted."`
 	} `cmd:"" help:"The log of all events."`
 	Verify verifyCommand `cmd:"" help:"Check the log and everything that follows from it."`
-	Nodes  nodesCommand  `cmd:"" help:"List the nodes that share a log in Postgres."`
+	NATS   struct {
+		Issuer natsIssuer `cmd:"" help:"Print konto's public key for the configuration of NATS servers."`
+	} `cmd:"" name:"nats" help:"The NATS servers of several nodes."`
+	Nodes nodesCommand `cmd:"" help:"List the nodes that share a log in Postgres."`
 }
 
 const defaultData = "konto-data"

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/control"
+	"konto/projections/natscallout"
 )
 
 type nodesCommand struct{}
@@ -57,4 +58,26 @@ func (c *nodesCommand) Run(ctx context.Context, on *opened, out *control.Output)
 		}
 	}
 	return nil
+}
+
+type natsIssuer struct{}
+
+func (c *natsIssuer) Help() string {
+	return `Prints the public key by which the NATS servers of a cluster know konto's answers: the issuer of
+auth_callout in their configuration. With it, konto's keys for consumers and senders count there.
+It stays the same for as long as the keys of konto exist.
+
+Example:
+
+    konto nats issuer --store postgres://konto@pg1,pg2/konto`
+}
+
+func (c *natsIssuer) Run(_ context.Context, on *opened, out *control.Output) error {
+	key, err := natscallout.PublicKey(on.Keys.Derive(natscallout.Purpose))
+	if err != nil {
+		return err
+	}
+	return out.Row(struct {
+		Issuer string `json:"issuer"`
+	}{key}, "%s", key)
 }

@@ -13,24 +13,29 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"konto/projections/natstest"
 )
 
 // nodes are processes of konto that share a log in Postgres and a NATS cluster.
 type nodes struct {
-	store, nats string // URLs
-	master      string // KONTO_MASTER_KEY
-	smtp        string // URL
-	folder      string // for administrative commands
+	store  string // URL
+	nats   *natstest.Cluster
+	master string // KONTO_MASTER_KEY
+	smtp   string // URL
+	folder string // for administrative commands
 }
 
-// newNodes returns nodes of which none runs yet.
-func newNodes(t testing.TB, store, nats string) *nodes {
+// newNodes starts a NATS cluster for nodes, of which none runs yet.
+func newNodes(t *testing.T, store string) *nodes {
 	t.Helper()
 	key := make([]byte, 32)
 	rand.Read(key)
-	n := &nodes{store: store, nats: nats, master: hex.EncodeToString(key), smtp: "smtp://127.0.0.1:9", folder: t.TempDir()}
+	n := &nodes{store: store, master: hex.EncodeToString(key), smtp: "smtp://127.0.0.1:9", folder: t.TempDir()}
 	t.Setenv("KONTO_MASTER_KEY", n.master)
 	t.Setenv("KONTO_STORE", n.store)
+	issuer := n.must(t, "nats", "issuer")["issuer"].(string)
+	n.nats = natstest.Start(t, map[string]string{"KONTO_NATS_ISSUER": issuer})
 	return n
 }
 
@@ -69,11 +74,11 @@ func (n *node) again(t testing.TB) {
 // launch is again without waiting.
 func (n *node) launch(t testing.TB) {
 	t.Helper()
-	args := append([]string{"serve", "--data", n.folder, "--http", n.http, "--nats-url", n.of.nats, "--node", n.name,
+	args := append([]string{"serve", "--data", n.folder, "--http", n.http, "--node", n.name,
 		"--smtp-url", n.of.smtp, "--rate-limit", "off", "--third-party-allow", "127.0.0.0/8"}, n.extra...)
 	n.process = &process{stderr: newWatched()}
 	n.cmd = exec.Command(binary(t), args...)
-	n.cmd.Env = append(os.Environ(), "KONTO_MASTER_KEY="+n.of.master, "KONTO_STORE="+n.of.store)
+	n.cmd.Env = append(os.Environ(), "KONTO_MASTER_KEY="+n.of.master, "KONTO_STORE="+n.of.store, "KONTO_NATS_URL="+n.of.nats.URL("konto:konto@"))
 	n.cmd.Stderr = n.stderr
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {
