@@ -64,7 +64,7 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exc
 // reason for the error, and nothing is logged.
 func (x *exchange) fail(err error) {
 	row := x.contract.errors.find(err)
-	fault := row.err == nil || row.err == commands.ErrUnavailable
+	fault := row.err == nil || row.err == commands.ErrUnavailable || row.err == errBehind
 	if gone := x.r.Context().Err() != nil; fault && !gone {
 		x.log("request failed", "error", err)
 	}

@@ -39,6 +39,7 @@ var oauthErrors = errorTable{
 	{errTooLarge, http.StatusRequestEntityTooLarge, "invalid_request", "The request body is larger than 64 KiB."},
 	{errTooSlow, http.StatusRequestTimeout, "invalid_request", "The request body came too slowly."},
 	{errRateLimited, http.StatusTooManyRequests, "rate_limited", "Too many requests; try again after the time in Retry-After."},
+	{errBehind, http.StatusServiceUnavailable, "temporarily_unavailable", "The log cannot be reached; try again."},
 	{errNoRoute, http.StatusNotFound, "not_found", "There is no such endpoint."},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed", "The endpoint does not take this method."},
 	{nil, http.StatusInternalServerError, "server_error", "Something unexpected happened."},
