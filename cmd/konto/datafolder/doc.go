@@ -8,6 +8,8 @@
 //     user can change; lock.go locks it
 //   - keys.go opens the log and the keys together, and refuses keys that are older than
 //     the log; replaceable.go opens files that konto can go on without
+//   - postgres.go opens the log and the keys of several nodes, whose folders hold a read model
+//     alone, and makes a server one of the nodes
 //   - incoming.go lets a log or keys that were made elsewhere take the place of those in
 //     the folder
 //   - examine.go is what konto verify checks
