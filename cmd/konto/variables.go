@@ -66,7 +66,7 @@ func ignoredVariables(environment []string) (warnings []string) {
 		switch {
 		case slices.Contains(named, name):
 		case slices.Contains(unnamed, name):
-			warnings = append(warnings, fmt.Sprintf("%s is ignored: only flags of konto serve, --data and --json can be given as variables", name))
+			warnings = append(warnings, fmt.Sprintf("%s is ignored: only flags of konto serve, and those of all commands such as --data, can be given as variables", name))
 		default:
 			warnings = append(warnings, fmt.Sprintf("%s is ignored: there is no such variable%s", name, suggestion(name, append(named, otherVariables...))))
 		}

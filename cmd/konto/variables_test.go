@@ -82,12 +82,12 @@ func TestUnknownVariablesAreNamed(t *testing.T) {
 		"KONTO_MASTERKEY=secret":      "KONTO_MASTERKEY is ignored: there is no such variable; did you mean KONTO_MASTER_KEY?",
 		"KONTO_COLOUR_OF_THE_LOGO=1":  "KONTO_COLOUR_OF_THE_LOGO is ignored: there is no such variable",
 		"KONTO_HTTP_PORT=8080":        "KONTO_HTTP_PORT is ignored: there is no such variable",
-		"KONTO_YES=1":                 "KONTO_YES is ignored: only flags of konto serve, --data and --json can be given as variables",
-		"KONTO_HELP=1":                "KONTO_HELP is ignored: only flags of konto serve, --data and --json can be given as variables",
+		"KONTO_YES=1":                 "KONTO_YES is ignored: only flags of konto serve, and those of all commands such as --data, can be given as variables",
+		"KONTO_HELP=1":                "KONTO_HELP is ignored: only flags of konto serve, and those of all commands such as --data, can be given as variables",
 		"KONTO_=":                     "KONTO_ is ignored: there is no such variable",
 		"KONTO_=x=y":                  "KONTO_ is ignored: there is no such variable",
-		"KONTO_SCOPE":                 "KONTO_SCOPE is ignored: only flags of konto serve, --data and --json can be given as variables",
-		"KONTO_PENDING_ORDER=invalid": "KONTO_PENDING_ORDER is ignored: only flags of konto serve, --data and --json can be given as variables",
+		"KONTO_SCOPE":                 "KONTO_SCOPE is ignored: only flags of konto serve, and those of all commands such as --data, can be given as variables",
+		"KONTO_PENDING_ORDER=invalid": "KONTO_PENDING_ORDER is ignored: only flags of konto serve, and those of all commands such as --data, can be given as variables",
 	} {
 		if warnings := ignoredVariables([]string{"HOME=/", setting, "KONTOX=1"}); !slices.Equal(warnings, []string{want}) {
 			t.Errorf("%s: %q", setting, warnings)
