@@ -66,33 +66,47 @@ func TestNodesLoseNothing(t *testing.T) {
 	}
 	o.load = startNodesLoad(t, o.running, writers)
 	o.load.flows(5)
+	stalls := map[string][]time.Duration{}
 	for i, f := range o.faults() {
 		o.load.stalled()
 		began := time.Now()
-		what := f()
+		what := f.do(f.turn)
 		o.load.flows(3)
 		o.answersAgain()
-		t.Logf("%d, %s: %s until all is well, no acknowledgement for %s; %d updates so far",
-			i+1, what, time.Since(began).Round(time.Second), o.load.stalled(), o.load.acknowledged())
+		stall := o.load.stalled()
+		stalls[f.kind] = append(stalls[f.kind], stall)
+		t.Logf("%d, %s: all is well after %s; no acknowledgement for %s; %d updates so far",
+			i+1, what, time.Since(began).Round(time.Second), stall, o.load.acknowledged())
 		if t.Failed() {
 			break
 		}
+	}
+	for kind, all := range stalls {
+		slices.Sort(all)
+		t.Logf("%d %s: no acknowledgement for %s to %s, median %s", len(all), kind, all[0], all[len(all)-1], all[len(all)/2])
 	}
 	o.load.end()
 	o.check()
 }
 
-// faults returns all faults in a random order. Each returns what it did.
-func (o *outage) faults() (all []func() string) {
-	add := func(n int, fault func(i int) string) {
+// fault is something that fails. do returns what it did, and is given how many of its kind came before.
+type fault struct {
+	kind string
+	do   func(turn int) string
+	turn int
+}
+
+// faults returns all faults in a random order.
+func (o *outage) faults() (all []fault) {
+	add := func(n int, kind string, do func(int) string) {
 		for i := range n {
-			all = append(all, func() string { return fault(i) })
+			all = append(all, fault{kind, do, i})
 		}
 	}
-	add(*failovers, o.killPrimary)
-	add(*nodeKills, o.killNode)
-	add(*nodePauses, o.pauseNode)
-	add(*natsKills, o.killNATS)
+	add(*failovers, "failovers", o.killPrimary)
+	add(*nodeKills, "kills of nodes", o.killNode)
+	add(*nodePauses, "pauses of nodes", o.pauseNode)
+	add(*natsKills, "kills of NATS servers", o.killNATS)
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }
@@ -324,6 +338,7 @@ func (o *outage) checkStream(logged []loggedEvent) {
 			o.t.Fatalf("message %d is event %s, not %s", i+1, id, want.id)
 		}
 	}
+	o.t.Logf("the stream has the %d events of accounts, each once, in the order of the log", len(logged))
 }
 
 // checkThirdParty expects each update to have been taken, and no request after one for a later
