@@ -86,6 +86,9 @@ func (n *node) launch(t testing.TB) {
 	}
 }
 
+// address is its URL, whether it runs or not.
+func (n *node) address() string { return "http://" + n.http }
+
 // stop stops the node in order.
 func (n *node) stop(t testing.TB) {
 	t.Helper()

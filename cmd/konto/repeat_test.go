@@ -21,7 +21,7 @@ type reply struct {
 }
 
 // repeatable sends a value under an Idempotency-Key.
-func (w *writer) repeatable(url string, value int) (reply, error) {
+func (w *writer) repeatable(client *http.Client, url string, value int) (reply, error) {
 	r, err := http.NewRequest(w.method, url+w.path, strings.NewReader(fmt.Sprintf(w.body, value)))
 	if err != nil {
 		return reply{}, err
@@ -29,7 +29,7 @@ func (w *writer) repeatable(url string, value int) (reply, error) {
 	r.Header.Set("Authorization", "Bearer "+w.write)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Idempotency-Key", fmt.Sprintf("%s %d", w.account, value))
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return reply{}, err
 	}
@@ -84,7 +84,7 @@ func interrupted(t *testing.T, folder string, writers []*writer, value int) []*r
 	var all sync.WaitGroup
 	for i, w := range writers {
 		all.Go(func() {
-			if r, err := w.repeatable(p.url, value); err == nil {
+			if r, err := w.repeatable(http.DefaultClient, p.url, value); err == nil {
 				answers[i] = &r
 			}
 		})
@@ -98,7 +98,7 @@ func interrupted(t *testing.T, folder string, writers []*writer, value int) []*r
 // mustAnswer sends a value, which must be answered with a version.
 func (w *writer) mustAnswer(t *testing.T, url string, value int, version uint64) reply {
 	t.Helper()
-	r, err := w.repeatable(url, value)
+	r, err := w.repeatable(http.DefaultClient, url, value)
 	if want := fmt.Sprintf(`"%d"`, version); err != nil || r.status != http.StatusOK || r.etag != want {
 		t.Fatalf("%s %s with %d: %+v, %v, want version %d", w.method, w.path, value, r, err, version)
 	}

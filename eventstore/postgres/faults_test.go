@@ -348,6 +348,33 @@ func TestReadWaitsForTheStandby(t *testing.T) {
 	f.isStored(t)
 }
 
+func TestFeedWaitsForTheStandbyBeforeItHasWhatAnotherNodeAppended(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	_, replication := primary.Standby(t, "standby")
+	url := database(t, primary)
+	log, other := openQuietly(t, url), openQuietly(t, url)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := log.Append(ctx, one(events.AccountStream(ulid.Make()), 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Wait(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	replication.Drop(true)
+	go log.Append(ctx, one(events.AccountStream(ulid.Make()), 0))
+	// One barrier is the append's, another one is that of the other node's feed.
+	primary.Await(t, url, "SELECT count(*) > 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%konto.barrier%'")
+	if end := other.FeedEnd(); end != 1 {
+		t.Errorf("the feed ends at position %d, which no standby has", end)
+	}
+	replication.Break() // the standby connects again and gets everything
+	replication.Drop(false)
+	if err := other.Wait(ctx, 1); err != nil {
+		t.Error(err)
+	}
+}
+
 // awaitBarriers waits until a barrier that was begun after the call waits for a standby.
 func (f *failover) awaitBarriers(t *testing.T) {
 	t.Helper()

@@ -108,7 +108,12 @@ func (m *Member) write(t testing.TB) {
 	t.Helper()
 	text := fmt.Sprintf(configuration, m.Name, m.cluster.etcd, m.api, m.Port, m.dir, filepath.Dir(program(t, "initdb")))
 	for name, text := range map[string]string{"patroni.yml": text, "bootstrap": bootstrap} {
-		if err := os.WriteFile(filepath.Join(m.dir, name), []byte(text), 0o755); err != nil {
+		path := filepath.Join(m.dir, name)
+		err := os.WriteFile(path, []byte(text), 0o755)
+		if err == nil {
+			err = os.Chmod(path, 0o755) // the process may have an umask
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
