@@ -276,8 +276,11 @@ func (f *Folder) Close() error {
 	if f.leave != nil { // when nothing of the process reads any more
 		errs = append(errs, f.leave())
 	}
-	if f.Log != nil {
+	switch {
+	case f.Log != nil:
 		errs = append(errs, f.Log.Close())
+	case f.DB != nil:
+		f.DB.Close()
 	}
 	if f.Keys != nil {
 		errs = append(errs, f.Keys.Close())
