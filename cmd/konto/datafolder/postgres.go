@@ -88,7 +88,7 @@ func (f *Folder) openShared(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	if err := f.bind(ctx, head); err != nil {
-		return fmt.Errorf("the log in Postgres does not fit: %w", err)
+		return fmt.Errorf("the key store does not fit the log in Postgres: %w", err)
 	}
 	f.Store = eventstore.NewStore(f.Log, f.Keys)
 	return f.bindFolder(ctx)
@@ -131,6 +131,28 @@ func (f *Folder) join(ctx context.Context, n postgres.Node) error {
 	f.leave = func() error {
 		leave()
 		return <-gone
+	}
+	return nil
+}
+
+// refuseNodes returns an error if other nodes are live while the claims are those of another rule:
+// they would go on to append by it. postgres.Log looks again in its transaction.
+func (f *Folder) refuseNodes(ctx context.Context, self string) error {
+	if f.DB == nil {
+		return nil
+	}
+	nodes, err := f.DB.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	var live []string
+	for _, n := range nodes {
+		if n.Live && n.Name != self {
+			live = append(live, n.Name)
+		}
+	}
+	if len(live) > 0 {
+		return fmt.Errorf("this konto has another rule for the claims of accounts than the nodes that run (%s): stop all nodes, start one of this version, and then the others", strings.Join(live, ", "))
 	}
 	return nil
 }
