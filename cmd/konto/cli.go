@@ -115,6 +115,24 @@ type line struct {
 	command  any    // a local or an administrative command
 }
 
+// alone is a command that works on the files of a data folder, which a log in Postgres does not have.
+// instead says what to do with --store.
+type alone interface{ instead() string }
+
+func (*keysBackup) instead() string {
+	return "the keys are in Postgres, so back up that server, with a base backup and its write-ahead log"
+}
+
+func (*keysRestore) instead() string {
+	return "the keys are in Postgres, so restore that server from its own backup"
+}
+
+func (*restoreCommand) instead() string {
+	return "the log is in Postgres, so restore that server from its own backup, or import an export into an empty database with konto import"
+}
+
+func (*demoCommand) instead() string { return "the demo has a log of its own, so leave --store out" }
+
 // errHelpShown is the error of parse when it printed the help that the user asked for.
 var errHelpShown = errors.New("help was shown")
 
@@ -240,6 +258,9 @@ func (l *line) usesFolder() bool {
 }
 
 func (l *line) execute(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (failed error) {
+	if c, ok := l.command.(alone); ok && l.postgres.Shared() {
+		return fmt.Errorf("konto %s does not go with --store (or KONTO_STORE): %s", l.path, c.instead())
+	}
 	if l.usesFolder() {
 		owner, err := datafolder.ActAsOwner(l.folder())
 		if err != nil {

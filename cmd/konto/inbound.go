@@ -12,7 +12,7 @@ import (
 )
 
 // errNotServed is the error if no server runs.
-var errNotServed = errors.New("inbound messages are read through the server, and no server runs; start konto serve")
+var errNotServed = errors.New("inbound messages are read through the server, and no server runs in this data folder; start konto serve, or give the --data of a node on its machine")
 
 type inboundDeadLetters struct {
 	Limit int `name:"limit" default:"100" placeholder:"N" help:"How many, from the newest; 100 unless given."`

@@ -103,6 +103,11 @@ master key, the next one is KONTO_NEXT_MASTER_KEY, 64 hex digits in the environm
 After that, set KONTO_MASTER_KEY to the new value before each start. If the rotation may have been
 interrupted, start with both variables set, and rotate again.
 
+Several nodes (--store) need both keys meanwhile. Restart the nodes one after the other with
+KONTO_NEXT_MASTER_KEY set beside KONTO_MASTER_KEY, then rotate once, from any machine that has both.
+Then make the next key KONTO_MASTER_KEY of every node, and restart them again. A node that lacks the
+next key cannot read keys once the rotation has begun.
+
 Examples:
 
     konto keys rotate

@@ -3,8 +3,7 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/hex"
+	"cmp"
 	"net"
 	"os"
 	"os/exec"
@@ -29,9 +28,7 @@ type nodes struct {
 // newNodes starts a NATS cluster for nodes, of which none runs yet.
 func newNodes(t *testing.T, store string) *nodes {
 	t.Helper()
-	key := make([]byte, 32)
-	rand.Read(key)
-	n := &nodes{store: store, master: hex.EncodeToString(key), smtp: "smtp://127.0.0.1:9", folder: t.TempDir()}
+	n := &nodes{store: store, master: cmp.Or(os.Getenv("KONTO_MASTER_KEY"), newMaster()), smtp: "smtp://127.0.0.1:9", folder: t.TempDir()}
 	t.Setenv("KONTO_MASTER_KEY", n.master)
 	t.Setenv("KONTO_STORE", n.store)
 	issuer := n.must(t, "nats", "issuer")["issuer"].(string)

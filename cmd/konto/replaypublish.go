@@ -18,7 +18,7 @@ import (
 )
 
 // errNoNATS is the error if no server runs.
-var errNoNATS = errors.New("events are published through the server's connection to NATS, and no server runs; start konto serve")
+var errNoNATS = errors.New("events are published through the server's connection to NATS, and no server runs in this data folder; start konto serve, or give the --data of a node on its machine")
 
 type replayPublish struct {
 	From          uint64     `name:"from" required:"" placeholder:"P" help:"Position of the first event."`

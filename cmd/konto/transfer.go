@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -47,7 +49,9 @@ func (c *exportCommand) Run(ctx context.Context, on *opened, out *control.Output
 }
 
 type importCommand struct {
-	File string `arg:"" name:"file" type:"path" help:"A file that konto export made. - is standard input."`
+	File     string `arg:"" name:"file" type:"path" help:"A file that konto export made. - is standard input."`
+	Keys     string `name:"keys" type:"path" placeholder:"FILE" help:"With --store: the keys.db of an encrypted export, whose keys are copied."`
+	Erasures string `name:"erasures" type:"path" placeholder:"FILE" help:"With --store: the list of erasures that belongs to the export; erasures.ndjson beside --keys, if it is there, unless given."`
 
 	stdin io.Reader
 }
@@ -61,10 +65,17 @@ konto gets new keys of its own: access tokens, pending codes for email changes a
 proofs from before the import are no longer valid. An encrypted export is the same log again, and
 needs its keys.db, with its master key, in the folder.
 
+With --store the log in Postgres must be empty, and no node may run. The keys of an encrypted export
+are copied from --keys, which stays as it is; its master key is KONTO_MASTER_KEY, or master.key beside
+it. In Postgres the keys are wrapped by KONTO_MASTER_KEY. The list of erasures comes along. If the
+import is interrupted, no node opens the log: repeat the import. Compare events and chain with what
+konto export printed.
+
 Examples:
 
     konto import /move/konto.ndjson --data /var/lib/konto
-    konto export - --data old | konto import - --data new`
+    konto export - --data old | konto import - --data new
+    konto import /move/konto.ndjson --store postgres://konto@pg1,pg2/konto --keys /var/lib/konto/keys.db`
 }
 
 func (c *importCommand) readInput(stdin io.Reader) error {
@@ -76,11 +87,25 @@ func (c *importCommand) readInput(stdin io.Reader) error {
 type imported struct {
 	File      string `json:"file"`
 	Events    uint64 `json:"events"`
+	Chain     string `json:"chain,omitzero"` // as Exported has it
 	Encrypted bool   `json:"encrypted"`
 	Verified  bool   `json:"verified"`
+	// Keys and Erasures are how many keys, and lines of the list of erasures, were copied to Postgres.
+	Keys     uint64 `json:"keys,omitzero"`
+	Erasures int    `json:"erasures,omitzero"`
+	Notice   string `json:"notice,omitzero"`
 }
 
+// noLedger is the notice for keys that came without the list of erasures.
+const noLedger = "there was no erasures.ndjson beside the keys: if accounts were erased after this copy of the keys was made, they can be read again"
+
 func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) error {
+	switch {
+	case l.postgres.Shared():
+		return c.runShared(ctx, l, stdout, stderr)
+	case c.Keys != "" || c.Erasures != "":
+		return errors.New("--keys and --erasures go with --store; without it put the files into the data folder")
+	}
 	done := imported{File: c.File, Verified: true}
 	what := "imported from " + c.File
 	if c.File == "-" {
@@ -101,11 +126,43 @@ func (c *importCommand) run(ctx context.Context, l *line, stdout, stderr io.Writ
 			return err
 		}
 		return datafolder.WhileLocked(l.folder(), "konto "+l.path, func() error {
-			err := copies.Import(ctx, l.folder(), r, out.Events)
-			done.Events = r.Events()
+			end, err := copies.Import(ctx, l.folder(), r, out.Events)
+			done.Events, done.Chain = end.Events, hex.EncodeToString(end.Chain)
 			return err
 		})
 	})
+}
+
+// runShared imports into Postgres. The data folder has the master key, if KONTO_MASTER_KEY does not
+// give it, and nothing else.
+func (c *importCommand) runShared(ctx context.Context, l *line, stdout, stderr io.Writer) error {
+	m := control.NewMeter(stderr)
+	defer m.Clear()
+	out := control.NewMeteredOutput(stdout, l.json, m)
+	from, err := openInput(c.File, c.stdin)
+	if err != nil {
+		return fmt.Errorf("nothing was imported: %w", err)
+	}
+	defer from.Close()
+	r, err := transfer.NewReader(from)
+	if err != nil {
+		return fmt.Errorf("nothing was imported: %w", err)
+	}
+	moved, err := copies.SharedImport{
+		To: l.postgres, Master: datafolder.MasterOf(l.folder()), From: r, Keys: c.Keys, Erasures: c.Erasures,
+		Holder: "konto import", Progress: out.Events,
+	}.Run(ctx)
+	if err != nil {
+		return fmt.Errorf("the import has not ended: %w", err)
+	}
+	done := imported{
+		File: c.File, Events: moved.End.Events, Chain: hex.EncodeToString(moved.End.Chain), Encrypted: r.Header().Encrypted,
+		Verified: true, Keys: moved.Keys, Erasures: moved.Erasures,
+	}
+	if moved.NoLedger {
+		done.Notice = noLedger
+	}
+	return errors.Join(out.Object(done), out.Flush())
 }
 
 // openInput opens the file that a command reads, or its standard input if the file is "-".

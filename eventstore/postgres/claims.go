@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -10,7 +13,8 @@ import (
 )
 
 // ReplaceClaims implements eventstore.Appender. It is one transaction, which holds the row of the
-// log's head: no node appends meanwhile.
+// log's head: no node appends meanwhile. The error matches ErrNodesRun if other nodes are live, which
+// may go on with the claims of another rule. None joins until the transaction ends.
 func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
 	if err := l.checkOpen(ctx); err != nil {
 		return err
@@ -30,7 +34,13 @@ func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[events
 func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
 	// held may read for longer than a session may be idle in a transaction.
 	if _, err := conn.Exec(ctx, `BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;
-		SELECT FROM log.head FOR NO KEY UPDATE; DELETE FROM log.claims`); err != nil {
+		LOCK TABLE cluster.node IN SHARE MODE`); err != nil {
+		return failed("write to", err)
+	}
+	if err := l.refuseNodes(ctx, conn); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, `SELECT FROM log.head FOR NO KEY UPDATE; DELETE FROM log.claims`); err != nil {
 		return failed("write to", err)
 	}
 	page := make([][]any, 0, pageSize)
@@ -65,6 +75,27 @@ func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held 
 	}
 	if _, err := conn.Exec(ctx, `COMMIT`); err != nil {
 		return failed("write to", err)
+	}
+	return nil
+}
+
+// ErrNodesRun is matched by the error of what must be done while no other node is live.
+var ErrNodesRun = errors.New("other nodes run on this log, stop them first")
+
+// refuseNodes returns an error if nodes other than this one are live.
+func (l *Log) refuseNodes(ctx context.Context, conn *pgx.Conn) error {
+	self, _ := l.incarnation.Load().([]byte)
+	rows, err := conn.Query(ctx, `SELECT name FROM cluster.node
+		WHERE seen > clock_timestamp() - $1::interval AND incarnation IS DISTINCT FROM $2 ORDER BY name`, liveTime, self)
+	if err != nil {
+		return failed("read", err)
+	}
+	live, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return failed("read", err)
+	}
+	if len(live) > 0 {
+		return fmt.Errorf("%w: %s", ErrNodesRun, strings.Join(live, ", "))
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"net/url"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,10 +13,10 @@ import (
 
 // configure returns the configuration of all connections: to a primary, with settings that
 // neither the server's configuration nor the URL can weaken.
-func configure(url string) (*pgx.ConnConfig, error) {
-	cfg, err := pgx.ParseConfig(url)
+func configure(connection string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(connection)
 	if err != nil {
-		return nil, err // names no password
+		return nil, unparsed(connection, err)
 	}
 	for name, value := range map[string]string{
 		"application_name":   "konto",
@@ -38,6 +40,16 @@ func configure(url string) (*pgx.ConnConfig, error) {
 		cfg.ConnectTimeout = 3 * time.Second
 	}
 	return cfg, nil
+}
+
+// unparsed is the error for a connection string that cannot be used. It quotes nothing of a URL that
+// is malformed: what looks like a port there may be a part of a password.
+func unparsed(connection string, err error) error {
+	cause := errors.Unwrap(err)
+	if _, malformed := url.Parse(connection); malformed != nil || cause == nil {
+		return errors.New("the URL of Postgres cannot be read; it is one such as postgres://konto@pg1,pg2/konto, and in a password / is %2F, @ is %40, and % is %25")
+	}
+	return fmt.Errorf("the URL of Postgres cannot be used: %w", cause)
 }
 
 // isFinal reports whether an error says that a transaction did not happen, and will not if it is

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,6 +39,8 @@ type Database struct {
 	pool     *pgxpool.Pool
 	barriers *barriers
 	metrics  *metrics
+	// incarnation is that of this process among the nodes, a []byte; empty unless it has joined.
+	incarnation atomic.Value
 
 	// stopping ends when the database no longer waits for anything.
 	stopping context.Context

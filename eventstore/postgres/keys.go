@@ -216,6 +216,66 @@ func (k *Keys) Count(ctx context.Context) (n uint64, err error) {
 	return n, inKeys(err)
 }
 
+// ErrOtherKeys is matched by Put's error if keys were stored that are not those to be put.
+var ErrOtherKeys = errors.New("there are other keys already; take an empty database")
+
+// Put stores a key of another store of keys under a name, durably. A root key is put first, before
+// anything is derived from it: it replaces the one that OpenKeys has made, and what Bind has stored,
+// as long as no stream has a key. A name that has the same key already is no error. If it has
+// another key, or streams have keys and the root key is another, the error matches ErrOtherKeys and
+// nothing was changed. A destroyed key is put as keyring.Tombstone. Names other than that of the root
+// key may be put concurrently.
+func (k *Keys) Put(ctx context.Context, name string, key []byte) error {
+	if name == keyring.RootName {
+		return inKeys(k.putRoot(ctx, key))
+	}
+	if err := k.insert(ctx, name, key); err != nil {
+		return err
+	}
+	stored, err := k.load(ctx, name)
+	if errors.Is(err, eventstore.ErrDestroyed) {
+		stored, err = keyring.Tombstone(), nil
+	}
+	if err == nil && !bytes.Equal(stored, key) {
+		err = inKeys(fmt.Errorf("%w: %s", ErrOtherKeys, name))
+	}
+	return err
+}
+
+func (k *Keys) putRoot(ctx context.Context, key []byte) error {
+	err := k.write(ctx, func(tx pgx.Tx) error {
+		root, err := lockKeys(ctx, tx, `name = $1`, keyring.RootName) // until the end nobody stores a key
+		if err != nil {
+			return err
+		}
+		if len(root) == 0 {
+			return keyring.ErrNoRoot
+		}
+		stored, err := k.unwrap(root[0])
+		if err != nil || bytes.Equal(stored, key) {
+			return err
+		}
+		w, err := k.wrapper(keyring.RootName, root[0].master)
+		if err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `UPDATE keys.keys SET wrapped = $3 WHERE name = $1
+			AND NOT EXISTS (SELECT FROM keys.keys WHERE name NOT IN ($1, $2))`,
+			keyring.RootName, keyring.LogName, w.Wrap(keyring.RootName, key))
+		if err == nil && tag.RowsAffected() == 0 {
+			err = ErrOtherKeys
+		}
+		if err == nil {
+			_, err = tx.Exec(ctx, `DELETE FROM keys.keys WHERE name = $1`, keyring.LogName)
+		}
+		return err
+	})
+	if err == nil {
+		k.root = key
+	}
+	return err
+}
+
 // Close closes the database. It may be called several times, and beside the Close of a log in the
 // same database; close the log first.
 func (k *Keys) Close() error {

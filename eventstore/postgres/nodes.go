@@ -70,6 +70,7 @@ func (db *Database) Join(ctx context.Context, n Node, position func() uint64) (*
 		case err != nil:
 			return nil, fmt.Errorf("join the other nodes: %w", err)
 		case joined:
+			db.incarnation.Store(m.incarnation)
 			return m, nil
 		case time.Now().After(deadline):
 			return nil, fmt.Errorf("another node named %s runs, give each node a name of its own", n.Name)

@@ -86,7 +86,7 @@ func apply(ctx context.Context, db *sql.DB, folder string, schemas ...string) er
 		return fmt.Errorf("read its version: %w", err)
 	}
 	if current > newest {
-		return fmt.Errorf("it has version %d, which is newer than %d, the newest that this konto knows", current, newest)
+		return fmt.Errorf("it has version %d, which is newer than %d, the newest that this konto knows; use a newer konto", current, newest)
 	}
 	if current < newest {
 		if _, err := provider.Up(ctx); err != nil {

@@ -2,6 +2,7 @@ package copies
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +15,11 @@ import (
 
 // Exported describes an export.
 type Exported struct {
-	File      string `json:"file"`
-	Events    uint64 `json:"events"`
+	File   string `json:"file"`
+	Events uint64 `json:"events"`
+	// Chain is the hash of the last event and all before it, of an encrypted export. The log that
+	// is imported from it has the same.
+	Chain     string `json:"chain,omitzero"`
 	Bytes     int64  `json:"bytes"`
 	Encrypted bool   `json:"encrypted"`
 	Warning   string `json:"warning,omitzero"`
@@ -34,7 +38,9 @@ func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypt
 		done.Warning = clearWarning
 	}
 	err := makeFile(file, func(partial string) (err error) {
-		done.Events, done.Bytes, err = exportTo(ctx, folder, partial, encrypted, progress)
+		var end transfer.End
+		end, done.Bytes, err = exportTo(ctx, folder, partial, encrypted, progress)
+		done.Events, done.Chain = end.Events, hex.EncodeToString(end.Chain)
 		return err
 	})
 	if err != nil {
@@ -44,27 +50,27 @@ func Export(ctx context.Context, folder *datafolder.Folder, file string, encrypt
 }
 
 // exportTo writes a file and reads it again.
-func exportTo(ctx context.Context, folder *datafolder.Folder, path string, encrypted bool, progress Progress) (events uint64, bytes int64, err error) {
+func exportTo(ctx context.Context, folder *datafolder.Folder, path string, encrypted bool, progress Progress) (end transfer.End, bytes int64, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
-		return 0, 0, err
+		return end, 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if _, err := ExportStream(ctx, folder, f, encrypted, progress); err != nil {
-		return 0, 0, err
+		return end, 0, err
 	}
 	if bytes, err = f.Seek(0, io.SeekCurrent); err != nil {
-		return 0, 0, err
+		return end, 0, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return 0, 0, err
+		return end, 0, err
 	}
 	r, err := transfer.NewReader(f)
 	if err != nil {
-		return 0, 0, err
+		return end, 0, err
 	}
-	end, err := r.Check(ctx)
-	return end.Events, bytes, err
+	end, err = r.Check(ctx)
+	return end, bytes, err
 }
 
 // ExportStream writes the log to a stream. It cannot check what arrives.

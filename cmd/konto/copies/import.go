@@ -17,25 +17,25 @@ import (
 	"konto/eventstore/transfer"
 )
 
-// Import makes the log of a locked folder from an export. It makes the log beside its place
-// first.
-func Import(ctx context.Context, folder string, from *transfer.Reader, progress Progress) error {
+// Import makes the log of a locked folder from an export, and returns the end of the export. It
+// makes the log beside its place first.
+func Import(ctx context.Context, folder string, from *transfer.Reader, progress Progress) (end transfer.End, err error) {
 	if err := checkPlace(folder, from.Header().Encrypted); err != nil {
-		return err
+		return end, err
 	}
 	madeMaster := datafolder.Missing(filepath.Join(folder, "master.key"))
 	staged, err := datafolder.StageIncoming(folder)
 	if err != nil {
-		return err
+		return end, err
 	}
-	if err := stageImport(ctx, folder, staged, from, progress); err != nil {
+	if end, err = stageImport(ctx, folder, staged, from, progress); err != nil {
 		if madeMaster {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(folder, "master.key")))
 		}
-		return errors.Join(err, os.RemoveAll(staged))
+		return end, errors.Join(err, os.RemoveAll(staged))
 	}
 	_, err = datafolder.CommitIncoming(folder, time.Now())
-	return err
+	return end, err
 }
 
 // checkPlace refuses a folder in which something would be replaced.
@@ -70,30 +70,29 @@ func checkPlace(folder string, encrypted bool) error {
 }
 
 // stageImport fills the staged log, checks it, and closes it.
-func stageImport(ctx context.Context, folder, staged string, from *transfer.Reader, progress Progress) (err error) {
+func stageImport(ctx context.Context, folder, staged string, from *transfer.Reader, progress Progress) (end transfer.End, err error) {
 	place := staged // where keys.db is
 	if from.Header().Encrypted {
 		place = folder
 	}
 	master := datafolder.MasterOf(folder)
 	if _, err := master.Load(!from.Header().Encrypted); err != nil {
-		return err
+		return end, err
 	}
 	keys, err := master.Open(ctx, filepath.Join(place, "keys.db"))
 	if err != nil {
-		return err
+		return end, err
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
 	path := filepath.Join(staged, "log.db")
-	end, err := fillLog(ctx, path, keys, from, progress)
-	if err != nil {
-		return err
+	if end, err = fillLog(ctx, path, keys, from, progress); err != nil {
+		return end, err
 	}
 	found, err := sqlite.Inspect(ctx, path, progress)
 	if err != nil {
-		return err
+		return end, err
 	}
-	return compare(found, end, from)
+	return end, compare(found, end, from)
 }
 
 // compare compares an imported log with the last line of the export.

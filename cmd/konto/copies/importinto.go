@@ -32,46 +32,45 @@ var errClearAfterEncrypted = errors.New("an encrypted import of the same log int
 
 // ImportInto fills a log and its keys from an export, checks the log, and compares it with the
 // export. If the export is encrypted, the keys are those of its log already; see ImportKeys.
-// Otherwise they are new. After an error the log holds a part of the export: open it again to
-// repeat the import.
-func ImportInto(ctx context.Context, log ImportLog, keys Keys, from *transfer.Reader, progress Progress) error {
+// Otherwise they are new. It returns the end of the export. After an error the log holds a part of
+// the export: open it again to repeat the import.
+func ImportInto(ctx context.Context, log ImportLog, keys Keys, from *transfer.Reader, progress Progress) (end transfer.End, err error) {
 	if !from.Header().Encrypted {
 		id, err := log.ID(ctx)
 		if err != nil {
-			return err
+			return end, err
 		}
 		if bytes.Equal(id, from.Header().Log) {
-			return errClearAfterEncrypted
+			return end, errClearAfterEncrypted
 		}
 	}
-	end, err := fill(ctx, log, keys, from, progress)
-	if err != nil {
-		return err
+	if end, err = fill(ctx, log, keys, from, progress); err != nil {
+		return end, err
 	}
 	if err := log.CheckStorage(ctx); err != nil {
-		return err
+		return end, err
 	}
 	if err := log.CheckChain(ctx, progress); err != nil {
-		return err
+		return end, err
 	}
 	head, err := log.Head(ctx)
 	if err != nil {
-		return err
+		return end, err
 	}
 	found, err := log.Extent(ctx, head)
 	if err != nil {
-		return err
+		return end, err
 	}
 	if err := compare(found, end, from); err != nil {
-		return err
+		return end, err
 	}
-	return log.FinishImport(ctx)
+	return end, log.FinishImport(ctx)
 }
 
 // KeyTarget is a store of keys that gets the keys of a keyring.
 type KeyTarget interface {
-	// Put stores a key under a name, durably. It replaces a root key that no other key was
-	// stored beside. A name that has the same key already is not an error, a name that has
+	// Put stores a key under a name, durably. It replaces a root key while no stream has a key,
+	// and then the keys are bound to no log. A name that has the same key already is not an error, a name that has
 	// another key is. See keyring.NamedKey for the names and for destroyed keys. Put may be
 	// called concurrently.
 	Put(ctx context.Context, name string, key []byte) error

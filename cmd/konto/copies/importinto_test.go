@@ -143,7 +143,8 @@ func (p place) into(t *testing.T, text []byte) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return copies.ImportInto(t.Context(), p.log.(copies.ImportLog), p.keys, from, func(uint64, uint64) {})
+	_, err = copies.ImportInto(t.Context(), p.log.(copies.ImportLog), p.keys, from, func(uint64, uint64) {})
+	return err
 }
 
 // content is everything that a log has, and what can be read of it.
@@ -288,7 +289,7 @@ func TestLogMovesToPostgresAndBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := copies.Import(t.Context(), other, r, func(uint64, uint64) {}); err != nil {
+	if _, err := copies.Import(t.Context(), other, r, func(uint64, uint64) {}); err != nil {
 		t.Fatal(err)
 	}
 	back, _ := inFolder(t, other)

@@ -13,6 +13,7 @@ import (
 
 	"konto/cmd/konto/datafolder"
 	"konto/eventstore/keyring"
+	"konto/eventstore/postgres"
 	"konto/eventstore/sqlite"
 	"konto/eventstore/sqlitefile"
 )
@@ -40,7 +41,7 @@ type KeysBackedUp struct {
 // copies there that are older than keepFor.
 func BackupKeys(ctx context.Context, folder *datafolder.Folder, to string, keepFor time.Duration) (KeysBackedUp, error) {
 	keys, ok := folder.Keys.(*keyring.Keyring)
-	if !ok {
+	if !ok { // a command line with --store is refused before
 		return KeysBackedUp{}, errKeysInPostgres
 	}
 	if !folder.Copying.TryLock() {
@@ -183,8 +184,11 @@ var errNextUnused = errors.New("KONTO_NEXT_MASTER_KEY is set, but the master key
 // errNextPresent refuses a rotation that would change nothing.
 var errNextPresent = errors.New("KONTO_NEXT_MASTER_KEY is the present master key")
 
-// errNoRotation refuses a rotation of keys that are not in a file.
-var errNoRotation = errors.New("the master key of keys in Postgres cannot be rotated by this command yet")
+// errNextElsewhere refuses a rotation by a process that has another next master key than the caller.
+var errNextElsewhere = errors.New("the node of this data folder was not started with the same KONTO_NEXT_MASTER_KEY: restart every node with it first, or rotate with another --data")
+
+// onEveryNode is the notice about what is left to do when several machines share the keys.
+const onEveryNode = "all keys are wrapped with the next master key: make it KONTO_MASTER_KEY (or master.key) of every node and of every machine that runs commands, and restart the nodes one after the other; backups of Postgres from before need the old master key"
 
 // OlderCopies is the notice about copies of keys.db from before a rotation.
 const OlderCopies = "older copies of keys.db open only with the old master key, which konto does not keep: make a new copy with konto keys backup"
@@ -197,7 +201,7 @@ const whatToSet = "set KONTO_MASTER_KEY to the value of KONTO_NEXT_MASTER_KEY be
 func RotateKeys(ctx context.Context, folder *datafolder.Folder, next string) (rotated uint64, notice string, err error) {
 	keys, ok := folder.Keys.(*keyring.Keyring)
 	if !ok {
-		return 0, "", errNoRotation
+		return rotateShared(ctx, folder, next)
 	}
 	// A copy of the keys is checked with the master key of its time.
 	folder.Copying.Lock()
@@ -221,4 +225,23 @@ func RotateKeys(ctx context.Context, folder *datafolder.Folder, next string) (ro
 		return rotated, whatToSet + "; " + OlderCopies, nil
 	}
 	return rotated, OlderCopies, nil
+}
+
+// rotateShared wraps the keys in Postgres with the next master key of this process, which every
+// node must have.
+func rotateShared(ctx context.Context, folder *datafolder.Folder, next string) (rotated uint64, notice string, err error) {
+	keys := folder.Keys.(*postgres.Keys)
+	folder.Copying.Lock()
+	defer folder.Copying.Unlock()
+	switch {
+	case next != "" && next == folder.Master.Given:
+		return 0, "", errNextPresent
+	case next != "" && next != folder.Master.Next:
+		return 0, "", errNextElsewhere
+	}
+	if err := keys.Rotate(ctx); err != nil {
+		return 0, "", err
+	}
+	rotated, err = keys.Count(ctx)
+	return rotated, onEveryNode, err
 }

@@ -136,11 +136,8 @@ func (e *copyError) Unwrap() error { return e.error }
 
 // stageFile copies a file that is about to replace another, and checks the copy.
 func stageFile(ctx context.Context, file, to string, check func() error) error {
-	// A write-ahead log is beside the file itself, not beside a link to it.
-	if path, err := filepath.EvalSymlinks(file); err != nil {
+	if err := refuseInUse(file); err != nil {
 		return err
-	} else if info, err := os.Stat(path + "-wal"); err == nil && info.Size() > 0 {
-		return fmt.Errorf("%s is not a backup but a file in use: a write-ahead log is beside it", file)
 	}
 	err := sqlitefile.CopyFile(ctx, file, to)
 	if err == nil {
@@ -150,6 +147,17 @@ func stageFile(ctx context.Context, file, to string, check func() error) error {
 	}
 	if err != nil {
 		return &copyError{err, to, file}
+	}
+	return nil
+}
+
+// refuseInUse refuses a file whose newest content is in its write-ahead log.
+func refuseInUse(file string) error {
+	// A write-ahead log is beside the file itself, not beside a link to it.
+	if path, err := filepath.EvalSymlinks(file); err != nil {
+		return err
+	} else if info, err := os.Stat(path + "-wal"); err == nil && info.Size() > 0 {
+		return fmt.Errorf("%s is not a backup but a file in use: a write-ahead log is beside it", file)
 	}
 	return nil
 }

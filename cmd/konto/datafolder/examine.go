@@ -14,13 +14,21 @@ import (
 	"konto/projections/webhook"
 )
 
-// Files returns a check for each file of the folder that can be checked on its own.
+// Files returns a check for each file of the folder, and for each part of a log in Postgres, that
+// can be checked on its own.
 func (f *Folder) Files() []verify.File {
 	model := verify.File{Name: "read.db", Check: func(ctx context.Context) error {
 		return projections.CheckReadModel(ctx, f.file("read.db"), f.Log, f.Keys)
 	}}
 	if f.Model != nil {
 		model.Check = f.Model.Check
+	}
+	if f.DB != nil {
+		return append(f.bound(),
+			verify.File{Name: logInPostgres, Check: f.Log.CheckStorage},
+			verify.File{Name: keysInPostgres, Check: f.Keys.Check},
+			verify.File{Name: "cluster.erased", Check: f.checkShared},
+			f.unlessMissing(model))
 	}
 	return append(f.bound(),
 		verify.File{Name: "log.db", Check: f.Log.CheckStorage},
@@ -33,6 +41,21 @@ func (f *Folder) Files() []verify.File {
 		f.unlessMissing(verify.File{Name: "deliveries.db", Check: func(ctx context.Context) error {
 			return deliveries.CheckFile(ctx, deliveries.FileConfig{Path: f.file("deliveries.db"), Log: f.Log, Keys: f.Keys})
 		}}))
+}
+
+// The names of what is in Postgres and not in a file.
+const (
+	logInPostgres  = "the log in Postgres"
+	keysInPostgres = "the keys in Postgres"
+)
+
+// checkShared checks the ledger of erasures in Postgres, and reads what is left to do of them.
+func (f *Folder) checkShared(ctx context.Context) error {
+	shared, err := erasure.OpenShared(ctx, f.DB, "konto verify", f.Keys)
+	if err != nil {
+		return err
+	}
+	return shared.Check(ctx, webhook.TokenKey(f.Keys.Derive))
 }
 
 func (f *Folder) checkLedger(context.Context) error {
@@ -57,7 +80,11 @@ func (folder *Folder) unlessMissing(f verify.File) verify.File {
 
 // bound checks that the log and the keys belong together, and that the keys are not older.
 func (f *Folder) bound() []verify.File {
-	return []verify.File{{Name: "keys.db", Check: func(ctx context.Context) error {
+	name := "keys.db"
+	if f.DB != nil {
+		name = keysInPostgres
+	}
+	return []verify.File{{Name: name, Check: func(ctx context.Context) error {
 		id, err := f.Log.ID(ctx)
 		if err != nil {
 			return err
@@ -76,12 +103,18 @@ func (f *Folder) bound() []verify.File {
 // PresentFiles checks that the files still exist: a file that was deleted while it is open is
 // lost when the process ends.
 func (f *Folder) PresentFiles() []verify.File {
-	names := []string{"log.db", "keys.db"}
+	var names []string
 	if f.Master.Given == "" {
 		names = append(names, "master.key")
 	}
-	if f.DeliveryStore != nil { // the folder is not merely examined
-		names = append(names, "read.db", "deliveries.db", erasure.RowsName)
+	examined := f.DeliveryStore == nil // and not opened to be used
+	switch {
+	case f.DB != nil && !examined:
+		names = append(names, "read.db")
+	case f.DB == nil && examined:
+		names = append(names, "log.db", "keys.db")
+	case f.DB == nil:
+		names = append(names, "log.db", "keys.db", "read.db", "deliveries.db", erasure.RowsName)
 	}
 	files := f.bound()
 	for _, name := range names {

@@ -237,6 +237,9 @@ func (f *Folder) renewClaims(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if rule.Number != events.ClaimRule {
+		if err := f.refuseNodes(ctx, cfg.Node.Name); err != nil {
+			return err
+		}
 		// It is one transaction. A start that is ended because it takes long begins again.
 		cfg.warning("the claims of accounts are written again by the rule of this konto: that reads the whole log, once, and must not be interrupted")
 		if err := f.Store.RenewClaims(ctx, eachTenth(cfg.warning)); err != nil {
@@ -276,8 +279,11 @@ func (f *Folder) Close() error {
 	if f.leave != nil { // when nothing of the process reads any more
 		errs = append(errs, f.leave())
 	}
-	if f.Log != nil {
+	switch {
+	case f.Log != nil:
 		errs = append(errs, f.Log.Close())
+	case f.DB != nil:
+		f.DB.Close()
 	}
 	if f.Keys != nil {
 		errs = append(errs, f.Keys.Close())

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -28,6 +29,20 @@ type Postgres struct {
 // Shared reports whether the log is in Postgres.
 func (p Postgres) Shared() bool { return p.Store != "" }
 
+// OpenStore opens the database of the log. log may be nil.
+func (p Postgres) OpenStore(ctx context.Context, log *slog.Logger) (*postgres.Database, error) {
+	return postgres.Open(ctx, postgres.Config{URL: p.Store, Unreplicated: p.Unreplicated, Log: log})
+}
+
+// OpenKeyStore opens the database of the keys. log may be nil.
+func (p Postgres) OpenKeyStore(ctx context.Context, log *slog.Logger) (*postgres.Database, error) {
+	db, err := postgres.Open(ctx, postgres.Config{URL: cmp.Or(p.KeyStore, p.Store), Unreplicated: p.Unreplicated, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("open the keys: %w", err)
+	}
+	return db, nil
+}
+
 // Validate is called by the parser.
 func (p Postgres) Validate() error {
 	if !p.Shared() && (p.KeyStore != "" || p.Unreplicated) {
@@ -46,24 +61,21 @@ func (f *Folder) openShared(ctx context.Context, cfg Config) (err error) {
 			return fmt.Errorf("%s holds a log of its own; a node needs another folder, and konto export and konto import --store move the log", Absolute(f.Path))
 		}
 	}
-	open := func(url string) (*postgres.Database, error) {
-		return postgres.Open(ctx, postgres.Config{URL: url, Unreplicated: cfg.Postgres.Unreplicated, Log: cfg.Log})
-	}
-	db, err := open(cfg.Postgres.Store)
-	if err != nil {
+	if f.DB, err = cfg.Postgres.OpenStore(ctx, cfg.Log); err != nil {
 		return err
 	}
-	log, err := postgres.OpenLog(ctx, db)
-	if err != nil {
-		db.Close()
-		return err
-	}
-	f.Log, f.DB = log, db // the log closes it
+	// A node joins first: an import says that it runs, and then looks for nodes.
 	if err := f.join(ctx, cfg.Node); err != nil {
 		return err
 	}
-	if db, err = open(cmp.Or(cfg.Postgres.KeyStore, cfg.Postgres.Store)); err != nil {
-		return fmt.Errorf("open the keys: %w", err)
+	log, err := postgres.OpenLog(ctx, f.DB)
+	if err != nil {
+		return err
+	}
+	f.Log = log
+	db, err := cfg.Postgres.OpenKeyStore(ctx, cfg.Log)
+	if err != nil {
+		return err
 	}
 	keys, err := postgres.OpenKeys(ctx, db, f.Master)
 	if err != nil {
@@ -76,7 +88,7 @@ func (f *Folder) openShared(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	if err := f.bind(ctx, head); err != nil {
-		return fmt.Errorf("the log in Postgres does not fit: %w", err)
+		return fmt.Errorf("the key store does not fit the log in Postgres: %w", err)
 	}
 	f.Store = eventstore.NewStore(f.Log, f.Keys)
 	return f.bindFolder(ctx)
@@ -119,6 +131,28 @@ func (f *Folder) join(ctx context.Context, n postgres.Node) error {
 	f.leave = func() error {
 		leave()
 		return <-gone
+	}
+	return nil
+}
+
+// refuseNodes returns an error if other nodes are live while the claims are those of another rule:
+// they would go on to append by it. postgres.Log looks again in its transaction.
+func (f *Folder) refuseNodes(ctx context.Context, self string) error {
+	if f.DB == nil {
+		return nil
+	}
+	nodes, err := f.DB.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	var live []string
+	for _, n := range nodes {
+		if n.Live && n.Name != self {
+			live = append(live, n.Name)
+		}
+	}
+	if len(live) > 0 {
+		return fmt.Errorf("this konto has another rule for the claims of accounts than the nodes that run (%s): stop all nodes, start one of this version, and then the others", strings.Join(live, ", "))
 	}
 	return nil
 }

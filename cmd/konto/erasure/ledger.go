@@ -140,6 +140,25 @@ func ReadLedger(path string) (lines []Line, size int64, err error) {
 	return lines, size, nil
 }
 
+// Latest returns the line that counts of each account. If provable is false, the proofs are not of
+// this log's keys: the lines then only say that the accounts are to be erased.
+func Latest(lines []Line, provable bool) (latest []Line) {
+	last := map[ulid.ULID]int{}
+	for i, l := range lines {
+		last[l.Account] = i
+	}
+	for i, l := range lines {
+		if last[l.Account] != i {
+			continue
+		}
+		if !provable && l.Intended.IsZero() {
+			l = Line{Account: l.Account, Intended: l.Erased}
+		}
+		latest = append(latest, l)
+	}
+	return latest
+}
+
 // CheckLedger checks the file, and its proofs with the key that made them.
 func CheckLedger(path string, key ed25519.PrivateKey) error {
 	lines, _, err := ReadLedger(path)

@@ -249,6 +249,27 @@ func (s *Shared) add(ctx context.Context, line Line) error {
 	return err
 }
 
+// Import adds lines of the ledger of another store, one of each account, that this one does not have.
+// It may be repeated. Nobody may erase meanwhile.
+func (s *Shared) Import(ctx context.Context, lines []Line) error {
+	return s.hold(ctx, func(ctx context.Context) error {
+		var texts []string
+		for _, line := range lines {
+			text, err := line.Text()
+			if err != nil {
+				return err
+			}
+			if known, _ := s.Of(line.Account); known.Erased != line.Erased || known.Intended != line.Intended || known.Proof != line.Proof {
+				texts = append(texts, string(text[:len(text)-1]))
+			}
+		}
+		return s.write(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `INSERT INTO cluster.erased (line) SELECT * FROM unnest($1::text[])`, texts)
+			return err
+		})
+	})
+}
+
 // Whole implements LedgerStore: refresh has compared the lines when this node got the lease.
 func (s *Shared) Whole() error { return nil }
 
