@@ -54,6 +54,11 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exc
 	h := w.Header()
 	maps.Copy(h, commonHeader)
 	h.Set("X-Request-Id", x.id)
+	if s.Draining() {
+		// The caller closes the connection when it has this answer. If konto closed it later, the
+		// caller could be sending the next request.
+		h.Set("Connection", "close")
+	}
 	s.origins.share(w, r)
 	return x
 }

@@ -198,6 +198,33 @@ func TestHealthReportsTheFollowers(t *testing.T) {
 	}
 }
 
+// A proxy takes a node out of service before the node ends, and no request fails meanwhile.
+func TestDrainingIsReportedAndRequestsAreAnswered(t *testing.T) {
+	h := anna(t)
+	cfg, draining := h.cfg, false
+	cfg.Draining = func() bool { return draining }
+	web := New(cfg)
+	get := func(path string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Header.Set("Authorization", "Bearer "+h.words["key"])
+		w := httptest.NewRecorder()
+		web.ServeHTTP(w, r)
+		return w
+	}
+	for _, draining = range []bool{false, true} {
+		status, want, connection := 200, "ok", ""
+		if draining {
+			status, want, connection = 503, "draining", "close"
+		}
+		if w := get("/healthz"); w.Code != status || !strings.HasPrefix(w.Body.String(), `{"status":"`+want+`",`) {
+			t.Errorf("draining %v: %d %s", draining, w.Code, w.Body)
+		}
+		if w := get("/api/v2/me"); w.Code != 200 || w.Header().Get("Connection") != connection {
+			t.Errorf("draining %v: %d, connection %q", draining, w.Code, w.Header().Get("Connection"))
+		}
+	}
+}
+
 func TestHealthReportsTheComponents(t *testing.T) {
 	h := newHarness(t)
 	for _, test := range []struct {

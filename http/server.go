@@ -29,6 +29,9 @@ type Config struct {
 	Health func() []projections.Status
 	// Components reports the parts that depend on NATS. nil means none.
 	Components func() []projections.Component
+	// Draining reports whether the process is about to end. Requests are answered as before,
+	// each as the last one of its connection, and /healthz is a 503. nil means never.
+	Draining func() bool
 	// EmailChangePolicy applies to the generic contract. "" means EmailDirect.
 	EmailChangePolicy EmailChangePolicy
 	// SessionEmailChange allows a session of the account's user to change the email
@@ -94,6 +97,9 @@ func New(cfg Config) http.Handler {
 	}
 	if cfg.Health == nil {
 		cfg.Health = func() []projections.Status { return nil }
+	}
+	if cfg.Draining == nil {
+		cfg.Draining = func() bool { return false }
 	}
 	if cfg.Fresh == nil {
 		cfg.Fresh = func(context.Context) error { return nil }
@@ -226,7 +232,7 @@ func contractOf(path string) *contract {
 const healthTimeout = 2 * time.Second
 
 type healthReport struct {
-	Status    string               `json:"status"`         // ok, degraded or failing
+	Status    string               `json:"status"`         // ok, degraded, draining or failing
 	Head      uint64               `json:"head"`           // the log's last position, which followers reach in time
 	Error     string               `json:"error,omitzero"` // why the log cannot be read
 	Followers []projections.Status `json:"followers"`
@@ -244,6 +250,9 @@ type healthReport struct {
 // failing is a 503: the log cannot be read, a follower retries, or a follower or
 // component has stopped. Reads of accounts stay correct, but changes that the read
 // model did not apply, such as the revocation of a key, are not in force.
+//
+// draining is a 503 too, so that a proxy sends no more requests here before the process ends.
+// Those that come are answered.
 func (x *exchange) health() error {
 	// The followers are read first. Read afterwards, one could be beyond the head.
 	report, status := healthReport{Status: "ok", Followers: x.Health(), Components: x.Components()}, http.StatusOK
@@ -270,8 +279,11 @@ func (x *exchange) health() error {
 			failing = true
 		}
 	}
-	if failing {
+	switch {
+	case failing:
 		report.Status, status = "failing", http.StatusServiceUnavailable
+	case x.Draining():
+		report.Status, status = "draining", http.StatusServiceUnavailable
 	}
 	return x.answer(status, mediaJSON, report)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -15,20 +14,13 @@ import (
 	"konto/events"
 	"konto/projections/nats"
 	"konto/projections/nats/subjects"
+	"konto/projections/natstest"
 )
 
 // composed is a server with the configuration of docker-compose.yml.
 func composed(t *testing.T) *server.Server {
 	t.Helper()
-	compose, err := os.ReadFile("../../docker-compose.yml")
-	must(t, err)
-	_, text, found := strings.Cut(string(compose), "    content: |\n")
-	text, _, ends := strings.Cut(text, "\nvolumes:")
-	if !found || !ends {
-		t.Fatal("docker-compose.yml has no configuration of NATS")
-	}
-	text = regexp.MustCompile(`\$\{\w+:-(\w+)\}`).ReplaceAllString(text, "$1")
-	text = strings.NewReplacer("$$", "$", "/data", t.TempDir()).Replace(text)
+	text := strings.ReplaceAll(natstest.Fill(natstest.Composed(t, "nats")), "/data", t.TempDir())
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	must(t, os.WriteFile(file, []byte(text), 0o600))
 	opts, err := server.ProcessConfigFile(file)

@@ -24,7 +24,7 @@ import (
 //go:embed testdata/cluster.conf
 var Config string
 
-// NoIssuer is a KONTO_NATS_ISSUER for tests without auth callout. Nobody knows its seed.
+// NoIssuer is a KONTO_NATS_ISSUER for tests without auth callout, and the default. Nobody knows its seed.
 const NoIssuer = "ABE4YROBIH6BGR3YRXPY4AFT6IXOIURJQWNXOPOXW5MHZW4CQ423UDQG"
 
 // patience is how long a server may take to start or stop. To reach it is a failure.

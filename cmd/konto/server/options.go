@@ -24,6 +24,8 @@ type Options struct {
 	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none; the servers of a cluster with commas between. A password or token is accepted only in the variable."`
 	Node       string `name:"node" placeholder:"NAME" help:"Name of this node among those that share --store."`
 
+	Drain *time.Duration `name:"drain" placeholder:"DURATION" help:"How long to answer on after the first interrupt, while /healthz is a 503, so that a proxy sends requests elsewhere. 5s with --store, otherwise 0s."`
+
 	NATSOptions
 	WebOptions
 	MailOptions
@@ -33,6 +35,9 @@ type Options struct {
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
 func (c *Options) Validate() error {
+	if c.Drain != nil && *c.Drain < 0 {
+		return errors.New("--drain must not be negative")
+	}
 	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,14 +17,18 @@ import (
 	"konto/projections/webhook"
 )
 
-// Run serves until ctx ends or the log fails. Then it stops in order: the listeners, the
-// followers when they have caught up, NATS. It calls ready once, when requests are being
+// Run serves until ctx ends or the log fails. After ctx has ended it goes on for --drain, if
+// requests are being answered. Then it stops in order: the listeners, the followers when they have
+// caught up, NATS. It calls ready once, when requests are being
 // answered; an error of ready ends the server too.
 func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
 	failed := make(chan error, len(s.allFollowers())) // with a place for each follower, so that none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
+	answering := make(chan struct{})
+	ctx, end := s.drained(ctx, answering)
+	defer end()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.control.Run(ctx) })
 	group.Go(func() error {
@@ -59,12 +64,38 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		if err := s.folder.Erasures.Reconcile(ctx); err != nil {
 			return err
 		}
-		return s.answer(ctx, group, ready)
+		return s.answer(ctx, group, answering, ready)
 	})
 	err := group.Wait()
 	s.drain()
 	stopFollowers()
 	return err
+}
+
+// usualDrain is longer than a proxy takes to notice that /healthz is a 503, if it asks every second.
+const usualDrain = 5 * time.Second
+
+// drained returns a context that ends --drain after ctx, or with ctx if answering is not closed.
+// Meanwhile the server does all that it does, but says that it is draining.
+func (s *Server) drained(ctx context.Context, answering <-chan struct{}) (_ context.Context, end context.CancelFunc) {
+	var drain time.Duration
+	switch {
+	case s.config.Drain != nil:
+		drain = *s.config.Drain
+	case s.folder.DB != nil:
+		drain = usualDrain
+	}
+	later, end := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		select {
+		case <-answering:
+			s.draining.Store(true)
+			time.AfterFunc(drain, end)
+		default:
+			end()
+		}
+	})
+	return later, end
 }
 
 // follow runs the followers until the returned function is called, which returns once they
@@ -176,7 +207,7 @@ func (s *Server) catchUp(ctx context.Context) {
 }
 
 // answer answers HTTP until ctx ends, and then lets the running requests finish, bounded.
-func (s *Server) answer(ctx context.Context, group *errgroup.Group, ready func(context.Context) error) error {
+func (s *Server) answer(ctx context.Context, group *errgroup.Group, answering chan<- struct{}, ready func(context.Context) error) error {
 	cfg, err := s.config.WebOptions.configure()
 	if err != nil {
 		return err
@@ -187,9 +218,10 @@ func (s *Server) answer(ctx context.Context, group *errgroup.Group, ready func(c
 	}
 	cfg.TokenKey = s.folder.Keys.Derive(kontohttp.TokenPurpose)
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
-	cfg.Health, cfg.Components, cfg.Log = s.statuses, s.components, s.log
+	cfg.Health, cfg.Components, cfg.Draining, cfg.Log = s.statuses, s.components, s.draining.Load, s.log
 	web := kontohttp.NewServer(kontohttp.New(cfg))
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	close(answering)
 	group.Go(func() error { return ready(ctx) })
 	return control.ServeUntil(ctx, web, s.http)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"konto/cmd/konto/control"
@@ -34,6 +35,7 @@ type Server struct {
 	published *nats.Publisher // the projection of publisher
 	codes     *component
 	callout   *natscallout.Service // nil unless the log is in Postgres
+	draining  atomic.Bool
 
 	inbound         *component
 	metrics         *metrics.Metrics
