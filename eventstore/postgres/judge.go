@@ -3,11 +3,9 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"konto/events"
 	"konto/eventstore"
@@ -148,12 +146,7 @@ func (t *turn) store(ctx context.Context, conn *pgx.Conn, c *changes) error {
 	b := &pgx.Batch{}
 	t.queueRecords(b)
 	c.queue(b, t.now)
-	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
-		if tag.String() != "COMMIT" {
-			return errors.New("a turn was not committed")
-		}
-		return nil
-	})
+	b.Queue("COMMIT").Exec(isCommitted("a turn"))
 	return conn.SendBatch(ctx, b).Close()
 }
 
