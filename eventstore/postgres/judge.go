@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -167,7 +168,7 @@ func (t *turn) queueRecords(b *pgx.Batch) {
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[], $5::text[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[])`,
 		positions, streams, versions, ids, types, times, metadata, data, t.hashes)
 	b.Queue(`UPDATE log.head SET position = $1, hash = $2`, int64(t.position), t.hash[:])
-	b.Queue(`SELECT pg_notify('` + channel + `', '')`)
+	b.Queue(`SELECT pg_notify('`+channel+`', $1)`, strconv.FormatUint(t.position, 10))
 }
 
 func (c *changes) queue(b *pgx.Batch, now int64) {
