@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"konto/eventstore"
@@ -27,15 +27,15 @@ const timelineOf = `substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)`
 // committed before. The last statement proves that one has: a COMMIT returns without a standby if
 // the server was told to wait for none, or to cancel the wait. It also returns when a former primary
 // connects that was not rewound, which reports how far its own log goes. Nothing was sent to such a
-// standby from beyond the place where the logs part.
-const barrierStatements = `
-BEGIN;
-SELECT set_config('konto.barrier', pg_logical_emit_message(true, 'konto', '')::text, false), ` + timelineOf + `,
-	position, encode(hash, 'hex') FROM log.head;
-COMMIT;
-SELECT EXISTS (SELECT 1 FROM pg_stat_replication
-	WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= current_setting('konto.barrier')::pg_lsn
-	AND sent_lsn >= current_setting('konto.barrier')::pg_lsn)`
+// standby from beyond the place where the logs part. The last statement asks the function that the
+// view pg_stat_replication is made of, because the view reads every connection of the server.
+const (
+	emitMessage = `SELECT set_config('konto.barrier', pg_logical_emit_message(true, 'konto', '')::text, false), ` + timelineOf + `,
+		position, encode(hash, 'hex') FROM log.head`
+	isReplicated = `SELECT EXISTS (SELECT 1 FROM pg_stat_get_wal_senders()
+		WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= current_setting('konto.barrier')::pg_lsn
+		AND sent_lsn >= current_setting('konto.barrier')::pg_lsn)`
+)
 
 // retryEvery is the pause after a connection failed.
 const retryEvery = 50 * time.Millisecond
@@ -192,19 +192,13 @@ func (b *barriers) report(err error) {
 // ends, which is when the log is closed.
 func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err error) {
 	known := b.latest()
-	results, err := conn.PgConn().Exec(ctx, barrierStatements).ReadAll()
-	if err != nil {
-		return c, err
-	}
-	if len(results) != 4 || results[2].CommandTag.String() != "COMMIT" {
-		return c, errors.New("a barrier was not committed")
-	}
-	if len(results[1].Rows) != 1 {
-		return c, errors.New("the log has no head")
-	}
-	head := results[1].Rows[0]
-	c.timeline, c.hash = timeline(head[1]), string(head[3])
-	if c.position, err = strconv.ParseUint(string(head[2]), 10, 64); err != nil {
+	var replicated bool
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN")
+	batch.Queue(emitMessage).QueryRow(func(row pgx.Row) error { return row.Scan(nil, &c.timeline, &c.position, &c.hash) })
+	batch.Queue("COMMIT").Exec(isCommitted("a barrier"))
+	batch.Queue(isReplicated).QueryRow(func(row pgx.Row) error { return row.Scan(&replicated) })
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return c, err
 	}
 	if known.position > 0 && c.timeline != known.timeline {
@@ -212,7 +206,7 @@ func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err 
 			return c, err
 		}
 	}
-	if !b.unreplicated && string(results[3].Rows[0][0]) != "t" {
+	if !b.unreplicated && !replicated {
 		return c, errNotReplicated
 	}
 	b.mu.Lock()
@@ -221,6 +215,16 @@ func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err 
 		b.highest = c
 	}
 	return c, nil
+}
+
+// isCommitted returns a check of what COMMIT answers: a transaction that failed answers ROLLBACK.
+func isCommitted(what string) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return fmt.Errorf("%s was not committed", what)
+		}
+		return nil
+	}
 }
 
 // checkPromoted refuses a new primary that lacks what this node knows to be covered. It would give

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"konto/eventstore"
 )
@@ -21,8 +23,10 @@ const (
 	// keptRecords is how many of the last records are kept in memory, for followers.
 	keptRecords = 4096
 	// gatherFor is how long the feed waits after a notification. Other nodes' records are seen so
-	// much later if this node does nothing; under load it saves most of the barriers.
-	gatherFor = 5 * time.Millisecond
+	// much later if this node does nothing. While this node appends it waits up to gatherMost, because
+	// the barrier of an append most often covers what was announced.
+	gatherFor  = 5 * time.Millisecond
+	gatherMost = 100 * time.Millisecond
 	// aheadTurns is how many of the node's own turns are kept until what comes before them is read.
 	aheadTurns = 64
 	// pageSize is how many records the feed reads at once.
@@ -144,21 +148,34 @@ func (f *feed) close() {
 
 // follow reads what other nodes append, until the log is closed.
 func (l *Log) follow() {
-	notified := make(chan struct{}, 1)
+	notified := make(chan uint64, 1)
 	l.running.Go(func() { l.listen(notified) })
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	var announced uint64
+	var since time.Time // when it was announced
+	var gathered <-chan time.Time
 	for failing := false; ; {
 		var err error
 		select {
 		case <-l.behind:
 			err = l.catchUp(l.stopping, l.barriers.latest())
-		case <-notified:
-			// Most often a barrier comes soon in any case, of a turn or of a read.
-			l.pause(gatherFor)
-			err = l.lookBeyond(l.stopping)
+		case announced = <-notified:
+			if gathered == nil {
+				since, gathered = time.Now(), time.After(gatherFor)
+			}
+		case <-gathered:
+			if l.uncovered(announced) && l.queue.busy() && time.Since(since) < gatherMost {
+				gathered = time.After(gatherFor)
+				break
+			}
+			gathered = nil
+			err = l.lookBeyond(l.stopping, announced)
 		case <-tick.C:
-			err = l.lookBeyond(l.stopping)
+			var head uint64
+			if err = l.pool.QueryRow(l.stopping, `SELECT position FROM log.head`).Scan(&head); err == nil {
+				err = l.lookBeyond(l.stopping, head)
+			}
 		case <-l.stopping.Done():
 			return
 		}
@@ -169,15 +186,17 @@ func (l *Log) follow() {
 	}
 }
 
-// lookBeyond reads what other nodes have committed and no barrier of this node has covered. It asks
-// for a barrier only if there is something.
-func (l *Log) lookBeyond(ctx context.Context) error {
-	var head uint64
-	if err := l.pool.QueryRow(ctx, `SELECT position FROM log.head`).Scan(&head); err != nil {
-		return err
-	}
+// uncovered reports whether a position is beyond what this node's barriers have covered or, because
+// it is not beyond the node's own last turn, soon will.
+func (l *Log) uncovered(head uint64) bool {
+	return head > max(l.barriers.latest().position, l.committed.Load())
+}
+
+// lookBeyond reads what other nodes have committed, up to head at least. It asks for a barrier only
+// if there is something that no barrier of this node has covered.
+func (l *Log) lookBeyond(ctx context.Context, head uint64) error {
 	c := l.barriers.latest()
-	if head > max(c.position, l.committed.Load()) {
+	if l.uncovered(head) {
 		var err error
 		if c, err = l.barriers.pass(ctx); err != nil {
 			return err
@@ -238,20 +257,24 @@ func (l *Log) readCovered(ctx context.Context, on timeline, after, end uint64) (
 	return records, nil
 }
 
-// listen passes notifications on until the log is closed.
-func (l *Log) listen(notified chan<- struct{}) {
+// listen passes the last position that was announced on until the log is closed.
+func (l *Log) listen(notified chan uint64) {
 	for l.stopping.Err() == nil {
 		conn, err := pgx.ConnectConfig(l.stopping, l.cfg)
 		if err == nil {
 			_, err = conn.Exec(l.stopping, "LISTEN "+channel)
 		}
 		for err == nil {
-			if _, err = conn.WaitForNotification(l.stopping); err == nil {
-				select {
-				case notified <- struct{}{}:
-				default:
-				}
+			var n *pgconn.Notification
+			if n, err = conn.WaitForNotification(l.stopping); err != nil {
+				break
 			}
+			head, _ := strconv.ParseUint(n.Payload, 10, 64) // it is a hint
+			select {
+			case <-notified: // an older one
+			default:
+			}
+			notified <- head
 		}
 		disconnect(conn)
 		l.pause(pollEvery) // the poll does the work meanwhile

@@ -3,11 +3,10 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"konto/events"
 	"konto/eventstore"
@@ -148,12 +147,7 @@ func (t *turn) store(ctx context.Context, conn *pgx.Conn, c *changes) error {
 	b := &pgx.Batch{}
 	t.queueRecords(b)
 	c.queue(b, t.now)
-	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
-		if tag.String() != "COMMIT" {
-			return errors.New("a turn was not committed")
-		}
-		return nil
-	})
+	b.Queue("COMMIT").Exec(isCommitted("a turn"))
 	return conn.SendBatch(ctx, b).Close()
 }
 
@@ -174,7 +168,7 @@ func (t *turn) queueRecords(b *pgx.Batch) {
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[], $5::text[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[])`,
 		positions, streams, versions, ids, types, times, metadata, data, t.hashes)
 	b.Queue(`UPDATE log.head SET position = $1, hash = $2`, int64(t.position), t.hash[:])
-	b.Queue(`SELECT pg_notify('` + channel + `', '')`)
+	b.Queue(`SELECT pg_notify('`+channel+`', $1)`, strconv.FormatUint(t.position, 10))
 }
 
 func (c *changes) queue(b *pgx.Batch, now int64) {

@@ -96,6 +96,13 @@ func (q *queue) decide(group []*pending, change func(*pending)) {
 	q.signal()
 }
 
+// busy reports whether an append waits, or was taken and is not decided.
+func (q *queue) busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)+q.taken > 0
+}
+
 // wait waits until an append can be taken. It returns false if none will come any more, because
 // the queue is closed and all are decided, or because ctx ended.
 func (q *queue) wait(ctx context.Context) bool {

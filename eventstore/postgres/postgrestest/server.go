@@ -201,6 +201,27 @@ func (s *Server) processes(t testing.TB) (pids []int) {
 	return pids
 }
 
+// CPU is the processor time that the server has used, in user and in kernel mode.
+func (s *Server) CPU(t testing.TB) (used time.Duration) {
+	t.Helper()
+	for i, pid := range s.processes(t) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has ended, and its parent has its time
+		}
+		_, after, _ := strings.Cut(string(text), ") ")
+		times := strings.Fields(after)[11:15] // utime, stime, and those of children that have ended
+		if i > 0 {
+			times = times[:2]
+		}
+		for _, ticks := range times {
+			n, _ := strconv.Atoi(ticks)
+			used += time.Duration(n) * time.Second / 100
+		}
+	}
+	return used
+}
+
 // Promote makes a standby the primary and returns once it takes writes. It waits for no standby
 // until it gets one.
 func (s *Server) Promote(t testing.TB) {
