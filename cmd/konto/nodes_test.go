@@ -23,6 +23,7 @@ type nodes struct {
 	master string // KONTO_MASTER_KEY
 	smtp   string // URL
 	folder string // for administrative commands
+	drain  bool   // nodes that are stopped answer on for a while, as they do without --drain
 }
 
 // newNodes starts a NATS cluster for nodes, of which none runs yet.
@@ -73,6 +74,9 @@ func (n *node) launch(t testing.TB) {
 	t.Helper()
 	args := append([]string{"serve", "--data", n.folder, "--http", n.http, "--node", n.name,
 		"--smtp-url", n.of.smtp, "--rate-limit", "off", "--third-party-allow", "127.0.0.0/8"}, n.extra...)
+	if !n.of.drain {
+		args = append(args, "--drain", "0s")
+	}
 	n.process = &process{stderr: newWatched()}
 	n.cmd = exec.Command(binary(t), args...)
 	n.cmd.Env = append(os.Environ(), "KONTO_MASTER_KEY="+n.of.master, "KONTO_STORE="+n.of.store, "KONTO_NATS_URL="+n.of.nats.URL("konto:konto@"))

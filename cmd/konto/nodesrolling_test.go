@@ -139,6 +139,7 @@ func leasesOf(t *testing.T, store, node string) string {
 // fails, and no read is older than what was acknowledged. A node that was stopped holds no lease.
 func TestNodesAreRestartedWithoutAFailedRequest(t *testing.T) {
 	n := newNodes(t, replicated(t))
+	n.drain = true
 	all := []*node{n.start(t, "a"), n.start(t, "b"), n.start(t, "c")}
 	url := proxied(t, all...)
 	client := n.must(t, "key", "issue", "--client", "crm", "--scope", "/external/account/r", "--scope", "/external/account/w")["token"].(string)
