@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -230,9 +231,17 @@ func (o *outage) check() {
 	o.checkThirdParty(logged)
 	for _, n := range o.running {
 		n.stop(o.t)
-		if r := konto(o.t, "verify", "--data", n.folder); r.status != 0 { // the chain, and this node's read model
-			o.t.Errorf("verify on node %s: %d %s%s", n.name, r.status, r.stdout, r.stderr)
-		}
+		o.verify(n)
+	}
+}
+
+// verify checks the chain, and the read model that a node left.
+func (o *outage) verify(n *node) {
+	ctx, cancel := context.WithTimeout(o.t.Context(), 10*patience)
+	defer cancel()
+	var out bytes.Buffer
+	if status := run(ctx, []string{"verify", "--data", n.folder}, strings.NewReader(""), &out, &out); status != 0 {
+		o.t.Errorf("verify on node %s: exit %d: %s", n.name, status, &out)
 	}
 }
 

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"sync"
 
 	"konto/events"
 	"konto/eventstore"
@@ -17,9 +18,10 @@ func (c *check) receipts(ctx context.Context) error {
 		if err != nil {
 			return c.trouble(ctx, Problem{What: "receipts: "}, err)
 		}
-		for _, r := range page {
+		heads, errs := c.heads(ctx, page)
+		for i, r := range page {
 			after = r.Key
-			if err := c.receipt(ctx, r); err != nil {
+			if err := c.receipt(ctx, r, heads[i], errs[i]); err != nil {
 				return err
 			}
 		}
@@ -29,9 +31,21 @@ func (c *check) receipts(ctx context.Context) error {
 	}
 }
 
-func (c *check) receipt(ctx context.Context, r eventstore.StoredReceipt) error {
+// heads reads the heads of the receipts' streams at once: in Postgres each read waits for a standby,
+// and those that wait together wait for one answer.
+func (c *check) heads(ctx context.Context, page []eventstore.StoredReceipt) ([]eventstore.StreamHead, []error) {
+	heads, errs := make([]eventstore.StreamHead, len(page)), make([]error, len(page))
+	var all sync.WaitGroup
+	for i, r := range page {
+		all.Go(func() { heads[i], errs[i] = c.Log.StreamHead(ctx, r.Stream) })
+	}
+	all.Wait()
+	return heads, errs
+}
+
+// receipt reports a receipt that cannot be read. head and err are what heads returned for it.
+func (c *check) receipt(ctx context.Context, r eventstore.StoredReceipt, head eventstore.StreamHead, err error) error {
 	p := Problem{Stream: r.Stream}
-	head, err := c.Log.StreamHead(ctx, r.Stream)
 	if err != nil {
 		return c.trouble(ctx, p, err)
 	}
