@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"konto/eventstore/sqlite"
+	"konto/projections/natscallout"
 )
 
 // aviary is a served data folder with one account, Kanarie, that left something
@@ -35,6 +37,8 @@ type aviary struct {
 	canaries map[string]string
 	echo     map[string]*echo // by format
 	token    string           // of the consumer
+	outside  bool             // the NATS servers are not konto's own
+	mailed   func() bool      // whether the code for the pending address was written into a mail
 }
 
 // echo is a third party that answers with what it was sent.
@@ -73,6 +77,18 @@ func (e *echo) received(t *testing.T, text string) string {
 
 func newAviary(t *testing.T) *aviary {
 	t.Helper()
+	a := unservedAviary(t)
+	a.mailed = func() bool {
+		return len(scan(t, a.folder, map[string]string{"": a.canaries["pending email"]})) > 0
+	}
+	a.serve()
+	a.open()
+	return a
+}
+
+// unservedAviary is an aviary of which no server runs and nothing is stored.
+func unservedAviary(t *testing.T) *aviary {
+	t.Helper()
 	a := &aviary{t: t, folder: t.TempDir(), echo: map[string]*echo{}, canaries: map[string]string{
 		"payway id": "c0ffee0123456789abcdef42", "ssn": "850507-3412", "company number": "556677-8899",
 		"phone": "+46701740605", "vat number": "SE556677889901",
@@ -87,16 +103,14 @@ func newAviary(t *testing.T) *aviary {
 	for _, name := range []string{"email", "new email", "pending email"} {
 		a.canaries[name] += "@example.com"
 	}
-	a.open()
 	return a
 }
 
 func (a *aviary) in(args ...string) []string { return append(args, "--data", a.folder) }
 
-// open begins to serve, with third parties of all formats, a consumer and another account.
+// open adds third parties of all formats, a consumer and another account.
 func (a *aviary) open() {
 	a.t.Helper()
-	a.serve()
 	must(a.t, a.in("account", "open", "--email", "other@example.com", "--first-name", "Other")...)
 	for format, events := range map[string]string{ // what each has words for
 		"cloudevents": "AccountOpened ProfileUpdated EmailChanged EmailChangeRequested FactsRecorded",
@@ -139,7 +153,7 @@ func (a *aviary) live() {
 	a.useContracts()
 	a.useSessions()
 	a.ask("POST", "/api/v2/me/actions/change-email", a.key, map[string]any{"newEmail": c["pending email"], "currentPassword": "correct horse battery staple"})
-	a.eventually("the code was mailed", func() bool { return len(scan(a.t, a.folder, map[string]string{"": c["pending email"]})) > 0 })
+	a.eventually("the code was mailed", a.mailed)
 	a.useFacts()
 	for _, e := range a.echo {
 		e.received(a.t, c["new email"])
@@ -187,12 +201,23 @@ func (a *aviary) useFacts() {
 	a.t.Helper()
 	c := a.canaries
 	must(a.t, a.in("account", "facts", a.id, "--bankid-name", c["BankID name"], "--pending-order", c["pending order"])...)
-	registry := newSender(a.t, a.folder, a.nats, "registry")
+	registry := newSender(a.t, a.folder, a.nats, "registry", a.inbox("registry"))
+	if a.outside {
+		registry.subject += ".registry"
+	}
 	registry.send(fmt.Sprintf(`{"account":%q,"bankidName":%q}`, c["new email"], c["BankID name by NATS"]), "ce-id", c["request key"])
 	registry.send(fmt.Sprintf(`{"account":"\u00%x%s","%s":1}`, c["email"][0], c["email"][1:], c["dead letter"]))
 	a.eventually("facts were taken in", func() bool {
 		return len(mustLines(a.t, a.in("inbound", "dead-letters")...)) == 1
 	})
+}
+
+// inbox is the option that a NATS client of that name needs.
+func (a *aviary) inbox(name string) natsgo.Option {
+	if a.outside {
+		return natsgo.CustomInboxPrefix(natscallout.InboxPrefix(name))
+	}
+	return natsgo.CustomInboxPrefix("_INBOX")
 }
 
 // ask makes a request that has to succeed.
@@ -246,7 +271,7 @@ func (a *aviary) printed() string {
 // held is what the stream holds of the account.
 func (a *aviary) held() (subjects []string) {
 	a.t.Helper()
-	js := jetStream(a.t, a.nats, a.token)
+	js := jetStream(a.t, a.nats, a.token, a.inbox("watch"))
 	stream, err := js.Stream(a.t.Context(), "KONTO")
 	if err != nil {
 		a.t.Fatal(err)
@@ -262,13 +287,7 @@ func (a *aviary) held() (subjects []string) {
 func TestErasedAccountLeavesNothing(t *testing.T) {
 	a := newAviary(t)
 	a.live()
-	before := mentions(a.printed(), a.canaries)
-	for name := range a.canaries {
-		// A request's name is kept as a hash, and found nowhere even before.
-		if name != "request key" && !slices.Contains(before, name) {
-			t.Errorf("%s is printed nowhere before the erasure: its canary proves nothing", name)
-		}
-	}
+	a.checkPrinted()
 	erased := mustJSON(t, a.in("account", "erase", a.canaries["new email"], "--yes")...)
 	a.checkReceived()
 	a.checkProof(erased["proof"].(string))
@@ -276,6 +295,18 @@ func TestErasedAccountLeavesNothing(t *testing.T) {
 	a.stop()
 	a.checkScan()
 	a.checkRebuilt()
+}
+
+// checkPrinted: before the erasure, the commands print everything.
+func (a *aviary) checkPrinted() {
+	a.t.Helper()
+	before := mentions(a.printed(), a.canaries)
+	for name := range a.canaries {
+		// A request's name is kept as a hash, and found nowhere even before.
+		if name != "request key" && !slices.Contains(before, name) {
+			a.t.Errorf("%s is printed nowhere before the erasure: its canary proves nothing", name)
+		}
+	}
 }
 
 // checkReceived: everybody receives the erasure, and nothing else.

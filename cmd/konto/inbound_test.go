@@ -13,16 +13,17 @@ const factsSubject = "konto.inbound.facts"
 
 // sender is a system that sends facts, with a key of its own.
 type sender struct {
-	t    *testing.T
-	js   jetstream.JetStream
-	conn *natsgo.Conn
-	key  map[string]any
+	t       *testing.T
+	js      jetstream.JetStream
+	conn    *natsgo.Conn
+	key     map[string]any
+	subject string
 }
 
-func newSender(t *testing.T, folder, nats, name string) *sender {
+func newSender(t *testing.T, folder, nats, name string, options ...natsgo.Option) *sender {
 	t.Helper()
-	s := &sender{t: t, key: mustJSON(t, "key", "issue", "--data", folder, "--inbound", name)}
-	s.js = jetStream(t, nats, s.key["token"].(string))
+	s := &sender{t: t, key: mustJSON(t, "key", "issue", "--data", folder, "--inbound", name), subject: factsSubject}
+	s.js = jetStream(t, nats, s.key["token"].(string), options...)
 	s.conn = s.js.Conn()
 	return s
 }
@@ -31,7 +32,7 @@ func newSender(t *testing.T, folder, nats, name string) *sender {
 // names and values in turn.
 func (s *sender) send(body string, headers ...string) {
 	s.t.Helper()
-	m := natsgo.NewMsg(factsSubject)
+	m := natsgo.NewMsg(s.subject)
 	m.Data = []byte(body)
 	for i := 0; i < len(headers); i += 2 {
 		m.Header.Set(headers[i], headers[i+1])

@@ -75,9 +75,9 @@ func streamIDs(t *testing.T, folder *datafolder.Folder) []string {
 }
 
 // jetStream connects as a consumer with its own key does.
-func jetStream(t *testing.T, url, token string) jetstream.JetStream {
+func jetStream(t *testing.T, url, token string, options ...natsgo.Option) jetstream.JetStream {
 	t.Helper()
-	conn, err := natsgo.Connect(url, natsgo.Token(token))
+	conn, err := natsgo.Connect(url, append(options, natsgo.Token(token))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -37,26 +38,60 @@ func forms(text string) map[string][]byte {
 	return all
 }
 
-// scan looks for texts in every byte of files, and says which it found where.
-func scan(t testing.TB, folder string, texts map[string]string) (found []string) {
+// finder finds many texts in one pass. It is filled before it is used.
+type finder struct {
+	pairs [1 << 16]bool // the first two bytes of each text
+	texts map[[4]byte][]sought
+}
+
+// sought is a text and what a finder calls it.
+type sought struct {
+	what string
+	bits []byte
+}
+
+// add adds a text of at least four bytes.
+func (f *finder) add(what string, bits []byte) {
+	if f.texts == nil {
+		f.texts = map[[4]byte][]sought{}
+	}
+	first := [4]byte(bits)
+	f.pairs[int(first[0])<<8|int(first[1])] = true
+	f.texts[first] = append(f.texts[first], sought{what, bits})
+}
+
+// find returns which texts are in content, some of them more than once.
+func (f *finder) find(content []byte) (found []string) {
+	for i := 0; i+4 <= len(content); i++ {
+		if !f.pairs[int(content[i])<<8|int(content[i+1])] {
+			continue
+		}
+		for _, s := range f.texts[[4]byte(content[i:])] {
+			if bytes.HasPrefix(content[i:], s.bits) {
+				found = append(found, s.what)
+			}
+		}
+	}
+	return found
+}
+
+// walk looks into every file of a folder, and says what it found where. A server may write to the
+// files, and delete some, meanwhile.
+func (f *finder) walk(t testing.TB, folder string) (found []string) {
 	t.Helper()
 	looked := 0
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
-			return err
+			return ignoreGone(err)
 		}
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return err
+			return ignoreGone(err)
 		}
 		looked++
 		name, _ := filepath.Rel(folder, path)
-		for label, text := range texts {
-			for form, bits := range forms(text) {
-				if bytes.Contains(content, bits) || bytes.Contains([]byte(name), bits) {
-					found = append(found, label+" "+form+" in "+name)
-				}
-			}
+		for _, what := range append(f.find(content), f.find([]byte(name))...) {
+			found = append(found, what+" in "+name)
 		}
 		return nil
 	})
@@ -67,7 +102,26 @@ func scan(t testing.TB, folder string, texts map[string]string) (found []string)
 		t.Fatalf("%s has no files", folder)
 	}
 	slices.Sort(found)
-	return found
+	return slices.Compact(found)
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// scan looks for texts, in all forms, in every byte of files, and says which it found where.
+func scan(t testing.TB, folder string, texts map[string]string) (found []string) {
+	t.Helper()
+	var f finder
+	for label, text := range texts {
+		for form, bits := range forms(text) {
+			f.add(label+" "+form, bits)
+		}
+	}
+	return f.walk(t, folder)
 }
 
 // A scan that finds nothing means little unless it would find something.

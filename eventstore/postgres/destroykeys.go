@@ -13,8 +13,8 @@ import (
 
 // Destroy implements eventstore.KeyStore. When it returns nil, the tombstones are durable, and no
 // page of the table in the server's memory has the old bytes. The server's files have them until its
-// next checkpoint, its write-ahead log until it has recycled the segments, and backups of the server
-// for as long as they are kept. If somebody reads an old state of the database for longer than 5 s,
+// next checkpoint, its write-ahead log until the segments are removed or written again, and backups
+// of the server for as long as they are kept. If somebody reads an old state for longer than 5 s,
 // if a rotation is under way, or if konto's role does not own the table, the keys are destroyed but
 // Destroy returns an error.
 func (k *Keys) Destroy(ctx context.Context, streams ...events.Stream) error {

@@ -134,6 +134,9 @@ func (c *Cluster) Named(t testing.TB, name string) *Server {
 // URL is where clients connect to the server. user is "user:password@" or "".
 func (s *Server) URL(user string) string { return "nats://" + user + address(s.Port) }
 
+// Folder returns the folder of the server's configuration and its files.
+func (s *Server) Folder() string { return filepath.Dir(s.config) }
+
 // Start starts the server, again after a Kill. It does not wait.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()

@@ -120,6 +120,9 @@ func own(t testing.TB, dir string) {
 	}
 }
 
+// Folder returns the server's data folder.
+func (s *Server) Folder() string { return s.dir }
+
 // URL is how konto connects to the server's database.
 func (s *Server) URL() string {
 	return fmt.Sprintf("postgres://konto@127.0.0.1:%d/postgres?sslmode=disable", s.Port)
