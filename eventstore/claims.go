@@ -81,6 +81,9 @@ func (s *Store) claimsOfPage(ctx context.Context, after uint64) (page []streamCl
 	if len(records) == 0 {
 		return nil, 0, fmt.Errorf("the log ends at position %d", after)
 	}
+	if err := Prefetch(ctx, s.keys, records); err != nil {
+		return nil, 0, err
+	}
 	for _, r := range records {
 		if last = r.Position; r.Version == 1 {
 			page = append(page, streamClaims{stream: r.Stream})

@@ -22,6 +22,30 @@ type Keys interface {
 	Derive(purpose string) []byte
 }
 
+// Prefetcher is implemented by Keys that read the keys of many streams at once for what one costs,
+// such as those on another machine.
+type Prefetcher interface {
+	// Prefetch caches what Cipher needs to answer for streams, so far as the cache has room. A key
+	// that is missing or damaged is no error here. It is one of Cipher.
+	Prefetch(ctx context.Context, streams ...events.Stream) error
+}
+
+// Prefetch prepares keys for records that are about to be decrypted. It does nothing unless keys is
+// a Prefetcher.
+func Prefetch(ctx context.Context, keys Keys, records []Record) error {
+	prefetcher, ok := keys.(Prefetcher)
+	if !ok || len(records) < 2 {
+		return nil
+	}
+	streams := make([]events.Stream, 0, len(records))
+	for _, r := range records {
+		if events.Sealed(r.Type) {
+			streams = append(streams, r.Stream)
+		}
+	}
+	return prefetcher.Prefetch(ctx, streams...)
+}
+
 // KeyStore is Keys with what a program needs that opens them, erases accounts, and checks what is
 // stored. Several nodes may have one open, if it is not a file.
 type KeyStore interface {

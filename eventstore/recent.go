@@ -114,6 +114,9 @@ func (s *Store) ReadNext(ctx context.Context, after uint64, limit int) ([]events
 	if err != nil {
 		return nil, err
 	}
+	if err := Prefetch(ctx, s.keys, records); err != nil {
+		return nil, err
+	}
 	evs := make([]events.Event, len(records))
 	s.recent.find(records, evs)
 	for i, r := range records {

@@ -71,6 +71,9 @@ func sealOne(aead cipher.AEAD, e events.Event) (Record, error) {
 }
 
 func (s *Store) open(ctx context.Context, records []Record) ([]events.Event, error) {
+	if err := Prefetch(ctx, s.keys, records); err != nil {
+		return nil, err
+	}
 	evs := make([]events.Event, len(records))
 	for i, r := range records {
 		e, err := s.OpenRecord(ctx, r)
@@ -80,6 +83,11 @@ func (s *Store) open(ctx context.Context, records []Record) ([]events.Event, err
 		evs[i] = e
 	}
 	return evs, nil
+}
+
+// Prefetch prepares the keys of records that are about to be given to OpenRecord; see Prefetcher.
+func (s *Store) Prefetch(ctx context.Context, records []Record) error {
+	return Prefetch(ctx, s.keys, records)
 }
 
 // OpenRecord decrypts a record. If its key was destroyed, it returns a shredded event.

@@ -172,6 +172,9 @@ func (b *rebuild) readPage(ctx context.Context, at, to uint64) ([]eventstore.Rec
 }
 
 func (b *rebuild) decrypt(ctx context.Context, records []eventstore.Record) ([]events.Event, error) {
+	if err := eventstore.Prefetch(ctx, b.live.keys, records); err != nil {
+		return nil, err
+	}
 	page := make([]events.Event, len(records))
 	for i, r := range records {
 		var err error

@@ -41,6 +41,8 @@ type Keys struct {
 	mu      sync.Mutex // held while a cipher is added or evicted
 	ciphers *lru.Cache[events.Stream, cipher.AEAD]
 	ended   *lru.Cache[events.Stream, struct{}] // streams whose ciphers are not cached any more
+	// Streams whose keys were read as destroyed. They stay so.
+	destroyed *lru.Cache[events.Stream, struct{}]
 }
 
 // keyRow is a key that is to be stored under a name.
@@ -74,6 +76,9 @@ func OpenKeys(ctx context.Context, db *Database, master keyring.Master) (*Keys, 
 		return nil, err
 	}
 	if k.ended, err = lru.New[events.Stream, struct{}](cachedKeys); err != nil {
+		return nil, err
+	}
+	if k.destroyed, err = lru.New[events.Stream, struct{}](cachedKeys); err != nil {
 		return nil, err
 	}
 	conn := stdlib.OpenDB(*db.cfg.Copy())
@@ -130,10 +135,21 @@ func (k *Keys) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, e
 	if aead, ok := k.ciphers.Get(stream); ok {
 		return aead, nil
 	}
+	if k.destroyed.Contains(stream) {
+		return nil, inKeys(fmt.Errorf("%w: %s", eventstore.ErrDestroyed, stream))
+	}
 	key, err := k.load(ctx, string(stream))
+	if errors.Is(err, eventstore.ErrDestroyed) {
+		k.destroyed.Add(stream, struct{}{})
+	}
 	if err != nil {
 		return nil, err
 	}
+	return k.cache(stream, key)
+}
+
+// cache caches the cipher with a key, unless the stream has ended.
+func (k *Keys) cache(stream events.Stream, key []byte) (cipher.AEAD, error) {
 	aead, err := keyring.NewCipher(key)
 	if err != nil {
 		return nil, err
@@ -145,6 +161,38 @@ func (k *Keys) Cipher(ctx context.Context, stream events.Stream) (cipher.AEAD, e
 		k.ciphers.Add(stream, aead)
 	}
 	return aead, nil
+}
+
+// Prefetch implements eventstore.Prefetcher. It reads in one query what is not cached.
+func (k *Keys) Prefetch(ctx context.Context, streams ...events.Stream) error {
+	var names []string
+	for _, stream := range streams {
+		if !k.ciphers.Contains(stream) && !k.destroyed.Contains(stream) && !k.ended.Contains(stream) {
+			names = append(names, string(stream))
+		}
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) < 2 {
+		return nil
+	}
+	found, err := k.rows(ctx, `name = ANY($1)`, names)
+	if err != nil {
+		return err
+	}
+	for _, r := range found {
+		stream := events.Stream(r.name)
+		key, err := k.unwrap(r)
+		switch {
+		case err != nil: // Cipher returns it
+		case keyring.IsDestroyed(key):
+			k.destroyed.Add(stream, struct{}{})
+		default:
+			if _, err := k.cache(stream, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Ended implements eventstore.KeyStore. It evicts the streams' ciphers and remembers the streams, so

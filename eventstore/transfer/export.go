@@ -77,6 +77,11 @@ func Export(ctx context.Context, to io.Writer, cfg Config) (End, error) {
 		if len(records) == 0 || records[0].Position != done+1 {
 			return End{}, fmt.Errorf("the log has no record at position %d", done+1)
 		}
+		if cfg.Clear != nil {
+			if err := cfg.Clear.Prefetch(ctx, records); err != nil {
+				return End{}, err
+			}
+		}
 		for _, r := range records {
 			if err := w.record(ctx, cfg.Clear, r); err != nil {
 				return End{}, fmt.Errorf("event %s at position %d: %w", r.Type, r.Position, err)

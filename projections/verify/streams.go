@@ -31,6 +31,9 @@ func (c *check) streams(ctx context.Context) error {
 		if err != nil {
 			return c.trouble(ctx, Problem{}, err)
 		}
+		if err := c.Store.Prefetch(ctx, page); err != nil {
+			return c.trouble(ctx, Problem{}, err)
+		}
 		for _, r := range page {
 			after, version = r.Stream, r.Version
 			if err := w.take(ctx, r); err != nil {
