@@ -5,9 +5,7 @@ package postgres_test
 import (
 	"bytes"
 	"errors"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -108,33 +106,5 @@ func TestClaimsAreNotReplacedWhileOtherNodesRun(t *testing.T) {
 	}
 	if err := a.ReplaceClaims(t.Context(), 8, none); !errors.Is(err, postgres.ErrNodesRun) {
 		t.Errorf("beside another node: %v", err)
-	}
-}
-
-func TestMeasure(t *testing.T) {
-	if os.Getenv("MEASURE") == "" {
-		t.Skip()
-	}
-	primary := postgrestest.Primary(t)
-	primary.Standby(t, "standby")
-	master := keyring.Master{Given: oldMaster}
-	k := openKeys(t, primary.URL(), master)
-	var all []events.Stream
-	for range 4000 {
-		all = append(all, newStream())
-	}
-	createAll(t, k, all...)
-	for _, prefetch := range []bool{false, true} {
-		k := openKeys(t, primary.URL(), master)
-		began := time.Now()
-		for i, s := range all {
-			if prefetch && i%500 == 0 {
-				k.Prefetch(t.Context(), all[i:i+500]...)
-			}
-			if _, err := k.Cipher(t.Context(), s); err != nil {
-				t.Fatal(err)
-			}
-		}
-		t.Log(prefetch, time.Since(began))
 	}
 }
