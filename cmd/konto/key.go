@@ -116,7 +116,8 @@ type keyRevoke struct{ credentialRef }
 
 func (c *keyRevoke) Help() string {
 	return `Closes the NATS connections that a consumer, or a system that sends facts, made with the key. Those
-that it made with its other keys stay open.
+that it made with its other keys stay open. On the NATS servers of several nodes, connections end
+within ten minutes.
 
 Examples:
 
