@@ -44,7 +44,7 @@ var (
 const (
 	schema = `CREATE TABLE IF NOT EXISTS keys (
 		stream  TEXT PRIMARY KEY,
-		wrapped BLOB NOT NULL,    -- nonce and AES-256-GCM ciphertext, bound to the name; see Wrapper
+		wrapped BLOB NOT NULL,    -- nonce and AES-256-GCM ciphertext, bound to the name; see destroy.go
 		created INTEGER NOT NULL  -- Unix time in milliseconds
 	) STRICT, WITHOUT ROWID`
 
