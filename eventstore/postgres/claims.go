@@ -24,24 +24,35 @@ func (l *Log) ReplaceClaims(ctx context.Context, rule int, held iter.Seq2[events
 		return failed("write to", err)
 	}
 	defer func() { disconnect(conn) }()
-	if err := l.replaceClaims(ctx, conn, rule, held); err != nil {
+	at, err := l.replaceClaims(ctx, conn, rule, held)
+	if err != nil {
 		return err
 	}
-	_, err = l.barriers.pass(ctx)
-	return err
+	c, err := l.barriers.pass(ctx)
+	if err == nil && c.timeline != at {
+		err = errReplaced
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
+	}
+	return nil
 }
 
-func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held iter.Seq2[eventstore.HeldClaim, error]) error {
+// replaceClaims commits locally, and returns the timeline on which it did.
+func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held iter.Seq2[eventstore.HeldClaim, error]) (at timeline, err error) {
 	// held may read for longer than a session may be idle in a transaction.
 	if _, err := conn.Exec(ctx, `BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;
 		LOCK TABLE cluster.node IN SHARE MODE`); err != nil {
-		return failed("write to", err)
+		return at, failed("write to", err)
+	}
+	if err := conn.QueryRow(ctx, `SELECT `+timelineOf).Scan(&at); err != nil {
+		return at, failed("read", err)
 	}
 	if err := l.refuseNodes(ctx, conn); err != nil {
-		return err
+		return at, err
 	}
 	if _, err := conn.Exec(ctx, `SELECT FROM log.head FOR NO KEY UPDATE; DELETE FROM log.claims`); err != nil {
-		return failed("write to", err)
+		return at, failed("write to", err)
 	}
 	page := make([][]any, 0, pageSize)
 	flush := func() error {
@@ -50,33 +61,33 @@ func (l *Log) replaceClaims(ctx context.Context, conn *pgx.Conn, rule int, held 
 		return err
 	}
 	if _, err := conn.Exec(ctx, `CREATE TEMPORARY TABLE made (key bytea, stream text COLLATE "C") ON COMMIT DROP`); err != nil {
-		return failed("write to", err)
+		return at, failed("write to", err)
 	}
 	for c, err := range held {
 		if err != nil {
-			return err
+			return at, err
 		}
 		if page = append(page, []any{append([]byte(nil), c.Key[:]...), string(c.Stream)}); len(page) == pageSize {
 			if err := flush(); err != nil {
-				return failed("write to", err)
+				return at, failed("write to", err)
 			}
 		}
 	}
 	if err := flush(); err != nil {
-		return failed("write to", err)
+		return at, failed("write to", err)
 	}
 	// A stream may come twice with one key.
 	if _, err := conn.Exec(ctx, `INSERT INTO log.claims SELECT DISTINCT key, stream FROM made`); err != nil {
-		return failed("write to", err)
+		return at, failed("write to", err)
 	}
 	if _, err := conn.Exec(ctx, `UPDATE log.meta SET claim_rule = $1,
 		shared = EXISTS (SELECT FROM log.claims GROUP BY key HAVING count(*) > 1)`, rule); err != nil {
-		return failed("write to", err)
+		return at, failed("write to", err)
 	}
 	if _, err := conn.Exec(ctx, `COMMIT`); err != nil {
-		return failed("write to", err)
+		return at, failed("write to", err)
 	}
-	return nil
+	return at, nil
 }
 
 // ErrNodesRun is matched by the error of what must be done while no other node is live.

@@ -118,9 +118,6 @@ func (l *Log) copySnapshot(ctx context.Context, made *sqlite.Log) (end eventstor
 	return end, err
 }
 
-// errReplaced is the error of what was read from a server that was replaced meanwhile.
-var errReplaced = errors.New("the server was replaced meanwhile; try again")
-
 // copyRecords copies the records up to end. The chain of the copy must have the hash of the log's.
 func (l *Log) copyRecords(ctx context.Context, made *sqlite.Log, end eventstore.Extent) error {
 	for done := uint64(0); done < end.Position; {

@@ -142,7 +142,7 @@ func (db *Database) Write(ctx context.Context, do func(tx pgx.Tx) error) error {
 	}
 	c, err := db.barriers.pass(ctx)
 	if err == nil && c.timeline != at {
-		err = errors.New("the server was replaced meanwhile")
+		err = errReplaced
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
@@ -178,6 +178,9 @@ func (db *Database) Volatile(ctx context.Context, queue func(b *pgx.Batch)) erro
 	}
 	return nil
 }
+
+// errReplaced is why what was read or committed may not be so on the server that is primary now.
+var errReplaced = errors.New("the server was replaced meanwhile; try again")
 
 // pause waits, or until the database is closed.
 func (db *Database) pause(d time.Duration) {
