@@ -18,7 +18,7 @@ import (
 var ErrOtherSchema = errors.New("the log's schema is not the one that konto makes")
 
 // ErrCorrupt is matched by the errors of checks if Postgres has found damaged pages.
-var ErrCorrupt = errors.New("Postgres has found damaged data")
+var ErrCorrupt = errors.New("damaged data was found by Postgres")
 
 // storageQuery finds what konto depends on and no append would notice.
 const storageQuery = `SELECT
