@@ -60,6 +60,9 @@ func many(n int) (batches []eventstore.Batch) {
 func expectAll(t *testing.T, log *postgres.Log, batches []eventstore.Batch, last uint64) {
 	t.Helper()
 	first := last - uint64(len(batches))
+	if err := log.Wait(t.Context(), last-1); err != nil { // for what other nodes appended before
+		t.Fatal(err)
+	}
 	records, err := log.ReadAll(t.Context(), first, len(batches))
 	if err != nil || len(records) != len(batches) {
 		t.Fatalf("%d records, %v; want %d", len(records), err, len(batches))

@@ -154,7 +154,8 @@ func (l *Log) cover() {
 		case t.round.covered.timeline != t.timeline:
 			l.repeat(t)
 		default:
-			if !l.feed.offer(t.records) {
+			// What an earlier turn stored, of which no answer came, is not among the records.
+			if !l.feed.offer(t.records) || l.feed.end() < t.position {
 				l.isBehind()
 			}
 			l.queue.decide(t.group, nil)
