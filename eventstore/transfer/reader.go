@@ -56,9 +56,6 @@ func NewReader(from io.Reader) (*Reader, error) {
 // Header returns the first line.
 func (r *Reader) Header() Header { return r.header }
 
-// Events returns how many events were read.
-func (r *Reader) Events() uint64 { return r.done }
-
 // Check reads the whole export, and returns an error if it is wrong.
 func (r *Reader) Check(ctx context.Context) (End, error) {
 	for {

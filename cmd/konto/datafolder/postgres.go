@@ -126,7 +126,10 @@ func (f *Folder) join(ctx context.Context, n postgres.Node) error {
 	}
 	ctx, leave := context.WithCancel(context.WithoutCancel(ctx))
 	gone := make(chan error, 1)
-	go func() { gone <- member.Run(ctx) }()
+	go func() {
+		defer close(gone) // a server may have received the error before leave is called
+		gone <- member.Run(ctx)
+	}()
 	f.Gone = gone
 	f.leave = func() error {
 		leave()
