@@ -25,7 +25,7 @@ import (
 // alone returns a log in a new database of a server without a standby.
 func alone(t *testing.T, primary *postgrestest.Server) (log *postgres.Log, url string) {
 	t.Helper()
-	url = database(t, primary)
+	url = primary.Database(t)
 	log = openLog(t, postgres.Config{URL: url, Unreplicated: true, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { log.Close() })
 	return log, url

@@ -28,7 +28,7 @@ func BenchmarkAppend(b *testing.B) {
 	for _, load := range []struct{ clients, nodes int }{{64, 1}, {64, 3}, {256, 1}, {256, 3}} {
 		name := fmt.Sprintf("clients=%d/nodes=%d", load.clients, load.nodes)
 		b.Run(name+"/plain", func(b *testing.B) {
-			url := database(b, primary)
+			url := primary.Database(b)
 			primary.ExecIn(b, url, `CREATE TABLE plain (position bigserial PRIMARY KEY, stream text NOT NULL, version bigint NOT NULL,
 				id bytea NOT NULL, type text NOT NULL, time bigint NOT NULL, metadata bytea NOT NULL, data bytea NOT NULL, UNIQUE (stream, version))`)
 			var pools []*pgxpool.Pool
@@ -55,7 +55,7 @@ func BenchmarkAppend(b *testing.B) {
 			report(b, before, processorTime(b, primary, standby))
 		})
 		b.Run(name+"/konto", func(b *testing.B) {
-			url := database(b, primary)
+			url := primary.Database(b)
 			var logs []*postgres.Log
 			for range load.nodes {
 				log := openLog(b, postgres.Config{URL: url, Log: slog.New(slog.DiscardHandler)})

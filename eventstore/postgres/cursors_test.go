@@ -32,7 +32,7 @@ func holdCursors(t *testing.T, c *postgres.Cursors) (release func()) {
 }
 
 func TestCursorsAreChangedOnlyByTheHolderOfTheLease(t *testing.T) {
-	url := database(t, postgrestest.Primary(t))
+	url := postgrestest.Primary(t).Database(t)
 	a, b := openDatabase(t, url).Cursors("publisher", "a"), openDatabase(t, url).Cursors("publisher", "b")
 	has := func(c *postgres.Cursors, want string) {
 		t.Helper()

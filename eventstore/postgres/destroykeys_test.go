@@ -23,7 +23,7 @@ import (
 // Destroy on one node cannot evict what another has cached. So each node is told when it has read
 // the end of a stream, and only then is the key destroyed.
 func TestNoNodeHasTheKeyOfAnEndedStreamOnceItIsDestroyed(t *testing.T) {
-	url := database(t, postgrestest.Primary(t))
+	url := postgrestest.Primary(t).Database(t)
 	a, b := openKeys(t, url, keyring.Master{Given: oldMaster}), openKeys(t, url, keyring.Master{Given: oldMaster})
 	s, other := newStream(), newStream()
 	sealed := seal(create(t, a, s))
@@ -71,7 +71,7 @@ func left(stored []byte, gone map[[16]byte]bool) (n int) {
 // Postgres does not clear the bytes of rows that it removes.
 func TestDestroyedKeysLeaveNoBytes(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	k := openKeys(t, url, keyring.Master{Given: oldMaster})
 	file := func() uint32 { return query[uint32](t, url, `SELECT pg_relation_filenode('keys.keys')`)[0] }
 	before := file()
@@ -143,7 +143,7 @@ func begin(t *testing.T, url, isolation string) (end func()) {
 // and old bytes are left for good. Destroy must not say that they are gone.
 func TestDestroyFailsWhileSomebodyReadsAnOldState(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	k := openKeys(t, url, keyring.Master{Given: oldMaster, Next: newMaster})
 	var streams []events.Stream
 	for range 300 {
@@ -187,7 +187,7 @@ func TestDestroyFailsWhileSomebodyReadsAnOldState(t *testing.T) {
 // VACUUM only warns if it may not.
 func TestDestroyFailsIfTheTableIsNotKontos(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	at := database(t, primary)
+	at := primary.Database(t)
 	openKeys(t, at, keyring.Master{Given: oldMaster})
 	u, err := url.Parse(at)
 	if err != nil {

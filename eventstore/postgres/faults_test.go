@@ -168,7 +168,7 @@ func committed(answer []byte) bool {
 func TestAppendsWhoseAnswerIsCutAreStoredOnce(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	primary.Standby(t, "standby")
-	url := database(t, primary)
+	url := primary.Database(t)
 	direct := openQuietly(t, url)
 	proxy := postgrestest.NewProxy(t, primary.Port)
 	through := openQuietly(t, proxy.Through(t, url))
@@ -207,7 +207,7 @@ func unreplicated(t *testing.T) *failover {
 	t.Helper()
 	f := &failover{primary: postgrestest.Primary(t), appended: make(chan error, 1)}
 	f.standby, f.replication = f.primary.Standby(t, "standby")
-	f.url = database(t, f.primary)
+	f.url = f.primary.Database(t)
 	both := strings.Replace(f.url, fmt.Sprint(f.primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", f.primary.Port, f.standby.Port), 1)
 	f.log = openQuietly(t, both)
 	if _, err := f.log.Append(t.Context(), one(events.AccountStream(ulid.Make()), 0)); err != nil {
@@ -280,7 +280,7 @@ func TestPrimaryThatLacksWhatWasAcknowledgedIsRefused(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	behind, replication := primary.Standby(t, "behind")
 	primary.Standby(t, "ahead")
-	url := database(t, primary)
+	url := primary.Database(t)
 	log := openQuietly(t, strings.Replace(url, fmt.Sprint(primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", primary.Port, behind.Port), 1))
 	stream := events.AccountStream(ulid.Make())
 	if _, err := log.Append(t.Context(), one(stream, 0)); err != nil {
@@ -351,7 +351,7 @@ func TestReadWaitsForTheStandby(t *testing.T) {
 func TestFeedWaitsForTheStandbyBeforeItHasWhatAnotherNodeAppended(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	_, replication := primary.Standby(t, "standby")
-	url := database(t, primary)
+	url := primary.Database(t)
 	log, other := openQuietly(t, url), openQuietly(t, url)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -385,7 +385,7 @@ func (f *failover) awaitBarriers(t *testing.T) {
 func TestFailoverUnderLoadLosesNothing(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	a, _ := primary.Standby(t, "a")
-	url := database(t, primary)
+	url := primary.Database(t)
 	both := strings.Replace(url, fmt.Sprint(primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", primary.Port, a.Port), 1)
 	logs := []*postgres.Log{openQuietly(t, both), openQuietly(t, both), openQuietly(t, both)}
 	load := appendTo(24, logs...)
@@ -399,7 +399,7 @@ func TestFailoverUnderLoadLosesNothing(t *testing.T) {
 
 func TestServersThatLoseDataAreRefused(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	for _, c := range []struct{ setting, refused string }{
 		{"", "set synchronous_standby_names"},
 		{"synchronous_standby_names = 'a'", "no synchronous standby is connected"},
@@ -428,7 +428,7 @@ func TestStandbyIsRefused(t *testing.T) {
 
 func TestNewerSchemaIsRefused(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	log := openLog(t, postgres.Config{URL: url, Unreplicated: true})
 	log.Close()
 	primary.ExecIn(t, url, "INSERT INTO log.schema_version (version_id, is_applied) VALUES (999, true)")
@@ -439,7 +439,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 
 func TestEventsAreAppendOnly(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	log := openLog(t, postgres.Config{URL: url, Unreplicated: true})
 	defer log.Close()
 	if _, err := log.Append(t.Context(), one(events.AccountStream(ulid.Make()), 0)); err != nil {

@@ -38,7 +38,7 @@ func openImport(t *testing.T, url string) *postgres.Log {
 
 func TestLogWithAPartOfAnImportIsRefusedUntilTheImportHasEnded(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	log := openImport(t, url)
 	b := one(events.AccountStream(ulid.Make()), 0)
 	b.Claims = []eventstore.ClaimOp{{}}

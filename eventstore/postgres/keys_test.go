@@ -119,14 +119,14 @@ func TestKeysKeepTheContract(t *testing.T) {
 		return k
 	}
 	keyringtest.Run(t, keyringtest.Backend{
-		Open:    func(t *testing.T) eventstore.KeyStore { return open(t, database(t, primary)) },
+		Open:    func(t *testing.T) eventstore.KeyStore { return open(t, primary.Database(t)) },
 		Another: func(t *testing.T, keys eventstore.KeyStore) eventstore.KeyStore { return open(t, urls[keys]) },
 	})
 }
 
 // Each of the nodes would make another root key, and other hashes of claims with it.
 func TestNodesThatStartTogetherHaveOneRootKey(t *testing.T) {
-	url := database(t, postgrestest.Primary(t))
+	url := postgrestest.Primary(t).Database(t)
 	secrets := make([][]byte, 8)
 	var all sync.WaitGroup
 	for i := range secrets {
@@ -170,7 +170,7 @@ func TestKeysThatCannotBeUsedAreRefused(t *testing.T) {
 			keyring.Master{Given: oldMaster}, eventstore.ErrDamagedKey, "root"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := database(t, primary)
+			url := primary.Database(t)
 			create(t, openKeys(t, url, keyring.Master{Given: oldMaster}), newStream())
 			primary.ExecIn(t, url, test.change)
 			_, err := postgres.OpenKeys(t.Context(), openDatabase(t, url), test.master)
@@ -196,7 +196,7 @@ func TestRowsThatWereChangedAreNotKeys(t *testing.T) {
 		"of an unknown master key": {`UPDATE keys.keys SET master = '\x0102030405060708' WHERE name LIKE 'a%'`, keyring.ErrWrongMaster},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := database(t, primary)
+			url := primary.Database(t)
 			writer, streams := openKeys(t, url, keyring.Master{Given: oldMaster}), []events.Stream{newStream(), newStream()}
 			createAll(t, writer, streams...)
 			primary.ExecIn(t, url, test.change)
@@ -224,7 +224,7 @@ func TestRowsThatWereChangedAreNotKeys(t *testing.T) {
 
 func TestKeyWhoseCommitHasNoAnswerIsStoredOnce(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	proxy := postgrestest.NewProxy(t, primary.Port)
 	k := openKeys(t, proxy.Through(t, url), keyring.Master{Given: oldMaster})
 	var mu sync.Mutex
@@ -248,7 +248,7 @@ func TestKeyWhoseCommitHasNoAnswerIsStoredOnce(t *testing.T) {
 func TestKeysWaitForTheStandby(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	_, replication := primary.Standby(t, "standby")
-	url := database(t, primary)
+	url := primary.Database(t)
 	a, b := openKeys(t, url, keyring.Master{Given: oldMaster}), openKeys(t, url, keyring.Master{Given: oldMaster})
 	replication.Drop(true)
 	s := newStream()
@@ -279,7 +279,7 @@ func TestKeysWaitForTheStandby(t *testing.T) {
 
 func TestCreateEndsWithItsContext(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	proxy := postgrestest.NewProxy(t, primary.Port)
 	k := openKeys(t, proxy.Through(t, url), keyring.Master{Given: oldMaster})
 	proxy.Drop(true)

@@ -52,7 +52,7 @@ func hold(t *testing.T, db *postgres.Database, node string) *holder {
 
 func TestLeaseIsHandedOverWhenItsHolderStops(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	a, b := openDatabase(t, url), openDatabase(t, url)
 	first := hold(t, a, "a")
 	lease := <-first.lease
@@ -76,7 +76,7 @@ func TestLeaseIsHandedOverWhenItsHolderStops(t *testing.T) {
 
 func TestLeaseOfANodeThatIsCutOffIsTakenAndItsWritesAreRefused(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	proxy := postgrestest.NewProxy(t, primary.Port)
 	cut, other := openDatabase(t, proxy.Through(t, url)), openDatabase(t, url)
 	first := hold(t, cut, "cut off")
@@ -118,7 +118,7 @@ func TestLeaseOfANodeThatIsCutOffIsTakenAndItsWritesAreRefused(t *testing.T) {
 
 func TestLeaseIsRenewedWhileItsHolderEnds(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	db := openDatabase(t, url)
 	ctx, stop := context.WithCancel(t.Context())
 	ends := errors.New("ends")
@@ -137,7 +137,7 @@ func TestLeaseIsRenewedWhileItsHolderEnds(t *testing.T) {
 
 func TestRevokedLeaseIsLostButNobodyElsesBeforeItHasRunOut(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	db := openDatabase(t, url)
 	primary.ExecIn(t, url, "CREATE TABLE revoked (until timestamptz)")
 	err := db.HoldLongLease(t.Context(), "publisher", "a", time.Second, func(held context.Context, l postgres.Lease) error {

@@ -20,7 +20,7 @@ import (
 // nodesWithLimits makes the limits of two nodes on one database.
 func nodesWithLimits(t *testing.T, s *postgrestest.Server) (url string, nodes [2]*postgres.Limits) {
 	t.Helper()
-	url = database(t, s)
+	url = s.Database(t)
 	for i := range nodes {
 		nodes[i] = postgres.NewLimits(openDatabase(t, url), []byte("secret"))
 	}
@@ -202,7 +202,7 @@ func TestTablesOfLimitsHoldNoKey(t *testing.T) {
 func TestLimitsWaitForNoStandby(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	_, proxy := primary.Standby(t, "standby")
-	url := database(t, primary)
+	url := primary.Database(t)
 	primary.ExecIn(t, url, "CREATE TABLE durable (n int)")
 	db, err := postgres.Open(t.Context(), postgres.Config{URL: url})
 	if err != nil {
@@ -254,7 +254,7 @@ func TestLimitsStartAnewAfterACrash(t *testing.T) {
 }
 
 func TestLimitsLeaveConnectionsToOthers(t *testing.T) {
-	limits := postgres.NewLimits(openDatabase(t, database(t, postgrestest.Primary(t))), nil)
+	limits := postgres.NewLimits(openDatabase(t, postgrestest.Primary(t).Database(t)), nil)
 	begun, end := make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
 	for range postgres.LimitsAtOnce {

@@ -180,7 +180,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 	primary := postgrestest.Primary(t)
 	standby, _ := primary.Standby(t, "standby0")
 	front := postgrestest.NewProxy(t, primary.Port)
-	url := front.Through(t, database(t, primary))
+	url := front.Through(t, primary.Database(t))
 	logs := []*postgres.Log{openQuietly(t, url), openQuietly(t, url), openQuietly(t, url)}
 
 	streams, keys := make([]events.Stream, 5), make([]eventstore.ClaimKey, 5)

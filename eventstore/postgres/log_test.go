@@ -4,9 +4,6 @@ package postgres_test
 
 import (
 	"context"
-	"fmt"
-	"net/url"
-	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -17,21 +14,6 @@ import (
 	"konto/eventstore/postgres/postgrestest"
 	"konto/eventstore/sqlite"
 )
-
-var databases atomic.Int64
-
-// database makes an empty database on a server.
-func database(t testing.TB, s *postgrestest.Server) string {
-	t.Helper()
-	name := fmt.Sprintf("konto%d", databases.Add(1))
-	s.Exec(t, "CREATE DATABASE "+name)
-	u, err := url.Parse(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
-}
 
 func open(t testing.TB, url string) *postgres.Log {
 	t.Helper()
@@ -58,7 +40,7 @@ func TestLogKeepsTheContract(t *testing.T) {
 	urls := map[eventstore.Log]string{}
 	eventstoretest.Run(t, eventstoretest.Backend{
 		Open: func(t testing.TB) eventstore.Log {
-			at := database(t, primary)
+			at := primary.Database(t)
 			log := open(t, at)
 			urls[log] = at
 			return log

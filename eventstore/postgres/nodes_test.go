@@ -62,7 +62,7 @@ func behind(t *testing.T, db *postgres.Database, position uint64) []string {
 
 func TestNodesTellWhoRunsAndHowFarTheyAre(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	db := openDatabase(t, url)
 	a, b := join(t, db, "a", 7), join(t, db, "b", 9)
 	a.run(t)
@@ -99,7 +99,7 @@ func TestNodesTellWhoRunsAndHowFarTheyAre(t *testing.T) {
 // A node that was not seen for 10 s is not live, but others wait for it for a minute.
 func TestNodeIsGivenUpWhenItIsNotSeen(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	db := openDatabase(t, url)
 	stopped, ahead := join(t, db, "stopped", 3), join(t, db, "ahead", 8)
 	unseen := func(age string) {
@@ -130,7 +130,7 @@ func TestNodeIsGivenUpWhenItIsNotSeen(t *testing.T) {
 
 func TestTwoNodesMayNotHaveOneName(t *testing.T) {
 	primary := postgrestest.Primary(t)
-	url := database(t, primary)
+	url := primary.Database(t)
 	db := openDatabase(t, url)
 	first := join(t, db, "a", 1)
 	first.run(t)

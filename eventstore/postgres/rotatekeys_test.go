@@ -36,7 +36,7 @@ type used struct {
 func use(t *testing.T, n int) *used {
 	t.Helper()
 	u := &used{server: postgrestest.Primary(t), dead: newStream(), sealed: map[events.Stream][]byte{}}
-	u.url = database(t, u.server)
+	u.url = u.server.Database(t)
 	u.a, u.b = openKeys(t, u.url, both), openKeys(t, u.url, both)
 	if err := u.a.Bind(t.Context(), []byte("a log"), true); err != nil {
 		t.Fatal(err)

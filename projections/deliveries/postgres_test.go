@@ -5,10 +5,8 @@ package deliveries
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -26,21 +24,6 @@ import (
 	"konto/projections/webhook"
 )
 
-var databases atomic.Int64
-
-// newDatabase makes an empty database on a server.
-func newDatabase(t testing.TB, s *postgrestest.Server) string {
-	t.Helper()
-	name := fmt.Sprintf("konto%d", databases.Add(1))
-	s.Exec(t, "CREATE DATABASE "+name)
-	u, err := url.Parse(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
-}
-
 func openDatabase(t testing.TB, url string) *postgres.Database {
 	t.Helper()
 	db, err := postgres.Open(context.Background(), postgres.Config{URL: url, Unreplicated: true, Log: slog.New(slog.DiscardHandler)})
@@ -53,7 +36,7 @@ func openDatabase(t testing.TB, url string) *postgres.Database {
 
 func newPostgresHarness(t testing.TB, s *postgrestest.Server, bounds ...FileConfig) *storeHarness {
 	b := prepareStore(t, bounds...)
-	db := openDatabase(t, newDatabase(t, s))
+	db := openDatabase(t, s.Database(t))
 	b.openStore = func() (Store, error) {
 		return NewPostgres(PostgresConfig{
 			Database: db, Keys: b.config.Keys, Node: "a",
@@ -161,7 +144,7 @@ type cluster struct {
 
 func newCluster(t *testing.T, primary *postgrestest.Server, timeout time.Duration) *cluster {
 	c := &cluster{harness: newHarness(t), primary: primary, timeout: timeout, got: make(chan request, 1000)}
-	c.url = newDatabase(t, c.primary)
+	c.url = c.primary.Database(t)
 	c.db = c.store("admin", openDatabase(t, c.url))
 	c.answer(func(r request) webhook.Answer {
 		c.got <- r

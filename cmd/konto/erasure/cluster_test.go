@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,13 +51,8 @@ type cluster struct {
 
 func newCluster(t *testing.T, primary *postgrestest.Server) *cluster {
 	t.Helper()
-	c := &cluster{t: t, primary: primary}
-	name := fmt.Sprintf("erasure%d", databases.Add(1))
-	primary.Exec(t, "CREATE DATABASE "+name)
-	u, err := url.Parse(primary.URL())
-	c.must(err)
-	u.Path = "/" + name
-	c.url = u.String()
+	c := &cluster{t: t, primary: primary, url: primary.Database(t)}
+	var err error
 	c.ring, err = keyring.Open(t.Context(), filepath.Join(t.TempDir(), "keys.db"), make([]byte, 32))
 	c.must(err)
 	t.Cleanup(func() { c.ring.Close() })

@@ -42,14 +42,9 @@ func (s *Server) natsClient(ctx context.Context, token string) (natscallout.Clie
 	return client, err == nil && (client.Sender || c.Kind == events.KindConsumer)
 }
 
-// serveNodes does until ctx ends what a node does for the others. Its error ends the server.
-func (s *Server) serveNodes(ctx context.Context) error {
-	go s.folder.Limits.Run(ctx)
-	failed := make(chan error, 1)
-	go func() { failed <- s.callout.Run(ctx) }()
+// untilGone waits until ctx ends, or returns why this node was given up.
+func (s *Server) untilGone(ctx context.Context) error {
 	select {
-	case err := <-failed:
-		return err
 	case err := <-s.folder.Gone:
 		return err
 	case <-ctx.Done():

@@ -50,7 +50,9 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		return nil
 	})
 	if s.folder.DB != nil {
-		group.Go(func() error { return s.serveNodes(ctx) })
+		group.Go(func() error { return s.folder.Limits.Run(ctx) })
+		group.Go(func() error { return s.callout.Run(ctx) })
+		group.Go(func() error { return s.untilGone(ctx) })
 	}
 	if s.metricsListener != nil {
 		group.Go(func() error {

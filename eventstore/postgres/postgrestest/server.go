@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +29,9 @@ type Server struct {
 	Port int
 	dir  string
 }
+
+// databases counts those that Database made.
+var databases atomic.Int64
 
 // settings of every server. fsync stays on, as konto demands it.
 const settings = `
@@ -126,6 +131,19 @@ func (s *Server) Folder() string { return s.dir }
 // URL is how konto connects to the server's database.
 func (s *Server) URL() string {
 	return fmt.Sprintf("postgres://konto@127.0.0.1:%d/postgres?sslmode=disable", s.Port)
+}
+
+// Database makes an empty database, and returns its URL.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("konto%d", databases.Add(1))
+	s.Exec(t, "CREATE DATABASE "+name)
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
 }
 
 func conninfo(port int) string {
