@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,11 +129,19 @@ func TestBenchMeasuresGrowth(t *testing.T) {
 
 func TestBenchMeasuresARunningKonto(t *testing.T) {
 	place := filepath.Join(t.TempDir(), "new")
-	prepared := object(t, must(t, "--prepare", place, "--accounts", "3", "--json"))
+	prepared := object(t, must(t, "--prepare", place, "--accounts", "3", "--prepare-events", "20", "--json"))
 	data, targets := prepared["data"].(string), prepared["targets"].(string)
 	refused(t, exitFailed, kontobench(t, "--prepare", place), "prepared already")
 	server := serve(t, data)
 	url := server.url
+	health, err := http.Get(url + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer health.Body.Close()
+	if body, err := io.ReadAll(health.Body); err != nil || object(t, string(body))["head"] != 20.0 {
+		t.Errorf("the log has not 20 events: %s, %v", body, err)
+	}
 	r := object(t, must(t, "--url", url, "--targets", targets, "--seconds", "0.1", "--connections", "2", "--json"))
 	if r["accounts"] != 3.0 || r["store"] != nil || r["memory"] != nil {
 		t.Errorf("%v", r)

@@ -25,7 +25,7 @@ func (b *benching) measureFresh(ctx context.Context, folder string) (err error) 
 		return err
 	}
 	data := filepath.Join(folder, "data")
-	f, err := b.makeAccounts(ctx, data)
+	f, err := b.makeAccounts(ctx, data, 0)
 	if err != nil {
 		return err
 	}

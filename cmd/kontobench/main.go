@@ -82,6 +82,8 @@ type benchCommand struct {
 	Targets string `name:"targets" placeholder:"FILE" help:"Lines of /api/v2/me, a tab and an account's key, for --url."`
 	Prepare string `name:"prepare" placeholder:"DIR" help:"Measure nothing; make DIR/data, with accounts, and DIR/targets for a load generator."`
 
+	PrepareEvents int `name:"prepare-events" placeholder:"N" help:"Events in the log that --prepare makes, if the accounts need fewer."`
+
 	Growth     bool  `name:"growth" help:"Measure how latency and memory grow with the log and with the accounts."`
 	Events     []int `name:"events" default:"10000,100000,1000000" placeholder:"N,..." help:"Lengths of the log for --growth."`
 	OfAccounts []int `name:"of-accounts" default:"1000,10000,100000" placeholder:"N,..." help:"Numbers of accounts for --growth."`
@@ -99,7 +101,8 @@ Examples:
     kontobench --json --seconds 10 --data /var/lib/konto
     kontobench --growth --events 10000,10000000 --of-accounts 1000,1000000
     kontobench --url http://127.0.0.1:8080 --targets prepared/targets
-    kontobench --prepare prepared --accounts 10001`
+    kontobench --prepare prepared --accounts 10001
+    kontobench --prepare prepared --accounts 100000 --prepare-events 1000000`
 }
 
 // Validate is called by kong.
@@ -115,6 +118,9 @@ func (c *benchCommand) Validate() error {
 		return errors.New("--url and --targets go together")
 	case c.URL != "" && c.Prepare != "", c.URL != "" && c.Growth, c.Prepare != "" && c.Growth:
 		return errors.New("--url, --prepare and --growth exclude each other")
+	}
+	if c.PrepareEvents < 0 || c.PrepareEvents > 100_000_000 || c.PrepareEvents > 0 && c.Prepare == "" {
+		return errors.New("--prepare-events is from 0 to 100000000, and goes with --prepare")
 	}
 	if err := checkSizes("--events", c.Events, 100, 100_000_000); err != nil {
 		return err
@@ -233,7 +239,7 @@ func (b *benching) prepare(ctx context.Context) error {
 	if !datafolder.Missing(data) || !datafolder.Missing(targets) {
 		return fmt.Errorf("%s is prepared already", b.Prepare)
 	}
-	f, err := b.makeAccounts(ctx, data)
+	f, err := b.makeAccounts(ctx, data, b.PrepareEvents)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(data))
 	}
@@ -254,13 +260,18 @@ func (b *benching) prepare(ctx context.Context) error {
 		b.out.Line("kontobench --url http://127.0.0.1:8080 --targets %s", targets))
 }
 
-// makeAccounts makes a data folder with accounts, and closes it.
-func (b *benching) makeAccounts(ctx context.Context, folder string) (*filling, error) {
+// makeAccounts makes a data folder with accounts, whose log has so many events at least, and closes
+// it.
+func (b *benching) makeAccounts(ctx context.Context, folder string, events int) (*filling, error) {
 	f, err := newFilling(ctx, folder, b.out.Progress)
 	if err != nil {
 		return nil, err
 	}
-	if err = f.openAccounts(ctx, b.Accounts); err == nil {
+	err = f.openAccounts(ctx, b.Accounts)
+	if err == nil {
+		err = f.update(ctx, events)
+	}
+	if err == nil {
 		err = f.caughtUp(ctx)
 	}
 	return f, errors.Join(err, f.close())
