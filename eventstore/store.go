@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"konto/events"
+	"konto/events/tracing"
 )
 
 // Store is the log as the other packages use it.
@@ -53,10 +55,12 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint6
 		batch.Claims = append(batch.Claims, ClaimOp{Key: s.ClaimKey(c.Claim), Release: c.Release})
 	}
 	s.recent.add(evs, batch.Records) // before the append, so that a follower that is woken finds them
+	began := time.Now()
 	last, err := s.log.Append(ctx, batch)
 	if err != nil {
 		s.recent.drop(batch.Records)
 	}
+	trace(evs, began, err)
 	s.evictDestroyed(ctx, stream)
 	var taken *ClaimTaken
 	if errors.As(err, &taken) {
@@ -67,6 +71,24 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected uint6
 		}
 	}
 	return last, err
+}
+
+// trace exports a span for each request whose events were appended together.
+func trace(evs []events.Event, began time.Time, err error) {
+	if !tracing.On() {
+		return
+	}
+	problem := ""
+	if err != nil {
+		problem = "not appended" // the error's text may name a claim
+	}
+	last := ""
+	for _, e := range evs {
+		if e.Metadata.Trace != last {
+			tracing.Did(tracing.Internal, "append", e.Metadata.Trace, e.Metadata.TraceState, began, problem, "konto.event.type", e.Type)
+		}
+		last = e.Metadata.Trace
+	}
 }
 
 // endsStream reports whether an event ends its stream. Exactly these events are not encrypted.

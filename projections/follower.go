@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"konto/events"
+	"konto/events/tracing"
 	"konto/eventstore"
 )
 
@@ -202,7 +203,10 @@ func (f *Follower) advance(ctx context.Context) error {
 	// The events before an unreadable one are applied first. The next read begins
 	// at that event and returns the error again.
 	last := batch[len(batch)-1].Position
-	if err := f.cfg.Projection.Apply(ctx, batch); err != nil {
+	began := time.Now()
+	err = f.cfg.Projection.Apply(ctx, batch)
+	f.trace(batch, began, err)
+	if err != nil {
 		if len(batch) == 1 {
 			return &eventstore.EventError{Type: batch[0].Type, Position: last, Err: err}
 		}
@@ -211,6 +215,26 @@ func (f *Follower) advance(ctx context.Context) error {
 	}
 	f.movedTo(last)
 	return nil
+}
+
+// trace exports a span for each event of a batch that a request caused.
+func (f *Follower) trace(batch []events.Event, began time.Time, err error) {
+	if !tracing.On() {
+		return
+	}
+	kind, problem := tracing.Internal, ""
+	if f.cfg.Name == "publisher" {
+		kind = tracing.Producer
+	}
+	if err != nil {
+		problem = "not applied"
+	}
+	for _, e := range batch {
+		if began.Sub(e.Time) < tracing.Recent {
+			tracing.Did(kind, f.cfg.Name, e.Metadata.Trace, e.Metadata.TraceState, began, problem,
+				"konto.event.type", e.Type, "konto.event.id", e.ID.String())
+		}
+	}
 }
 
 // Status tells how a follower is doing.

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
@@ -22,6 +23,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
+	"konto/events/tracing"
 )
 
 // Config configures a Sender.
@@ -128,9 +130,24 @@ func (s *Sender) Test(ctx context.Context, party events.ThirdParty) Answer {
 const bodyTime = time.Second
 
 // post posts a message once.
-func (s *Sender) post(parent context.Context, party *events.ThirdParty, m message) Answer {
+func (s *Sender) post(parent context.Context, party *events.ThirdParty, m message) (a Answer) {
 	ctx, cancel := context.WithTimeout(parent, s.Timeout)
 	defer cancel()
+	if m.trace != "" && tracing.On() {
+		span := tracing.Begin(tracing.Client, "webhook", m.trace, m.state)
+		span.Set("konto.third_party", party.Name, "konto.event.id", m.id.String())
+		m.trace, m.state = span.Context()
+		defer func() {
+			span.SetInt("http.response.status_code", a.Status)
+			problem := a.Problem
+			if a.Verdict != Delivered {
+				problem = cmp.Or(problem, "not delivered")
+			}
+			span.End(problem)
+		}()
+	} else {
+		m.trace = nextSpan(m.trace)
+	}
 	r, err := s.request(ctx, party, m)
 	if err != nil {
 		return Answer{Problem: "URL is not valid"}
@@ -145,7 +162,7 @@ func (s *Sender) post(parent context.Context, party *events.ThirdParty, m messag
 		return unanswered(parent, err, time.Since(began))
 	}
 	defer answer.Body.Close()
-	a := Answer{Status: answer.StatusCode, Latency: time.Since(began), Verdict: verdict(answer)}
+	a = Answer{Status: answer.StatusCode, Latency: time.Since(began), Verdict: verdict(answer)}
 	if a.Verdict != Delivered {
 		a.RetryAfter = retryAfter(answer.Header.Get("Retry-After"), s.Now())
 	}
@@ -164,8 +181,8 @@ func (s *Sender) request(ctx context.Context, party *events.ThirdParty, m messag
 	if m.accept != "" {
 		r.Header.Set("Accept", m.accept)
 	}
-	if trace := nextSpan(m.trace); trace != "" {
-		r.Header.Set("traceparent", trace)
+	if m.trace != "" {
+		r.Header.Set("traceparent", m.trace)
 		if m.state != "" {
 			r.Header.Set("tracestate", m.state)
 		}
