@@ -135,25 +135,27 @@ type nodesHistory struct {
 // record makes a call and records it, unless nothing was done.
 func (h *nodesHistory) record(client int, random *rand.Rand, call nodesCall, repeat bool) nodesAnswer {
 	began := int64(time.Since(h.begin))
-	answer, done := h.call(random, call, repeat)
-	ended := int64(time.Since(h.begin))
-	if answer.status == 0 {
-		ended = math.MaxInt64
-	}
+	answer, pending := h.call(random, call, repeat)
+	o := porcupine.Operation{ClientId: client, Input: call, Call: began, Output: answer, Return: int64(time.Since(h.begin))}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if answer.status != 0 {
 		h.known++
+		h.calls = append(h.calls, o)
 	}
-	if writes := call.kind == "set" || call.kind == "move"; answer.status != 0 || done && writes {
-		h.calls = append(h.calls, porcupine.Operation{ClientId: client, Input: call, Call: began, Output: answer, Return: ended})
+	// An Idempotency-Key remembers what was stored, and no refusal. So a node that was paused with
+	// the first request may store it after another node has refused the second one.
+	if writes := call.kind == "set" || call.kind == "move"; pending && writes && answer.status != http.StatusOK {
+		o.Output, o.Return = nodesAnswer{}, math.MaxInt64
+		h.calls = append(h.calls, o)
 	}
 	return answer
 }
 
-// call sends a request to any node. done is false if nothing was done. If it is to be repeated, it
-// has an Idempotency-Key, and goes to any node again until its outcome is known.
-func (h *nodesHistory) call(random *rand.Rand, call nodesCall, repeat bool) (answer nodesAnswer, done bool) {
+// call sends a request to any node. If it is to be repeated, it has an Idempotency-Key, and goes to any
+// node again until there is an answer. pending means that a node may have done, or may yet do, what it
+// gave no answer to.
+func (h *nodesHistory) call(random *rand.Rand, call nodesCall, repeat bool) (answer nodesAnswer, pending bool) {
 	method, body, header := http.MethodGet, "", http.Header{}
 	switch call.kind {
 	case "set":
@@ -168,24 +170,23 @@ func (h *nodesHistory) call(random *rand.Rand, call nodesCall, repeat bool) (ans
 	if repeat {
 		header.Set("Idempotency-Key", strconv.FormatInt(h.names.Add(1), 10))
 	}
-	unknown := false
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		answer, err := h.send(random, method, body, header)
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED): // the node does not run
 			continue
 		case err != nil || answer.status == http.StatusInternalServerError:
-			unknown = true
+			pending = true
 		case answer.status == http.StatusServiceUnavailable || answer.Error == "conflict":
 			// The answer says that nothing was changed.
 		default:
-			return answer, true
+			return answer, pending
 		}
 		if !repeat {
 			break
 		}
 	}
-	return nodesAnswer{}, unknown
+	return nodesAnswer{}, pending
 }
 
 func (h *nodesHistory) send(random *rand.Rand, method, body string, header http.Header) (answer nodesAnswer, err error) {
