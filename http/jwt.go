@@ -119,28 +119,23 @@ func (x *exchange) identify(token string) (events.Credential, error) {
 	case issuer == tokenParty && x.tokens != nil:
 		return x.tokenClient(token)
 	case x.users != nil && issuer == x.users.name:
-		claims, err := x.verify(x.users, token)
-		if err != nil {
-			return events.Credential{}, err
-		}
-		return x.holder(claims)
+		return x.verified(x.users, token, x.holder)
 	case issuer != "" && x.clients != nil:
-		claims, err := x.verify(x.clients, token)
-		if err != nil {
-			return events.Credential{}, err
-		}
-		return x.clients.client(claims)
+		return x.verified(x.clients, token, x.clients.client)
 	}
 	return x.Access.Authenticate(x.r.Context(), token, x.at)
 }
 
-// verify returns the claims of an issuer's JWT.
-func (x *exchange) verify(by *outsideIssuer, token string) (jwt.MapClaims, error) {
+// verified verifies an issuer's JWT and returns the caller whom its claims name.
+func (x *exchange) verified(by *outsideIssuer, token string, caller func(jwt.MapClaims) (events.Credential, error)) (events.Credential, error) {
 	claims, err := by.verify(x.r.Context(), token)
 	if errors.Is(err, errIssuerAway) {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int(minFetchInterval.Seconds())))
 	}
-	return claims, err
+	if err != nil {
+		return events.Credential{}, err
+	}
+	return caller(claims)
 }
 
 // unverifiedIssuer returns the issuer that a token names, which only decides who
