@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -113,6 +115,31 @@ func (h *Accounts) Find(ctx context.Context, c events.Claim) (ulid.ULID, error) 
 	return id, err
 }
 
+// Prefixes with which the contracts show an account's id.
+const (
+	ClientPrefix  = "client_" // HostUp
+	AccountPrefix = "acct_"   // generic
+)
+
+var shownPaywayID = regexp.MustCompile(`^[0-9A-Fa-f]{24}$`)
+
+// ErrNoID means that a text cannot be an account's id.
+var ErrNoID = errors.New("not an account's id")
+
+// FindByID returns the account that has an id, in any form in which konto shows one: a ULID,
+// client_..., acct_... or a Payway id. If it is a ULID in one of its forms, there need be no such
+// account. Other errors: ErrNoID, ErrNotFound.
+func (h *Accounts) FindByID(ctx context.Context, shown string) (ulid.ULID, error) {
+	bare := strings.TrimPrefix(strings.TrimPrefix(shown, ClientPrefix), AccountPrefix)
+	if id, err := ulid.ParseStrict(bare); err == nil {
+		return id, nil
+	}
+	if !shownPaywayID.MatchString(shown) {
+		return ulid.ULID{}, ErrNoID
+	}
+	return h.Find(ctx, events.PaywayIDClaim(shown))
+}
+
 // FindEmail returns the account that has an email address, in any spelling, or ErrNotFound.
 // Earlier builds of konto allowed several accounts with one address. Of these it returns the
 // one with exactly this spelling. If there is none, the error is a *Shared, which matches
@@ -169,6 +196,8 @@ func claimField(kind string) string {
 		return fieldPaywayID
 	case events.ClaimCustomerNumber:
 		return fieldCustomerNumber
+	case events.ClaimIdentity:
+		return fieldSubject
 	}
 	return "/" + kind
 }

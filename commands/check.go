@@ -16,6 +16,7 @@ const (
 	fieldSocialSecurityNumber = "/socialSecurityNumber"
 	fieldPaywayID             = "/paywayId"
 	fieldCustomerNumber       = "/customerNumber"
+	fieldSubject              = "/subject" // of an identity
 )
 
 // defaultCountry is the country of an account that has none.

@@ -13,7 +13,8 @@ import (
 )
 
 // Command is a change that a caller wants of an account: Open, *Update, RecordFacts,
-// RequestEmailChange, ConfirmEmailChange, CancelEmailChange, ChangePassword or Erase.
+// RequestEmailChange, ConfirmEmailChange, CancelEmailChange, ChangePassword, LinkIdentity,
+// UnlinkIdentity or Erase.
 type Command interface {
 	// decide applies the rules at a point in time. It is pure: for the same state,
 	// command and time it returns the same decision, so a command that lost a race is

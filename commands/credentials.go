@@ -123,7 +123,7 @@ func (c *Credentials) mustExist(ctx context.Context, account ulid.ULID) error {
 // The scopes that each kind of credential may have. Credentials for NATS have none, because
 // they can do one thing only.
 var (
-	accountScopes = []string{"read:account", "write:account", "read:billing", "read:support"} // HostUp's
+	AccountScopes = []string{"read:account", "write:account", "read:billing", "read:support"} // HostUp's
 	clientScopes  = []string{"/external/account/r", "/external/account/w"}                    // Payway's
 )
 
@@ -153,7 +153,7 @@ func checkKey(k events.KeyIssued) []FieldError {
 	case holders != 1:
 		c.reject("", &fault{CodeMustBeSet, "A key belongs to exactly one of an account, a client, a consumer and a system that sends facts."})
 	case !k.Account.IsZero():
-		c.scopes(k.Scopes, accountScopes)
+		c.scopes(k.Scopes, AccountScopes)
 	case k.Client != "":
 		c.label("/client", k.Client)
 		c.scopes(k.Scopes, clientScopes)
@@ -184,7 +184,7 @@ func withDefaults(s events.SessionOpened) events.SessionOpened {
 		}
 	}
 	if s.Scopes == nil {
-		s.Scopes = slices.Clone(accountScopes)
+		s.Scopes = slices.Clone(AccountScopes)
 	}
 	return s
 }
@@ -198,7 +198,7 @@ func checkSession(s events.SessionOpened, now time.Time) []FieldError {
 	if !slices.Contains(authTypes, s.AuthType) {
 		c.reject("/authType", &fault{CodeInvalidValue, "The type is one of session, admin, bankid-selection and billing-sso."})
 	}
-	c.scopes(s.Scopes, accountScopes)
+	c.scopes(s.Scopes, AccountScopes)
 	c.label("/admin", s.Admin)
 	if s.Admin == "" && len(s.Roles) > 0 {
 		c.reject("/roles", &fault{CodeNotAllowed, "Only an administrator's session has roles."})

@@ -73,7 +73,7 @@ func TestEachFormatAcceptsItsEventTypes(t *testing.T) {
 	r := register(t)
 	for format, types := range map[string][]string{
 		events.FormatCloudEvents: {"AccountOpened", "ProfileUpdated", "EmailChanged", "EmailChangeRequested", "EmailChangeCancelled",
-			"EmailChangeAttemptFailed", "PasswordChanged", "FactsRecorded", "AccountErased"},
+			"EmailChangeAttemptFailed", "PasswordChanged", "FactsRecorded", "IdentityLinked", "IdentityUnlinked", "AccountErased"},
 		events.FormatPayway:    {"EmailChanged", "ProfileUpdated", "FactsRecorded", "EmailChangeRequested", "AccountErased"},
 		events.FormatPaywaySSI: {"EmailChanged", "ProfileUpdated", "FactsRecorded", "AccountErased"},
 		events.FormatRISC:      {"EmailChanged", "AccountErased"},

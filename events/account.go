@@ -1,6 +1,7 @@
 package events
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -65,6 +66,20 @@ type FactsRecorded struct {
 	BankIDName    Change[string] `json:"bankidName,omitzero" jsonschema:"The name according to BankID. null: none."`
 }
 
+// Identity names a user of an outside identity provider.
+type Identity struct {
+	Issuer  string `json:"issuer"`  // the iss of the provider's tokens
+	Subject string `json:"subject"` // the sub of the user's tokens; it may be an email address
+}
+
+// IdentityLinked records that tokens of an identity count as tokens of the account. The identity
+// is never published, because it may be personal data.
+type IdentityLinked Identity
+
+// IdentityUnlinked records that tokens of a linked identity do not count any more. The identity is
+// never published.
+type IdentityUnlinked Identity
+
 // AccountErased ends an account's stream. It has no personal data and stays readable after the
 // account's key is destroyed.
 type AccountErased struct{}
@@ -76,6 +91,8 @@ func (EmailChangeCancelled) storedName() string     { return TypeEmailChangeCanc
 func (EmailChangeAttemptFailed) storedName() string { return TypeEmailChangeAttemptFailed }
 func (PasswordChanged) storedName() string          { return TypePasswordChanged }
 func (FactsRecorded) storedName() string            { return TypeFactsRecorded }
+func (IdentityLinked) storedName() string           { return TypeIdentityLinked }
+func (IdentityUnlinked) storedName() string         { return TypeIdentityUnlinked }
 func (AccountErased) storedName() string            { return TypeAccountErased }
 
 // Account is the state of an account, folded from its events. All contracts share it. The zero
@@ -93,6 +110,7 @@ type Account struct {
 	Facts        Facts        `json:"facts,omitzero"`
 	EmailChange  PendingEmail `json:"emailChange,omitzero"`
 	PasswordHash string       `json:"passwordHash,omitzero"`
+	Identities   []Identity   `json:"identities,omitempty"` // linked ones; states share the array
 	Opened       time.Time    `json:"opened"`
 	Updated      time.Time    `json:"updated"` // of the last event
 	Version      uint64       `json:"version"`
@@ -179,6 +197,10 @@ func (a *Account) Apply(e Event, p Payload) {
 		a.PasswordHash = p.Hash
 	case FactsRecorded:
 		p.apply(&a.Facts)
+	case IdentityLinked:
+		a.Identities = append(slices.Clip(a.Identities), Identity(p))
+	case IdentityUnlinked:
+		a.Identities = slices.DeleteFunc(slices.Clone(a.Identities), func(i Identity) bool { return i == Identity(p) })
 	case AccountErased:
 		*a = Account{ID: a.ID, Opened: a.Opened, Erased: true}
 	case Shredded:

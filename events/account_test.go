@@ -102,6 +102,10 @@ func TestAccountFold(t *testing.T) {
 		}},
 		"password changed": {[]events.Payload{events.PasswordChanged{Hash: "$argon2id$1"}, events.PasswordChanged{Hash: "$argon2id$2"}},
 			func(a *events.Account) { a.PasswordHash = "$argon2id$2" }},
+		"identities linked": {[]events.Payload{
+			events.IdentityLinked{Issuer: "https://a", Subject: "1"}, events.IdentityLinked{Issuer: "https://b", Subject: "1"},
+			events.IdentityUnlinked{Issuer: "https://a", Subject: "1"},
+		}, func(a *events.Account) { a.Identities = []events.Identity{{Issuer: "https://b", Subject: "1"}} }},
 		"facts recorded": {[]events.Payload{facts}, func(a *events.Account) {
 			a.Facts = events.Facts{ActiveDomains: 3, SeNuDomains: 3, PendingOrder: "order-1", Verified: true, BankIDName: "ÅSA"}
 		}},
@@ -133,8 +137,8 @@ func TestAccountFold(t *testing.T) {
 func TestErasedAccountHoldsNothingPersonal(t *testing.T) {
 	yes := true
 	a := fold(t, opening, events.PasswordChanged{Hash: "$argon2id$1"}, events.FactsRecorded{Verified: &yes},
-		events.EmailChangeRequested{NewEmail: "new@example.se"}, events.AccountErased{})
-	want := events.Account{ID: accountID, Erased: true, Opened: opened, Updated: opened.Add(4 * time.Minute), Version: 5, Position: 50}
+		events.EmailChangeRequested{NewEmail: "new@example.se"}, events.IdentityLinked{Issuer: "https://a", Subject: "1"}, events.AccountErased{})
+	want := events.Account{ID: accountID, Erased: true, Opened: opened, Updated: opened.Add(5 * time.Minute), Version: 6, Position: 60}
 	if !reflect.DeepEqual(*a, want) {
 		t.Errorf("left: %+v", *a)
 	}
@@ -174,6 +178,16 @@ func TestClaimsFollowFromTheState(t *testing.T) {
 	want = []events.Claim{{Kind: events.ClaimEmail, Value: "åsa@example.se"}, want[1], {Kind: events.ClaimCustomerNumber, Value: "K-1002"}}
 	if got := a.Claims(); !slices.Equal(got, want) {
 		t.Errorf("%v", got)
+	}
+	apply(t, a, 4, events.IdentityLinked{Issuer: "https://a", Subject: "1"})
+	before := *a
+	apply(t, a, 5, events.IdentityLinked{Issuer: "https://a", Subject: "2"})
+	want = append(want, events.Claim{Kind: events.ClaimIdentity, Value: "https://a\x001"}, events.Claim{Kind: events.ClaimIdentity, Value: "https://a\x002"})
+	if got := a.Claims(); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	if got := before.Claims(); !slices.Equal(got, want[:4]) {
+		t.Errorf("an earlier state has %v", got)
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 	ClaimPaywayID             = "payway-id"
 	ClaimSocialSecurityNumber = "social-security-number"
 	ClaimCustomerNumber       = "customer-number"
+	ClaimIdentity             = "identity"
 )
 
 // PaywayIDClaim is the claim on a Payway id, whose hex digits have no case.
@@ -56,6 +57,9 @@ func SocialSecurityNumberClaim(ssn string) Claim {
 // every character counts.
 func CustomerNumberClaim(number string) Claim { return Claim{ClaimCustomerNumber, number} }
 
+// IdentityClaim is the claim on an identity. An issuer is a URL, so it cannot contain the NUL.
+func IdentityClaim(i Identity) Claim { return Claim{ClaimIdentity, i.Issuer + "\x00" + i.Subject} }
+
 // Claims lists the claims that the account holds. They follow from its state, so the claims that
 // an append takes and releases are the difference between two states.
 func (a *Account) Claims() []Claim {
@@ -71,6 +75,9 @@ func (a *Account) Claims() []Claim {
 	}
 	if a.Profile.CustomerNumber != "" {
 		claims = append(claims, CustomerNumberClaim(a.Profile.CustomerNumber))
+	}
+	for _, i := range a.Identities {
+		claims = append(claims, IdentityClaim(i))
 	}
 	return claims
 }

@@ -19,6 +19,8 @@ const (
 	TypeEmailChangeAttemptFailed = "EmailChangeAttemptFailed.v1"
 	TypePasswordChanged          = "PasswordChanged.v1"
 	TypeFactsRecorded            = "FactsRecorded.v1"
+	TypeIdentityLinked           = "IdentityLinked.v1"
+	TypeIdentityUnlinked         = "IdentityUnlinked.v1"
 	TypeAccountErased            = "AccountErased.v1"
 	TypeKeyIssued                = "KeyIssued.v1"
 	TypeSessionOpened            = "SessionOpened.v1"
@@ -37,7 +39,7 @@ const (
 func AccountTypes() []string {
 	return []string{
 		"AccountOpened", "ProfileUpdated", "EmailChanged", "EmailChangeRequested", "EmailChangeCancelled",
-		"EmailChangeAttemptFailed", "PasswordChanged", "FactsRecorded", "AccountErased",
+		"EmailChangeAttemptFailed", "PasswordChanged", "FactsRecorded", "IdentityLinked", "IdentityUnlinked", "AccountErased",
 	}
 }
 
@@ -95,6 +97,8 @@ var decoders = map[string]func(data []byte) (Payload, error){
 	TypeEmailChangeAttemptFailed: decode[EmailChangeAttemptFailed],
 	TypePasswordChanged:          decode[PasswordChanged],
 	TypeFactsRecorded:            decode[FactsRecorded],
+	TypeIdentityLinked:           decode[IdentityLinked],
+	TypeIdentityUnlinked:         decode[IdentityUnlinked],
 	TypeAccountErased:            decode[AccountErased],
 	TypeKeyIssued:                decode[KeyIssued],
 	TypeSessionOpened:            decode[SessionOpened],

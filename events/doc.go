@@ -25,7 +25,8 @@
 //	                            │    ▲
 //	                            └────┘ ProfileUpdated, EmailChanged, EmailChangeRequested,
 //	                                   EmailChangeAttemptFailed, EmailChangeCancelled,
-//	                                   PasswordChanged, FactsRecorded
+//	                                   PasswordChanged, FactsRecorded, IdentityLinked,
+//	                                   IdentityUnlinked
 //
 // A third party's states. Each state except removed keeps its position in the log.
 // ThirdPartySecretRotated and ThirdPartyCheckpointed do not change the state.

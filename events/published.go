@@ -87,8 +87,8 @@ type PublishedEmailChangeRequested struct {
 	ExpiresAt time.Time `json:"expiresAt" jsonschema:"Until when the request can be confirmed. UTC."`
 }
 
-// PublishedPasswordChanged is PasswordChanged as it is published: without members.
-type PublishedPasswordChanged struct{}
+// PublishedWithoutData is the published form of an event whose members are all left out.
+type PublishedWithoutData struct{}
 
 // Published returns an account event's payload as it is published: the payload itself, or its form
 // without secrets. The schemas are made from it too, so they describe exactly what is published.
@@ -96,17 +96,17 @@ func Published(p Payload) any {
 	switch p := p.(type) {
 	case EmailChangeRequested:
 		return PublishedEmailChangeRequested{NewEmail: p.NewEmail, Request: p.Request, ExpiresAt: p.ExpiresAt}
-	case PasswordChanged:
-		return PublishedPasswordChanged{}
+	case PasswordChanged, IdentityLinked, IdentityUnlinked:
+		return PublishedWithoutData{}
 	}
 	return p
 }
 
-// published returns the event's data without secrets. Only types with secrets are decoded. The
-// other types are published as they are stored.
+// published returns the event's data as Published does. Only types that leave something out are
+// decoded. The other types are published as they are stored.
 func published(e Event) ([]byte, error) {
 	switch e.Type {
-	case TypeEmailChangeRequested, TypePasswordChanged:
+	case TypeEmailChangeRequested, TypePasswordChanged, TypeIdentityLinked, TypeIdentityUnlinked:
 	default:
 		return e.Data, nil
 	}

@@ -87,7 +87,9 @@ func TestSecretsAreNotPublished(t *testing.T) {
 		payload events.Payload
 		want    string
 	}{
-		"PasswordChanged": {events.PasswordChanged{Hash: canary}, `{}`},
+		"PasswordChanged":  {events.PasswordChanged{Hash: canary}, `{}`},
+		"IdentityLinked":   {events.IdentityLinked{Issuer: "https://id.example", Subject: canary}, `{}`},
+		"IdentityUnlinked": {events.IdentityUnlinked{Issuer: "https://id.example", Subject: canary}, `{}`},
 		"EmailChangeRequested": {
 			events.EmailChangeRequested{NewEmail: "åsa@example.se", Request: ulid.MustParse("01KJMN8RV0Z5X7Q2W9E4T6Y8AB"), CodeHash: []byte(canary), ExpiresAt: opened},
 			`{"newEmail":"åsa@example.se","request":"01KJMN8RV0Z5X7Q2W9E4T6Y8AB","expiresAt":"2026-03-01T12:00:00Z"}`,

@@ -18,7 +18,7 @@
 //	server.serve     finds the route, makes the exchange           server.go
 //	server.begin     sets the request id and common headers        exchange.go
 //	access.admit     checks credential, rate, scope and Accept     auth.go, oauth.go, jwt.go,
-//	                                                               ratelimit.go
+//	                                                               userjwt.go, ratelimit.go
 //	body.read        reads the body by a table of members          readbody.go, body.go
 //	exchange.do      runs the command, once for each               exchange.go
 //	                 Idempotency-Key; a read asks

@@ -132,13 +132,17 @@ func (x *exchange) metadata() events.Metadata {
 	}
 }
 
-// actorID returns the id of the caller's credential, or the caller's name if an
-// outside issuer's JWT has no credential here.
+// actorID returns the id of the caller's credential. The caller of an outside issuer's
+// JWT has no credential here, so it is the client's name, or the account's id. It is
+// never an account holder's name, which may be an email address.
 func actorID(caller *events.Credential) string {
-	if caller.AuthType == authJWT {
+	switch {
+	case caller.AuthType != authJWT:
+		return caller.ID.String()
+	case caller.Kind == events.KindClient:
 		return "jwt:" + caller.Name
 	}
-	return caller.ID.String()
+	return "jwt:" + caller.Account.String()
 }
 
 // publicID returns the prefix and the ULID in lower case.

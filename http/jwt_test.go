@@ -106,7 +106,7 @@ func newJWTHouse(t *testing.T) *jwtHarness {
 	h.issuer.publish(shown("rsa", rsaKey().Public()), shown("ec", ecKey().Public()), shown("ed", edwardsKey.Public()),
 		map[string]string{"kid": "short", "kty": "RSA", "n": "_w", "e": "AQAB"}, map[string]string{"kid": "shared", "kty": "oct", "k": "c2VjcmV0"})
 	h.cfg.Now = h.now
-	h.cfg.JWTIssuer, h.cfg.JWTAudience = h.issuer.URL, "https://konto.example"
+	h.cfg.ClientTokens = Issuer{URL: h.issuer.URL, Audience: "https://konto.example"}
 	h.server = httptest.NewServer(New(h.cfg))
 	t.Cleanup(h.server.Close)
 	return h
@@ -128,7 +128,7 @@ func (h *jwtHarness) claims(changes jwt.MapClaims) jwt.MapClaims {
 	return c
 }
 
-func signed(t *testing.T, method jwt.SigningMethod, key any, header map[string]any, claims jwt.MapClaims) string {
+func signed(t testing.TB, method jwt.SigningMethod, key any, header map[string]any, claims jwt.MapClaims) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, claims)
 	for name, value := range header {
@@ -384,7 +384,7 @@ func TestManyUnknownKeysCauseOneFetch(t *testing.T) {
 func TestEventsRecordTheSubjectOfAJWT(t *testing.T) {
 	h := newJWTHouse(t)
 	before := h.head()
-	x := &exchange{server: &server{Config: h.cfg, outside: newOutsideIssuer(&h.cfg)}, contract: &payway, at: h.now()}
+	x := &exchange{server: &server{Config: h.cfg, clients: newOutsideIssuer(&h.cfg, h.cfg.ClientTokens)}, contract: &payway, at: h.now()}
 	x.r, x.w = httptest.NewRequestWithContext(t.Context(), "PUT", "/", nil), httptest.NewRecorder()
 	var err error
 	x.caller, err = x.identify(h.byRSA(t, "rsa"))
@@ -403,14 +403,14 @@ func TestEventsRecordTheSubjectOfAJWT(t *testing.T) {
 }
 
 func TestIssuerNeedsAnAudience(t *testing.T) {
-	for _, cfg := range []Config{{JWTIssuer: "https://issuer.example"}, {JWTAudience: "konto"}, {JWKSURL: "https://issuer.example/keys"}} {
+	for _, half := range []Issuer{{URL: "https://issuer.example"}, {Audience: "konto"}, {KeysURL: "https://issuer.example/keys"}} {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("%+v is taken", cfg)
+					t.Errorf("%+v is taken", half)
 				}
 			}()
-			New(cfg)
+			New(Config{ClientTokens: half})
 		}()
 	}
 }

@@ -54,12 +54,11 @@ type Config struct {
 	TokenKey []byte
 	// TokenTTL is how long an access token is valid: one to two hours. 0 means one.
 	TokenTTL time.Duration
-	// JWTIssuer and JWTAudience name an outside issuer, whose JWTs are accepted as
-	// clients' tokens, and konto's name there. Set both or neither.
-	JWTIssuer, JWTAudience string
-	// JWKSURL is where the issuer publishes its keys. "" means where its OpenID
-	// metadata says.
-	JWKSURL string
+	// ClientTokens is the issuer whose JWTs are accepted as clients' tokens.
+	ClientTokens Issuer
+	// UserTokens is the issuer whose JWTs are accepted as tokens of account holders.
+	// It must not be that of ClientTokens.
+	UserTokens UserIssuer
 	// KeySet is served at /.well-known/jwks.json: the public keys with which third
 	// parties verify konto's security event tokens (RFC 7517). nil means no such path.
 	KeySet []byte
@@ -72,7 +71,8 @@ type server struct {
 	router  *chi.Mux
 	origins origins
 	tokens  *accessTokens  // nil: there is no POST /oauth/token
-	outside *outsideIssuer // nil: there is none
+	clients *outsideIssuer // of clients' tokens; nil: there is none
+	users   *outsideIssuer // of account holders' tokens; nil: there is none
 
 	credentials *limiter[ulid.ULID]  // of requests with a valid credential
 	addresses   *limiter[netip.Addr] // of all other requests
@@ -118,7 +118,11 @@ func New(cfg Config) http.Handler {
 		origins:     newOrigins(cfg.AllowedOrigins),
 		credentials: newLimiter[ulid.ULID]("credential", cfg.RateLimit).share(cfg.Buckets),
 		addresses:   newLimiter[netip.Addr]("address", cfg.RateLimit).share(cfg.Buckets),
-		tokens:      newAccessTokens(cfg.TokenKey, cfg.TokenTTL, cfg.Now), outside: newOutsideIssuer(&cfg),
+		tokens:      newAccessTokens(cfg.TokenKey, cfg.TokenTTL, cfg.Now),
+		clients:     newOutsideIssuer(&cfg, cfg.ClientTokens), users: newOutsideIssuer(&cfg, cfg.UserTokens.Issuer),
+	}
+	if s.users != nil && s.clients != nil && s.users.name == s.clients.name {
+		panic("ClientTokens and UserTokens have one issuer")
 	}
 	for _, r := range routes() {
 		s.handle(r.method, r.path, s.serve(r.contract, r.access.admit(r.endpoint)))

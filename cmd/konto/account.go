@@ -29,7 +29,7 @@ type identity struct {
 func identify(a events.Account) identity {
 	id := a.ID.String()
 	return identity{
-		ID: id, ClientID: datafolder.ClientPrefix + strings.ToLower(id), AccountID: datafolder.AccountPrefix + strings.ToLower(id),
+		ID: id, ClientID: commands.ClientPrefix + strings.ToLower(id), AccountID: commands.AccountPrefix + strings.ToLower(id),
 		PaywayID: a.PaywayID, Version: a.Version,
 	}
 }
@@ -190,23 +190,24 @@ func fact(flag *string) events.Change[string] {
 // shown is an account for the operator: everything but secrets.
 type shown struct {
 	identity
-	Email         string         `json:"email"`
-	Administrator bool           `json:"administrator"`
-	Erased        bool           `json:"erased,omitzero"`
-	Profile       events.Profile `json:"profile"`
-	Facts         events.Facts   `json:"facts"`
-	PendingEmail  string         `json:"pendingEmail,omitzero"`
-	HasPassword   bool           `json:"hasPassword"`
-	Opened        time.Time      `json:"opened"`
-	Updated       time.Time      `json:"updated"`
-	Position      uint64         `json:"position"`
+	Email         string            `json:"email"`
+	Administrator bool              `json:"administrator"`
+	Erased        bool              `json:"erased,omitzero"`
+	Profile       events.Profile    `json:"profile"`
+	Facts         events.Facts      `json:"facts"`
+	PendingEmail  string            `json:"pendingEmail,omitzero"`
+	HasPassword   bool              `json:"hasPassword"`
+	Identities    []events.Identity `json:"identities,omitempty"` // of identity providers
+	Opened        time.Time         `json:"opened"`
+	Updated       time.Time         `json:"updated"`
+	Position      uint64            `json:"position"`
 }
 
 func show(a events.Account) shown {
 	return shown{
 		identity: identify(a), Email: a.Email, Administrator: a.Administrator, Erased: a.Erased,
 		Profile: a.Profile, Facts: a.Facts, PendingEmail: a.EmailChange.NewEmail,
-		HasPassword: a.PasswordHash != "", Opened: a.Opened, Updated: a.Updated, Position: a.Position,
+		HasPassword: a.PasswordHash != "", Identities: a.Identities, Opened: a.Opened, Updated: a.Updated, Position: a.Position,
 	}
 }
 

@@ -240,6 +240,7 @@ type compared struct {
 		ExpiresAt  time.Time `json:"expiresAt,omitzero"`
 		WrongCodes int       `json:"wrongCodes"`
 	} `json:"emailChange"`
+	Identities []events.Identity `json:"identities,omitempty"`
 }
 
 // hidden stands for a secret.
@@ -255,6 +256,7 @@ func compare(a *events.Account) (c compared) {
 	c.Facts.Verified = a.Facts.Verified
 	c.EmailChange.NewEmail, c.EmailChange.ExpiresAt = a.EmailChange.NewEmail, a.EmailChange.ExpiresAt
 	c.EmailChange.WrongCodes = a.EmailChange.Failed
+	c.Identities = a.Identities
 	return c
 }
 

@@ -33,6 +33,8 @@ type cli struct {
 		History accountHistory `cmd:"" help:"Show what happened to an account."`
 		List    accountList    `cmd:"" help:"List all accounts."`
 		Facts   accountFacts   `cmd:"" help:"Record what other systems know of an account."`
+		Link    accountLink    `cmd:"" help:"Link a user of an identity provider to an account."`
+		Unlink  accountUnlink  `cmd:"" help:"End the link of a user of an identity provider to an account."`
 		Import  accountImport  `cmd:"" help:"Open accounts from a file, one a line."`
 		Erase   accountErase   `cmd:"" help:"Erase an account for good."`
 	} `cmd:"" help:"Accounts."`

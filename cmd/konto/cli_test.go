@@ -81,6 +81,17 @@ func TestWrongUsage(t *testing.T) {
 		"serve --jwt-audience konto",
 		"serve --jwks-url https://issuer.example.com/keys",
 		"serve --jwt-issuer konto --jwt-audience konto",
+		"serve --user-jwt-issuer https://id.example.com",
+		"serve --user-jwt-audience konto",
+		"serve --user-jwks-url https://id.example.com/keys",
+		"serve --user-jwt-issuer konto --user-jwt-audience konto",
+		"serve --user-jwt-account-claim account",
+		"serve --user-jwt-scope profile=read:account",
+		"serve --user-jwt-issuer https://id.example.com --user-jwt-audience konto --user-jwt-scope profile",
+		"serve --user-jwt-issuer https://id.example.com --user-jwt-audience konto --user-jwt-scope profile=openid",
+		"serve --user-jwt-issuer https://id.example.com --user-jwt-audience k --jwt-issuer https://id.example.com --jwt-audience konto",
+		"account link a@example.com",
+		"account unlink --subject s",
 	} {
 		t.Run(args, func(t *testing.T) {
 			refused(t, exitUsage, konto(t, strings.Fields(args)...), " --help)")

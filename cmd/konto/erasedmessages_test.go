@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"konto/cmd/konto/datafolder"
+	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
 	"konto/projections/nats"
@@ -27,7 +28,7 @@ func newGossip(t *testing.T) *gossip {
 	var url string
 	g.server, _, url = serve(t, g.folder)
 	g.registry = newSender(t, g.folder, url, "registry")
-	for _, ref := range []string{`\u0061nna@example.com`, "new@example.com", datafolder.ClientPrefix + g.id.String(), "other@example.com"} {
+	for _, ref := range []string{`\u0061nna@example.com`, "new@example.com", commands.ClientPrefix + g.id.String(), "other@example.com"} {
 		g.registry.send(fmt.Sprintf(`{"account":"%s","unknown":1}`, ref))
 	}
 	g.untilLetters(4)

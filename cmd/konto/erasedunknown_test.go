@@ -10,6 +10,7 @@ import (
 
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/erasure"
+	"konto/commands"
 	"konto/events"
 	"konto/eventstore"
 )
@@ -21,7 +22,7 @@ func TestAccountThatOnlyTheKeyringKnowsIsErased(t *testing.T) {
 	id := mustJSON(t, "account", "open", "--data", folder, "--email", "later@example.com")["id"].(string)
 	must(t, "restore", backup, "--yes", "--data", folder)
 	refused(t, exitFailed, konto(t, "account", "erase", "later@example.com", "--yes", "--data", folder), "there is no account")
-	proof := mustJSON(t, "account", "erase", datafolder.ClientPrefix+id, "--yes", "--data", folder)["proof"].(string)
+	proof := mustJSON(t, "account", "erase", commands.ClientPrefix+id, "--yes", "--data", folder)["proof"].(string)
 	if again := mustJSON(t, "account", "erase", id, "--yes", "--data", folder)["proof"]; again != proof {
 		t.Errorf("erased again, it has the proof %v", again)
 	}

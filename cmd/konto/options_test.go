@@ -10,15 +10,16 @@ import (
 func TestSecretsAreNoArguments(t *testing.T) {
 	folder := t.TempDir()
 	for args, instead := range map[string]string{
-		"serve --smtp-url smtp://konto:hush@mail.example.com":                                            "KONTO_SMTP_URL, or the password with --smtp-password-file",
-		"serve --smtp-url=smtps://konto:hu/s@h@mail.example.com":                                         "KONTO_SMTP_URL",
-		"serve --smtp-url smtp://:hush@mail.example.com":                                                 "KONTO_SMTP_URL",
-		"serve --nats-url nats://konto:hush@nats.example.com":                                            "KONTO_NATS_URL",
-		"serve --nats-url nats://hush@nats.example.com":                                                  "KONTO_NATS_URL",
-		"serve --nats-url nats://one.example.com,nats://konto:hush@two.example.com":                      "KONTO_NATS_URL",
-		"serve --nats-url konto:hush@nats.example.com:4222":                                              "KONTO_NATS_URL",
-		"serve --jwt-issuer https://i.example --jwt-audience k --jwks-url https://u:hush@i.example/keys": "KONTO_JWKS_URL",
-		"third-party add crm --url https://konto:hush@crm.example.com/":                                  "without it",
+		"serve --smtp-url smtp://konto:hush@mail.example.com":                                                           "KONTO_SMTP_URL, or the password with --smtp-password-file",
+		"serve --smtp-url=smtps://konto:hu/s@h@mail.example.com":                                                        "KONTO_SMTP_URL",
+		"serve --smtp-url smtp://:hush@mail.example.com":                                                                "KONTO_SMTP_URL",
+		"serve --nats-url nats://konto:hush@nats.example.com":                                                           "KONTO_NATS_URL",
+		"serve --nats-url nats://hush@nats.example.com":                                                                 "KONTO_NATS_URL",
+		"serve --nats-url nats://one.example.com,nats://konto:hush@two.example.com":                                     "KONTO_NATS_URL",
+		"serve --nats-url konto:hush@nats.example.com:4222":                                                             "KONTO_NATS_URL",
+		"serve --jwt-issuer https://i.example --jwt-audience k --jwks-url https://u:hush@i.example/keys":                "KONTO_JWKS_URL",
+		"serve --user-jwt-issuer https://i.example --user-jwt-audience k --user-jwks-url https://u:hush@i.example/keys": "KONTO_USER_JWKS_URL",
+		"third-party add crm --url https://konto:hush@crm.example.com/":                                                 "without it",
 	} {
 		r := konto(t, append(strings.Fields(args), "--data", folder)...)
 		refused(t, exitUsage, r, "holds a secret", instead)

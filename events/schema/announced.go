@@ -41,6 +41,8 @@ var announced = []struct {
 	{events.FactsRecorded{
 		ActiveDomains: new(3), SeNuDomains: new(2), PendingOrder: events.Clear[string](), Verified: new(true), BankIDName: events.Set("ÅSA ÖBERG"),
 	}, "Another system has new facts about the account. Only new facts are present; null means that a fact no longer holds."},
+	{events.IdentityLinked{}, "A user of an identity provider was linked to the account. The event has no data."},
+	{events.IdentityUnlinked{}, "A user of an identity provider is no longer linked to the account. The event has no data."},
 	{events.AccountErased{}, "The account was erased. It is the account's last event. Consumers must delete what they store about the account."},
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -13,14 +12,6 @@ import (
 	"konto/commands"
 	"konto/events"
 )
-
-// Prefixes with which the contracts write an account's id.
-const (
-	ClientPrefix  = "client_" // HostUp
-	AccountPrefix = "acct_"   // generic
-)
-
-var paywayID = regexp.MustCompile(`^[0-9A-Fa-f]{24}$`)
 
 // errReference is the error for a text that cannot stand for an account.
 func errReference(ref string) error {
@@ -44,17 +35,14 @@ var ErrNoReference = errors.New("neither an account's id nor an email address")
 // LookUp is FindAccount with errors that do not repeat ref, which may be a person's address.
 // Errors: ErrNoReference, commands.ErrNotFound, or those of the log.
 func (f *Folder) LookUp(ctx context.Context, ref string) (ulid.ULID, error) {
-	bare := strings.TrimPrefix(strings.TrimPrefix(ref, ClientPrefix), AccountPrefix)
-	if id, err := ulid.ParseStrict(bare); err == nil {
-		return id, nil
-	}
+	id, err := f.Accounts.FindByID(ctx, ref)
 	switch {
-	case paywayID.MatchString(ref):
-		return f.Accounts.Find(ctx, events.PaywayIDClaim(ref))
+	case !errors.Is(err, commands.ErrNoID):
+		return id, err
 	case strings.Contains(ref, "@"):
 		return f.Accounts.FindEmail(ctx, ref)
 	}
-	return ulid.ULID{}, ErrNoReference
+	return id, ErrNoReference
 }
 
 // LoadAccount returns the account that ref means.

@@ -70,6 +70,12 @@ type WebOptions struct {
 	JWTIssuer          string        `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
 	JWTAudience        string        `name:"jwt-audience" placeholder:"NAME" help:"Audience that the outside issuer's JWTs name for konto."`
 	JWKSURL            string        `name:"jwks-url" placeholder:"URL" help:"URL of the outside issuer's keys; from its metadata unless given."`
+
+	UserJWTIssuer       string   `name:"user-jwt-issuer" placeholder:"URL" help:"Identity provider whose JWTs count as tokens of account holders; needs --user-jwt-audience."`
+	UserJWTAudience     string   `name:"user-jwt-audience" placeholder:"NAME" help:"Audience that the identity provider's JWTs name for konto."`
+	UserJWKSURL         string   `name:"user-jwks-url" placeholder:"URL" help:"URL of the identity provider's keys; from its metadata unless given."`
+	UserJWTAccountClaim string   `name:"user-jwt-account-claim" placeholder:"NAME" help:"Claim of the identity provider's JWTs with the account's id; without it the account is the one that konto account link linked to the claim sub."`
+	UserJWTScopes       []string `name:"user-jwt-scope" placeholder:"THEIRS=OURS" help:"Scope of the identity provider's JWTs that counts as a scope of konto; may be repeated, and then no other scope counts. Without it the scopes count as they are."`
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
@@ -100,28 +106,49 @@ func (o *WebOptions) configure() (cfg kontohttp.Config, err error) {
 	if o.OAuthTTL != 0 && (o.OAuthTTL < time.Hour || o.OAuthTTL > 2*time.Hour) {
 		return cfg, fmt.Errorf("--oauth-ttl is from 1h to 2h, not %s", o.OAuthTTL)
 	}
-	if err := o.checkIssuer(); err != nil {
-		return cfg, err
-	}
 	cfg.SessionEmailChange = o.SessionEmailChange
 	cfg.ElevatedRole, cfg.TokenTTL = o.ElevatedRole, o.OAuthTTL
-	cfg.JWTIssuer, cfg.JWTAudience, cfg.JWKSURL = o.JWTIssuer, o.JWTAudience, o.JWKSURL
-	return cfg, nil
+	cfg.ClientTokens = kontohttp.Issuer{URL: o.JWTIssuer, Audience: o.JWTAudience, KeysURL: o.JWKSURL}
+	if err := checkIssuer("", cfg.ClientTokens); err != nil {
+		return cfg, err
+	}
+	cfg.UserTokens, err = o.userIssuer()
+	return cfg, err
 }
 
-func (o *WebOptions) checkIssuer() error {
-	if (o.JWTIssuer == "") != (o.JWTAudience == "") {
-		return errors.New("--jwt-issuer and --jwt-audience go together")
+func (o *WebOptions) userIssuer() (i kontohttp.UserIssuer, err error) {
+	i.Issuer = kontohttp.Issuer{URL: o.UserJWTIssuer, Audience: o.UserJWTAudience, KeysURL: o.UserJWKSURL}
+	i.AccountClaim = o.UserJWTAccountClaim
+	for _, text := range o.UserJWTScopes {
+		mapping, err := kontohttp.ParseScopeMapping(text)
+		if err != nil {
+			return i, fmt.Errorf("--user-jwt-scope: %w", err)
+		}
+		i.Scopes = append(i.Scopes, mapping)
 	}
-	if o.JWKSURL != "" && o.JWTIssuer == "" {
-		return errors.New("--jwks-url goes with --jwt-issuer")
+	switch {
+	case i.URL == "" && (i.AccountClaim != "" || i.Scopes != nil):
+		return i, errors.New("--user-jwt-account-claim and --user-jwt-scope go with --user-jwt-issuer")
+	case i.URL != "" && i.URL == o.JWTIssuer:
+		return i, errors.New("--user-jwt-issuer and --jwt-issuer must differ: the issuer of a token says whether it is an account holder's or a client's")
 	}
-	for flag, text := range map[string]string{"--jwt-issuer": o.JWTIssuer, "--jwks-url": o.JWKSURL} {
+	return i, checkIssuer("user-", i.Issuer)
+}
+
+// checkIssuer checks the flags about one issuer, whose names begin with prefix.
+func checkIssuer(prefix string, i kontohttp.Issuer) error {
+	if (i.URL == "") != (i.Audience == "") {
+		return fmt.Errorf("--%[1]sjwt-issuer and --%[1]sjwt-audience go together", prefix)
+	}
+	if i.KeysURL != "" && i.URL == "" {
+		return fmt.Errorf("--%[1]sjwks-url goes with --%[1]sjwt-issuer", prefix)
+	}
+	for flag, text := range map[string]string{"jwt-issuer": i.URL, "jwks-url": i.KeysURL} {
 		if text == "" {
 			continue
 		}
 		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return fmt.Errorf("%s is not an http or https URL", flag)
+			return fmt.Errorf("--%s%s is not an http or https URL", prefix, flag)
 		}
 	}
 	return nil

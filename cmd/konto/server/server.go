@@ -52,6 +52,7 @@ type Running struct {
 	Sender     *webhook.Sender
 	NoURL      bool // the server does not know its own URL
 	Health     func() []projections.Status
+	UserIssuer string // whose JWTs are account holders' tokens; "" if there is none
 }
 
 // Followers returns the function that reports the states of the server's followers, nil if no
@@ -65,6 +66,15 @@ func (r *Running) Followers() func() []projections.Status {
 
 // HasNoURL reports whether a server runs and does not know its own URL.
 func (r *Running) HasNoURL() bool { return r != nil && r.NoURL }
+
+// IdentityProvider returns the issuer whose JWTs are account holders' tokens, or "" if no server
+// runs or it has none.
+func (r *Running) IdentityProvider() string {
+	if r == nil {
+		return ""
+	}
+	return r.UserIssuer
+}
 
 // Reserve reserves in NATS what a new consumer needs. Without a server it does nothing; the
 // next start does it.
@@ -91,7 +101,7 @@ const streamTime = 5 * time.Second
 // commands returns the Finder for commands that are requested over the control socket.
 func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands func(*Running) control.Finder, log *slog.Logger) (_ *Server, err error) {
 	s := &Server{folder: folder, config: cfg, log: log}
-	s.Health = s.statuses
+	s.Health, s.UserIssuer = s.statuses, cfg.UserJWTIssuer
 	defer func() {
 		if err != nil {
 			s.close()

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/oklog/ulid/v2"
+
+	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
+	"konto/commands"
+	"konto/events"
+)
+
+// linking is what link and unlink are about.
+type linking struct {
+	Ref     string `arg:"" name:"ref" help:"The account: any of its ids, or its email address."`
+	Subject string `name:"subject" required:"" placeholder:"SUB" help:"The user's name at the identity provider: the claim sub of the user's tokens."`
+	Issuer  string `name:"issuer" placeholder:"URL" help:"The identity provider: the claim iss; that of konto serve --user-jwt-issuer unless given."`
+}
+
+type accountLink struct{ linking }
+
+func (c *accountLink) Help() string {
+	return `Tokens of the user at the identity provider count as tokens of the account from now on. A user can
+be linked to one account only, and an account to ten users. Linking twice changes nothing.
+
+Examples:
+
+    konto account link anna@example.com --subject 248289761001
+    konto account link anna@example.com --subject 248289761001 --issuer https://id.example.com`
+}
+
+func (c *accountLink) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return c.run(ctx, on, out, func(i events.Identity) commands.Command { return commands.LinkIdentity{Identity: i} })
+}
+
+type accountUnlink struct{ linking }
+
+func (c *accountUnlink) Help() string {
+	return `Tokens of the user at the identity provider no longer count, from the next request on. konto account
+show lists the users that are linked.
+
+Examples:
+
+    konto account unlink anna@example.com --subject 248289761001
+    konto account unlink anna@example.com --subject 248289761001 --issuer https://id.example.com`
+}
+
+func (c *accountUnlink) Run(ctx context.Context, on *opened, out *control.Output) error {
+	return c.run(ctx, on, out, func(i events.Identity) commands.Command { return commands.UnlinkIdentity{Identity: i} })
+}
+
+func (c *linking) run(ctx context.Context, on *opened, out *control.Output, about func(events.Identity) commands.Command) error {
+	identity := events.Identity{Issuer: c.Issuer, Subject: c.Subject}
+	if identity.Issuer == "" {
+		if identity.Issuer = on.server.IdentityProvider(); identity.Issuer == "" {
+			return errors.New("no server with --user-jwt-issuer runs on this data folder, so give --issuer")
+		}
+	}
+	id, err := on.FindAccount(ctx, c.Ref)
+	if err != nil {
+		return err
+	}
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return err
+	}
+	outcome, err := on.Accounts.Do(ctx, id, meta, about(identity))
+	if err != nil {
+		return on.NotFound(err, c.Ref)
+	}
+	return out.Object(struct {
+		ID         ulid.ULID         `json:"id"`
+		Version    uint64            `json:"version"`
+		Identities []events.Identity `json:"identities"`
+	}{id, outcome.Account.Version, outcome.Account.Identities})
+}
