@@ -31,7 +31,11 @@ func (me accountMe) write(w *jsonWriter) {
 	w.flag("isContact", false) // konto has no contacts
 	w.flag("canPlaceOrders", !isDelegated(caller) && len(required.missing()) == 0)
 	w.flag("impersonating", caller.Admin != "")
-	w.text("authType", caller.AuthType)
+	authType := caller.AuthType
+	if authType == authJWT { // HostUp's list of values has none for it, and the rights are those of a key
+		authType = "api-key"
+	}
+	w.text("authType", authType)
 	w.flag("shouldMigrateMFA", false) // MFA belongs to another service
 	w.orNull("bankidUserName", a.Facts.BankIDName)
 	me.writeCaller(w)

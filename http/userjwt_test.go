@@ -97,7 +97,7 @@ func TestUserTokenCountsAsAKeyOfItsAccount(t *testing.T) {
 		Scopes   []string `json:"scopes"`
 	}
 	h.must(json.Unmarshal([]byte(h.wants("GET", "/api/v2/me", "", 200)), &me))
-	if me.ID != "client_"+h.words["anna.id"] || me.AuthType != "jwt" || strings.Join(me.Scopes, " ") != "openid read:account write:account" {
+	if me.ID != "client_"+h.words["anna.id"] || me.AuthType != "api-key" || strings.Join(me.Scopes, " ") != "openid read:account write:account" {
 		t.Errorf("%+v", me)
 	}
 }
