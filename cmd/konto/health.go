@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"konto/cmd/konto/control"
@@ -37,8 +38,8 @@ var errNotReady = errors.New("the server does not take updates")
 
 // health is what konto health prints.
 type health struct {
-	Ready bool   `json:"ready"`
-	Text  string `json:"text"` // of /readyz
+	Ready bool     `json:"ready"`
+	Says  []string `json:"says"` // the lines of /readyz
 }
 
 // run asks the server over the control socket, and never opens the folder itself. A server that
@@ -66,7 +67,15 @@ func (c *healthCommand) Run(ctx context.Context, on *opened, out *control.Output
 	if err != nil {
 		return fmt.Errorf("the server does not answer over HTTP: %w", err)
 	}
-	if err := out.Row(health{ready, text}, "%s", text); err != nil {
+	says := strings.Split(text, "\n")
+	if out.JSON {
+		err = out.Object(health{ready, says})
+	} else {
+		for _, line := range says {
+			err = errors.Join(err, out.Line("%s", line))
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if !ready {
