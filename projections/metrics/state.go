@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrapeTime bounds what is asked for a scrape.
+// scrapeTime bounds each of the two questions of a scrape that may take long.
 const scrapeTime = 2 * time.Second
 
 // Queues are messages in NATS.
@@ -59,9 +59,9 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
+	send(buildDesc, 1, s.cfg.Version, runtime.Version())
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
-	send(buildDesc, 1, s.cfg.Version, runtime.Version())
 	ready := true
 	for reason, is := range s.cfg.NotReady(ctx) {
 		send(notReadyDesc, number(is), reason)
@@ -74,6 +74,8 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 	connected := s.cfg.Connected()
 	send(natsDesc, number(connected))
 	if connected {
+		ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
+		defer cancel()
 		if q, err := s.cfg.Queues(ctx); err == nil {
 			send(mailDesc, float64(q.Mail))
 			send(inboundDesc, float64(q.Inbound))

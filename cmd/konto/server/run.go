@@ -57,11 +57,13 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
 		})
 	}
-	web, err := s.web(ctx)
-	if err != nil {
-		return err
-	}
-	group.Go(func() error { return control.ServeUntil(ctx, web, s.http) })
+	group.Go(func() error {
+		web, err := s.web(ctx)
+		if err != nil {
+			return err
+		}
+		return control.ServeUntil(ctx, web, s.http)
+	})
 	group.Go(func() error {
 		s.catchUp(ctx)
 		// Once more, because a read model that was made again did not know of any erasure when
@@ -72,7 +74,7 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		close(s.answering)
 		return ready(ctx)
 	})
-	err = group.Wait()
+	err := group.Wait()
 	s.drain()
 	stopFollowers()
 	return err
