@@ -16,5 +16,7 @@ USER 65532:65532
 ENV KONTO_DATA=/data
 VOLUME /data
 EXPOSE 8080
+# A first start may take long, to rebuild what was lost. konto asks itself over its control socket.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=10m --start-interval=1s CMD ["/konto", "health"]
 ENTRYPOINT ["/konto"]
 CMD ["serve", "--http", "0.0.0.0:8080"]

@@ -105,6 +105,15 @@ func (s *Store) Release(ctx context.Context, stream events.Stream, expected uint
 	return err
 }
 
+// TryAppend returns nil if the log in a file takes appends: what it stores is durable, is deleted
+// in the same transaction, and has no effect. Its errors are those of Appender.
+func (s *Store) TryAppend(ctx context.Context) error {
+	const stream = "try" // of no record
+	expired := Receipt{Key: s.receipt(stream), Data: []byte{}, Expires: time.UnixMilli(0).UTC()}
+	_, err := s.log.Append(ctx, Batch{Stream: stream, Receipts: []Receipt{expired}})
+	return err
+}
+
 // ReadStream returns up to limit events of the stream after a version. If an event cannot be
 // read, those before it are returned with the error. An event whose key was destroyed is
 // returned as a shredded event.

@@ -11,6 +11,7 @@
 //	all      GET /openapi/*.json, /docs, /docs/*                docs.go
 //	         GET /.well-known/jwks.json
 //	         GET /healthz                                       server.go
+//	         GET /, /livez, /readyz                             probes.go
 //
 // A request passes these steps:
 //
@@ -25,6 +26,7 @@
 //	                 projections.Reader instead                    conditional.go
 //	exchange.answer  writes the account, or                        answer.go
 //	exchange.fail    writes the error by the contract's table      errors.go
+//	exchange.done    counts the request, and logs it if wanted     metrics.go
 //
 // A contract is data: the members of its bodies, a table from error to answer, and
 // the shape of an error. Endpoints contain none of the rules about accounts. Those

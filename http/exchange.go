@@ -29,11 +29,14 @@ const (
 // exchange is one request and its answer.
 type exchange struct {
 	*server
-	w        http.ResponseWriter
+	w        http.ResponseWriter // &sent
+	sent     sent
 	r        *http.Request
 	contract *contract
+	counted  *counted
 	id       string    // req_ and a ULID
-	at       time.Time // when the request arrived
+	began    time.Time // when the request arrived
+	at       time.Time // the same, or for a replay when the first one arrived
 	caller   events.Credential
 	body     []byte // set by readBody
 }
@@ -49,8 +52,13 @@ var commonHeader = http.Header{
 }
 
 // begin makes the exchange of a request and sets the headers that every answer has.
-func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exchange {
-	x := &exchange{server: s, w: w, r: r, contract: c, id: publicID("req_", ulid.Make()), at: s.Now()}
+func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract, counted *counted) *exchange {
+	now := s.Now()
+	x := &exchange{
+		server: s, sent: sent{ResponseWriter: w}, r: r, contract: c, counted: counted,
+		id: publicID("req_", ulid.Make()), began: now, at: now,
+	}
+	x.w = &x.sent
 	h := w.Header()
 	maps.Copy(h, commonHeader)
 	h.Set("X-Request-Id", x.id)
@@ -68,6 +76,7 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract) *exc
 // cannot be counted, because nothing else does. If the caller has gone, that is the
 // reason for the error, and nothing is logged.
 func (x *exchange) fail(err error) {
+	x.metrics.countRefusal(x.contract.name, err)
 	row := x.contract.errors.find(err)
 	fault := row.err == nil || row.err == commands.ErrUnavailable || row.err == errBehind
 	if gone := x.r.Context().Err() != nil; fault && !gone {

@@ -85,7 +85,7 @@ func (x *exchange) bodyBytes() ([]byte, error) {
 		_, err := io.ReadFull(x.r.Body, data)
 		return data, err
 	}
-	return io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
+	return io.ReadAll(http.MaxBytesReader(x.sent.ResponseWriter, x.r.Body, maxBody))
 }
 
 // isEncoded reports whether the header names a content encoding. Identity does not

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"konto/commands"
 	"konto/projections"
@@ -32,6 +33,8 @@ type Config struct {
 	// Draining reports whether the process is about to end. Requests are answered as before,
 	// each as the last one of its connection, and /healthz is a 503. nil means never.
 	Draining func() bool
+	// Readiness is what /readyz reports. nil means that konto takes updates.
+	Readiness func(context.Context) Readiness
 	// EmailChangePolicy applies to the generic contract. "" means EmailDirect.
 	EmailChangePolicy EmailChangePolicy
 	// SessionEmailChange allows a session of the account's user to change the email
@@ -64,11 +67,15 @@ type Config struct {
 	KeySet []byte
 	Now    func() time.Time // nil means time.Now
 	Log    *slog.Logger     // nil means slog.Default()
+	// AccessLog gets a line for each request. nil means none.
+	AccessLog *slog.Logger
+	Metrics   prometheus.Registerer // nil: nobody reads them
 }
 
 type server struct {
 	Config
 	router  *chi.Mux
+	metrics *metrics
 	origins origins
 	tokens  *accessTokens  // nil: there is no POST /oauth/token
 	clients *outsideIssuer // of clients' tokens; nil: there is none
@@ -101,6 +108,9 @@ func New(cfg Config) http.Handler {
 	if cfg.Draining == nil {
 		cfg.Draining = func() bool { return false }
 	}
+	if cfg.Readiness == nil {
+		cfg.Readiness = func(context.Context) Readiness { return Readiness{} }
+	}
 	if cfg.Fresh == nil {
 		cfg.Fresh = func(context.Context) error { return nil }
 	}
@@ -114,7 +124,7 @@ func New(cfg Config) http.Handler {
 		cfg.Log = slog.Default()
 	}
 	s := &server{
-		Config: cfg, router: chi.NewRouter(),
+		Config: cfg, router: chi.NewRouter(), metrics: newMetrics(cfg.Metrics),
 		origins:     newOrigins(cfg.AllowedOrigins),
 		credentials: newLimiter[ulid.ULID]("credential", cfg.RateLimit).share(cfg.Buckets),
 		addresses:   newLimiter[netip.Addr]("address", cfg.RateLimit).share(cfg.Buckets),
@@ -125,25 +135,30 @@ func New(cfg Config) http.Handler {
 		panic("ClientTokens and UserTokens have one issuer")
 	}
 	for _, r := range routes() {
-		s.handle(r.method, r.path, s.serve(r.contract, r.access.admit(r.endpoint)))
+		s.handle(r.method, r.path, r.contract, r.contract.name, r.path, r.access.admit(r.endpoint))
 	}
-	s.handle(http.MethodGet, "/healthz", s.serve(&generic, (*exchange).health))
+	own := func(path, route string, e endpoint) { s.handle(http.MethodGet, path, &generic, noContract, route, e) }
+	own("/", "/", (*exchange).root)
+	own(LivePath, LivePath, (*exchange).live)
+	own(ReadyPath, ReadyPath, (*exchange).ready)
+	own("/healthz", "/healthz", (*exchange).health)
 	if cfg.KeySet != nil {
-		s.handle(http.MethodGet, "/.well-known/jwks.json", s.serve(&generic, (*exchange).wellKnownKeys))
+		own("/.well-known/jwks.json", "/.well-known/jwks.json", (*exchange).wellKnownKeys)
 	}
 	for path, d := range documents() {
-		s.handle(http.MethodGet, path, s.serve(&generic, d.answer))
+		own(path, "document", d.answer)
 	}
-	s.router.NotFound(s.notFound)
-	s.router.MethodNotAllowed(s.notFound)
+	notFound := s.notFound()
+	s.router.NotFound(notFound)
+	s.router.MethodNotAllowed(notFound)
 	return s.router
 }
 
-// handle adds a route, and with GET also HEAD.
-func (s *server) handle(method, path string, h http.HandlerFunc) {
-	s.router.Method(method, path, h)
+// handle adds a route, and with GET also HEAD. name and route are what its requests are counted as.
+func (s *server) handle(method, path string, c *contract, name, route string, e endpoint) {
+	s.router.Method(method, path, s.serve(c, s.metrics.of(name, route, method), e))
 	if method == http.MethodGet { // net/http omits the body
-		s.router.Method(http.MethodHead, path, h)
+		s.router.Method(http.MethodHead, path, s.serve(c, s.metrics.of(name, route, http.MethodHead), e))
 	}
 }
 
@@ -169,9 +184,10 @@ func routes() []route {
 
 // serve makes an http.Handler of an endpoint. It is the only layer between the
 // router and an endpoint, because a chain of middleware costs time on every request.
-func (s *server) serve(c *contract, e endpoint) http.HandlerFunc {
+func (s *server) serve(c *contract, counted *counted, e endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		x := s.begin(w, r, c)
+		x := s.begin(w, r, c, counted)
+		defer x.done()
 		defer x.recover()
 		if err := e(x); err != nil {
 			x.fail(err)
@@ -183,22 +199,28 @@ func (s *server) serve(c *contract, e endpoint) http.HandlerFunc {
 // path belongs to. If the path has other methods, OPTIONS is a 204 and any other
 // method a 405, both with Allow. Otherwise the answer is a 404. OPTIONS also lists
 // the media types of PATCH.
-func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
-	s.serve(contractOf(r.URL.Path), func(x *exchange) error {
-		allowed := s.allowed(r.URL.Path)
-		if len(allowed) == 0 {
-			return errNoRoute
+func (s *server) notFound() http.HandlerFunc {
+	handlers := map[*contract]http.HandlerFunc{}
+	for _, c := range []*contract{&hostup, &payway, &paywayEarlier, &oauth, &generic} {
+		handlers[c] = s.serve(c, s.metrics.of(c.name, noRoute, "any"), s.answerNoRoute)
+	}
+	return func(w http.ResponseWriter, r *http.Request) { handlers[contractOf(r.URL.Path)](w, r) }
+}
+
+func (s *server) answerNoRoute(x *exchange) error {
+	allowed := s.allowed(x.r.URL.Path)
+	if len(allowed) == 0 {
+		return errNoRoute
+	}
+	x.w.Header().Set("Allow", strings.Join(allowed, ", "))
+	if x.r.Method == http.MethodOptions {
+		if slices.Contains(allowed, http.MethodPatch) {
+			x.w.Header().Set("Accept-Patch", acceptPatch)
 		}
-		x.w.Header().Set("Allow", strings.Join(allowed, ", "))
-		if r.Method == http.MethodOptions {
-			if slices.Contains(allowed, http.MethodPatch) {
-				x.w.Header().Set("Accept-Patch", acceptPatch)
-			}
-			x.w.WriteHeader(http.StatusNoContent)
-			return nil
-		}
-		return errMethod
-	})(w, r)
+		x.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	return errMethod
 }
 
 // methods lists the methods that a route may have. notFound answers OPTIONS.

@@ -25,6 +25,7 @@ type cli struct {
 
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Demo    demoCommand    `cmd:"" help:"Run a server with demo accounts and print curl lines to try."`
+	Health  healthCommand  `cmd:"" help:"Ask the running server whether it takes updates."`
 	Version versionCommand `cmd:"" help:"Print konto's version."`
 
 	Account struct {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -21,6 +20,8 @@ import (
 type demoCommand struct {
 	HTTP       string `name:"http" placeholder:"ADDRESS" help:"Where to answer HTTP; 127.0.0.1:8080, or a free port if it is taken, unless given."`
 	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Where NATS consumers connect; 127.0.0.1:4222, or a free port if it is taken, unless given."`
+
+	server.LogOptions `set:"log_level=warn"` // the first screen shows only the curl lines
 }
 
 func (c *demoCommand) Help() string {
@@ -34,8 +35,7 @@ Examples:
 }
 
 func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) (err error) {
-	// The first screen shows only the curl lines.
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log, access := c.Loggers(stderr)
 	folder := l.data
 	if folder == "" {
 		if folder, err = os.MkdirTemp("", "konto-demo-"); err != nil {
@@ -46,6 +46,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	options := server.Options{
 		HTTP:       orFree(c.HTTP, "127.0.0.1:8080"),
 		NATSListen: orFree(c.NATSListen, "127.0.0.1:4222"),
+		Access:     access,
 		// So that an endpoint on this machine can be tried.
 		SenderOptions: server.SenderOptions{ThirdPartyAllow: loopback},
 	}

@@ -36,7 +36,7 @@ var livesIn = map[string]string{
 	"github.com/nats-io/nats-server": "projections/natsserver",
 	"github.com/mattn/go-sqlite3":    "eventstore",
 	"github.com/ThreeDotsLabs/":      "projections",
-	"github.com/prometheus/":         "projections eventstore/postgres",
+	"github.com/prometheus/":         "projections eventstore http",
 	"github.com/wneessen/go-mail":    "projections/mail",
 	"github.com/golang-jwt/":         "http projections/webhook",
 	"code.dny.dev/ssrf":              "projections/webhook",

@@ -4,8 +4,10 @@ package main
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"konto/eventstore/postgres/postgrestest"
 )
@@ -52,5 +54,35 @@ func TestNodesShowWhatOthersAcknowledged(t *testing.T) {
 	}
 	if listed := strings.TrimSpace(must(t, "nodes", "--data", n.folder)); listed != "" {
 		t.Errorf("konto nodes lists %s after all have stopped", listed)
+	}
+}
+
+// A node that cannot acknowledge says so to the proxy, and to who reads its metrics.
+func TestNodeIsNotReadyWithoutAStandby(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	standby, _ := primary.Standby(t, "standby")
+	n := newNodes(t, primary.URL()).start(t, "a", "--metrics", "127.0.0.1:0")
+	page := n.stderr.find(t, regexp.MustCompile(`metrics are at (http://\S+/metrics)`))[1]
+	if status, body := send(t, "GET", n.url+"/readyz", "", ""); status != http.StatusOK {
+		t.Errorf("answered %d %s", status, body)
+	}
+	standby.Kill(t)
+	if status, body := send(t, "GET", n.url+"/readyz", "", ""); status != http.StatusServiceUnavailable || !strings.Contains(body, "\nNo synchronous standby of Postgres confirms what is appended: ") {
+		t.Errorf("without a standby: %d %s", status, body)
+	}
+	for _, line := range []string{`konto_not_ready{reason="replication"} 1`, "konto_ready 0", "konto_log_sync_duration_seconds_count "} {
+		if text := scrape(t, page); !strings.Contains(text, line) {
+			t.Errorf("%s is not in %s", line, text)
+		}
+	}
+	standby.Start(t)
+	for deadline := time.Now().Add(patience); ; { // only Postgres knows when the standby is back
+		status, body := send(t, "GET", n.url+"/readyz", "", "")
+		if status == http.StatusOK {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("with a standby again: %d %s", status, body)
+		}
 	}
 }

@@ -177,7 +177,8 @@ func TestCommandsOfReadmeAndGuidesRun(t *testing.T) {
 	t.Cleanup(func() { consumer.Process.Kill(); consumer.Wait() })
 	received.find(t, regexp.MustCompile(`(?m)^konto\.account\.\w{26}\.AccountOpened konto\.account\.AccountOpened\.v1 \{.*"anna@example\.com"`))
 	for _, heading := range []string{
-		"Older events", "Webhooks for third parties", "Facts from other systems", "The command line", "Tokens of other issuers", "Erasure",
+		"Observing konto", "Older events", "Webhooks for third parties", "Facts from other systems", "The command line",
+		"Tokens of other issuers", "Erasure",
 	} {
 		run(readmeBlock(t, heading, "sh"))
 	}
@@ -196,7 +197,7 @@ func runsElsewhere(block string) bool {
 	return strings.Contains(block, " demo ") || // .ci/quickstart
 		strings.HasPrefix(block, "curl ") || // TestReadmesRequestIsAnsweredAsShown
 		strings.Contains(block, "kontobench") || // its own tests
-		strings.Contains(block, "--profile cluster") || // needs containers; natstest and the servers tier test what they run
+		strings.Contains(block, "--profile cluster") || strings.Contains(block, "--profile observe") || // needs containers; natstest and the servers tier test what they run
 		strings.Contains(block, "KONTO_STORE=") // the servers tier
 }
 

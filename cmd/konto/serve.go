@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
@@ -34,7 +35,8 @@ Several machines, with the same KONTO_MASTER_KEY on each:
 }
 
 func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) error {
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	log, access := c.Loggers(stderr)
+	c.Options.Access = access
 	if err := c.Options.CheckPostgres(l.postgres); err != nil {
 		return err
 	}
@@ -42,8 +44,9 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 		Path: l.folder(), Holder: "konto serve", Begin: true, Log: log, Postgres: l.postgres,
 		Node: postgres.Node{Name: c.Node, Address: c.HTTP, Version: builtFrom().Version}, SendTimeout: c.ThirdPartyTimeout,
 	}
+	began := time.Now()
 	return serveFolder(ctx, cfg, c.Options, func(_ context.Context, on *opened, s *server.Server) error {
-		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", on.Path)
+		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", on.Path, "took", time.Since(began))
 		return nil
 	})
 }
@@ -55,12 +58,44 @@ func serveFolder(ctx context.Context, cfg datafolder.Config, options server.Opti
 	if err != nil {
 		return ignoreStop(ctx, err)
 	}
-	defer func() { err = errors.Join(ignoreStop(ctx, err), h.Close()) }()
+	var stops <-chan time.Time // nil before the start
+	defer func() {
+		err = errors.Join(ignoreStop(ctx, err), h.Close())
+		if stops != nil {
+			logStopped(cfg.Log, stops, err)
+		}
+	}()
+	options.Version = builtFrom().Version
 	s, err := server.Open(ctx, h, options, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, cfg.Log)
 	if err != nil {
 		return err
 	}
+	store := "SQLite"
+	if h.DB != nil {
+		store = "Postgres"
+	}
+	cfg.Log.Info("konto starts", "version", options.Version, "data", h.Path, "store", store, "http", s.URL(), "nats", s.NATSURL())
+	stops = logStop(ctx, cfg.Log)
 	return s.Run(ctx, func(ctx context.Context) error { return ready(ctx, &opened{h, &s.Running}, s) })
+}
+
+// logStop logs why ctx ends when it ends, and then sends when that was.
+func logStop(ctx context.Context, log *slog.Logger) <-chan time.Time {
+	stops := make(chan time.Time, 1)
+	context.AfterFunc(ctx, func() {
+		log.Info("konto stops", "reason", context.Cause(ctx))
+		stops <- time.Now()
+	})
+	return stops
+}
+
+// logStopped logs that everything is closed: how long that took, or the error that ended konto.
+func logStopped(log *slog.Logger, stops <-chan time.Time, err error) {
+	if err != nil {
+		log.Error("konto has stopped", "error", err)
+		return
+	}
+	log.Info("konto has stopped", "took", time.Since(<-stops))
 }
 
 // ignoreStop returns the error of a server, or nil if the server was only stopped before it was

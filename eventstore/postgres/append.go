@@ -62,6 +62,8 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("append to %s: %w", b.Stream, err)
 	}
+	begun := time.Now()
+	defer func() { l.metrics.appends.Observe(time.Since(begun).Seconds()) }()
 	pushed, err := l.queue.push(b)
 	if err != nil {
 		return 0, err

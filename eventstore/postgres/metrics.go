@@ -2,22 +2,25 @@ package postgres
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"konto/eventstore"
 )
 
 // metrics are what one node counts. They have no labels with personal data.
 type metrics struct {
+	appends  prometheus.Histogram
 	turns    prometheus.Histogram // from the lock to the commit, seconds
 	group    prometheus.Histogram // appends of a turn
 	doubts   prometheus.Counter   // turns that were repeated because their outcome was unknown
-	barriers prometheus.Histogram // seconds
+	barriers prometheus.Histogram // each proves that what was committed before is durable
 	leases   *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
-	seconds := prometheus.ExponentialBuckets(0.0005, 2, 14) // to 4 s
 	return &metrics{
+		appends: eventstore.AppendSeconds(), barriers: eventstore.SyncSeconds(),
 		turns: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "konto_postgres_turn_seconds", Buckets: seconds,
+			Name: "konto_postgres_turn_seconds", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14), // to 4 s
 			Help: "How long a turn of this node's appends took, from the lock to the local commit."}),
 		group: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "konto_postgres_turn_appends", Buckets: prometheus.ExponentialBuckets(1, 2, 11),
@@ -25,9 +28,6 @@ func newMetrics() *metrics {
 		doubts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "konto_postgres_repeated_turns_total",
 			Help: "Turns that were repeated because a connection broke or a standby was promoted."}),
-		barriers: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "konto_postgres_barrier_seconds", Buckets: seconds,
-			Help: "How long a synchronous standby took to confirm what was committed."}),
 		leases: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "konto_lease_held", Help: "1 for each lease that this node holds."}, []string{"lease"}),
 	}
@@ -36,7 +36,7 @@ func newMetrics() *metrics {
 // Register registers the metrics of turns, barriers and leases.
 func (db *Database) Register(with prometheus.Registerer) error {
 	m := db.metrics
-	for _, c := range []prometheus.Collector{m.turns, m.group, m.doubts, m.barriers, m.leases} {
+	for _, c := range []prometheus.Collector{m.appends, m.turns, m.group, m.doubts, m.barriers, m.leases} {
 		if err := with.Register(c); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
@@ -25,6 +26,7 @@ type Log struct {
 	queries queries
 
 	checkpointer *checkpointer
+	metrics      metrics
 
 	mu     sync.RWMutex // held for reading during each read, so that Close waits for it
 	closed bool
@@ -40,7 +42,8 @@ func Open(ctx context.Context, path string) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{path: path, writer: w, queue: newQueue(), feed: &feed{position: w.tip.position}}
+	l := &Log{path: path, writer: w, queue: newQueue(), feed: &feed{position: w.tip.position}, metrics: newMetrics()}
+	w.synced = l.metrics.syncs
 	if l.readers, err = sqlitefile.OpenReaders(path, readerCount); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -70,6 +73,8 @@ func (l *Log) Append(ctx context.Context, b eventstore.Batch) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("append to %s: %w", b.Stream, err)
 	}
+	begun := time.Now()
+	defer func() { l.metrics.appends.Observe(time.Since(begun).Seconds()) }()
 	p := newPending(b)
 	if err := l.queue.push(p); err != nil {
 		return 0, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"konto/eventstore"
+	"konto/eventstore/sqlitefile"
 )
 
 // TestExpiredReceiptsAreDeletedAFewAtATime: no append may wait until all are deleted.
@@ -41,6 +42,31 @@ func TestExpiredReceiptsAreDeletedAFewAtATime(t *testing.T) {
 	}
 	if stream, _, err := log.Receipt(t.Context(), eventstore.ReceiptKey{255}); err != nil || stream != kept.Stream {
 		t.Errorf("the receipt that has not expired is of %q, %v", stream, err)
+	}
+}
+
+// Store.TryAppend relies on it: a receipt of 1970 is stored and deleted in one transaction, even if
+// others are due.
+func TestReceiptThatExpiredLongAgoIsNotKept(t *testing.T) {
+	log := open(t, filepath.Join(t.TempDir(), "log.db"))
+	others := newBatch(1)
+	for i := range byte(100) {
+		others.Receipts = append(others.Receipts, eventstore.Receipt{Key: eventstore.ReceiptKey{i}, Expires: time.UnixMilli(1).UTC()})
+	}
+	mustAppend(t, log, others)
+	if _, err := log.Append(t.Context(), eventstore.Batch{
+		Stream: "try", Receipts: []eventstore.Receipt{{Key: eventstore.ReceiptKey{255}, Expires: time.UnixMilli(0).UTC()}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sqlitefile.OpenReaders(log.path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	kept := 0
+	if err := db.QueryRow("SELECT count(*) FROM receipts WHERE hex(key) LIKE 'FF%'").Scan(&kept); err != nil || kept != 0 {
+		t.Errorf("%d are kept, %v", kept, err)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"konto/events"
 	"konto/eventstore"
 	"konto/eventstore/sqlitefile"
@@ -39,6 +41,8 @@ type writer struct {
 
 	// finish asks the writer to move the rest of the write-ahead log; see checkpointer.
 	finish atomic.Bool
+
+	synced prometheus.Observer // of each commit; set by Open
 
 	// commit is (*sql.Tx).Commit. Tests make it fail.
 	commit func(*sql.Tx) error
@@ -159,7 +163,10 @@ func (w *writer) commitGroup(group []*pending) (*transaction, error) {
 	if err := t.deleteExpired(); err != nil {
 		return nil, err
 	}
-	if err := w.commit(tx); err != nil {
+	begun := time.Now()
+	err = w.commit(tx)
+	w.synced.Observe(time.Since(begun).Seconds())
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
 	}
 	return t, nil

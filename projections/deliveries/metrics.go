@@ -1,13 +1,10 @@
 package deliveries
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
-	wm "github.com/ThreeDotsLabs/watermill/components/metrics"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,15 +13,10 @@ import (
 
 // The parts of metrics' names. The only label value that operators choose is a third
 // party's name. No label has personal data.
-const namespace, subsystem, watermill = "konto", "third_party", "watermill"
-
-// handlerName is the label with which Watermill's metrics name a third party.
-const handlerName = "handler_name"
+const namespace, subsystem = "konto", "third_party"
 
 // metrics are the metrics of deliveries.
 type metrics struct {
-	registry prometheus.Registerer
-	messages *prometheus.CounterVec
 	attempts *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 	delay    *prometheus.HistogramVec
@@ -34,11 +26,6 @@ var buckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30
 
 func newMetrics(r prometheus.Registerer, d *Deliveries) (*metrics, error) {
 	m := &metrics{
-		registry: r,
-		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Subsystem: watermill, Name: "subscriber_messages_received_total",
-			Help: "The total number of messages received by the subscriber",
-		}, []string{handlerName, "subscriber_name", "acked"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "attempts_total",
 			Help: "Requests made to a third party, by what came of them.",
@@ -52,7 +39,7 @@ func newMetrics(r prometheus.Registerer, d *Deliveries) (*metrics, error) {
 			Help: "Time from an event to the first request that tells of it.",
 		}, []string{"third_party"}),
 	}
-	for _, c := range []prometheus.Collector{m.messages, m.attempts, m.latency, m.delay, &gauges{d}} {
+	for _, c := range []prometheus.Collector{m.attempts, m.latency, m.delay, &gauges{d}} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -60,24 +47,10 @@ func newMetrics(r prometheus.Registerer, d *Deliveries) (*metrics, error) {
 	return m, nil
 }
 
-// measured is Watermill's middleware that times the requests to a third party. Watermill
-// takes the label handler_name from a router's context. There is no router here, so the
-// label is computed. The counter beside it has the name and the labels that Watermill's
-// router gave it in earlier versions, for the dashboards that show it.
-func (m *metrics) measured(party string) message.HandlerMiddleware {
-	builder := wm.NewPrometheusMetricsBuilderWithConfig(m.registry, wm.PrometheusMetricsBuilderConfig{
-		Namespace: namespace, Subsystem: watermill,
-		AdditionalLabels: []wm.MetricLabel{{Label: handlerName, ComputeValueFn: func(context.Context) string { return party }}},
-	})
-	builder.HandlerBuckets = buckets
-	timed := builder.NewRouterMiddleware().Middleware
-	messages := m.messages.WithLabelValues(party, "deliveries.lanes", "acked")
-	return func(next message.HandlerFunc) message.HandlerFunc {
-		next = timed(next)
-		return func(message *message.Message) ([]*message.Message, error) {
-			defer messages.Inc()
-			return next(message)
-		}
+// begin makes the counters of a third party, so that the first failure is an increase.
+func (m *metrics) begin(party string) {
+	for _, outcome := range []string{OutcomeDelivered, OutcomeRetrying, OutcomeFailed, OutcomeAborted, OutcomeSkipped} {
+		m.attempts.WithLabelValues(party, outcome)
 	}
 }
 

@@ -72,9 +72,10 @@ type run struct {
 
 func newRun(of *thirdParty, db Held, resumed bool) *run {
 	d := of.d
+	d.metrics.begin(of.party.Load().Name)
 	return &run{
 		d: d, db: db, of: of, log: of.log, schedule: schedule(d.cfg.Schedule), requests: d.requests, resumed: resumed,
-		around: []message.HandlerMiddleware{logged(of.log), d.metrics.measured(of.party.Load().Name)},
+		around: []message.HandlerMiddleware{logged(of.log)},
 		ended:  make(chan func()), limiter: newLimiter(d.cfg.Concurrency),
 		open: map[ulid.ULID]*Delivery{}, held: map[*Delivery]struct{}{}, trouble: map[*Delivery]struct{}{},
 	}

@@ -77,6 +77,9 @@ func New(cfg Config) *Reactor {
 		Name: "konto_inbound_messages_total",
 		Help: "Messages of other systems: recorded (or known before), refused (now dead letters), failed (and tried again).",
 	}, []string{"outcome"})}
+	for _, outcome := range []string{"recorded", "refused", "failed"} {
+		r.messages.WithLabelValues(outcome) // so that the first failure is an increase
+	}
 	cfg.Metrics.MustRegister(r.messages)
 	return r
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/go-json-experiment/json"
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"konto/events"
 	"konto/projections"
@@ -43,10 +44,11 @@ type Config struct {
 	Dir     string // for .eml files; required without SMTPURL
 	From    string // the sender's address; "" means konto@localhost
 	// Handled is called for each message that reached the reactor, with its event's id and whether it was
-	// mailed, for metrics; nil means no call.
+	// mailed, for tests; nil means no call.
 	Handled func(event string, mailed bool)
-	Now     func() time.Time // nil means time.Now
-	Log     *slog.Logger     // nil means slog.Default()
+	Metrics prometheus.Registerer // nil: nobody reads them
+	Now     func() time.Time      // nil means time.Now
+	Log     *slog.Logger          // nil means slog.Default()
 }
 
 // sender sends mails. To send one again does no harm.
@@ -68,8 +70,17 @@ type Reactor struct {
 	cfg     Config
 	from    *mail.Address
 	sender  sender
+	codes   *prometheus.CounterVec // by outcome
 	trouble projections.Trouble
 }
+
+// The outcomes of handling a message.
+const (
+	outcomeSent          = "sent"
+	outcomeUnneeded      = "unneeded" // the account does not wait for this code any more
+	outcomeFailed        = "failed"   // and is tried again
+	outcomeUndeliverable = "undeliverable"
+)
 
 // Trouble says why the last code could not be mailed, if the reason concerns all mails, such as a server
 // that is unavailable. It is "" otherwise.
@@ -96,7 +107,16 @@ func New(cfg Config) (*Reactor, error) {
 	if from.Address, err = mailable(from.Address); err != nil {
 		return nil, fmt.Errorf("the domain of mail's sender %q cannot exist", cfg.From)
 	}
-	r := &Reactor{cfg: cfg, from: from}
+	r := &Reactor{cfg: cfg, from: from, codes: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "konto_mail_codes_total",
+		Help: "Codes to mail: sent, unneeded (the account does not wait for it any more), failed (and tried again), undeliverable.",
+	}, []string{"outcome"})}
+	for _, outcome := range []string{outcomeSent, outcomeUnneeded, outcomeFailed, outcomeUndeliverable} {
+		r.codes.WithLabelValues(outcome) // so that the first failure is an increase
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(r.codes)
+	}
 	if cfg.SMTPURL != "" {
 		r.sender, err = newRelay(cfg.SMTPURL)
 	} else {
@@ -132,7 +152,17 @@ func (r *Reactor) handle(msg *message.Message) error {
 	if err == nil && c != nil {
 		err = r.sender.send(ctx, c)
 	}
-	r.cfg.Handled(msg.UUID, c != nil && err == nil)
+	outcome := outcomeSent
+	switch {
+	case errors.Is(err, errUndeliverable):
+		outcome = outcomeUndeliverable
+	case err != nil:
+		outcome = outcomeFailed
+	case c == nil:
+		outcome = outcomeUnneeded
+	}
+	r.codes.WithLabelValues(outcome).Inc()
+	r.cfg.Handled(msg.UUID, outcome == outcomeSent)
 	if errors.Is(err, errUndeliverable) || errors.Is(err, errDeferred) {
 		r.trouble.Set(nil) // the server answered
 	} else {

@@ -12,30 +12,49 @@ import (
 	"konto/projections"
 )
 
-// Config configures New.
+// Config configures New. All fields are required.
 type Config struct {
-	Head   func(context.Context) (uint64, error) // of the log; required
-	Health func() []projections.Status           // of the followers; required
+	Version    string                                // of konto
+	Head       func(context.Context) (uint64, error) // of the log
+	Health     func() []projections.Status           // of the followers
+	Components func() []projections.Component
+	// NotReady says for each reason why konto may take no updates whether it is one now.
+	NotReady  func(context.Context) map[string]bool
+	Connected func() bool // to NATS
+	Queues    func(context.Context) (Queues, error)
+	Folder    string                      // the data folder
+	Backups   func() map[string]time.Time // when each kind of copy was last made; the zero time if never
 }
 
 // Metrics is one registry.
 type Metrics struct{ registry *prometheus.Registry }
 
-// New makes a registry that tells of the Go runtime, the process, the log and
-// its followers.
+// New makes a registry that tells of the Go runtime, the process, the log, its followers and the
+// server.
 func New(cfg Config) *Metrics {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &followers{cfg})
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &followers{cfg}, &state{cfg})
 	return &Metrics{r}
 }
 
 // Registerer registers the metrics of other packages.
 func (m *Metrics) Registerer() prometheus.Registerer { return m.registry }
 
-// Handler answers GET /metrics.
+// Add registers the metrics of a part, if it has any.
+func (m *Metrics) Add(part any) error {
+	if p, ok := part.(interface {
+		Register(with prometheus.Registerer) error
+	}); ok {
+		return p.Register(m.registry)
+	}
+	return nil
+}
+
+// Handler answers GET /metrics. A metric that cannot be found out is left out: while the log cannot
+// be read, all others are what an operator needs.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	return mux
 }
 

@@ -96,6 +96,9 @@ func TestDeadLettersAreListedFromTheLastOnes(t *testing.T) {
 		must(t, i.StoreDeadLetter(t.Context(), c.send(nil, []byte(body)), body))
 	}
 	must(t, i.Retry(t.Context(), 3))
+	if _, dead, err := i.Count(t.Context()); err != nil || dead != 3 {
+		t.Errorf("%d letters are counted, %v", dead, err)
+	}
 	for limit, want := range map[int]string{1: "d", 2: "bd", 3: "abd", 10: "abd", 0: ""} {
 		got := ""
 		for _, l := range r.letters(i, limit) {

@@ -108,6 +108,18 @@ func (i *Inbound) Subscriber() *Subscriber {
 	})
 }
 
+// Count returns how many facts wait to be recorded, and how many dead letters there are.
+func (i *Inbound) Count(ctx context.Context) (waiting, dead uint64, err error) {
+	for name, n := range map[string]*uint64{subjects.FactsStream: &waiting, subjects.DeadLettersStream: &dead} {
+		stream, err := i.conn.js.Stream(ctx, name)
+		if err != nil {
+			return 0, 0, unavailable("count inbound messages", err)
+		}
+		*n = stream.CachedInfo().State.Msgs // which was asked for just now
+	}
+	return waiting, dead, nil
+}
+
 // Delete deletes the dead letters, and the facts that wait, whose body or any header mentions
 // something, and overwrites their bytes. It is for the names of an erased account. After an error
 // some may be left. It may be repeated.

@@ -68,25 +68,29 @@ func TestFactsWaitForTheSubscriberAndAreDeletedOnceHandled(t *testing.T) {
 		_, err := r.conn.js.Publish(t.Context(), c.subject, []byte(body))
 		must(t, err)
 	}
+	if waiting, dead, err := i.Count(t.Context()); err != nil || waiting != 2 || dead != 0 {
+		t.Errorf("%d facts wait, %d dead letters, %v", waiting, dead, err)
+	}
 	s, messages := r.facts(i)
 	next(t, messages).Ack()
 	must(t, s.Close()) // the second one may be on its way by now
-	_, messages = r.facts(i)
+	s, messages = r.facts(i)
 	m := next(t, messages)
+	if waiting, err := s.Waiting(t.Context()); err != nil || waiting != 1 {
+		t.Errorf("%d facts are not acknowledged, %v", waiting, err)
+	}
 	m.Ack()
 	if string(m.Payload) != "second" {
 		t.Fatalf("got %s", m.Payload)
 	}
-	stream, err := r.conn.js.Stream(t.Context(), subjects.FactsStream)
-	must(t, err)
 	for deadline := time.Now().Add(patience); ; {
-		info, err := stream.Info(t.Context())
+		waiting, _, err := i.Count(t.Context())
 		must(t, err)
-		if info.State.Msgs == 0 {
+		if waiting == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d handled facts are kept", info.State.Msgs)
+			t.Fatalf("%d handled facts are kept", waiting)
 		}
 	}
 }

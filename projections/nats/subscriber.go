@@ -117,6 +117,16 @@ func (s *Subscriber) Close() error {
 // Trouble says why the subscriber waits for NATS. It is "" when it does not wait.
 func (s *Subscriber) Trouble() string { return s.trouble.Text() }
 
+// Waiting returns how many messages are not acknowledged yet.
+func (s *Subscriber) Waiting(ctx context.Context) (uint64, error) {
+	consumer, err := s.cfg.Conn.js.Consumer(ctx, s.cfg.Stream, s.cfg.Durable)
+	if err != nil {
+		return 0, unavailable("count messages", err)
+	}
+	found := consumer.CachedInfo() // which was asked for just now
+	return found.NumPending + uint64(found.NumAckPending), nil
+}
+
 // run consumes until ctx ends. After an error it consumes again, and logs each reason once.
 func (s *Subscriber) run(ctx context.Context, subject string, out chan<- *watermill.Message) {
 	for ctx.Err() == nil {

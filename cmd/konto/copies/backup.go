@@ -47,6 +47,7 @@ func Backup(ctx context.Context, folder *datafolder.Folder, file string, progres
 		return b, fmt.Errorf("no backup was made: %w", err)
 	}
 	b.File = file
+	folder.NoteLogBackup()
 	return b, nil
 }
 

@@ -87,6 +87,7 @@ func backupKeys(ctx context.Context, folder *datafolder.Folder, keys *keyring.Ke
 	if done.Deleted, err = deleteOld(now, id, done, keepFor); err != nil {
 		return done, fmt.Errorf("the keys are in %s, but older copies are still there: %w", done.File, err)
 	}
+	folder.NoteKeysBackup()
 	return done, nil
 }
 

@@ -4,6 +4,7 @@
 //   - server.go opens everything that a Server needs, and has Running, which is what a
 //     command can use of a server
 //   - run.go runs a Server, reports its health, and ends it in order
+//   - ready.go says whether it takes updates, and what the metrics ask for
 //   - deliveries.go and inbound.go connect the parts of package projections to the folder and
 //     to package commands
 //   - nodes.go is what a server does that shares its log with other nodes

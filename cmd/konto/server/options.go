@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -24,8 +25,14 @@ type Options struct {
 	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none; the servers of a cluster with commas between. A password or token is accepted only in the variable."`
 	Node       string `name:"node" placeholder:"NAME" help:"Name of this node among those that share --store."`
 
-	Drain *time.Duration `name:"drain" placeholder:"DURATION" help:"How long to answer on after the first interrupt, while /healthz is a 503, so that a proxy sends requests elsewhere. 5s with --store, otherwise 0s."`
+	Drain *time.Duration `name:"drain" placeholder:"DURATION" help:"How long to answer on after the first interrupt, while /readyz is a 503, so that a proxy sends requests elsewhere. 5s with --store, otherwise 0s."`
 
+	// Version is konto's, for logs and metrics.
+	Version string `kong:"-"`
+	// Access gets a line for each request; nil: there is none.
+	Access *slog.Logger `kong:"-"`
+
+	LogOptions `set:"log_level=info"`
 	NATSOptions
 	WebOptions
 	MailOptions
@@ -152,6 +159,28 @@ func checkIssuer(prefix string, i kontohttp.Issuer) error {
 		}
 	}
 	return nil
+}
+
+// LogOptions are the flags about what a server writes to stderr.
+type LogOptions struct {
+	LogFormat string     `name:"log-format" enum:"text,json" default:"text" placeholder:"text|json" help:"How the log is written: as text, or as one JSON object a line."`
+	LogLevel  slog.Level `name:"log-level" default:"${log_level}" placeholder:"LEVEL" help:"What is logged: debug, info, warn or error, and what is worse; ${log_level} unless given."`
+	AccessLog bool       `name:"access-log" help:"Log a line for each request, at any --log-level, without personal data."`
+}
+
+// Loggers returns the log, and the log of requests, which is nil unless there is one.
+func (o *LogOptions) Loggers(to io.Writer) (log, access *slog.Logger) {
+	logger := func(level slog.Level) *slog.Logger {
+		options := &slog.HandlerOptions{Level: level}
+		if o.LogFormat == "json" {
+			return slog.New(slog.NewJSONHandler(to, options))
+		}
+		return slog.New(slog.NewTextHandler(to, options))
+	}
+	if o.AccessLog {
+		access = logger(slog.LevelInfo)
+	}
+	return logger(o.LogLevel), access
 }
 
 // NATSOptions say how konto authenticates to an outside NATS server. Secrets are in files,

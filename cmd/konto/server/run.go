@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,8 +27,7 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 	failed := make(chan error, len(s.allFollowers())) // with a place for each follower, so that none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
-	answering := make(chan struct{})
-	ctx, end := s.drained(ctx, answering)
+	ctx, end := s.drained(ctx)
 	defer end()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.control.Run(ctx) })
@@ -60,13 +60,21 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		})
 	}
 	group.Go(func() error {
+		web, err := s.web(ctx)
+		if err != nil {
+			return err
+		}
+		return control.ServeUntil(ctx, web, s.http)
+	})
+	group.Go(func() error {
 		s.catchUp(ctx)
 		// Once more, because a read model that was made again did not know of any erasure when
 		// the folder was opened.
 		if err := s.folder.Erasures.Reconcile(ctx); err != nil {
 			return err
 		}
-		return s.answer(ctx, group, answering, ready)
+		close(s.answering)
+		return ready(ctx)
 	})
 	err := group.Wait()
 	s.drain()
@@ -77,9 +85,9 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 // usualDrain is longer than a proxy takes to notice that /healthz is a 503, if it asks every second.
 const usualDrain = 5 * time.Second
 
-// drained returns a context that ends --drain after ctx, or with ctx if answering is not closed.
+// drained returns a context that ends --drain after ctx, or with ctx if requests are not answered.
 // Meanwhile the server does all that it does, but says that it is draining.
-func (s *Server) drained(ctx context.Context, answering <-chan struct{}) (_ context.Context, end context.CancelFunc) {
+func (s *Server) drained(ctx context.Context) (_ context.Context, end context.CancelFunc) {
 	var drain time.Duration
 	switch {
 	case s.config.Drain != nil:
@@ -90,7 +98,7 @@ func (s *Server) drained(ctx context.Context, answering <-chan struct{}) (_ cont
 	later, end := context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
 		select {
-		case <-answering:
+		case <-s.answering:
 			s.draining.Store(true)
 			time.AfterFunc(drain, end)
 		default:
@@ -208,11 +216,12 @@ func (s *Server) catchUp(ctx context.Context) {
 	}
 }
 
-// answer answers HTTP until ctx ends, and then lets the running requests finish, bounded.
-func (s *Server) answer(ctx context.Context, group *errgroup.Group, answering chan<- struct{}, ready func(context.Context) error) error {
+// web makes the HTTP server. It answers the probes at once, and holds other requests back until
+// konto has caught up. Those that are held back when ctx ends get no answer.
+func (s *Server) web(ctx context.Context) (*http.Server, error) {
 	cfg, err := s.config.WebOptions.configure()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg.Accounts, cfg.Reader, cfg.Access = s.folder.Accounts, s.folder.Reader(), s.folder.Model
 	if s.folder.DB != nil {
@@ -220,12 +229,21 @@ func (s *Server) answer(ctx context.Context, group *errgroup.Group, answering ch
 	}
 	cfg.TokenKey = s.folder.Keys.Derive(kontohttp.TokenPurpose)
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
-	cfg.Health, cfg.Components, cfg.Draining, cfg.Log = s.statuses, s.components, s.draining.Load, s.log
-	web := kontohttp.NewServer(kontohttp.New(cfg))
+	cfg.Health, cfg.Components, cfg.Draining, cfg.Readiness = s.statuses, s.components, s.draining.Load, s.readiness
+	cfg.Log, cfg.AccessLog, cfg.Metrics = s.log, s.config.Access, s.metrics.Registerer()
+	answers := kontohttp.New(cfg)
+	web := kontohttp.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != kontohttp.LivePath && r.URL.Path != kontohttp.ReadyPath {
+			select {
+			case <-s.answering:
+			case <-ctx.Done():
+				panic(http.ErrAbortHandler)
+			}
+		}
+		answers.ServeHTTP(w, r)
+	}))
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
-	close(answering)
-	group.Go(func() error { return ready(ctx) })
-	return control.ServeUntil(ctx, web, s.http)
+	return web, nil
 }
 
 // drain waits, bounded, until the followers have everything that was acknowledged. The

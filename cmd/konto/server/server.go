@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/events"
@@ -36,6 +38,8 @@ type Server struct {
 	codes     *component
 	callout   *natscallout.Service // nil unless the log is in Postgres
 	draining  atomic.Bool
+	answering chan struct{} // closed when requests are answered; before, only the probes are
+	appends   singleflight.Group
 
 	inbound         *component
 	metrics         *metrics.Metrics
@@ -53,6 +57,8 @@ type Running struct {
 	NoURL      bool // the server does not know its own URL
 	Health     func() []projections.Status
 	UserIssuer string // whose JWTs are account holders' tokens; "" if there is none
+	// Ready asks the server over HTTP whether it takes updates, and returns the text of the answer.
+	Ready func(context.Context) (ready bool, text string, err error)
 }
 
 // Followers returns the function that reports the states of the server's followers, nil if no
@@ -100,8 +106,8 @@ const streamTime = 5 * time.Second
 //
 // commands returns the Finder for commands that are requested over the control socket.
 func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands func(*Running) control.Finder, log *slog.Logger) (_ *Server, err error) {
-	s := &Server{folder: folder, config: cfg, log: log}
-	s.Health, s.UserIssuer = s.statuses, cfg.UserJWTIssuer
+	s := &Server{folder: folder, config: cfg, log: log, answering: make(chan struct{})}
+	s.Health, s.Ready, s.UserIssuer = s.statuses, s.askReady, cfg.UserJWTIssuer
 	defer func() {
 		if err != nil {
 			s.close()
@@ -138,17 +144,15 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 		publisher.Open(bounded)
 		s.Facts.Open(bounded)
 	}
+	s.metrics = metrics.New(s.metricsConfig())
+	if err := s.metrics.Add(folder.Log); err != nil {
+		return nil, err
+	}
 	s.published = publisher
 	following.Projection = publisher
 	s.publisher = projections.NewFollower(following)
 	if s.codes, err = s.mailer(cfg.MailOptions); err != nil {
 		return nil, err
-	}
-	s.metrics = metrics.New(metrics.Config{Head: folder.Store.Head, Health: s.statuses})
-	if folder.DB != nil {
-		if err := folder.DB.Register(s.metrics.Registerer()); err != nil {
-			return nil, err
-		}
 	}
 	s.inbound = s.recordFacts()
 	if err := s.openMetrics(); err != nil {
@@ -254,6 +258,7 @@ func (s *Server) mailer(o MailOptions) (*component, error) {
 		SMTPURL:    server,
 		Dir:        filepath.Join(s.folder.Path, datafolder.MailName),
 		From:       o.MailFrom,
+		Metrics:    s.metrics.Registerer(),
 		Log:        s.log,
 	})
 	return &component{name: "mailer", from: from, reactor: reactor}, err

@@ -21,15 +21,21 @@ func Main(run func(ctx context.Context) int) {
 	// can read. konto refuses a data folder that others can write to.
 	syscall.Umask(0o077)
 	tuneRuntime()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	go func() {
-		<-signals
-		cancel()
+		cancel(interrupted{<-signals})
 		<-signals
 		os.Exit(1)
 	}()
 	os.Exit(run(ctx))
 }
+
+// interrupted is the cause for which the context of run ends. It counts as context.Canceled wherever
+// a library returns the cause in place of the context's error.
+type interrupted struct{ signal os.Signal }
+
+func (i interrupted) Error() string { return "signal: " + i.signal.String() }
+func (interrupted) Unwrap() error   { return context.Canceled }
 
 // tuneRuntime configures Go's runtime for a server that syncs all the time. What the operator set
 // stays.
