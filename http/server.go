@@ -46,6 +46,9 @@ type Config struct {
 	// Buckets hold what RateLimit allows for all nodes together. nil means that this
 	// process limits alone, in memory.
 	Buckets Buckets
+	// TrustedProxies are the networks of proxies that say in X-Forwarded-For, or in
+	// Forwarded, where a request comes from. None by default: the headers are ignored.
+	TrustedProxies []netip.Prefix
 	// AllowedOrigins are the web origins, as ParseOrigin returns them, whose pages
 	// may read answers and use a session's cookie. None by default.
 	AllowedOrigins []string
@@ -71,6 +74,7 @@ type server struct {
 	Config
 	router  *chi.Mux
 	origins origins
+	proxies *proxies       // nil: none is trusted
 	tokens  *accessTokens  // nil: there is no POST /oauth/token
 	outside *outsideIssuer // nil: there is none
 
@@ -116,6 +120,7 @@ func New(cfg Config) http.Handler {
 	s := &server{
 		Config: cfg, router: chi.NewRouter(),
 		origins:     newOrigins(cfg.AllowedOrigins),
+		proxies:     newProxies(cfg.TrustedProxies),
 		credentials: newLimiter[ulid.ULID]("credential", cfg.RateLimit).share(cfg.Buckets),
 		addresses:   newLimiter[netip.Addr]("address", cfg.RateLimit).share(cfg.Buckets),
 		tokens:      newAccessTokens(cfg.TokenKey, cfg.TokenTTL, cfg.Now), outside: newOutsideIssuer(&cfg),

@@ -52,6 +52,12 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 	if s.folder.DB != nil {
 		group.Go(func() error { return s.serveNodes(ctx) })
 	}
+	if s.webCertificate != nil || s.natsCertificate != nil {
+		group.Go(func() error {
+			reloadCertificates(ctx, s.webCertificate, s.natsCertificate)
+			return nil
+		})
+	}
 	if s.metricsListener != nil {
 		group.Go(func() error {
 			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
@@ -220,6 +226,7 @@ func (s *Server) answer(ctx context.Context, group *errgroup.Group, answering ch
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
 	cfg.Health, cfg.Components, cfg.Draining, cfg.Log = s.statuses, s.components, s.draining.Load, s.log
 	web := kontohttp.NewServer(kontohttp.New(cfg))
+	web.TLSConfig = s.webCertificate.config()
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	close(answering)
 	group.Go(func() error { return ready(ctx) })
