@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/server"
@@ -42,9 +44,11 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 		Path: l.folder(), Holder: "konto serve", Begin: true, Log: log, Postgres: l.postgres,
 		Node: postgres.Node{Name: c.Node, Address: c.HTTP, Version: builtFrom().Version}, SendTimeout: c.ThirdPartyTimeout,
 	}
-	return serveFolder(ctx, cfg, c.Options, func(_ context.Context, on *opened, s *server.Server) error {
+	stop := context.AfterFunc(ctx, func() { notify(daemon.SdNotifyStopping, log) })
+	defer stop()
+	return serveFolder(ctx, cfg, c.Options, func(ctx context.Context, on *opened, s *server.Server) error {
 		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", on.Path)
-		return nil
+		return tellSystemd(ctx, s, log)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -225,13 +226,30 @@ func (s *Server) answer(ctx context.Context, group *errgroup.Group, answering ch
 	cfg.TokenKey = s.folder.Keys.Derive(kontohttp.TokenPurpose)
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
 	cfg.Health, cfg.Components, cfg.Draining, cfg.Log = s.statuses, s.components, s.draining.Load, s.log
-	web := kontohttp.NewServer(kontohttp.New(cfg))
+	s.handler = kontohttp.New(cfg)
+	web := kontohttp.NewServer(s.handler)
 	web.TLSConfig = s.webCertificate.config()
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	close(answering)
 	group.Go(func() error { return ready(ctx) })
 	return control.ServeUntil(ctx, web, s.http)
 }
+
+// Answer answers one request for konto's health, in this process. It returns soon unless a part
+// of konto hangs. Call it when Run has called ready.
+func (s *Server) Answer(ctx context.Context) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/healthz", nil)
+	if err == nil {
+		s.handler.ServeHTTP(nowhere{}, r)
+	}
+}
+
+// nowhere discards an answer.
+type nowhere struct{}
+
+func (nowhere) Header() http.Header         { return http.Header{} }
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) WriteHeader(int)             {}
 
 // drain waits, bounded, until the followers have everything that was acknowledged. The
 // listeners are closed, so the log does not grow. drain does not wait for a follower that retries.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type Server struct {
 	config    Options
 	log       *slog.Logger
 	http      net.Listener
+	handler   http.Handler // what is answered there; nil until Run answers
 	control   *control.Socket
 	publisher *projections.Follower
 	published *nats.Publisher // the projection of publisher
