@@ -37,7 +37,7 @@ func TestDeployFilesNameSettingsAndCommandsThatExist(t *testing.T) {
 				t.Errorf("%s: %s", name, warnings)
 			}
 		}
-		for _, m := range regexp.MustCompile(`(?:#   |bin/|/)konto ([a-z-]+)`).FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile(`(?:#   |bin/|/)konto ([a-z][a-z-]*)`).FindAllStringSubmatch(text, -1) {
 			if _, ok := commands[m[1]]; !ok {
 				t.Errorf("%s: there is no konto %s", name, m[1])
 			}
