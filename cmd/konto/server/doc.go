@@ -6,6 +6,7 @@
 //   - run.go runs a Server, reports its health, and ends it in order
 //   - deliveries.go and inbound.go connect the parts of package projections to the folder and
 //     to package commands
+//   - certificate.go reads TLS certificates again when their files change
 //   - nodes.go is what a server does that shares its log with other nodes
 //   - options.go has the flags of konto serve
 package server
