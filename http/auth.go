@@ -108,7 +108,7 @@ func (x *exchange) chargeRateLimit(err error) error {
 	if err == nil {
 		return x.credentials.spend(x.w.Header(), x.caller.ID, 1, x.at)
 	}
-	if limited := x.addresses.spend(x.w.Header(), clientAddress(x.r), failureCost, x.at); limited != nil {
+	if limited := x.addresses.spend(x.w.Header(), x.proxies.clientAddress(x.r), failureCost, x.at); limited != nil {
 		return limited
 	}
 	return err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -137,20 +136,4 @@ func (l *limiter[K]) bucket(key K) *rate.Limiter {
 // ignores the rounding error of floating-point arithmetic.
 func (l *limiter[K]) seconds(tokens float64) int {
 	return int(math.Ceil(tokens/float64(l.rate) - 1e-6))
-}
-
-// clientAddress returns the address that the connection comes from. For IPv6 it is
-// the /64 network, because a caller owns all of it. Forwarded and similar headers
-// are ignored, because any caller can write them.
-func clientAddress(r *http.Request) netip.Addr {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{} // a socket without addresses: all its callers count as one
-	}
-	address := from.Addr().Unmap().WithZone("")
-	if address.Is6() {
-		network, _ := address.Prefix(64) // fails only for more than 128 bits
-		return network.Addr()
-	}
-	return address
 }

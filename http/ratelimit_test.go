@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,8 +70,38 @@ func TestCallersAreCountedByTheirNetwork(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = from
 		r.Header.Set("X-Forwarded-For", "198.51.100.1")
-		if got := clientAddress(r).String(); got != want {
+		if got := (*proxies)(nil).clientAddress(r).String(); got != want {
 			t.Errorf("%s: %s", from, got)
+		}
+	}
+}
+
+func TestOnlyTrustedProxiesSayWhoCalls(t *testing.T) {
+	trusted := newProxies([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")})
+	for _, test := range []struct{ from, forwardedFor, forwarded, want string }{
+		{"10.0.0.1:80", "", "", "10.0.0.1"},
+		{"10.0.0.1:80", "198.51.100.1", "", "198.51.100.1"},
+		{"[::ffff:10.0.0.1]:80", "198.51.100.1", "", "198.51.100.1"},
+		{"[2001:db8::1]:80", "2001:db9:1:2:3::4", "", "2001:db9:1:2::"},
+		{"192.0.2.7:80", "198.51.100.1", "for=198.51.100.1", "192.0.2.7"}, // no proxy of ours
+		{"10.0.0.1:80", "203.0.113.9, 198.51.100.1", "", "198.51.100.1"},  // the client wrote the first
+		{"10.0.0.1:80", "198.51.100.1, 10.0.0.2", "", "198.51.100.1"},     // two proxies
+		{"10.0.0.1:80", "10.0.0.3, 10.0.0.2", "", "10.0.0.1"},             // nobody but proxies
+		{"10.0.0.1:80", "198.51.100.1, unknown", "", "10.0.0.1"},          // the proxy does not say
+		{"10.0.0.1:80", "", `for=203.0.113.9, for="198.51.100.1:4711"`, "198.51.100.1"},
+		{"10.0.0.1:80", "", `for="[2001:db9:1:2:3::4]";proto=https`, "2001:db9:1:2::"},
+		{"10.0.0.1:80", "198.51.100.1", "for=203.0.113.9", "198.51.100.1"}, // the client wrote Forwarded
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = test.from
+		if test.forwardedFor != "" {
+			r.Header.Set("X-Forwarded-For", test.forwardedFor)
+		}
+		if test.forwarded != "" {
+			r.Header.Set("Forwarded", test.forwarded)
+		}
+		if got := trusted.clientAddress(r).String(); got != test.want {
+			t.Errorf("%+v: %s", test, got)
 		}
 	}
 }

@@ -49,6 +49,9 @@ type Config struct {
 	// Buckets hold what RateLimit allows for all nodes together. nil means that this
 	// process limits alone, in memory.
 	Buckets Buckets
+	// TrustedProxies are the networks of proxies that say in X-Forwarded-For, or in
+	// Forwarded, where a request comes from. None by default: the headers are ignored.
+	TrustedProxies []netip.Prefix
 	// AllowedOrigins are the web origins, as ParseOrigin returns them, whose pages
 	// may read answers and use a session's cookie. None by default.
 	AllowedOrigins []string
@@ -77,6 +80,7 @@ type server struct {
 	router  *chi.Mux
 	metrics *metrics
 	origins origins
+	proxies *proxies       // nil: none is trusted
 	tokens  *accessTokens  // nil: there is no POST /oauth/token
 	clients *outsideIssuer // of clients' tokens; nil: there is none
 	users   *outsideIssuer // of account holders' tokens; nil: there is none
@@ -126,6 +130,7 @@ func New(cfg Config) http.Handler {
 	s := &server{
 		Config: cfg, router: chi.NewRouter(), metrics: newMetrics(cfg.Metrics),
 		origins:     newOrigins(cfg.AllowedOrigins),
+		proxies:     newProxies(cfg.TrustedProxies),
 		credentials: newLimiter[ulid.ULID]("credential", cfg.RateLimit).share(cfg.Buckets),
 		addresses:   newLimiter[netip.Addr]("address", cfg.RateLimit).share(cfg.Buckets),
 		tokens:      newAccessTokens(cfg.TokenKey, cfg.TokenTTL, cfg.Now),

@@ -21,12 +21,18 @@ import (
 type cli struct {
 	Data folder `name:"data" placeholder:"DIR" help:"Data folder; konto-data unless given."`
 	JSON bool   `name:"json" help:"Print JSON: one object, or one a line."`
+
+	Config kong.ConfigFlag `name:"config" placeholder:"FILE" help:"File (JSON) with values of flags that can also be variables, by their names. A flag and a variable count before it."`
+
 	datafolder.Postgres
 
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Demo    demoCommand    `cmd:"" help:"Run a server with demo accounts and print curl lines to try."`
 	Health  healthCommand  `cmd:"" help:"Ask the running server whether it takes updates."`
-	Version versionCommand `cmd:"" help:"Print konto's version."`
+	Version versionCommand `cmd:"" help:"Print konto's version, and what it was built from."`
+
+	Completion completionCommand `cmd:"" help:"Print the completion of commands and flags for a shell."`
+	Manual     manualCommand     `cmd:"" help:"Print the manual page (roff)."`
 
 	Account struct {
 		Open    accountOpen    `cmd:"" help:"Open an account."`
@@ -167,7 +173,7 @@ func parse(args []string, stdout io.Writer) (*line, error) {
 // the machine can read the command line in the list of processes.
 func refuseSecrets(parsed *kong.Context) error {
 	for _, part := range parsed.Path {
-		if part.Flag == nil { // a variable's value is not part of the command line
+		if part.Flag == nil || part.Resolved { // the values of variables and of --config are not part of the command line
 			continue
 		}
 		if value, ok := part.Flag.Target.Interface().(string); !ok || !holdsSecret(part.Flag.Name, value) {
@@ -226,8 +232,19 @@ func newParser(c *cli, more ...kong.Option) *kong.Kong {
 		kong.Description("An event-sourced account service."),
 		kong.Vars(server.Vars()),
 		kong.PostBuild(nameVariables),
+		kong.Configuration(loadConfig),
+		kong.ValueFormatter(withDefault),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)
+}
+
+// withDefault is the help of a flag, with its default and its variable.
+func withDefault(value *kong.Value) string {
+	v := *value
+	if v.Default != "" {
+		v.Help = strings.TrimSuffix(v.Help, ".") + "; default " + v.Default + "."
+	}
+	return kong.DefaultHelpValueFormatter(&v)
 }
 
 // commandAt returns a new administrative command for a path, nil if there is none.
@@ -252,7 +269,7 @@ func (l *line) folder() string {
 // usesFolder reports whether the command uses the data folder.
 func (l *line) usesFolder() bool {
 	switch l.command.(type) {
-	case *versionCommand:
+	case *versionCommand, *completionCommand, *manualCommand:
 		return false
 	case *demoCommand:
 		return l.data != "" // without --data it uses a temporary folder

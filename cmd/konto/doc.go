@@ -13,6 +13,9 @@
 //
 //   - main.go, cli.go and variables.go are the command line; administer.go runs a command
 //     in the process that holds the folder
+//   - config.go reads the values of flags from a file; completion.go and manual.go print what
+//     follows from the definitions of the commands; systemd.go tells a service manager that
+//     konto is ready and alive; deploy/ has the files to run konto with
 //   - the other files have the commands, one file for each noun: account.go, key.go,
 //     session.go, thirdparty.go, events.go; a long story has a file of its own, such as
 //     accountimport.go

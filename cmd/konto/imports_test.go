@@ -51,6 +51,8 @@ var livesIn = map[string]string{
 	"github.com/google/":             "events/schema",
 	"github.com/alecthomas/kong":     "cmd",
 	"github.com/schollz/":            "cmd/konto/control",
+	"github.com/coreos/":             "cmd/konto",
+	"github.com/realclientip/":       "http",
 	"github.com/HdrHistogram/":       "cmd/kontobench",
 	"golang.org/x/term":              "cmd/konto/control",
 }

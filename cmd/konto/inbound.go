@@ -15,7 +15,7 @@ import (
 var errNotServed = errors.New("inbound messages are read through the server, and no server runs in this data folder; start konto serve, or give the --data of a node on its machine")
 
 type inboundDeadLetters struct {
-	Limit int `name:"limit" default:"100" placeholder:"N" help:"How many, from the newest; 100 unless given."`
+	Limit int `name:"limit" default:"100" placeholder:"N" help:"How many, from the newest."`
 }
 
 func (c *inboundDeadLetters) Help() string {

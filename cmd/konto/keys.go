@@ -14,7 +14,7 @@ import (
 
 type keysBackup struct {
 	Dir     string   `arg:"" name:"dir" type:"path" help:"Folder for the copy; it must exist."`
-	KeepFor lifetime `name:"keep-for" default:"720h" placeholder:"DURATION" help:"Delete konto's copies there that are older than this, 720h unless given."`
+	KeepFor lifetime `name:"keep-for" default:"720h" placeholder:"DURATION" help:"Delete konto's copies there that are older than this."`
 }
 
 func (c *keysBackup) Help() string {

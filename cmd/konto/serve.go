@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/server"
@@ -45,9 +47,11 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 		Node: postgres.Node{Name: c.Node, Address: c.HTTP, Version: builtFrom().Version}, SendTimeout: c.ThirdPartyTimeout,
 	}
 	began := time.Now()
-	return serveFolder(ctx, cfg, c.Options, func(_ context.Context, on *opened, s *server.Server) error {
+	stop := context.AfterFunc(ctx, func() { notify(daemon.SdNotifyStopping, log) })
+	defer stop()
+	return serveFolder(ctx, cfg, c.Options, func(ctx context.Context, on *opened, s *server.Server) error {
 		log.Info("konto is ready", "http", s.URL(), "nats", s.NATSURL(), "data", on.Path, "took", time.Since(began))
-		return nil
+		return tellSystemd(ctx, s, log)
 	})
 }
 

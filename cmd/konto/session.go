@@ -18,7 +18,7 @@ type sessionOpen struct {
 	DelegatedBy string   `name:"delegated-by" placeholder:"REF" help:"The account that delegated its access."`
 	Label       string   `name:"label" placeholder:"LABEL" help:"The label of the delegated grant."`
 	Scopes      []string `name:"scope" placeholder:"SCOPE" default:"read:account,write:account,read:billing,read:support" help:"What the session may do; give it once for each (${default})."`
-	ExpiresIn   lifetime `name:"expires-in" default:"24h" placeholder:"DURATION" help:"How long the session lasts, 24h unless given; 0: forever."`
+	ExpiresIn   lifetime `name:"expires-in" default:"24h" placeholder:"DURATION" help:"How long the session lasts; 0: forever."`
 }
 
 // lifetime is a duration that is text in JSON, as for the control socket.

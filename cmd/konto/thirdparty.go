@@ -62,7 +62,7 @@ func withoutQuery(url string) string {
 type thirdPartyAdd struct {
 	Name   string   `arg:"" name:"name" help:"Its name: 1 to 64 of a-z, 0-9 and -."`
 	URL    string   `name:"url" required:"" placeholder:"URL" help:"Where to post deliveries: https, or http for a network of --third-party-allow; - reads it from standard input, for one that holds a secret."`
-	Format string   `name:"format" enum:"cloudevents,payway,payway-ssi,risc" default:"cloudevents" help:"cloudevents, payway, payway-ssi or risc; cloudevents unless given."`
+	Format string   `name:"format" enum:"cloudevents,payway,payway-ssi,risc" default:"cloudevents" help:"cloudevents, payway, payway-ssi or risc."`
 	Events []string `name:"event" placeholder:"TYPE" help:"A type of event to send, EmailChanged unless given; give it once for each. AccountErased is sent to all."`
 }
 
@@ -254,7 +254,7 @@ func (on *opened) setThirdParty(ctx context.Context, out *control.Output, ref, s
 
 type thirdPartyRotateSecret struct {
 	Ref     string   `arg:"" name:"name" help:"The third party: its name or its id."`
-	Overlap lifetime `name:"overlap" default:"24h" placeholder:"DURATION" help:"How long the previous secret also signs, 24h unless given, at most 720h; 0: it ends at once."`
+	Overlap lifetime `name:"overlap" default:"24h" placeholder:"DURATION" help:"How long the previous secret also signs, at most 720h; 0: it ends at once."`
 }
 
 func (c *thirdPartyRotateSecret) Help() string {

@@ -20,7 +20,7 @@ type thirdPartyDeliveries struct {
 	Ref     string `arg:"" optional:"" name:"name" help:"The third party: its name or its id; all of them unless given."`
 	Account string `name:"account" placeholder:"REF" help:"Only those about this account: any of its ids, or its email address."`
 	Status  string `name:"status" enum:"delivered,retrying,failed,aborted,skipped," default:"" placeholder:"STATUS" help:"Only those with this result: delivered, retrying, failed, aborted or skipped."`
-	Limit   int    `name:"limit" default:"100" placeholder:"N" help:"How many, from the newest; 100 unless given."`
+	Limit   int    `name:"limit" default:"100" placeholder:"N" help:"How many, from the newest."`
 }
 
 func (c *thirdPartyDeliveries) Help() string {

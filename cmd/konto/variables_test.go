@@ -12,7 +12,7 @@ import (
 // Every node of the command line is visited, so that a flag which is added
 // later is judged too.
 func TestOnlyFlagsOfKontoServeAndDemoHaveVariables(t *testing.T) {
-	global := []string{"KONTO_DATA", "KONTO_JSON", "KONTO_STORE", "KONTO_KEY_STORE", "KONTO_STORE_UNREPLICATED"}
+	global := []string{"KONTO_DATA", "KONTO_JSON", "KONTO_CONFIG", "KONTO_STORE", "KONTO_KEY_STORE", "KONTO_STORE_UNREPLICATED"}
 	with, without := 0, 0
 	err := kong.Visit(newParser(new(cli)).Model, func(v kong.Visitable, next kong.Next) error {
 		switch v := v.(type) {

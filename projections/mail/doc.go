@@ -9,7 +9,8 @@
 // The way of a mail:
 //
 //	KONTO ──▶ nats.Subscriber, durable konto-mailer ──▶ Watermill router ──▶ Reactor.handle   reactor.go
-//	      ──▶ confirmation: the text, in Swedish or English                                   confirmation.go
+//	      ──▶ letters: the text, from a template in the account's language                    letters.go
+//	      ──▶ confirmation: the internet message                                              confirmation.go
 //	      ──▶ an SMTP server, or one .eml file per message in a folder                        smtp.go, folder.go
 //
 // Mails are sent in the order of the stream, except those that failed before.

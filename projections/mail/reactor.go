@@ -43,6 +43,10 @@ type Config struct {
 	SMTPURL string
 	Dir     string // for .eml files; required without SMTPURL
 	From    string // the sender's address; "" means konto@localhost
+	// Name is of who runs konto, for the letters and beside the sender's address. "" leaves it out.
+	Name string
+	// Templates is a folder with letters, LANGUAGE.txt, that replace konto's own; "" means none.
+	Templates string
 	// Handled is called for each message that reached the reactor, with its event's id and whether it was
 	// mailed, for tests; nil means no call.
 	Handled func(event string, mailed bool)
@@ -69,6 +73,7 @@ var errDeferred = errors.New("SMTP server did not take the mail")
 type Reactor struct {
 	cfg     Config
 	from    *mail.Address
+	letters letters
 	sender  sender
 	codes   *prometheus.CounterVec // by outcome
 	trouble projections.Trouble
@@ -107,6 +112,9 @@ func New(cfg Config) (*Reactor, error) {
 	if from.Address, err = mailable(from.Address); err != nil {
 		return nil, fmt.Errorf("the domain of mail's sender %q cannot exist", cfg.From)
 	}
+	if from.Name == "" {
+		from.Name = cfg.Name
+	}
 	r := &Reactor{cfg: cfg, from: from, codes: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "konto_mail_codes_total",
 		Help: "Codes to mail: sent, unneeded (the account does not wait for it any more), failed (and tried again), undeliverable.",
@@ -116,6 +124,9 @@ func New(cfg Config) (*Reactor, error) {
 	}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(r.codes)
+	}
+	if r.letters, err = openLetters(cfg.Templates, cfg.Name); err != nil {
+		return nil, err
 	}
 	if cfg.SMTPURL != "" {
 		r.sender, err = newRelay(cfg.SMTPURL)
@@ -195,8 +206,10 @@ func (r *Reactor) confirmation(ctx context.Context, msg *message.Message) (*conf
 	if !a.EmailChange.Pending(r.cfg.Now()) || a.EmailChange.Request != hint.Request {
 		return nil, nil // the account does not wait for this code, or not any more
 	}
+	subject, body, err := r.letters.write(a.Profile.LanguageCode, values{
+		Code: r.cfg.Codes.Code(hint.Request), Expires: a.EmailChange.ExpiresAt.UTC().Format("2006-01-02 15:04 UTC"), Name: r.cfg.Name,
+	})
 	return &confirmation{
-		event: event, from: r.from, to: a.EmailChange.NewEmail, language: a.Profile.LanguageCode,
-		code: r.cfg.Codes.Code(hint.Request), requested: ulid.Time(event.Time()), expires: a.EmailChange.ExpiresAt,
-	}, nil
+		event: event, from: r.from, to: a.EmailChange.NewEmail, subject: subject, body: body, requested: ulid.Time(event.Time()),
+	}, err
 }

@@ -151,7 +151,8 @@ func TestMailIsOneFileInTheAccountsLanguage(t *testing.T) {
 	for language, words := range map[string][]string{
 		"sv":    {"Din kod =C3=A4r ", "=?UTF-8?q?Din_bekr=C3=A4ftelsekod?="},
 		"sv-FI": {"Din kod =C3=A4r "},
-		"de":    {"Your code is ", "Subject: Your confirmation code"},
+		"de":    {"Ihr Code lautet "},
+		"fr":    {"Your code is ", "Subject: Your confirmation code"},
 		"svx":   {"Your code is "},
 	} {
 		t.Run(language, func(t *testing.T) {

@@ -174,6 +174,11 @@ func checkNames(_ string, body []byte) (any, error) {
 	return &req, nil
 }
 
+// checkList makes a list of streams one of KONTO alone, whatever was asked for.
+func checkList(string, []byte) (any, error) {
+	return &server.JSApiStreamListRequest{Subject: subjects.Accounts}, nil
+}
+
 func checkStreamInfo(_ string, body []byte) (any, error) {
 	var req server.JSApiStreamInfoRequest
 	if err := decode(body, &req); err != nil {

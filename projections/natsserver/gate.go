@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,10 @@ const (
 	createPrefix = "CONSUMER.CREATE.KONTO."
 	infoPrefix   = "CONSUMER.INFO.KONTO."
 	deletePrefix = "CONSUMER.DELETE.KONTO."
+
+	// The gate itself answers these two, because JetStream's answers name all consumers.
+	namesRequest = "CONSUMER.NAMES.KONTO"
+	listRequest  = "CONSUMER.LIST.KONTO"
 )
 
 // apiRequest is a kind of request to JetStream's API that consumers may send.
@@ -56,8 +61,11 @@ type apiRequest struct {
 var apiRequests = []apiRequest{
 	{"INFO", server.JSApiAccountInfoResponseType, nil},
 	{"STREAM.NAMES", server.JSApiStreamNamesResponseType, checkNames},
+	{"STREAM.LIST", server.JSApiStreamListResponseType, checkList},
 	{"STREAM.INFO.KONTO", server.JSApiStreamInfoResponseType, checkStreamInfo},
 	{"STREAM.MSG.GET.KONTO", server.JSApiMsgGetResponseType, checkMessageGet},
+	{namesRequest, server.JSApiConsumerNamesResponseType, nil},
+	{listRequest, server.JSApiConsumerListResponseType, nil},
 	{infoPrefix + "*", server.JSApiConsumerInfoResponseType, nil},
 	{deletePrefix + "*", server.JSApiConsumerDeleteResponseType, nil}, // an ordered consumer deletes the one before it
 	{createPrefix + ">", server.JSApiConsumerCreateResponseType, checkCreate},
@@ -177,6 +185,9 @@ func (g *gate) serve(asker string, queue <-chan *natsgo.Msg) {
 
 // ask returns JetStream's answer to a request, or says why JetStream does not get it.
 func (g *gate) ask(asker, request string, m *natsgo.Msg, ephemerals map[string]struct{}) ([]byte, error) {
+	if request == namesRequest || request == listRequest {
+		return g.list(asker, request, ephemerals)
+	}
 	passed := &natsgo.Msg{Subject: apiPrefix + request, Header: natsgo.Header{}}
 	if level := m.Header.Get(server.JSRequiredApiLevel); level != "" {
 		passed.Header.Set(server.JSRequiredApiLevel, level[:min(len(level), 8)])
@@ -201,10 +212,9 @@ func (g *gate) ask(asker, request string, m *natsgo.Msg, ephemerals map[string]s
 	case creation != nil:
 		g.freeName(asker)
 	}
-	answer, err := g.nc.RequestMsg(passed, gateTimeout)
+	answer, err := g.request(asker, passed)
 	if err != nil {
-		g.log.Error("cannot answer a NATS consumer's request", "consumer", asker, "request", passed.Subject, "error", err)
-		return nil, &server.ApiError{Code: 503, ErrCode: uint16(server.JSInsufficientResourcesErr), Description: "JetStream does not answer"}
+		return nil, err
 	}
 	if ephemeral {
 		var made server.JSApiConsumerCreateResponse
@@ -216,6 +226,41 @@ func (g *gate) ask(asker, request string, m *natsgo.Msg, ephemerals map[string]s
 		delete(ephemerals, name)
 	}
 	return answer.Data, nil
+}
+
+// request returns JetStream's answer to a request that was checked.
+func (g *gate) request(asker string, m *natsgo.Msg) (*natsgo.Msg, error) {
+	answer, err := g.nc.RequestMsg(m, gateTimeout)
+	if err != nil {
+		g.log.Error("cannot answer a NATS consumer's request", "consumer", asker, "request", m.Subject, "error", err)
+		return nil, &server.ApiError{Code: 503, ErrCode: uint16(server.JSInsufficientResourcesErr), Description: "JetStream does not answer"}
+	}
+	return answer, nil
+}
+
+// list answers with the asker's own consumers: its durable, and the ephemerals that it created since
+// konto was started. There are few, so the answer is always one page.
+func (g *gate) list(asker, request string, ephemerals map[string]struct{}) ([]byte, error) {
+	names, infos := []string{}, []*server.ConsumerInfo{}
+	for _, name := range append(slices.Sorted(maps.Keys(ephemerals)), asker) {
+		answer, err := g.request(asker, natsgo.NewMsg(apiPrefix+infoPrefix+name))
+		if err != nil {
+			return nil, err
+		}
+		var found server.JSApiConsumerInfoResponse
+		if err := json.Unmarshal(answer.Data, &found); err != nil {
+			return nil, err
+		}
+		if found.ConsumerInfo != nil && (name != asker || found.Config.Durable == asker) {
+			names, infos = append(names, name), append(infos, found.ConsumerInfo)
+		}
+	}
+	as := server.ApiResponse{Type: requestOf(request).answer}
+	page := server.ApiPaged{Total: len(names), Limit: server.JSApiNamesLimit}
+	if request == namesRequest {
+		return json.Marshal(&server.JSApiConsumerNamesResponse{ApiResponse: as, ApiPaged: page, Consumers: names})
+	}
+	return json.Marshal(&server.JSApiConsumerListResponse{ApiResponse: as, ApiPaged: page, Consumers: infos})
 }
 
 // admit returns an error if a consumer has as many ephemeral consumers as it may have. When the set is

@@ -202,3 +202,48 @@ func TestConsumesAndAcknowledgesWithDefaults(t *testing.T) {
 		t.Fatalf("got %d, %+v, %v", got, info, err)
 	}
 }
+
+// These are the requests of the nats command line: nats stream ls, nats consumer ls KONTO, nats rtt.
+func TestFirstMovesOfTheCommandLineShowNothingOfOthers(t *testing.T) {
+	r, _ := listening(t, "billing", "crm")
+	r.inbound()
+	crm, c := r.consumer(t, "crm"), r.consumer(t, "billing")
+	crm.unread("crm", 1)
+	_, err := crm.js.CreateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{})
+	must(t, err)
+	c.unread("billing", 1)
+	ephemeral, err := c.js.CreateConsumer(t.Context(), subjects.Stream, jetstream.ConsumerConfig{})
+	must(t, err)
+
+	streams := c.js.ListStreams(t.Context())
+	var found []string
+	for info := range streams.Info() {
+		found = append(found, info.Config.Name)
+	}
+	must(t, streams.Err())
+	if strings.Join(found, " ") != subjects.Stream {
+		t.Errorf("streams %s", found)
+	}
+	stream, err := c.js.Stream(t.Context(), subjects.Stream)
+	must(t, err)
+	names, infos := stream.ConsumerNames(t.Context()), stream.ListConsumers(t.Context())
+	want := ephemeral.CachedInfo().Name + " billing"
+	found = nil
+	for name := range names.Name() {
+		found = append(found, name)
+	}
+	must(t, names.Err())
+	if strings.Join(found, " ") != want {
+		t.Errorf("names %s, want %s", found, want)
+	}
+	found = nil
+	for info := range infos.Info() {
+		found = append(found, info.Name)
+	}
+	must(t, infos.Err())
+	if strings.Join(found, " ") != want {
+		t.Errorf("list %s, want %s", found, want)
+	}
+	_, err = c.nc.RTT()
+	must(t, err)
+}

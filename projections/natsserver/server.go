@@ -3,6 +3,7 @@ package natsserver
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type Config struct {
 	Dir    string // JetStream's files; required
 	Listen string // host:port (port 0: any free one), or "off": connections from this process only
 	Key    []byte // encrypts JetStream's files; required
+	// TLS is how clients' connections are encrypted, except those from this process. nil: they are not.
+	TLS *tls.Config
 	// Authenticate returns the consumer that a token belongs to. nil refuses everybody.
 	Authenticate func(token string) (consumer Holder, ok bool)
 	// Consumers names all consumers with a usable key, for the permissions. A consumer that is not
@@ -145,6 +148,9 @@ func options(cfg Config) (*server.Options, error) {
 		// thrown away all the time (1 to 2 µs a message).
 		NoSublistCache: true,
 		MaxSubs:        maxSubscriptions,
+
+		TLS:       cfg.TLS != nil,
+		TLSConfig: cfg.TLS,
 	}
 	if cfg.Listen == "off" {
 		opts.DontListen = true

@@ -12,7 +12,7 @@ import (
 // done by then is done after the next start.
 const DrainTime = 5 * time.Second
 
-// ServeUntil serves HTTP until ctx ends, and then until the running requests are answered, for
+// ServeUntil serves HTTP, or HTTPS if the server has a TLSConfig, until ctx ends, and then until the running requests are answered, for
 // at most DrainTime.
 func ServeUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	closed := make(chan error, 1)
@@ -25,7 +25,11 @@ func ServeUntil(ctx context.Context, server *http.Server, listener net.Listener)
 		}
 		closed <- err
 	})
-	err := server.Serve(listener)
+	serve := server.Serve
+	if server.TLSConfig != nil {
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	err := serve(listener)
 	if errors.Is(err, http.ErrServerClosed) {
 		return <-closed
 	}

@@ -7,6 +7,7 @@
 //   - ready.go says whether it takes updates, and what the metrics ask for
 //   - deliveries.go and inbound.go connect the parts of package projections to the folder and
 //     to package commands
+//   - certificate.go reads TLS certificates again when their files change
 //   - nodes.go is what a server does that shares its log with other nodes
 //   - options.go has the flags of konto serve
 package server

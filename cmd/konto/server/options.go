@@ -33,6 +33,10 @@ type Options struct {
 	Access *slog.Logger `kong:"-"`
 
 	LogOptions `set:"log_level=info"`
+
+	Retention time.Duration `name:"retention" default:"168h" placeholder:"DURATION" help:"How long the stream KONTO keeps events, 1h to 87600h; the log keeps them forever. The same for all nodes."`
+
+	TLSOptions
 	NATSOptions
 	WebOptions
 	MailOptions
@@ -45,7 +49,10 @@ func (c *Options) Validate() error {
 	if c.Drain != nil && *c.Drain < 0 {
 		return errors.New("--drain must not be negative")
 	}
-	return cmp.Or(c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
+	if c.Retention < time.Hour || c.Retention > 87600*time.Hour {
+		return fmt.Errorf("--retention is from 1h to 87600h, not %s", c.Retention)
+	}
+	return cmp.Or(c.TLSOptions.validate(c.NATSURL), c.NATSOptions.validate(c.NATSURL), c.WebOptions.Validate(), c.MailOptions.Validate(), c.SenderOptions.Validate(), c.DeliveryOptions.Validate())
 }
 
 // CheckPostgres returns what is wrong with the flags if the log is in Postgres, or if it is not.
@@ -65,18 +72,39 @@ func (c *Options) CheckPostgres(p datafolder.Postgres) error {
 	return nil
 }
 
+// TLSOptions are the flags about encrypted connections. The zero value has none.
+type TLSOptions struct {
+	TLSCert     string `name:"tls-cert" placeholder:"FILE" help:"Certificate (PEM, with its chain) to answer https instead of http; needs --tls-key. It is read again when the file changes."`
+	TLSKey      string `name:"tls-key" placeholder:"FILE" help:"Key (PEM) of --tls-cert."`
+	NATSTLSCert string `name:"nats-tls-cert" placeholder:"FILE" help:"Certificate (PEM) of the embedded NATS server, which then refuses connections without TLS; needs --nats-tls-key."`
+	NATSTLSKey  string `name:"nats-tls-key" placeholder:"FILE" help:"Key (PEM) of --nats-tls-cert."`
+}
+
+func (o *TLSOptions) validate(natsURL string) error {
+	switch {
+	case (o.TLSCert == "") != (o.TLSKey == ""):
+		return errors.New("--tls-cert and --tls-key go together")
+	case (o.NATSTLSCert == "") != (o.NATSTLSKey == ""):
+		return errors.New("--nats-tls-cert and --nats-tls-key go together")
+	case o.NATSTLSCert != "" && natsURL != "":
+		return errors.New("--nats-tls-cert is for the embedded NATS server, and --nats-url uses another one")
+	}
+	return nil
+}
+
 // WebOptions are the flags about HTTP. The zero value has no limits and no outside issuer, as
 // the demo needs it.
 type WebOptions struct {
-	RateLimit          string        `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Most requests of each credential in a minute; after a pause all of them may come at once."`
-	AllowedOrigins     []string      `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
-	EmailChangePolicy  string        `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once (direct) or asks for a code (verify)."`
-	ElevatedRole       string        `name:"elevated-role" default:"account-admin" placeholder:"ROLE" help:"Role with which an impersonating administrator may update through the generic contract and use HostUp's actions."`
-	SessionEmailChange bool          `name:"session-email-change" help:"Let a session of the account's holder change the email address through the generic contract, without the current password. Whoever steals a session can then take the account."`
-	OAuthTTL           time.Duration `name:"oauth-ttl" default:"1h" placeholder:"DURATION" help:"Life of access tokens, 1h to 2h."`
-	JWTIssuer          string        `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
-	JWTAudience        string        `name:"jwt-audience" placeholder:"NAME" help:"Audience that the outside issuer's JWTs name for konto."`
-	JWKSURL            string        `name:"jwks-url" placeholder:"URL" help:"URL of the outside issuer's keys; from its metadata unless given."`
+	RateLimit          string         `name:"rate-limit" default:"6000/m" placeholder:"N/m|off" help:"Most requests of each credential in a minute; after a pause all of them may come at once."`
+	TrustedProxies     []netip.Prefix `name:"trusted-proxy" placeholder:"CIDR" help:"Network of proxies whose X-Forwarded-For, or Forwarded, says where a request comes from; may be repeated."`
+	AllowedOrigins     []string       `name:"allowed-origin" placeholder:"ORIGIN" help:"Web origin whose pages may read answers and use a session's cookie; may be repeated."`
+	EmailChangePolicy  string         `name:"email-change-policy" enum:"direct,verify" default:"direct" help:"Whether the generic contract changes an email address at once (direct) or asks for a code (verify)."`
+	ElevatedRole       string         `name:"elevated-role" default:"account-admin" placeholder:"ROLE" help:"Role with which an impersonating administrator may update through the generic contract and use HostUp's actions."`
+	SessionEmailChange bool           `name:"session-email-change" help:"Let a session of the account's holder change the email address through the generic contract, without the current password. Whoever steals a session can then take the account."`
+	OAuthTTL           time.Duration  `name:"oauth-ttl" default:"1h" placeholder:"DURATION" help:"Life of access tokens, 1h to 2h."`
+	JWTIssuer          string         `name:"jwt-issuer" placeholder:"URL" help:"Outside issuer whose JWTs count as clients' tokens; needs --jwt-audience."`
+	JWTAudience        string         `name:"jwt-audience" placeholder:"NAME" help:"Audience that the outside issuer's JWTs name for konto."`
+	JWKSURL            string         `name:"jwks-url" placeholder:"URL" help:"URL of the outside issuer's keys; from its metadata unless given."`
 
 	UserJWTIssuer       string   `name:"user-jwt-issuer" placeholder:"URL" help:"Identity provider whose JWTs count as tokens of account holders; needs --user-jwt-audience."`
 	UserJWTAudience     string   `name:"user-jwt-audience" placeholder:"NAME" help:"Audience that the identity provider's JWTs name for konto."`
@@ -113,6 +141,7 @@ func (o *WebOptions) configure() (cfg kontohttp.Config, err error) {
 	if o.OAuthTTL != 0 && (o.OAuthTTL < time.Hour || o.OAuthTTL > 2*time.Hour) {
 		return cfg, fmt.Errorf("--oauth-ttl is from 1h to 2h, not %s", o.OAuthTTL)
 	}
+	cfg.TrustedProxies = o.TrustedProxies
 	cfg.SessionEmailChange = o.SessionEmailChange
 	cfg.ElevatedRole, cfg.TokenTTL = o.ElevatedRole, o.OAuthTTL
 	cfg.ClientTokens = kontohttp.Issuer{URL: o.JWTIssuer, Audience: o.JWTAudience, KeysURL: o.JWKSURL}
@@ -223,6 +252,8 @@ type MailOptions struct {
 	SMTPURL          string `name:"smtp-url" placeholder:"URL" help:"Server to mail codes through, smtp://user@host:port or smtps://...; without it they are written to mail/ in the data folder. A password is accepted only in the variable."`
 	SMTPPasswordFile string `name:"smtp-password-file" placeholder:"FILE" help:"File with the password of the user in --smtp-url."`
 	MailFrom         string `name:"mail-from" default:"konto@localhost" placeholder:"ADDRESS" help:"Sender of codes."`
+	MailName         string `name:"mail-name" placeholder:"NAME" help:"Name of who runs konto, as the users know it: in the letters, and beside the sender's address."`
+	MailTemplates    string `name:"mail-templates" placeholder:"DIR" help:"Folder with letters that replace konto's own, one file for each language, such as sv.txt."`
 }
 
 // Validate is called by the parser, so that a wrong value is wrong usage.
@@ -287,7 +318,7 @@ func (o *SenderOptions) Validate() error {
 // DeliveryOptions are the flags about deliveries to third parties and about metrics. The zero
 // value has the usual schedule and no metrics.
 type DeliveryOptions struct {
-	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"${retry_schedule}" placeholder:"DELAYS" help:"Delay before each attempt to deliver an event, plus or minus a tenth; ${default} unless given."`
+	ThirdPartyRetry       []time.Duration `name:"third-party-retry" default:"${retry_schedule}" placeholder:"DELAYS" help:"Delay before each attempt to deliver an event, plus or minus a tenth."`
 	ThirdPartyConcurrency int             `name:"third-party-concurrency" default:"16" placeholder:"N" help:"Most requests to each third party at the same time; fewer while it asks for less."`
 	Metrics               string          `name:"metrics" default:"off" placeholder:"ADDRESS|off" help:"Where to answer Prometheus at /metrics; off: nowhere."`
 }

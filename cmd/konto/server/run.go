@@ -54,6 +54,12 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		group.Go(func() error { return s.callout.Run(ctx) })
 		group.Go(func() error { return s.untilGone(ctx) })
 	}
+	if s.webCertificate != nil || s.natsCertificate != nil {
+		group.Go(func() error {
+			reloadCertificates(ctx, s.webCertificate, s.natsCertificate)
+			return nil
+		})
+	}
 	if s.metricsListener != nil {
 		group.Go(func() error {
 			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
@@ -231,7 +237,7 @@ func (s *Server) web(ctx context.Context) (*http.Server, error) {
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
 	cfg.Health, cfg.Components, cfg.Draining, cfg.Readiness = s.statuses, s.components, s.draining.Load, s.readiness
 	cfg.Log, cfg.AccessLog, cfg.Metrics = s.log, s.config.Access, s.metrics.Registerer()
-	answers := kontohttp.New(cfg)
+	s.handler = kontohttp.New(cfg)
 	web := kontohttp.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != kontohttp.LivePath && r.URL.Path != kontohttp.ReadyPath {
 			select {
@@ -240,11 +246,28 @@ func (s *Server) web(ctx context.Context) (*http.Server, error) {
 				panic(http.ErrAbortHandler)
 			}
 		}
-		answers.ServeHTTP(w, r)
+		s.handler.ServeHTTP(w, r)
 	}))
+	web.TLSConfig = s.webCertificate.config()
 	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	return web, nil
 }
+
+// Answer answers one request for konto's health, in this process. It returns soon unless a part
+// of konto hangs. Call it when Run has called ready.
+func (s *Server) Answer(ctx context.Context) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/healthz", nil)
+	if err == nil {
+		s.handler.ServeHTTP(nowhere{}, r)
+	}
+}
+
+// nowhere discards an answer.
+type nowhere struct{}
+
+func (nowhere) Header() http.Header         { return http.Header{} }
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) WriteHeader(int)             {}
 
 // drain waits, bounded, until the followers have everything that was acknowledged. The
 // listeners are closed, so the log does not grow. drain does not wait for a follower that retries.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type Server struct {
 	config    Options
 	log       *slog.Logger
 	http      net.Listener
+	handler   http.Handler // what is answered there; nil until Run answers
 	control   *control.Socket
 	publisher *projections.Follower
 	published *nats.Publisher // the projection of publisher
@@ -40,6 +42,8 @@ type Server struct {
 	draining  atomic.Bool
 	answering chan struct{} // closed when requests are answered; before, only the probes are
 	appends   singleflight.Group
+
+	webCertificate, natsCertificate *certificate // nil without TLS
 
 	inbound         *component
 	metrics         *metrics.Metrics
@@ -116,6 +120,12 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return nil, fmt.Errorf("cannot answer HTTP on %s: %w", cfg.HTTP, bare(err))
 	}
+	if s.webCertificate, err = openCertificate(cfg.TLSCert, cfg.TLSKey, log); err != nil {
+		return nil, err
+	}
+	if s.natsCertificate, err = openCertificate(cfg.NATSTLSCert, cfg.NATSTLSKey, log); err != nil {
+		return nil, err
+	}
 	if err := s.checkIssuer(ctx); err != nil {
 		return nil, err
 	}
@@ -126,7 +136,7 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 		return nil, err
 	}
 	s.Facts = nats.NewInbound(s.Conn, folder.Erasures.NamesErased, log)
-	publishing := nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Log: log}
+	publishing := nats.PublisherConfig{Conn: s.Conn, Store: folder.Store, Cursors: folder.Model, Retention: cfg.Retention, Log: log}
 	following := projections.FollowerConfig{Name: "publisher", Store: folder.Store, Log: log}
 	if folder.DB != nil { // one node publishes
 		cursors := folder.DB.Cursors("publisher", cfg.Node)
@@ -196,6 +206,7 @@ func (s *Server) connect() (err error) {
 	s.Broker, err = natsserver.Start(natsserver.Config{
 		Dir:          filepath.Join(s.folder.Path, "jetstream"),
 		Listen:       s.config.NATSListen,
+		TLS:          s.natsCertificate.config(),
 		Key:          s.folder.Keys.Derive("jetstream"),
 		Authenticate: s.holder(events.KindConsumer),
 		Consumers:    s.consumers,
@@ -231,7 +242,12 @@ func (s *Server) consumers() []string {
 }
 
 // URL returns the address where HTTP is answered.
-func (s *Server) URL() string { return "http://" + s.http.Addr().String() }
+func (s *Server) URL() string {
+	if s.webCertificate != nil {
+		return "https://" + s.http.Addr().String()
+	}
+	return "http://" + s.http.Addr().String()
+}
 
 // NATSURL returns the address where consumers connect.
 func (s *Server) NATSURL() string {
@@ -259,6 +275,8 @@ func (s *Server) mailer(o MailOptions) (*component, error) {
 		Dir:        filepath.Join(s.folder.Path, datafolder.MailName),
 		From:       o.MailFrom,
 		Metrics:    s.metrics.Registerer(),
+		Name:       o.MailName,
+		Templates:  o.MailTemplates,
 		Log:        s.log,
 	})
 	return &component{name: "mailer", from: from, reactor: reactor}, err
