@@ -63,6 +63,10 @@ type Config struct {
 	// KeySet is served at /.well-known/jwks.json: the public keys with which third
 	// parties verify konto's security event tokens (RFC 7517). nil means no such path.
 	KeySet []byte
+	// Admin is the API of konto's administrators. nil means that there is none here.
+	Admin *API
+	// Stopping is closed when the server ends: answers without end must end then. nil means never.
+	Stopping <-chan struct{}
 	Now    func() time.Time // nil means time.Now
 	Log    *slog.Logger     // nil means slog.Default()
 }
@@ -70,6 +74,7 @@ type Config struct {
 type server struct {
 	Config
 	router  *chi.Mux
+	admin   *contract // of Admin; nil: there is none
 	origins origins
 	tokens  *accessTokens  // nil: there is no POST /oauth/token
 	outside *outsideIssuer // nil: there is none
@@ -92,6 +97,21 @@ type route struct {
 // New makes the handler of all contracts. It panics if an allowed origin does not
 // come from ParseOrigin, or if a field about tokens breaks its own rule.
 func New(cfg Config) http.Handler {
+	s := newServerOf(cfg)
+	for _, r := range routes() {
+		s.handle(r.method, r.path, s.serve(r.contract, r.access.admit(r.endpoint)))
+	}
+	s.addAPI()
+	s.handle(http.MethodGet, "/healthz", s.serve(&generic, (*exchange).health))
+	if cfg.KeySet != nil {
+		s.handle(http.MethodGet, "/.well-known/jwks.json", s.serve(&generic, (*exchange).wellKnownKeys))
+	}
+	s.addDocuments()
+	return s.router
+}
+
+// newServerOf makes a server without routes.
+func newServerOf(cfg Config) *server {
 	if cfg.Components == nil {
 		cfg.Components = func() []projections.Component { return nil }
 	}
@@ -120,19 +140,16 @@ func New(cfg Config) http.Handler {
 		addresses:   newLimiter[netip.Addr]("address", cfg.RateLimit).share(cfg.Buckets),
 		tokens:      newAccessTokens(cfg.TokenKey, cfg.TokenTTL, cfg.Now), outside: newOutsideIssuer(&cfg),
 	}
-	for _, r := range routes() {
-		s.handle(r.method, r.path, s.serve(r.contract, r.access.admit(r.endpoint)))
-	}
-	s.handle(http.MethodGet, "/healthz", s.serve(&generic, (*exchange).health))
-	if cfg.KeySet != nil {
-		s.handle(http.MethodGet, "/.well-known/jwks.json", s.serve(&generic, (*exchange).wellKnownKeys))
-	}
+	s.router.NotFound(s.notFound)
+	s.router.MethodNotAllowed(s.notFound)
+	return s
+}
+
+// addDocuments adds what is the same for every caller.
+func (s *server) addDocuments() {
 	for path, d := range documents() {
 		s.handle(http.MethodGet, path, s.serve(&generic, d.answer))
 	}
-	s.router.NotFound(s.notFound)
-	s.router.MethodNotAllowed(s.notFound)
-	return s.router
 }
 
 // handle adds a route, and with GET also HEAD.
@@ -180,7 +197,11 @@ func (s *server) serve(c *contract, e endpoint) http.HandlerFunc {
 // method a 405, both with Allow. Otherwise the answer is a 404. OPTIONS also lists
 // the media types of PATCH.
 func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
-	s.serve(contractOf(r.URL.Path), func(x *exchange) error {
+	c := contractOf(r.URL.Path)
+	if s.admin != nil && strings.HasPrefix(r.URL.Path, AdminPrefix+"/") {
+		c = s.admin
+	}
+	s.serve(c, func(x *exchange) error {
 		allowed := s.allowed(r.URL.Path)
 		if len(allowed) == 0 {
 			return errNoRoute

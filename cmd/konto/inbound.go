@@ -48,10 +48,10 @@ type deadLetterShown struct {
 }
 
 func (c *inboundDeadLetters) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if on.server == nil {
+	if on.Server == nil {
 		return errNotServed
 	}
-	found, err := on.server.Facts.DeadLetters(ctx, c.Limit)
+	found, err := on.Server.Facts.DeadLetters(ctx, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -82,10 +82,10 @@ Example:
 }
 
 func (c *inboundRetry) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if on.server == nil {
+	if on.Server == nil {
 		return errNotServed
 	}
-	err := on.server.Facts.Retry(ctx, c.Sequence)
+	err := on.Server.Facts.Retry(ctx, c.Sequence)
 	if errors.Is(err, nats.ErrNoDeadLetter) {
 		return fmt.Errorf("there is no dead letter %d", c.Sequence)
 	}

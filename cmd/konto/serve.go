@@ -11,6 +11,7 @@ import (
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/server"
 	"konto/eventstore/postgres"
+	kontohttp "konto/http"
 )
 
 type serveCommand struct{ server.Options }
@@ -56,11 +57,17 @@ func serveFolder(ctx context.Context, cfg datafolder.Config, options server.Opti
 		return ignoreStop(ctx, err)
 	}
 	defer func() { err = errors.Join(ignoreStop(ctx, err), h.Close()) }()
-	s, err := server.Open(ctx, h, options, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, cfg.Log)
+	administered := func(r *server.Running) *opened {
+		return &opened{Folder: h, Server: r, Version: builtFrom().Version, Audit: cfg.Log}
+	}
+	s, err := server.Open(ctx, h, options, server.Administration{
+		Commands: func(r *server.Running) control.Finder { return finderOf(administered(r)) },
+		API:      func(r *server.Running) *kontohttp.API { return administered(r).API() },
+	}, cfg.Log)
 	if err != nil {
 		return err
 	}
-	return s.Run(ctx, func(ctx context.Context) error { return ready(ctx, &opened{h, &s.Running}, s) })
+	return s.Run(ctx, func(ctx context.Context) error { return ready(ctx, administered(&s.Running), s) })
 }
 
 // ignoreStop returns the error of a server, or nil if the server was only stopped before it was

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -219,11 +221,23 @@ func (s *Server) answer(ctx context.Context, group *errgroup.Group, answering ch
 	cfg.TokenKey = s.folder.Keys.Derive(kontohttp.TokenPurpose)
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
 	cfg.Health, cfg.Components, cfg.Draining, cfg.Log = s.statuses, s.components, s.draining.Load, s.log
-	web := kontohttp.NewServer(kontohttp.New(cfg))
-	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	cfg.Stopping = ctx.Done()
+	if s.admin == nil {
+		cfg.Admin = s.api
+	} else {
+		apart := cfg
+		apart.Admin = s.api
+		group.Go(func() error { return s.serveHTTP(ctx, kontohttp.NewAdmin(apart), s.admin) })
+	}
 	close(answering)
 	group.Go(func() error { return ready(ctx) })
-	return control.ServeUntil(ctx, web, s.http)
+	return s.serveHTTP(ctx, kontohttp.New(cfg), s.http)
+}
+
+func (s *Server) serveHTTP(ctx context.Context, h http.Handler, on net.Listener) error {
+	web := kontohttp.NewServer(h)
+	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	return control.ServeUntil(ctx, web, on)
 }
 
 // drain waits, bounded, until the followers have everything that was acknowledged. The
@@ -257,6 +271,9 @@ func (s *Server) close() {
 	}
 	if s.metricsListener != nil {
 		s.metricsListener.Close()
+	}
+	if s.admin != nil {
+		s.admin.Close()
 	}
 	if s.http != nil {
 		s.http.Close()
