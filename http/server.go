@@ -67,8 +67,8 @@ type Config struct {
 	Admin *API
 	// Stopping is closed when the server ends: answers without end must end then. nil means never.
 	Stopping <-chan struct{}
-	Now    func() time.Time // nil means time.Now
-	Log    *slog.Logger     // nil means slog.Default()
+	Now      func() time.Time // nil means time.Now
+	Log      *slog.Logger     // nil means slog.Default()
 }
 
 type server struct {

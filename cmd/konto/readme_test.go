@@ -177,7 +177,7 @@ func TestCommandsOfReadmeAndGuidesRun(t *testing.T) {
 	t.Cleanup(func() { consumer.Process.Kill(); consumer.Wait() })
 	received.find(t, regexp.MustCompile(`(?m)^konto\.account\.\w{26}\.AccountOpened konto\.account\.AccountOpened\.v1 \{.*"anna@example\.com"`))
 	for _, heading := range []string{
-		"Older events", "Webhooks for third parties", "Facts from other systems", "The command line", "Erasure",
+		"Older events", "Webhooks for third parties", "Facts from other systems", "The command line", "Erasure", "Administration over HTTP",
 	} {
 		run(readmeBlock(t, heading, "sh"))
 	}
