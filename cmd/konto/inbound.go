@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/projections/nats"
 )
 
@@ -55,6 +56,9 @@ func (c *inboundDeadLetters) Run(ctx context.Context, on *opened, out *control.O
 	if err != nil {
 		return err
 	}
+	if err := out.Header("%6s  %-20s  %-16s  %s", "SEQ", "TIME", "FROM", "REASON AND BODY"); err != nil {
+		return err
+	}
 	for _, l := range found {
 		shown := deadLetterShown{Sequence: l.Sequence, Time: l.Received, From: l.From, Reason: l.Reason, MessageID: l.ID, Length: l.Length}
 		if utf8.Valid(l.Body) {
@@ -85,13 +89,18 @@ func (c *inboundRetry) Run(ctx context.Context, on *opened, out *control.Output)
 	if on.Server == nil {
 		return errNotServed
 	}
-	err := on.Server.Facts.Retry(ctx, c.Sequence)
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return err
+	}
+	err = on.Server.Facts.Retry(ctx, c.Sequence)
 	if errors.Is(err, nats.ErrNoDeadLetter) {
 		return fmt.Errorf("there is no dead letter %d", c.Sequence)
 	}
 	if err != nil {
 		return err
 	}
+	on.Acted(meta, "inbound retry", "sequence", c.Sequence)
 	return out.Object(struct {
 		Sequence uint64 `json:"sequence"`
 		Retried  bool   `json:"retried"`

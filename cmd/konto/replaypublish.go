@@ -110,6 +110,11 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 	if r.to, err = nats.NewReplay(ctx, cfg); err != nil {
 		return err
 	}
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return err
+	}
+	on.Acted(meta, "replay publish", "from", c.From, "to", c.To)
 	next, err := r.all(ctx)
 	switch {
 	case ctx.Err() != nil:

@@ -76,7 +76,7 @@ func (k *Konto) OpenAccount(ctx context.Context, meta events.Metadata, open comm
 	if err != nil {
 		return events.Account{}, err
 	}
-	k.acted(meta, "account open", "account", id.String())
+	k.Acted(meta, "account open", "account", id.String())
 	return *outcome.Account, nil
 }
 
@@ -174,7 +174,7 @@ func (k *Konto) RecordFacts(ctx context.Context, meta events.Metadata, id ulid.U
 	if err != nil {
 		return Identity{}, err
 	}
-	k.acted(meta, "account facts", "account", id.String())
+	k.Acted(meta, "account facts", "account", id.String())
 	return Identify(outcome.Account), nil
 }
 
@@ -191,7 +191,7 @@ func (k *Konto) EraseAccount(ctx context.Context, meta events.Metadata, id ulid.
 	if err != nil {
 		return Erased{}, err
 	}
-	k.acted(meta, "account erase", "account", id.String())
+	k.Acted(meta, "account erase", "account", id.String())
 	return Erased{id.String(), done.Erased, done.Proof}, nil
 }
 

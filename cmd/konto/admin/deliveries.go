@@ -233,7 +233,7 @@ func (k *Konto) TestThirdParty(ctx context.Context, meta events.Metadata, ref st
 	if err != nil {
 		return Sent{}, err
 	}
-	k.acted(meta, "third-party test", "third_party", party.ID.String())
+	k.Acted(meta, "third-party test", "third_party", party.ID.String())
 	return sent("", sender.Test(ctx, party)), nil
 }
 
@@ -263,7 +263,7 @@ func (k *Konto) Redeliver(ctx context.Context, meta events.Metadata, ref string,
 			return Sent{}, err
 		}
 	}
-	k.acted(meta, "third-party redeliver", "third_party", party.ID.String(), "event", event.String())
+	k.Acted(meta, "third-party redeliver", "third_party", party.ID.String(), "event", event.String())
 	answer, err := from.Redeliver(ctx, party, position)
 	switch {
 	case errors.Is(err, deliveries.ErrNoEvent):

@@ -42,7 +42,7 @@ func (f EventFilter) wants(r eventstore.Record) bool {
 }
 
 // mostRead is how many records of the log are read for one page at most.
-const mostRead = 10_000
+const mostRead = 5000
 
 // ListEvents returns a page of events after a position. After an error the page has the events before
 // the one that cannot be read.
@@ -79,23 +79,30 @@ func (k *Konto) FollowEvents(ctx context.Context, f EventFilter, after uint64, v
 }
 
 // eventsAfter returns events after a position, up to a limit. It has looked at everything up to
-// reached. end says that nothing follows.
+// reached, a position of the whole log. end says that nothing follows.
 func (k *Konto) eventsAfter(ctx context.Context, f EventFilter, after uint64, limit int) (found []Event, reached uint64, end bool, err error) {
-	read, err := k.reader(ctx, f, after)
 	found, reached = []Event{}, after
+	head, err := k.Store.Head(ctx)
+	if err != nil {
+		return found, reached, false, err
+	}
+	read, err := k.reader(ctx, f, after)
+	if err != nil {
+		return found, reached, false, err
+	}
 	for range mostRead / datafolder.PageSize {
+		records, err := read()
 		if err != nil {
 			return found, reached, false, err
 		}
-		var records []eventstore.Record
-		if records, err = read(); err != nil || len(records) == 0 {
-			return found, reached, err == nil, err
+		if len(records) == 0 { // an account's last event may be long before the log's end
+			return found, max(reached, head), true, nil
 		}
 		wanted := slices.DeleteFunc(slices.Clone(records), func(r eventstore.Record) bool { return !f.wants(r) })
 		more := len(found)+len(wanted) > limit
 		wanted = wanted[:min(len(wanted), limit-len(found))]
-		if err = k.Store.Prefetch(ctx, wanted); err != nil {
-			continue
+		if err := k.Store.Prefetch(ctx, wanted); err != nil {
+			return found, reached, false, err
 		}
 		for _, r := range wanted {
 			shown, err := k.event(ctx, r)

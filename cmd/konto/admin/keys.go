@@ -80,7 +80,7 @@ type CredentialFilter struct {
 }
 
 // mostScanned is how many rows of the read model are read for one page at most.
-const mostScanned = 2000
+const mostScanned = 1000
 
 // ListCredentials returns a page of credentials with ids after one, in order of id, revoked ones
 // included.
@@ -194,7 +194,7 @@ func (k *Konto) IssueKey(ctx context.Context, meta events.Metadata, spec events.
 	if spec.Client != "" {
 		issued.ClientID, issued.ClientSecret = issued.ID, issued.Token
 	}
-	k.acted(meta, "key issue", "key", issued.ID)
+	k.Acted(meta, "key issue", "key", issued.ID)
 	if err := k.WaitFor(ctx, done.Position); err != nil {
 		return IssuedKey{}, err
 	}
@@ -216,7 +216,7 @@ func (k *Konto) OpenSession(ctx context.Context, meta events.Metadata, spec even
 	if err != nil {
 		return OpenedSession{}, err
 	}
-	k.acted(meta, "session open", "session", done.ID.String())
+	k.Acted(meta, "session open", "session", done.ID.String())
 	return OpenedSession{done.ID.String(), done.Token}, k.WaitFor(ctx, done.Position)
 }
 
@@ -240,7 +240,7 @@ func (k *Konto) Revoke(ctx context.Context, meta events.Metadata, kind Credentia
 	if err != nil {
 		return Revoked{}, err
 	}
-	k.acted(meta, string(kind)+" revoke", string(kind), id.String())
+	k.Acted(meta, string(kind)+" revoke", string(kind), id.String())
 	if err := k.WaitFor(ctx, position); err != nil {
 		return Revoked{}, err
 	}

@@ -25,10 +25,11 @@ type Page[T any] struct {
 	Next string `json:"next,omitzero"`
 }
 
-// How many items a page over HTTP has, and at most.
+// How many items a page over HTTP has, and at most. To decrypt 1,000 rows that are not cached took
+// 350 ms on a busy machine, and a page is to take less than 100.
 const (
 	defaultLimit = 100
-	maxLimit     = 1000
+	maxLimit     = 200
 )
 
 // The kinds of Problem.
@@ -60,8 +61,8 @@ func missing(text string) error  { return &Problem{ErrMissing, text} }
 func conflict(text string) error { return &Problem{ErrConflict, text} }
 func invalid(text string) error  { return &Problem{ErrInvalid, text} }
 
-// acted logs who did what to which subjects: pairs of a name and an id, never anything personal.
-func (k *Konto) acted(meta events.Metadata, act string, subjects ...any) {
+// Acted logs who did what to which subjects: pairs of a name and an id, never anything personal.
+func (k *Konto) Acted(meta events.Metadata, act string, subjects ...any) {
 	if k.Audit == nil {
 		return
 	}

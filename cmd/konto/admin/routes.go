@@ -80,7 +80,7 @@ func paging(r *request, names ...string) (given map[string]string, limit int, er
 	limit = defaultLimit
 	if text, ok := given["limit"]; ok {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
-			return nil, 0, invalid("limit is from 1 to 1000")
+			return nil, 0, invalid("limit is from 1 to 200")
 		}
 	}
 	return given, limit, nil

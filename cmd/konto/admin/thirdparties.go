@@ -79,7 +79,7 @@ func (k *Konto) AddThirdParty(ctx context.Context, meta events.Metadata, add com
 	if err != nil {
 		return NewSecret{}, err
 	}
-	k.acted(meta, "third-party add", "third_party", added.ID.String())
+	k.Acted(meta, "third-party add", "third_party", added.ID.String())
 	return NewSecret{ID: added.ID.String(), Name: add.Name, Secret: added.Secret, PublicKey: added.PublicKey}, k.WaitFor(ctx, added.Position)
 }
 
@@ -183,7 +183,7 @@ func (k *Konto) changeThirdParty(ctx context.Context, meta events.Metadata, ref,
 	if err != nil {
 		return p, err
 	}
-	k.acted(meta, "third-party "+act, "third_party", p.ID.String())
+	k.Acted(meta, "third-party "+act, "third_party", p.ID.String())
 	if err := k.WaitFor(ctx, position); err != nil || k.Server == nil {
 		return p, err
 	}
@@ -226,7 +226,7 @@ func (k *Konto) ReplayThirdParty(ctx context.Context, meta events.Metadata, ref 
 	if err != nil {
 		return Replayed{}, err
 	}
-	k.acted(meta, "replay third-party", "third_party", p.ID.String(), "from", from)
+	k.Acted(meta, "replay third-party", "third_party", p.ID.String(), "from", from)
 	return Replayed{p.ID.String(), p.Name, from}, nil
 }
 
