@@ -141,10 +141,14 @@ func (a *API) contract() *contract {
 	return &contract{name: "admin", media: mediaJSON, errors: rows.withCommon("."), render: renderAPI}
 }
 
-// renderAPI is renderGeneric, with the texts of errors that say themselves what is wrong.
+// renderAPI has the generic contract's shape, and names each wrong field in the message.
 func renderAPI(x *exchange, row errorRow, err error) any {
-	if row.text == "" {
-		row.text = err.Error()
+	e := genericError{Error: row.code, Message: row.text}
+	if e.Message == "" {
+		e.Message = err.Error()
 	}
-	return renderGeneric(x, row, err)
+	for _, f := range x.contract.fields(err) {
+		e.Message += " " + genericName(f.Field) + ": " + f.Detail
+	}
+	return e
 }

@@ -363,6 +363,12 @@ func TestAccountsAreFoundShownAndErased(t *testing.T) {
 	if was := a.must("GET", "/accounts/"+id+"?at=1", ""); was["version"] != 1.0 || len(was["facts"].(map[string]any)) != 0 {
 		t.Errorf("at version 1: %v", was)
 	}
+	if status, text := a.ask(a.operator, "POST", "/accounts", `{"email":"bo@example.com"}`); status != 409 || !strings.Contains(text, "email: ") {
+		t.Errorf("a taken address: %d %s", status, text)
+	}
+	if status, text := a.ask(a.operator, "POST", "/keys", `{"client":"crm","role":"root","scopes":["x"]}`); status != 400 || !strings.Contains(text, "role: ") || !strings.Contains(text, "scopes: ") {
+		t.Errorf("a wrong key: %d %s", status, text)
+	}
 	status, found := send(t, "POST", a.url+"/admin/v1/accounts/search", a.viewer, `{"text":"SVENSSON@"}`)
 	if lines := strings.Split(strings.TrimSpace(found), "\n"); status != 200 || len(lines) != 2 || object(t, lines[0])["id"] != id || lines[1] != `{"found":1}` {
 		t.Errorf("%d, found %s", status, found)
