@@ -43,7 +43,7 @@ type ReadModel struct {
 	accounts    *cache[*events.Account] // the accounts are never changed
 	credentials *cache[events.Credential]
 
-	uses        *lru.Cache[ulid.ULID, time.Time] // when each credential was used last
+	uses *lru.Cache[ulid.ULID, time.Time] // when each credential was used last
 
 	rebuilding sync.Mutex    // one rebuild at a time
 	closing    chan struct{} // is closed by Close, and ends a rebuild

@@ -34,7 +34,7 @@ func get[T any](path string, do func(*request) (T, error)) kontohttp.Route {
 	return kontohttp.Route{Method: http.MethodGet, Path: path, Role: events.RoleViewer, Answer: answering(http.StatusOK, do)}
 }
 
-// ask makes a route that reads, of a request whose body must not be in a URL.
+// ask makes a route that reads what a body asks for, because it must not be in a URL.
 func ask[T any](path string, do func(*request) (T, error)) kontohttp.Route {
 	return kontohttp.Route{Method: http.MethodPost, Path: path, Role: events.RoleViewer, Answer: answering(http.StatusOK, do)}
 }
