@@ -32,7 +32,8 @@ type Issued struct {
 // IssueKey stores a new key. It sets the spec's SecretHash. Errors: *Invalid, or ErrNotFound if
 // the spec's account does not exist.
 func (c *Credentials) IssueKey(ctx context.Context, meta events.Metadata, spec events.KeyIssued) (Issued, error) {
-	if wrong := checkKey(spec); len(wrong) > 0 {
+	spec.ExpiresAt = spec.ExpiresAt.UTC().Truncate(time.Millisecond)
+	if wrong := checkKey(spec, c.now()); len(wrong) > 0 {
 		return Issued{}, &Invalid{Fields: wrong}
 	}
 	if err := c.mustExist(ctx, spec.Account); err != nil {
@@ -140,18 +141,18 @@ const ownPrefix = "konto-"
 // maxName is the longest name of a client, an administrator or a grant, in characters.
 const maxName = 64
 
-// checkKey returns what is wrong with a key.
-func checkKey(k events.KeyIssued) []FieldError {
+// checkKey returns what is wrong with a key that is issued now.
+func checkKey(k events.KeyIssued, now time.Time) []FieldError {
 	var c checker
 	holders := 0
-	for _, is := range []bool{!k.Account.IsZero(), k.Client != "", k.Consumer != "", k.Inbound != ""} {
+	for _, is := range []bool{!k.Account.IsZero(), k.Client != "", k.Consumer != "", k.Inbound != "", k.Admin != ""} {
 		if is {
 			holders++
 		}
 	}
 	switch {
 	case holders != 1:
-		c.reject("", &fault{CodeMustBeSet, "A key belongs to exactly one of an account, a client, a consumer and a system that sends facts."})
+		c.reject("", &fault{CodeMustBeSet, "A key belongs to exactly one of an account, a client, a consumer, a system that sends facts and an administrator."})
 	case !k.Account.IsZero():
 		c.scopes(k.Scopes, AccountScopes)
 	case k.Client != "":
@@ -159,9 +160,22 @@ func checkKey(k events.KeyIssued) []FieldError {
 		c.scopes(k.Scopes, clientScopes)
 	case k.Consumer != "":
 		c.natsHolder("/consumer", k.Consumer, k.Scopes)
-	default:
+	case k.Inbound != "":
 		c.natsHolder("/inbound", k.Inbound, k.Scopes)
+	default:
+		c.label("/admin", k.Admin)
+		if len(k.Scopes) > 0 {
+			c.reject("/scopes", &fault{CodeNotAllowed, "An administrator's key has a role and no scopes."})
+		}
 	}
+	switch isRole := k.Role == events.RoleViewer || k.Role == events.RoleOperator; {
+	case k.Admin == "" && k.Role != "":
+		c.reject("/role", &fault{CodeNotAllowed, "Only an administrator's key has a role."})
+	case k.Admin != "" && !isRole:
+		c.reject("/role", &fault{CodeInvalidValue, "The role is viewer or operator."})
+	}
+	c.label("/label", k.Label)
+	c.expiry(k.ExpiresAt, now)
 	return c.wrong
 }
 
@@ -213,10 +227,15 @@ func checkSession(s events.SessionOpened, now time.Time) []FieldError {
 		c.reject("/label", &fault{CodeNotAllowed, "Only a delegated session has a label."})
 	}
 	c.label("/label", s.Label)
-	if !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(now) {
-		c.reject("/expiresAt", &fault{CodeInvalidValue, "The session would have expired already."})
-	}
+	c.expiry(s.ExpiresAt, now)
 	return c.wrong
+}
+
+// expiry checks when a credential expires, if it does.
+func (c *checker) expiry(at, now time.Time) {
+	if !at.IsZero() && !at.After(now) {
+		c.reject("/expiresAt", &fault{CodeInvalidValue, "That time has passed already."})
+	}
 }
 
 // scopes checks that each scope is allowed.

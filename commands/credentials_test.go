@@ -41,6 +41,7 @@ func TestIssuedKeysOpenWithTheirTokens(t *testing.T) {
 		{events.KeyIssued{Client: "Nyheter i Västerås", Scopes: []string{"/external/account/r", "/external/account/w"}}, events.KindClient},
 		{events.KeyIssued{Consumer: "crm-sync_2"}, events.KindConsumer},
 		{events.KeyIssued{Inbound: "registry-1"}, events.KindInbound},
+		{events.KeyIssued{Admin: "Eva", Role: events.RoleViewer, Label: "laptop", ExpiresAt: time.Now().Add(time.Hour)}, events.KindAdmin},
 	}
 	secrets := map[string]bool{}
 	for i, tt := range tests {
@@ -86,6 +87,13 @@ func TestWrongKeysAreRefused(t *testing.T) {
 		{"a sender with a dot", events.KeyIssued{Inbound: "a.b"}, "/inbound"},
 		{"a sender with a wildcard", events.KeyIssued{Inbound: "*"}, "/inbound"},
 		{"a sender that would be konto's own", events.KeyIssued{Inbound: "konto-inbound"}, "/inbound"},
+		{"an administrator without a role", events.KeyIssued{Admin: "eva"}, "/role"},
+		{"an unknown role", events.KeyIssued{Admin: "eva", Role: "root"}, "/role"},
+		{"a client with a role", events.KeyIssued{Client: "c", Role: events.RoleViewer}, "/role"},
+		{"an administrator with scopes", events.KeyIssued{Admin: "eva", Role: events.RoleViewer, Scopes: []string{"read:account"}}, "/scopes"},
+		{"an administrator's and a client's", events.KeyIssued{Admin: "eva", Role: events.RoleViewer, Client: "c"}, ""},
+		{"an expired key", events.KeyIssued{Client: "c", ExpiresAt: time.Now()}, "/expiresAt"},
+		{"an unprintable label", events.KeyIssued{Client: "c", Label: "a\x07"}, "/label"},
 		{"a long consumer", events.KeyIssued{Consumer: strings.Repeat("a", 65)}, "/consumer"},
 		{"a long client", events.KeyIssued{Client: strings.Repeat("a", 65)}, "/client"},
 		{"an unprintable client", events.KeyIssued{Client: "a\x07"}, "/client"},

@@ -10,16 +10,26 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// KeyIssued is the first event of a bearer token's stream. Exactly one of Account, Client, Consumer
-// and Inbound is set.
+// KeyIssued is the first event of a bearer token's stream. Exactly one of Account, Client, Consumer,
+// Inbound and Admin is set.
 type KeyIssued struct {
 	Account    ulid.ULID `json:"account,omitzero"`  // acts as this account (HostUp, generic)
 	Client     string    `json:"client,omitzero"`   // acts as this client, on any account (Payway)
 	Consumer   string    `json:"consumer,omitzero"` // may subscribe on NATS, nothing else
 	Inbound    string    `json:"inbound,omitzero"`  // may send facts on NATS, nothing else
+	Admin      string    `json:"admin,omitzero"`    // administers konto over HTTP, nothing else
+	Role       string    `json:"role,omitzero"`     // of Admin: RoleViewer or RoleOperator
 	Scopes     []string  `json:"scopes,omitzero"`
+	Label      string    `json:"label,omitzero"` // what the key is for, for people
+	ExpiresAt  time.Time `json:"expiresAt,omitzero"`
 	SecretHash []byte    `json:"secretHash"` // SHA-256 of the token's 256-bit secret
 }
+
+// The roles of a key that administers konto.
+const (
+	RoleViewer   = "viewer"   // reads
+	RoleOperator = "operator" // does everything
+)
 
 // SessionOpened is the first event of a dashboard session's stream (hostup_session).
 type SessionOpened struct {
@@ -45,9 +55,9 @@ func (CredentialRevoked) storedName() string { return TypeCredentialRevoked }
 // Credential is the state of a credential, folded from its events.
 type Credential struct {
 	ID         ulid.ULID `json:"id"`
-	Kind       string    `json:"kind"` // KindKey, KindClient, KindConsumer, KindInbound or KindSession
+	Kind       string    `json:"kind"` // KindKey, KindClient, KindConsumer, KindInbound, KindAdmin or KindSession
 	Account    ulid.ULID `json:"account,omitzero"`
-	Name       string    `json:"name,omitzero"` // of the client, the consumer or the system that sends facts
+	Name       string    `json:"name,omitzero"` // of the client, the consumer, the system that sends facts, or the holder of a key of KindAdmin
 	Scopes     []string  `json:"scopes,omitzero"`
 	AuthType   string    `json:"authType,omitzero"`
 	Admin      string    `json:"admin,omitzero"`
@@ -68,6 +78,7 @@ const (
 	KindClient   = "client"   // a token of a client, without an account
 	KindConsumer = "consumer" // of a NATS consumer
 	KindInbound  = "inbound"  // of a system that sends facts over NATS
+	KindAdmin    = "admin"    // administers konto over HTTP; its one role is in Roles
 	KindSession  = "session"  // a dashboard session
 )
 
@@ -77,7 +88,7 @@ func (c *Credential) Apply(e Event, p Payload) {
 	case KeyIssued:
 		_, c.ID, _ = e.Stream.Split()
 		c.Kind, c.Account, c.Scopes, c.SecretHash, c.Issued = KindKey, p.Account, p.Scopes, p.SecretHash, e.Time
-		c.AuthType = "api-key"
+		c.AuthType, c.Label, c.ExpiresAt = "api-key", p.Label, p.ExpiresAt
 		if p.Client != "" {
 			c.Kind, c.Name = KindClient, p.Client
 		}
@@ -86,6 +97,9 @@ func (c *Credential) Apply(e Event, p Payload) {
 		}
 		if p.Inbound != "" {
 			c.Kind, c.Name = KindInbound, p.Inbound
+		}
+		if p.Admin != "" {
+			c.Kind, c.Name, c.Roles = KindAdmin, p.Admin, []string{p.Role}
 		}
 	case SessionOpened:
 		_, c.ID, _ = e.Stream.Split()

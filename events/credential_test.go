@@ -34,6 +34,10 @@ func TestCredentialFold(t *testing.T) {
 			events.KeyIssued{Consumer: "billing", SecretHash: hash},
 			events.Credential{Kind: events.KindConsumer, Name: "billing", AuthType: "api-key"},
 		},
+		"an administrator's key": {
+			events.KeyIssued{Admin: "eva", Role: events.RoleViewer, Label: "laptop", ExpiresAt: expires, SecretHash: hash},
+			events.Credential{Kind: events.KindAdmin, Name: "eva", Roles: []string{"viewer"}, AuthType: "api-key", Label: "laptop", ExpiresAt: expires},
+		},
 		"a key of a system that sends facts": {
 			events.KeyIssued{Inbound: "registry", SecretHash: hash},
 			events.Credential{Kind: events.KindInbound, Name: "registry", AuthType: "api-key"},

@@ -41,7 +41,7 @@ type Metadata struct {
 	Impersonator string `json:"impersonator,omitzero"`
 	// Grant is the delegated grant that the actor used.
 	Grant    string `json:"grant,omitzero"`
-	Contract string `json:"contract,omitzero"` // hostup, payway.v1, payway.v0, generic, cli, inbound
+	Contract string `json:"contract,omitzero"` // hostup, payway.v1, payway.v0, generic, admin, cli, inbound
 	// Trace and TraceState are the W3C traceparent and tracestate of the request.
 	Trace      string `json:"trace,omitzero"`
 	TraceState string `json:"traceState,omitzero"`
@@ -49,7 +49,7 @@ type Metadata struct {
 
 // Actor is who caused an event: the kind of credential and its id.
 type Actor struct {
-	Kind string `json:"kind"` // account, client, session, operator, inbound
+	Kind string `json:"kind"` // account, client, session, admin, operator, inbound
 	ID   string `json:"id,omitzero"`
 }
 

@@ -54,6 +54,7 @@ var documents = sync.OnceValue(func() map[string]*document {
 		served["/"+file] = newDocument(file, gzipped(embedded(documentation, file)))
 		served["/docs/"+name] = page
 	}
+	served["/openapi/admin.json"] = newDocument("openapi/admin.json", gzipped(embedded(documentation, "openapi/admin.json")))
 	for _, file := range []string{"docs/start.js", "docs/style.css", "docs/guide.css"} {
 		served["/"+file] = newDocument(file, gzipped(embedded(documentation, file)))
 	}

@@ -24,7 +24,7 @@ func ask(h http.Handler, method, path string, headers ...string) *http.Response 
 func TestDocumentsAreServedInBothEncodingsAndRevalidated(t *testing.T) {
 	h := New(Config{})
 	for path, media := range map[string]string{
-		"/openapi/hostup.json": "application/json", "/openapi/payway.json": "application/json", "/openapi/generic.json": "application/json",
+		"/openapi/hostup.json": "application/json", "/openapi/payway.json": "application/json", "/openapi/generic.json": "application/json", "/openapi/admin.json": "application/json",
 		"/asyncapi.json": "application/json", "/schemas/EmailChanged.v1.json": "application/json", "/schemas/AccountErased.v1.json": "application/json",
 		"/docs": "text/html; charset=utf-8", "/docs/": "text/html; charset=utf-8", "/docs/backup": "text/html; charset=utf-8", "/docs/guide.css": "text/css; charset=utf-8", "/docs/hostup": "text/html; charset=utf-8", "/docs/payway": "text/html; charset=utf-8", "/docs/generic": "text/html; charset=utf-8",
 		"/docs/start.js": "text/javascript; charset=utf-8", "/docs/swagger-ui-bundle.js": "text/javascript; charset=utf-8",

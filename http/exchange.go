@@ -125,6 +125,7 @@ var actorKinds = map[string]string{
 	events.KindKey:     "account",
 	events.KindClient:  "client",
 	events.KindSession: "session",
+	events.KindAdmin:   "admin",
 }
 
 // metadata returns what the events of this request record about it.

@@ -68,8 +68,12 @@ type Config struct {
 	// KeySet is served at /.well-known/jwks.json: the public keys with which third
 	// parties verify konto's security event tokens (RFC 7517). nil means no such path.
 	KeySet []byte
-	Now    func() time.Time // nil means time.Now
-	Log    *slog.Logger     // nil means slog.Default()
+	// Admin is the API of konto's administrators. nil means that there is none here.
+	Admin *API
+	// Stopping is closed when the server ends: answers without end must end then. nil means never.
+	Stopping <-chan struct{}
+	Now      func() time.Time // nil means time.Now
+	Log      *slog.Logger     // nil means slog.Default()
 	// AccessLog gets a line for each request. nil means none.
 	AccessLog *slog.Logger
 	Metrics   prometheus.Registerer // nil: nobody reads them
@@ -78,6 +82,7 @@ type Config struct {
 type server struct {
 	Config
 	router  *chi.Mux
+	admin   *contract // of Admin; nil: there is none
 	metrics *metrics
 	origins origins
 	proxies *proxies       // nil: none is trusted
@@ -103,6 +108,24 @@ type route struct {
 // New makes the handler of all contracts. It panics if an allowed origin does not
 // come from ParseOrigin, or if a field about tokens breaks its own rule.
 func New(cfg Config) http.Handler {
+	s := newServerOf(cfg)
+	for _, r := range routes() {
+		s.handle(r.method, r.path, r.contract, r.contract.name, r.path, r.access.admit(r.endpoint))
+	}
+	s.addAPI()
+	s.own("/", "/", (*exchange).root)
+	s.own(LivePath, LivePath, (*exchange).live)
+	s.own(ReadyPath, ReadyPath, (*exchange).ready)
+	s.own("/healthz", "/healthz", (*exchange).health)
+	if cfg.KeySet != nil {
+		s.own("/.well-known/jwks.json", "/.well-known/jwks.json", (*exchange).wellKnownKeys)
+	}
+	s.addDocuments()
+	return s.router
+}
+
+// newServerOf makes a server without routes.
+func newServerOf(cfg Config) *server {
 	if cfg.Components == nil {
 		cfg.Components = func() []projections.Component { return nil }
 	}
@@ -139,24 +162,25 @@ func New(cfg Config) http.Handler {
 	if s.users != nil && s.clients != nil && s.users.name == s.clients.name {
 		panic("ClientTokens and UserTokens have one issuer")
 	}
-	for _, r := range routes() {
-		s.handle(r.method, r.path, r.contract, r.contract.name, r.path, r.access.admit(r.endpoint))
-	}
-	own := func(path, route string, e endpoint) { s.handle(http.MethodGet, path, &generic, noContract, route, e) }
-	own("/", "/", (*exchange).root)
-	own(LivePath, LivePath, (*exchange).live)
-	own(ReadyPath, ReadyPath, (*exchange).ready)
-	own("/healthz", "/healthz", (*exchange).health)
-	if cfg.KeySet != nil {
-		own("/.well-known/jwks.json", "/.well-known/jwks.json", (*exchange).wellKnownKeys)
-	}
-	for path, d := range documents() {
-		own(path, "document", d.answer)
+	if s.Admin != nil {
+		s.admin = s.Admin.contract()
 	}
 	notFound := s.notFound()
 	s.router.NotFound(notFound)
 	s.router.MethodNotAllowed(notFound)
-	return s.router
+	return s
+}
+
+// own adds a route that belongs to no contract.
+func (s *server) own(path, route string, e endpoint) {
+	s.handle(http.MethodGet, path, &generic, noContract, route, e)
+}
+
+// addDocuments adds what is the same for every caller.
+func (s *server) addDocuments() {
+	for path, d := range documents() {
+		s.own(path, "document", d.answer)
+	}
 }
 
 // handle adds a route, and with GET also HEAD. name and route are what its requests are counted as.
@@ -206,10 +230,18 @@ func (s *server) serve(c *contract, counted *counted, e endpoint) http.HandlerFu
 // the media types of PATCH.
 func (s *server) notFound() http.HandlerFunc {
 	handlers := map[*contract]http.HandlerFunc{}
-	for _, c := range []*contract{&hostup, &payway, &paywayEarlier, &oauth, &generic} {
-		handlers[c] = s.serve(c, s.metrics.of(c.name, noRoute, "any"), s.answerNoRoute)
+	for _, c := range []*contract{&hostup, &payway, &paywayEarlier, &oauth, &generic, s.admin} {
+		if c != nil {
+			handlers[c] = s.serve(c, s.metrics.of(c.name, noRoute, "any"), s.answerNoRoute)
+		}
 	}
-	return func(w http.ResponseWriter, r *http.Request) { handlers[contractOf(r.URL.Path)](w, r) }
+	return func(w http.ResponseWriter, r *http.Request) {
+		c := contractOf(r.URL.Path)
+		if s.admin != nil && strings.HasPrefix(r.URL.Path, AdminPrefix+"/") {
+			c = s.admin
+		}
+		handlers[c](w, r)
+	}
 }
 
 func (s *server) answerNoRoute(x *exchange) error {

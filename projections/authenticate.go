@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"konto/events"
 )
 
@@ -30,5 +32,11 @@ func (m *ReadModel) Authenticate(ctx context.Context, token string, at time.Time
 	if !ok || subtle.ConstantTimeCompare(secretHash, c.SecretHash) != 1 || !c.Usable(at) {
 		return events.Credential{}, ErrUnauthenticated
 	}
+	m.uses.Add(id, at)
 	return c, nil
 }
+
+// LastUse returns when Authenticate last admitted a credential. ok is false if it did not since the
+// read model was opened, or not among the last 65,536 credentials. It is in memory only: a use is no
+// event, and a write for each use would cost more than most requests.
+func (m *ReadModel) LastUse(id ulid.ULID) (at time.Time, ok bool) { return m.uses.Peek(id) }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/oklog/ulid/v2"
 
 	"konto/events"
@@ -18,6 +20,7 @@ import (
 const (
 	cachedAccounts    = 16384
 	cachedCredentials = 16384
+	rememberedUses    = 65536 // of some 150 bytes
 )
 
 // ReadModel is read.db: the accounts (AccountMe), the credentials (access) and the
@@ -40,6 +43,8 @@ type ReadModel struct {
 	accounts    *cache[*events.Account] // the accounts are never changed
 	credentials *cache[events.Credential]
 
+	uses *lru.Cache[ulid.ULID, time.Time] // when each credential was used last
+
 	rebuilding sync.Mutex    // one rebuild at a time
 	closing    chan struct{} // is closed by Close, and ends a rebuild
 	closed     sync.Once
@@ -59,10 +64,15 @@ func OpenReadModel(ctx context.Context, path string, log eventstore.Log, keys ev
 }
 
 func newReadModel(path string, log eventstore.Log, keys eventstore.Keys) *ReadModel {
+	uses, err := lru.New[ulid.ULID, time.Time](rememberedUses)
+	if err != nil {
+		panic(err) // the size is not positive
+	}
 	return &ReadModel{
 		path: path, log: log, keys: keys,
 		accounts:    newCache[*events.Account](cachedAccounts),
 		credentials: newCache[events.Credential](cachedCredentials),
+		uses:        uses,
 		closing:     make(chan struct{}),
 	}
 }

@@ -100,7 +100,7 @@ func (m *ReadModel) Unreadable(ctx context.Context) (credentials []ulid.ULID, er
 	return credentials, m.wrap("list unreadable rows in", err)
 }
 
-// ConsumerNames returns the names of all consumers with a usable key, in order.
+// ConsumerNames returns the names of all consumers with a key that was not revoked, in order.
 func (m *ReadModel) ConsumerNames(ctx context.Context) ([]string, error) {
 	m.exchange.RLock()
 	defer m.exchange.RUnlock()

@@ -53,7 +53,7 @@ type credentialRow struct {
 	content         []byte
 	Version         uint64
 	Issued, Revoked int64
-	Consumer        *string // the name of a consumer with a usable key
+	Consumer        *string // the name of a consumer whose key was not revoked
 	Account, Parent []byte  // the accounts by which an erasure finds it
 	State           events.Credential
 }
@@ -80,7 +80,8 @@ func newCredentialRow(c events.Credential) credentialRow {
 		id: c.ID, Version: c.Version, Issued: sqlitefile.Milliseconds(c.Issued), Revoked: sqlitefile.Milliseconds(c.Revoked), State: c,
 		Account: idOrNull(c.Account), Parent: idOrNull(c.Parent),
 	}
-	// A consumer's key never expires, so it is usable until it is revoked.
+	// What NATS holds for a consumer stays when its key has expired, because a fold does not look at
+	// the time.
 	if c.Kind == events.KindConsumer && c.Revoked.IsZero() {
 		row.Consumer = &c.Name
 	}

@@ -7,32 +7,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
-	"github.com/oklog/ulid/v2"
-
+	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
-
-// identity has the ids of an account and the version of its stream.
-type identity struct {
-	ID        string `json:"id"`
-	ClientID  string `json:"clientId"`
-	AccountID string `json:"accountId"`
-	PaywayID  string `json:"paywayId"`
-	Version   uint64 `json:"version"`
-}
-
-func identify(a events.Account) identity {
-	id := a.ID.String()
-	return identity{
-		ID: id, ClientID: commands.ClientPrefix + strings.ToLower(id), AccountID: commands.AccountPrefix + strings.ToLower(id),
-		PaywayID: a.PaywayID, Version: a.Version,
-	}
-}
 
 type accountOpen struct {
 	Email          string `name:"email" required:"" placeholder:"ADDRESS" help:"Email address; no other account may have it."`
@@ -83,48 +64,21 @@ func readLine(stdin io.Reader, what string) (string, error) {
 }
 
 func (c *accountOpen) Run(ctx context.Context, on *opened, out *control.Output) error {
-	open := commands.Open{
-		Email: c.Email, PaywayID: c.PaywayID, Administrator: c.Administrator, PasswordHash: c.PasswordHash,
-		Profile: events.ProfileUpdated{
-			FirstName: given(c.FirstName), LastName: given(c.LastName), CompanyName: given(c.CompanyName),
-			AccountType: given(c.AccountType), CountryCode: given(c.Country),
-			LanguageCode: given(c.Language), CurrencyCode: given(c.Currency),
-			CustomerNumber: given(c.CustomerNumber),
-		},
-	}
-	account, err := on.open(ctx, open.WithDefaults())
+	open := admin.NewAccount{
+		Email: c.Email, FirstName: c.FirstName, LastName: c.LastName, CompanyName: c.CompanyName, AccountType: c.AccountType,
+		CustomerNumber: c.CustomerNumber, Country: c.Country, Language: c.Language, Currency: c.Currency,
+		Administrator: c.Administrator, PaywayID: c.PaywayID,
+	}.Command()
+	open.PasswordHash = c.PasswordHash
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	return out.Object(identify(account))
-}
-
-// open opens an account in the operator's name.
-func (on *opened) open(ctx context.Context, open commands.Open) (events.Account, error) {
-	id, err := datafolder.NewID()
+	account, err := on.OpenAccount(ctx, meta, open)
 	if err != nil {
-		return events.Account{}, err
+		return err
 	}
-	meta, err := datafolder.Operator()
-	if err != nil {
-		return events.Account{}, err
-	}
-	if open.PaywayID == "" {
-		open.PaywayID = commands.NewPaywayID()
-	}
-	outcome, err := on.Accounts.Do(ctx, id, meta, open)
-	if err != nil {
-		return events.Account{}, err
-	}
-	return *outcome.Account, nil
-}
-
-// given returns the change to a flag's value, or no change if the flag was left out.
-func given(flag string) events.Change[string] {
-	if flag == "" {
-		return events.Change[string]{}
-	}
-	return events.Set(flag)
+	return out.Object(admin.Identify(&account))
 }
 
 type accountFacts struct {
@@ -166,14 +120,14 @@ func (c *accountFacts) Run(ctx context.Context, on *opened, out *control.Output)
 	if err != nil {
 		return err
 	}
-	outcome, err := on.Accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: events.FactsRecorded{
+	account, err := on.RecordFacts(ctx, meta, id, events.FactsRecorded{
 		ActiveDomains: c.ActiveDomains, SeNuDomains: c.SeNuDomains, Verified: c.Verified,
 		PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
-	}})
+	})
 	if err != nil {
 		return on.NotFound(err, c.Ref)
 	}
-	return out.Object(identify(*outcome.Account))
+	return out.Object(account)
 }
 
 // fact returns the change to a flag's value. The value none clears the fact.
@@ -187,59 +141,29 @@ func fact(flag *string) events.Change[string] {
 	return events.Set(*flag)
 }
 
-// shown is an account for the operator: everything but secrets.
-type shown struct {
-	identity
-	Email         string            `json:"email"`
-	Administrator bool              `json:"administrator"`
-	Erased        bool              `json:"erased,omitzero"`
-	Profile       events.Profile    `json:"profile"`
-	Facts         events.Facts      `json:"facts"`
-	PendingEmail  string            `json:"pendingEmail,omitzero"`
-	HasPassword   bool              `json:"hasPassword"`
-	Identities    []events.Identity `json:"identities,omitempty"` // of identity providers
-	Opened        time.Time         `json:"opened"`
-	Updated       time.Time         `json:"updated"`
-	Position      uint64            `json:"position"`
-}
-
-func show(a events.Account) shown {
-	return shown{
-		identity: identify(a), Email: a.Email, Administrator: a.Administrator, Erased: a.Erased,
-		Profile: a.Profile, Facts: a.Facts, PendingEmail: a.EmailChange.NewEmail,
-		HasPassword: a.PasswordHash != "", Identities: a.Identities, Opened: a.Opened, Updated: a.Updated, Position: a.Position,
-	}
-}
-
-type accountList struct{}
+type accountList struct{ idPages }
 
 func (c *accountList) Help() string {
 	return `Examples:
 
     konto account list
+    konto account list --limit 100 --after 01HXA3B4C5D6E7F8G9H0J1K2M3
     konto account list --json | jq -r .email`
 }
 
 func (c *accountList) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if err := on.CatchUp(ctx); err != nil {
+	const row = "%-26s  %-24s  %-32s  %s"
+	if err := out.Header(row, "ID", "PAYWAY ID", "EMAIL", "NAME"); err != nil {
 		return err
 	}
-	for after := (ulid.ULID{}); ; {
-		page, err := on.Model.Accounts(ctx, after, datafolder.PageSize)
-		if err != nil || len(page) == 0 {
-			return err
+	return printPages(c.After, c.Limit, func(after string, limit int) (admin.Page[admin.Account], error) {
+		return on.ListAccounts(ctx, after, limit)
+	}, func(a admin.Account) error {
+		if a.Erased {
+			return out.Row(a, row, a.ID, "-", "(erased)", "")
 		}
-		for _, a := range page {
-			name := strings.TrimSpace(a.Profile.FirstName + " " + a.Profile.LastName)
-			if a.Profile.CompanyName != "" {
-				name = a.Profile.CompanyName
-			}
-			if err := out.Row(show(a), "%s  %s  %-32s  %s", a.ID, a.PaywayID, a.Email, name); err != nil {
-				return err
-			}
-		}
-		after = page[len(page)-1].ID
-	}
+		return out.Row(a, row, a.ID, a.PaywayID, a.Email, a.Name())
+	})
 }
 
 type accountErase struct {
@@ -278,13 +202,9 @@ func (c *accountErase) Run(ctx context.Context, on *opened, out *control.Output)
 	if err != nil {
 		return err
 	}
-	done, err := on.Erasures.Erase(ctx, id, meta)
+	erased, err := on.EraseAccount(ctx, meta, id)
 	if err != nil {
 		return on.NotFound(err, c.Ref)
 	}
-	return out.Object(struct {
-		ID     ulid.ULID `json:"id"`
-		Erased time.Time `json:"erased"`
-		Proof  string    `json:"proof"`
-	}{id, done.Erased, done.Proof})
+	return out.Object(erased)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/commands"
 	"konto/events"
 )
@@ -136,7 +137,7 @@ func (i *importing) openBatch(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, a := range i.batch {
 		if a.reasons == nil {
-			all.Go(func() { a.reasons, a.err = i.on.importOne(ctx, a.open) })
+			all.Go(func() { a.reasons, a.err = importOne(ctx, i.on, a.open) })
 		}
 	}
 	all.Wait()
@@ -170,8 +171,12 @@ func (i *importing) print(r importReport) error {
 }
 
 // importOne opens an account. Its error holds nothing of the line.
-func (on *opened) importOne(ctx context.Context, open commands.Open) ([]commands.FieldError, error) {
-	_, err := on.open(ctx, open)
+func importOne(ctx context.Context, on *opened, open commands.Open) ([]commands.FieldError, error) {
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return nil, err
+	}
+	_, err = on.OpenAccount(ctx, meta, open)
 	var invalid *commands.Invalid
 	var taken *commands.Taken
 	switch {

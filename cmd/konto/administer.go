@@ -11,9 +11,9 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
-	"konto/cmd/konto/server"
 )
 
 // If a data folder is locked and its holder does not answer, the holder is a server that starts
@@ -43,14 +43,11 @@ func administer(ctx context.Context, l *line, out *control.Output, stderr io.Wri
 	if h.Begun {
 		reportBegun(stderr, h.Path)
 	}
-	return errors.Join((&opened{Folder: h}).do(ctx, l.command.(command), out), h.Close())
+	return errors.Join(runOn(ctx, &opened{Folder: h}, l.command.(command), out), h.Close())
 }
 
-// opened is an open data folder and the server that runs on it.
-type opened struct {
-	*datafolder.Folder
-	server *server.Running // nil if no server runs
-}
+// opened is an open data folder and the server that runs on it. Its methods are the operations.
+type opened = admin.Konto
 
 // command is an administrative command.
 type command interface {
@@ -70,9 +67,9 @@ type endless interface{ endless() }
 // not fit the log, and nothing follows the log meanwhile.
 type examiner interface{ examines() }
 
-// do runs one command in a folder on which no server runs. During an endless command, other
+// runOn runs one command in a folder on which no server runs. During an endless command, other
 // commands can be requested over the control socket.
-func (on *opened) do(ctx context.Context, c command, out *control.Output) error {
+func runOn(ctx context.Context, on *opened, c command, out *control.Output) error {
 	err := on.Follow(ctx, func(ctx context.Context) error {
 		if _, ok := c.(endless); !ok {
 			return c.Run(ctx, on, out)

@@ -220,7 +220,7 @@ func TestBackupOnAFullDisk(t *testing.T) {
 	folder, to := furnished(t), t.TempDir()
 	h := openFolder(t, folder)
 	for i := range 250 {
-		if _, err := (&opened{Folder: h}).open(t.Context(), commands.Open{Email: fmt.Sprintf("a%d@example.com", i)}.WithDefaults()); err != nil {
+		if _, err := (&opened{Folder: h}).OpenAccount(t.Context(), datafolder.Itself(), commands.Open{Email: fmt.Sprintf("a%d@example.com", i)}.WithDefaults()); err != nil {
 			t.Fatal(err)
 		}
 	}

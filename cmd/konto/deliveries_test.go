@@ -110,7 +110,7 @@ func TestDeliveriesAreListed(t *testing.T) {
 	if all[0]["answer"] != "busy \uFFFD\x1b[31m" {
 		t.Errorf("answer %q", all[0]["answer"])
 	}
-	if said := must(t, n.in("third-party", "deliveries", "crm")...); strings.Contains(said, "\x1b") || strings.Count(said, "\n") != 2 {
+	if said := must(t, n.in("third-party", "deliveries", "crm")...); strings.Contains(said, "\x1b") || strings.Count(said, "\n") != 3 {
 		t.Errorf("people read %q", said)
 	}
 	other := mustJSON(t, n.in("account", "open", "--email", "eva@example.com")...)["id"].(string)

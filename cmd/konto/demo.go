@@ -52,7 +52,7 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	}
 	cfg := datafolder.Config{Path: folder, Holder: "konto demo", Begin: true, Log: log}
 	return serveFolder(ctx, cfg, options, func(ctx context.Context, on *opened, s *server.Server) error {
-		demo, err := on.openDemo(ctx)
+		demo, err := openDemo(ctx, on)
 		if err != nil {
 			return err
 		}
@@ -117,8 +117,8 @@ const (
 
 // openDemo opens the demo's accounts, unless an earlier demo opened them, and issues keys for
 // them.
-func (on *opened) openDemo(ctx context.Context) (*demoSecrets, error) {
-	anna, err := on.openOrLoad(ctx, annaAccount())
+func openDemo(ctx context.Context, on *opened) (*demoSecrets, error) {
+	anna, err := openOrLoad(ctx, on, annaAccount())
 	if err != nil {
 		return nil, err
 	}
@@ -132,18 +132,18 @@ func (on *opened) openDemo(ctx context.Context) (*demoSecrets, error) {
 	}}); err != nil {
 		return nil, err
 	}
-	acme, err := on.openOrLoad(ctx, commands.Open{Email: "info@acme.example", PaywayID: acmeID, Profile: events.ProfileUpdated{
+	acme, err := openOrLoad(ctx, on, commands.Open{Email: "info@acme.example", PaywayID: acmeID, Profile: events.ProfileUpdated{
 		CompanyName: events.Set("Acme"), AccountType: events.Set(events.TypeOrganisation),
 	}})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := on.openOrLoad(ctx, commands.Open{Email: "admin@example.com", PaywayID: adminID, Administrator: true, Profile: events.ProfileUpdated{
+	if _, err := openOrLoad(ctx, on, commands.Open{Email: "admin@example.com", PaywayID: adminID, Administrator: true, Profile: events.ProfileUpdated{
 		FirstName: events.Set("Eva"), LastName: events.Set("Admin"),
 	}}); err != nil {
 		return nil, err
 	}
-	return on.issueKeys(ctx, anna, acme)
+	return issueKeys(ctx, on, anna, acme)
 }
 
 func annaAccount() commands.Open {
@@ -158,10 +158,14 @@ func annaAccount() commands.Open {
 
 // openOrLoad opens an account, or loads the one that an earlier demo opened and the user may
 // have changed since.
-func (on *opened) openOrLoad(ctx context.Context, open commands.Open) (events.Account, error) {
+func openOrLoad(ctx context.Context, on *opened, open commands.Open) (events.Account, error) {
 	id, err := on.Accounts.Find(ctx, events.PaywayIDClaim(open.PaywayID))
 	if errors.Is(err, commands.ErrNotFound) {
-		return on.open(ctx, open.WithDefaults())
+		meta, err := datafolder.Operator()
+		if err != nil {
+			return events.Account{}, err
+		}
+		return on.OpenAccount(ctx, meta, open.WithDefaults())
 	}
 	if err != nil {
 		return events.Account{}, err
@@ -169,8 +173,12 @@ func (on *opened) openOrLoad(ctx context.Context, open commands.Open) (events.Ac
 	return on.Accounts.Load(ctx, id)
 }
 
-func (on *opened) issueKeys(ctx context.Context, anna, acme events.Account) (*demoSecrets, error) {
+func issueKeys(ctx context.Context, on *opened, anna, acme events.Account) (*demoSecrets, error) {
 	var s demoSecrets
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return nil, err
+	}
 	own := []string{"read:account", "write:account"}
 	for _, k := range []struct {
 		token *string
@@ -181,16 +189,16 @@ func (on *opened) issueKeys(ctx context.Context, anna, acme events.Account) (*de
 		{&s.payway, events.KeyIssued{Client: "demo", Scopes: []string{"/external/account/r", "/external/account/w"}}},
 		{&s.consumer, events.KeyIssued{Consumer: "demo"}},
 	} {
-		_, token, err := on.issueKey(ctx, k.spec)
+		issued, err := on.IssueKey(ctx, meta, k.spec)
 		if err != nil {
 			return nil, err
 		}
-		*k.token = token
+		*k.token = issued.Token
 	}
-	var err error
-	_, s.session, err = on.openSession(ctx, events.SessionOpened{
+	session, err := on.OpenSession(ctx, meta, events.SessionOpened{
 		Account: anna.ID, AuthType: "session", Scopes: append(own, "read:billing", "read:support"),
 	})
+	s.session = session.Cookie
 	return &s, err
 }
 

@@ -9,7 +9,7 @@
 //	                            └──opens, if no server runs── the same commands
 //
 // Each command is a struct that kong fills. Its Run gets the open folder and the running
-// server, which is nil if there is none.
+// server, which is nil if there is none, and prints what an operation of package admin returns.
 //
 //   - main.go, cli.go and variables.go are the command line; administer.go runs a command
 //     in the process that holds the folder
@@ -19,6 +19,7 @@
 //   - the other files have the commands, one file for each noun: account.go, key.go,
 //     session.go, thirdparty.go, events.go; a long story has a file of its own, such as
 //     accountimport.go
+//   - package admin has the operations, and the HTTP API of them, /admin/v1
 //   - package datafolder opens a data folder, erasure erases accounts; copies has backups,
 //     restores, exports and imports; server is the running konto; control is the control
 //     socket and the output; setup sets up the process

@@ -56,7 +56,7 @@ func newOwners(t testing.TB, folder string, n int) []*owner {
 	client := issue(events.KeyIssued{Client: "load", Scopes: []string{"/external/account/w"}})
 	var all []*owner
 	for i := range n {
-		a, err := (&opened{Folder: h}).open(t.Context(), commands.Open{Email: fmt.Sprintf("o%d@example.com", i)}.WithDefaults())
+		a, err := (&opened{Folder: h}).OpenAccount(t.Context(), datafolder.Itself(), commands.Open{Email: fmt.Sprintf("o%d@example.com", i)}.WithDefaults())
 		if err != nil {
 			t.Fatal(err)
 		}

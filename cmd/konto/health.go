@@ -60,10 +60,10 @@ func (c *healthCommand) run(ctx context.Context, l *line, stdout, _ io.Writer) e
 
 // Run runs in the process of the server.
 func (c *healthCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if on.server == nil {
+	if on.Server == nil {
 		return fmt.Errorf("no server runs on %s", on.Path)
 	}
-	ready, text, err := on.server.Ready(ctx)
+	ready, text, err := on.Server.Ready(ctx)
 	if err != nil {
 		return fmt.Errorf("the server does not answer over HTTP: %w", err)
 	}

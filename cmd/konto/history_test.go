@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/datafolder"
@@ -106,26 +107,9 @@ func TestHistoryShowsWhoChangedWhat(t *testing.T) {
 	check(t)
 }
 
-func TestHistoryHasNoSecretAndNoControlCharacters(t *testing.T) {
-	a := events.Account{PasswordHash: "hash", Email: "a\x1b[2J"}
-	a.EmailChange.CodeHash = []byte("code hash")
-	changes, err := changesBetween(&events.Account{}, &a)
-	if err != nil || len(changes) != 2 {
-		t.Fatalf("%v, %v", changes, err)
-	}
-	for _, c := range changes {
-		if text := plain(c.To); strings.Contains(text, "hash") || strings.Contains(text, "\x1b") {
-			t.Errorf("%q", text)
-		}
-	}
-}
-
-// Between AccountErased and the destruction of the key the old values are still
-// readable; that they are gone now is no reason to list them all again.
-func TestHistoryDoesNotRepeatWhatIsErased(t *testing.T) {
-	changes, err := changesBetween(&events.Account{Email: "anna@example.com", Version: 1}, &events.Account{Erased: true, Version: 2})
-	if err != nil || changes == nil || len(changes) != 0 {
-		t.Errorf("%v, %v", changes, err)
+func TestHistoryPrintsNoControlCharacters(t *testing.T) {
+	if text := plain(jsontext.Value(`"a\u001b[2J"`)); text != `"a\x1b[2J"` {
+		t.Errorf("%q", text)
 	}
 }
 

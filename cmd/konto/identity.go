@@ -6,9 +6,9 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
-	"konto/commands"
 	"konto/events"
 )
 
@@ -32,7 +32,7 @@ Examples:
 }
 
 func (c *accountLink) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return c.run(ctx, on, out, func(i events.Identity) commands.Command { return commands.LinkIdentity{Identity: i} })
+	return c.run(ctx, on, out, on.LinkIdentity)
 }
 
 type accountUnlink struct{ linking }
@@ -48,13 +48,15 @@ Examples:
 }
 
 func (c *accountUnlink) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return c.run(ctx, on, out, func(i events.Identity) commands.Command { return commands.UnlinkIdentity{Identity: i} })
+	return c.run(ctx, on, out, on.UnlinkIdentity)
 }
 
-func (c *linking) run(ctx context.Context, on *opened, out *control.Output, about func(events.Identity) commands.Command) error {
+func (c *linking) run(ctx context.Context, on *opened, out *control.Output,
+	change func(context.Context, events.Metadata, ulid.ULID, events.Identity) (admin.Linked, error),
+) error {
 	identity := events.Identity{Issuer: c.Issuer, Subject: c.Subject}
 	if identity.Issuer == "" {
-		if identity.Issuer = on.server.IdentityProvider(); identity.Issuer == "" {
+		if identity.Issuer = on.Server.IdentityProvider(); identity.Issuer == "" {
 			return errors.New("no server with --user-jwt-issuer runs on this data folder, so give --issuer")
 		}
 	}
@@ -66,13 +68,9 @@ func (c *linking) run(ctx context.Context, on *opened, out *control.Output, abou
 	if err != nil {
 		return err
 	}
-	outcome, err := on.Accounts.Do(ctx, id, meta, about(identity))
+	linked, err := change(ctx, meta, id, identity)
 	if err != nil {
 		return on.NotFound(err, c.Ref)
 	}
-	return out.Object(struct {
-		ID         ulid.ULID         `json:"id"`
-		Version    uint64            `json:"version"`
-		Identities []events.Identity `json:"identities"`
-	}{id, outcome.Account.Version, outcome.Account.Identities})
+	return out.Object(linked)
 }

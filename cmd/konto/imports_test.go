@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 
 	"cmd/konto":            {"cmd/konto", "events", "eventstore", "commands", "projections", "http"},
 	"cmd/konto/server":     {"cmd/konto/datafolder", "cmd/konto/control", "events", "eventstore", "commands", "projections", "http"},
+	"cmd/konto/admin":      {"cmd/konto/server", "cmd/konto/datafolder", "cmd/konto/control", "events", "eventstore", "commands", "projections", "http"},
 	"cmd/konto/copies":     {"cmd/konto/datafolder", "cmd/konto/erasure", "events", "eventstore"},
 	"cmd/konto/datafolder": {"cmd/konto/erasure", "events", "eventstore", "commands", "projections"},
 	"cmd/konto/erasure":    {"events", "eventstore", "commands", "projections"},

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/projections/nats"
 )
 
@@ -48,11 +49,14 @@ type deadLetterShown struct {
 }
 
 func (c *inboundDeadLetters) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if on.server == nil {
+	if on.Server == nil {
 		return errNotServed
 	}
-	found, err := on.server.Facts.DeadLetters(ctx, c.Limit)
+	found, err := on.Server.Facts.DeadLetters(ctx, c.Limit)
 	if err != nil {
+		return err
+	}
+	if err := out.Header("%6s  %-20s  %-16s  %s", "SEQ", "TIME", "FROM", "REASON AND BODY"); err != nil {
 		return err
 	}
 	for _, l := range found {
@@ -82,16 +86,21 @@ Example:
 }
 
 func (c *inboundRetry) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if on.server == nil {
+	if on.Server == nil {
 		return errNotServed
 	}
-	err := on.server.Facts.Retry(ctx, c.Sequence)
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return err
+	}
+	err = on.Server.Facts.Retry(ctx, c.Sequence)
 	if errors.Is(err, nats.ErrNoDeadLetter) {
 		return fmt.Errorf("there is no dead letter %d", c.Sequence)
 	}
 	if err != nil {
 		return err
 	}
+	on.Acted(meta, "inbound retry", "sequence", c.Sequence)
 	return out.Object(struct {
 		Sequence uint64 `json:"sequence"`
 		Retried  bool   `json:"retried"`

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
+	"fmt"
+	"time"
 
-	"github.com/oklog/ulid/v2"
-
+	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/events"
@@ -17,7 +17,11 @@ type keyIssue struct {
 	Client   string   `name:"client" xor:"holder" required:"" placeholder:"NAME" help:"A token of this client, for any account (Payway)."`
 	Consumer string   `name:"consumer" xor:"holder" required:"" placeholder:"NAME" help:"A key with which this consumer may subscribe on NATS."`
 	Inbound  string   `name:"inbound" xor:"holder" required:"" placeholder:"NAME" help:"A key with which this system may send facts on NATS."`
+	Admin    string   `name:"admin" xor:"holder" required:"" placeholder:"NAME" help:"A key with which this administrator may call /admin/v1; needs --role."`
+	Role     string   `name:"role" enum:"viewer,operator," default:"" help:"viewer or operator: whether an administrator may only read, or do everything."`
 	Scopes   []string `name:"scope" placeholder:"SCOPE" help:"What the key may do; give it once for each."`
+	Label    string   `name:"label" placeholder:"TEXT" help:"What the key is for, as lists show it."`
+	Expires  expiry   `name:"expires" placeholder:"DURATION|TIME" help:"When the key expires, such as 720h or 2027-01-31; never unless given." json:",omitzero"`
 }
 
 func (c *keyIssue) Help() string {
@@ -34,12 +38,21 @@ Examples:
     konto key issue --account anna@example.com --scope read:account --scope write:account
     konto key issue --client newspaper --scope /external/account/r --scope /external/account/w
     konto key issue --consumer billing
-    konto key issue --inbound registry`
+    konto key issue --inbound registry
+    konto key issue --admin eva --role viewer --label "Eva's laptop" --expires 2160h`
 }
 
 // Validate is called by kong.
 func (c *keyIssue) Validate() error {
-	if c.Consumer == "" && c.Inbound == "" && len(c.Scopes) == 0 {
+	switch {
+	case c.Admin != "" && c.Role == "":
+		return errors.New("--admin needs --role: viewer or operator")
+	case c.Admin == "" && c.Role != "":
+		return errors.New("--role goes with --admin")
+	case c.Admin != "" && len(c.Scopes) > 0:
+		return errors.New("an administrator has a --role and no --scope")
+	}
+	if c.Consumer == "" && c.Inbound == "" && c.Admin == "" && len(c.Scopes) == 0 {
 		return errors.New("a key without --scope could do nothing")
 	}
 	if c.Inbound != "" && len(c.Scopes) > 0 {
@@ -52,7 +65,10 @@ func (c *keyIssue) Validate() error {
 }
 
 func (c *keyIssue) Run(ctx context.Context, on *opened, out *control.Output) error {
-	spec := events.KeyIssued{Client: c.Client, Consumer: c.Consumer, Inbound: c.Inbound, Scopes: c.Scopes}
+	spec := events.KeyIssued{
+		Client: c.Client, Consumer: c.Consumer, Inbound: c.Inbound, Admin: c.Admin, Role: c.Role,
+		Scopes: c.Scopes, Label: c.Label, ExpiresAt: c.Expires.Time,
+	}
 	if c.Account != "" {
 		a, err := on.LoadAccount(ctx, c.Account)
 		if err != nil {
@@ -60,56 +76,49 @@ func (c *keyIssue) Run(ctx context.Context, on *opened, out *control.Output) err
 		}
 		spec.Account = a.ID
 	}
-	id, token, err := on.issueKey(ctx, spec)
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	issued := struct {
-		ID           string `json:"id"`
-		Token        string `json:"token"`
-		ClientID     string `json:"clientId,omitempty"`
-		ClientSecret string `json:"clientSecret,omitempty"`
-	}{ID: id.String(), Token: token}
-	if c.Client != "" {
-		issued.ClientID, issued.ClientSecret = issued.ID, issued.Token
+	issued, err := on.IssueKey(ctx, meta, spec)
+	if err != nil {
+		return err
 	}
 	return out.Object(issued)
 }
 
-// issueKey returns when the key can be used.
-func (on *opened) issueKey(ctx context.Context, spec events.KeyIssued) (id ulid.ULID, token string, err error) {
-	meta, err := datafolder.Operator()
-	if err != nil {
-		return id, "", err
+// expiry is when a key expires. A duration counts from when it is read, which is on the caller's
+// machine.
+type expiry struct{ time.Time }
+
+// UnmarshalText reads a duration, an RFC 3339 time, or a date, which means its first instant in UTC.
+func (e *expiry) UnmarshalText(text []byte) (err error) {
+	if life, failed := time.ParseDuration(string(text)); failed == nil {
+		e.Time = time.Now().Add(life)
+		return nil
 	}
-	known, err := on.Model.ConsumerNames(ctx)
-	if err != nil {
-		return id, "", err
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if e.Time, err = time.Parse(layout, string(text)); err == nil {
+			return nil
+		}
 	}
-	issued, err := on.Credentials.IssueKey(ctx, meta, spec)
-	if err != nil {
-		return id, "", err
-	}
-	if err := on.WaitFor(ctx, issued.Position); err != nil {
-		return id, "", err
-	}
-	if spec.Consumer != "" && !slices.Contains(known, spec.Consumer) {
-		err = on.server.Reserve(spec.Consumer)
-	}
-	return issued.ID, issued.Token, err
+	return fmt.Errorf("%q is neither a duration such as 720h nor a time such as 2027-01-31T12:00:00Z", text)
 }
 
-type keyList struct{}
+type keyList struct{ credentialList }
 
 func (c *keyList) Help() string {
-	return `Examples:
+	return `The last use is that on this node since its server started.
+
+Examples:
 
     konto key list
-    konto key list --json`
+    konto key list --limit 100 --after 01HXA3B4C5D6E7F8G9H0J1K2M3
+    konto key list --account anna@example.com --json`
 }
 
 func (c *keyList) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.listCredentials(ctx, out, isKey)
+	return c.print(ctx, on, out, admin.Key)
 }
 
 type keyRevoke struct{ credentialRef }
@@ -126,5 +135,5 @@ Examples:
 }
 
 func (c *keyRevoke) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.revoke(ctx, out, c.ID, "key", isKey)
+	return c.revoke(ctx, on, out, admin.Key)
 }

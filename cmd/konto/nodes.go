@@ -22,38 +22,21 @@ Example:
     konto nodes --store postgres://konto@pg1,pg2/konto`
 }
 
-// nodeLine describes a node.
-type nodeLine struct {
-	Name     string   `json:"name"`
-	Address  string   `json:"address"`
-	Version  string   `json:"version"`
-	Position uint64   `json:"position"`
-	Behind   uint64   `json:"behind"` // events
-	Live     bool     `json:"live"`
-	Seconds  float64  `json:"seconds"` // since it was last seen
-	Leases   []string `json:"leases"`
-}
-
 func (c *nodesCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
 	if on.DB == nil {
 		return errors.New("the log is in the data folder, so there is one node; nodes share a log with --store")
 	}
-	nodes, err := on.DB.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	head, err := on.Log.Head(ctx)
+	nodes, err := on.ListNodes(ctx)
 	if err != nil {
 		return err
 	}
 	for _, n := range nodes {
 		state := "live"
 		if !n.Live {
-			state = "not seen for " + n.Age.Round(time.Second).String()
+			state = "not seen for " + n.Age().Round(time.Second).String()
 		}
-		line := nodeLine{n.Name, n.Address, n.Version, n.Position, max(head, n.Position) - n.Position, n.Live, n.Age.Seconds(), n.Leases}
-		if err := out.Row(line, "%s  %s  %s  position %d, %d behind  %s  %s",
-			n.Name, n.Address, n.Version, n.Position, line.Behind, state, strings.Join(n.Leases, " ")); err != nil {
+		if err := out.Row(n, "%s  %s  %s  position %d, %d behind  %s  %s",
+			n.Name, n.Address, n.Version, n.Position, n.Behind, state, strings.Join(n.Leases, " ")); err != nil {
 			return err
 		}
 	}

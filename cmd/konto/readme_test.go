@@ -178,7 +178,7 @@ func TestCommandsOfReadmeAndGuidesRun(t *testing.T) {
 	received.find(t, regexp.MustCompile(`(?m)^konto\.account\.\w{26}\.AccountOpened konto\.account\.AccountOpened\.v1 \{.*"anna@example\.com"`))
 	for _, heading := range []string{
 		"Observing konto", "Older events", "Webhooks for third parties", "Facts from other systems", "The command line",
-		"Tokens of other issuers", "Erasure",
+		"Tokens of other issuers", "Erasure", "Administration over HTTP",
 	} {
 		run(readmeBlock(t, heading, "sh"))
 	}

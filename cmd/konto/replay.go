@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"konto/cmd/konto/control"
+	"konto/cmd/konto/datafolder"
 	"konto/projections"
-	"konto/projections/deliveries"
 )
 
 type replayThirdParty struct {
@@ -35,37 +35,15 @@ func (c *replayThirdParty) Validate() error {
 }
 
 func (c *replayThirdParty) Run(ctx context.Context, on *opened, out *control.Output) error {
-	party, err := on.thirdParty(ctx, c.Ref)
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	reading, err := on.reading(ctx, party)
+	replayed, err := on.ReplayThirdParty(ctx, meta, c.Ref, c.From)
 	if err != nil {
 		return err
 	}
-	if c.From > reading {
-		return errNotThere(party.Name, reading, c.From)
-	}
-	rewind := on.DeliveryStore.Rewind
-	if on.server != nil {
-		rewind = on.server.Deliveries.Rewind
-	}
-	err = rewind(ctx, party.ID, c.From-1)
-	if errors.Is(err, deliveries.ErrNotReached) {
-		return errNotThere(party.Name, reading, c.From)
-	}
-	if err != nil {
-		return err
-	}
-	return out.Object(struct {
-		ID   string `json:"id"`
-		Name string `json:"name"`
-		From uint64 `json:"from"`
-	}{party.ID.String(), party.Name, c.From})
-}
-
-func errNotThere(name string, reading, from uint64) error {
-	return fmt.Errorf("%s received the events up to position %d: none from position %d on can be delivered again", name, reading, from)
+	return out.Object(replayed)
 }
 
 type replayReadModel struct {

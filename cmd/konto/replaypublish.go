@@ -84,7 +84,7 @@ func (r replayRate) limiter() *rate.Limiter {
 }
 
 func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if on.server == nil {
+	if on.Server == nil {
 		return errNoNATS
 	}
 	head, err := on.Store.Head(ctx)
@@ -97,9 +97,9 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 	if c.From > head || c.To > head {
 		return fmt.Errorf("the log's last position is %d", head)
 	}
-	r := replaying{replayPublish: *c, out: out, limit: c.Rate.limiter(), events: on.eventsAfter(ctx, c.From-1)}
+	r := replaying{replayPublish: *c, out: out, limit: c.Rate.limiter(), events: eventsAfter(ctx, on, c.From-1)}
 	name, _, _ := strings.Cut(c.Type, ".")
-	cfg := nats.ReplayConfig{Conn: on.server.Conn, Prefix: c.SubjectPrefix, Type: name}
+	cfg := nats.ReplayConfig{Conn: on.Server.Conn, Prefix: c.SubjectPrefix, Type: name}
 	if c.Account != "" {
 		id, err := on.FindAccount(ctx, c.Account)
 		if err != nil {
@@ -110,6 +110,11 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 	if r.to, err = nats.NewReplay(ctx, cfg); err != nil {
 		return err
 	}
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return err
+	}
+	on.Acted(meta, "replay publish", "from", c.From, "to", c.To)
 	next, err := r.all(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -124,6 +129,27 @@ func (c *replayPublish) Run(ctx context.Context, on *opened, out *control.Output
 		Shredded  uint64 `json:"shredded"`
 		Stream    string `json:"stream,omitzero"`
 	}{c.From, c.To, r.published, r.shredded, r.to.Stream()})
+}
+
+// eventsAfter iterates over the events of the log after a position, up to its present end. An
+// error is the last thing that it yields.
+func eventsAfter(ctx context.Context, on *opened, after uint64) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		for {
+			page, err := on.Store.ReadAll(ctx, after, datafolder.PageSize)
+			for _, e := range page {
+				if after = e.Position; !yield(e, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(events.Event{}, err)
+			}
+			if err != nil || len(page) == 0 {
+				return
+			}
+		}
+	}
 }
 
 // replaying is the state of a running replay.

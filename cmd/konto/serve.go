@@ -14,6 +14,7 @@ import (
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/server"
 	"konto/eventstore/postgres"
+	kontohttp "konto/http"
 )
 
 type serveCommand struct{ server.Options }
@@ -70,7 +71,13 @@ func serveFolder(ctx context.Context, cfg datafolder.Config, options server.Opti
 		}
 	}()
 	options.Version = builtFrom().Version
-	s, err := server.Open(ctx, h, options, func(r *server.Running) control.Finder { return finderOf(&opened{h, r}) }, cfg.Log)
+	administered := func(r *server.Running) *opened {
+		return &opened{Folder: h, Server: r, Version: options.Version, Audit: cfg.Log}
+	}
+	s, err := server.Open(ctx, h, options, server.Administration{
+		Commands: func(r *server.Running) control.Finder { return finderOf(administered(r)) },
+		API:      func(r *server.Running) *kontohttp.API { return administered(r).API() },
+	}, cfg.Log)
 	if err != nil {
 		return err
 	}
@@ -80,7 +87,7 @@ func serveFolder(ctx context.Context, cfg datafolder.Config, options server.Opti
 	}
 	cfg.Log.Info("konto starts", "version", options.Version, "data", h.Path, "store", store, "http", s.URL(), "nats", s.NATSURL())
 	stops = logStop(ctx, cfg.Log)
-	return s.Run(ctx, func(ctx context.Context) error { return ready(ctx, &opened{h, &s.Running}, s) })
+	return s.Run(ctx, func(ctx context.Context) error { return ready(ctx, administered(&s.Running), s) })
 }
 
 // logStop logs why ctx ends when it ends, and then sends when that was.

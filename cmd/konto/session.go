@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/events"
@@ -68,14 +69,15 @@ func (c *sessionOpen) Run(ctx context.Context, on *opened, out *control.Output) 
 	if err != nil {
 		return err
 	}
-	id, cookie, err := on.openSession(ctx, spec)
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	return out.Object(struct {
-		ID     string `json:"id"`
-		Cookie string `json:"cookie"`
-	}{id, cookie})
+	session, err := on.OpenSession(ctx, meta, spec)
+	if err != nil {
+		return err
+	}
+	return out.Object(session)
 }
 
 func (c *sessionOpen) spec(ctx context.Context, on *opened) (events.SessionOpened, error) {
@@ -103,30 +105,17 @@ func (c *sessionOpen) spec(ctx context.Context, on *opened) (events.SessionOpene
 	return spec, nil
 }
 
-// openSession returns when the session can be used.
-func (on *opened) openSession(ctx context.Context, spec events.SessionOpened) (id, cookie string, err error) {
-	meta, err := datafolder.Operator()
-	if err != nil {
-		return "", "", err
-	}
-	opened, err := on.Credentials.OpenSession(ctx, meta, spec)
-	if err != nil {
-		return "", "", err
-	}
-	return opened.ID.String(), opened.Token, on.WaitFor(ctx, opened.Position)
-}
-
-type sessionList struct{}
+type sessionList struct{ credentialList }
 
 func (c *sessionList) Help() string {
 	return `Examples:
 
     konto session list
-    konto session list --json`
+    konto session list --account anna@example.com --json`
 }
 
 func (c *sessionList) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.listCredentials(ctx, out, isSession)
+	return c.print(ctx, on, out, admin.Session)
 }
 
 type sessionClose struct{ credentialRef }
@@ -139,5 +128,5 @@ func (c *sessionClose) Help() string {
 }
 
 func (c *sessionClose) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.revoke(ctx, out, c.ID, "session", isSession)
+	return c.revoke(ctx, on, out, admin.Session)
 }

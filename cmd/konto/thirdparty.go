@@ -3,61 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
+	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
-	"konto/cmd/konto/server"
 	"konto/commands"
 	"konto/events"
-	"konto/eventstore"
 )
-
-// thirdPartyShown is a third party for the operator: everything but its secrets.
-type thirdPartyShown struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name"`
-	URL       string    `json:"url"`
-	Format    string    `json:"format"`
-	Events    []string  `json:"events"`
-	State     string    `json:"state"`
-	Reason    string    `json:"reason,omitzero"`
-	PublicKey string    `json:"publicKey"`
-	Previous  time.Time `json:"previousUntil,omitzero"` // when the last of its previous secrets ends
-	Added     time.Time `json:"added"`
-	// Begin and Checkpoint are positions in the log. The third party receives events after
-	// Begin. All events up to Checkpoint are settled.
-	Begin      uint64 `json:"begin"`
-	Checkpoint uint64 `json:"checkpoint"`
-	Version    uint64 `json:"version"`
-}
-
-func showThirdParty(p events.ThirdParty) thirdPartyShown {
-	shown := thirdPartyShown{
-		ID: p.ID.String(), Name: p.Name, URL: withoutQuery(p.URL), Format: p.Format, Events: p.Events,
-		State: p.State, Reason: p.Reason, PublicKey: p.Secret.PublicKey(), Added: p.Added,
-		Begin: p.Begin, Checkpoint: p.Checkpoint, Version: p.Version,
-	}
-	for _, previous := range p.Previous {
-		if previous.Until.After(shown.Previous) && previous.Until.After(time.Now()) {
-			shown.Previous = previous.Until
-		}
-	}
-	return shown
-}
-
-// withoutQuery hides a URL's query, in which there may be a secret.
-func withoutQuery(url string) string {
-	if before, _, ok := strings.Cut(url, "?"); ok {
-		return before + "?…"
-	}
-	return url
-}
 
 type thirdPartyAdd struct {
 	Name   string   `arg:"" name:"name" help:"Its name: 1 to 64 of a-z, 0-9 and -."`
@@ -90,33 +45,24 @@ func (c *thirdPartyAdd) readInput(stdin io.Reader) (err error) {
 }
 
 func (c *thirdPartyAdd) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if c.Format == events.FormatRISC && on.server.HasNoURL() {
-		return server.ErrNoIssuer
-	}
 	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	added, err := on.ThirdParties.Add(ctx, meta, commands.AddThirdParty{Name: c.Name, URL: c.URL, Format: c.Format, Events: c.Events})
-	if errors.Is(err, eventstore.ErrTaken) {
-		return fmt.Errorf("there is a third party %s already", c.Name)
-	}
-	if err != nil {
-		return err
-	}
-	// The secret is printed before anything that can fail, because nothing shows it again.
-	if err := out.Object(struct {
-		ID        string `json:"id"`
-		Name      string `json:"name"`
-		Secret    string `json:"secret"`
-		PublicKey string `json:"publicKey"`
-	}{added.ID.String(), c.Name, added.Secret, added.PublicKey}); err != nil {
-		return err
-	}
-	return on.WaitFor(ctx, added.Position)
+	added, err := on.AddThirdParty(ctx, meta, commands.AddThirdParty{Name: c.Name, URL: c.URL, Format: c.Format, Events: c.Events})
+	return printSecret(out, added, err)
 }
 
-type thirdPartyList struct{}
+// printSecret prints a secret even if something failed after it was made, because nothing shows it
+// again.
+func printSecret(out *control.Output, made admin.NewSecret, err error) error {
+	if made.Secret == "" {
+		return err
+	}
+	return errors.Join(err, out.Object(made))
+}
+
+type thirdPartyList struct{ idPages }
 
 func (c *thirdPartyList) Help() string {
 	return `The part of a URL after ? may be a secret and is not shown.
@@ -128,20 +74,15 @@ Examples:
 }
 
 func (c *thirdPartyList) Run(ctx context.Context, on *opened, out *control.Output) error {
-	if err := on.CatchUp(ctx); err != nil {
+	const row = "%-26s  %-18s  %-11s  %-20s  %s"
+	if err := out.Header(row, "ID", "STATE", "FORMAT", "NAME", "URL"); err != nil {
 		return err
 	}
-	all, err := on.Model.ThirdParties(ctx)
-	if err != nil {
-		return err
-	}
-	for _, p := range all {
-		state := strings.TrimSpace(p.State + " " + p.Reason)
-		if err := out.Row(showThirdParty(p), "%s  %-18s  %-11s  %-20s  %s", p.ID, state, p.Format, p.Name, withoutQuery(p.URL)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return printPages(c.After, c.Limit, func(after string, limit int) (admin.Page[admin.ThirdParty], error) {
+		return on.ListThirdParties(ctx, after, limit)
+	}, func(p admin.ThirdParty) error {
+		return out.Row(p, row, p.ID, strings.TrimSpace(p.State+" "+p.Reason), p.Format, p.Name, p.URL)
+	})
 }
 
 type thirdPartyShow struct {
@@ -159,33 +100,40 @@ Examples:
 }
 
 func (c *thirdPartyShow) Run(ctx context.Context, on *opened, out *control.Output) error {
-	p, err := on.thirdParty(ctx, c.Ref)
+	p, err := on.ThirdParty(ctx, c.Ref)
 	if err != nil {
 		return err
 	}
 	if c.Account == "" {
-		return out.Object(showThirdParty(p))
+		return out.Object(p)
 	}
-	account, err := on.standing(ctx, p, c.Account)
+	id, err := on.FindAccount(ctx, c.Account)
 	if err != nil {
 		return err
 	}
+	account, err := on.Standing(ctx, p.ID, id)
+	if err != nil {
+		return on.NotFound(err, c.Account)
+	}
 	return out.Object(struct {
-		thirdPartyShown
-		Account standing `json:"account"`
-	}{showThirdParty(p), account})
+		admin.ThirdParty
+		Account admin.Standing `json:"account"`
+	}{p, account})
 }
 
-// thirdParty finds the third party that a person means, by its name or its id.
-func (on *opened) thirdParty(ctx context.Context, ref string) (events.ThirdParty, error) {
-	if err := on.CatchUp(ctx); err != nil {
-		return events.ThirdParty{}, err
+// thirdPartyAct changes the state of a third party.
+type thirdPartyAct func(ctx context.Context, meta events.Metadata, ref string) (admin.ThirdPartyState, error)
+
+func (act thirdPartyAct) run(ctx context.Context, ref string, out *control.Output) error {
+	meta, err := datafolder.Operator()
+	if err != nil {
+		return err
 	}
-	p, ok, err := on.Model.ThirdParty(ctx, ref)
-	if err == nil && !ok {
-		err = fmt.Errorf("there is no third party %s", ref)
+	state, err := act(ctx, meta, ref)
+	if err != nil {
+		return err
 	}
-	return p, err
+	return out.Object(state)
 }
 
 type thirdPartyPause struct {
@@ -201,7 +149,7 @@ Example:
 }
 
 func (c *thirdPartyPause) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyHeld, on.ThirdParties.Pause)
+	return thirdPartyAct(on.PauseThirdParty).run(ctx, c.Ref, out)
 }
 
 type thirdPartyResume struct {
@@ -217,7 +165,7 @@ Example:
 }
 
 func (c *thirdPartyResume) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyActive, on.ThirdParties.Resume)
+	return thirdPartyAct(on.ResumeThirdParty).run(ctx, c.Ref, out)
 }
 
 type thirdPartyRemove struct {
@@ -236,20 +184,7 @@ Example:
 }
 
 func (c *thirdPartyRemove) Run(ctx context.Context, on *opened, out *control.Output) error {
-	return on.setThirdParty(ctx, out, c.Ref, events.ThirdPartyGone, on.ThirdParties.Remove)
-}
-
-// setThirdParty changes the state of a third party and prints it.
-func (on *opened) setThirdParty(ctx context.Context, out *control.Output, ref, state string, change thirdPartyChange) error {
-	p, err := on.changeThirdParty(ctx, ref, change)
-	if err != nil {
-		return err
-	}
-	return out.Object(struct {
-		ID    string `json:"id"`
-		Name  string `json:"name"`
-		State string `json:"state"`
-	}{p.ID.String(), p.Name, state})
+	return thirdPartyAct(on.RemoveThirdParty).run(ctx, c.Ref, out)
 }
 
 type thirdPartyRotateSecret struct {
@@ -268,48 +203,10 @@ Examples:
 }
 
 func (c *thirdPartyRotateSecret) Run(ctx context.Context, on *opened, out *control.Output) error {
-	var rotated commands.RotatedSecret
-	p, err := on.changeThirdParty(ctx, c.Ref, func(ctx context.Context, meta events.Metadata, id ulid.ULID) (_ uint64, err error) {
-		rotated, err = on.ThirdParties.RotateSecret(ctx, meta, id, time.Duration(c.Overlap))
-		return rotated.Position, err
-	})
-	if rotated.Secret == "" {
-		return err
-	}
-	// The secret is printed even if something failed after the change, because nothing shows
-	// it again.
-	return errors.Join(err, out.Object(struct {
-		ID            string    `json:"id"`
-		Name          string    `json:"name"`
-		Secret        string    `json:"secret"`
-		PublicKey     string    `json:"publicKey"`
-		PreviousUntil time.Time `json:"previousUntil"`
-	}{p.ID.String(), p.Name, rotated.Secret, rotated.PublicKey, rotated.PreviousUntil}))
-}
-
-// thirdPartyChange changes a third party and returns the position of its event.
-type thirdPartyChange func(context.Context, events.Metadata, ulid.ULID) (uint64, error)
-
-// changeThirdParty returns the third party as it was before the change. It returns when the
-// read model and the deliveries have the change.
-func (on *opened) changeThirdParty(ctx context.Context, ref string, change thirdPartyChange) (events.ThirdParty, error) {
-	p, err := on.thirdParty(ctx, ref)
-	if err != nil {
-		return p, err
-	}
 	meta, err := datafolder.Operator()
 	if err != nil {
-		return p, err
+		return err
 	}
-	position, err := change(ctx, meta, p.ID)
-	if errors.Is(err, commands.ErrNotFound) { // removed meanwhile
-		return p, fmt.Errorf("there is no third party %s", ref)
-	}
-	if err != nil {
-		return p, err
-	}
-	if err := on.WaitFor(ctx, position); err != nil || on.server == nil {
-		return p, err
-	}
-	return p, on.server.Deliveries.WaitFor(ctx, position)
+	rotated, err := on.RotateSecret(ctx, meta, c.Ref, time.Duration(c.Overlap))
+	return printSecret(out, rotated, err)
 }

@@ -144,8 +144,8 @@ func TestThirdPartysNameIsFreeOnceItIsRemoved(t *testing.T) {
 	refused(t, exitFailed, konto(t, add...), "there is a third party crm already")
 	must(t, in("third-party", "remove", "crm", "--yes")...)
 	refused(t, exitFailed, konto(t, in("third-party", "show", "crm")...), "there is no third party crm")
-	if said := must(t, in("third-party", "list")...); said != "" {
-		t.Errorf("listed: %s", said)
+	if listed := mustLines(t, in("third-party", "list")...); len(listed) > 0 {
+		t.Errorf("listed: %v", listed)
 	}
 	must(t, add...)
 }

@@ -7,12 +7,10 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/server"
-	"konto/events"
-	"konto/projections/deliveries"
-	"konto/projections/webhook"
 )
 
 type thirdPartyRedeliver struct {
@@ -38,69 +36,16 @@ Examples:
 }
 
 func (c *thirdPartyRedeliver) Run(ctx context.Context, on *opened, out *control.Output) error {
-	party, err := on.thirdParty(ctx, c.Ref)
-	if err != nil {
-		return err
-	}
 	id, err := ulid.ParseStrict(c.Event)
 	if err != nil {
 		return fmt.Errorf("%q is not an event's id", c.Event)
 	}
-	if party.State != events.ThirdPartyActive {
-		return fmt.Errorf("%s is %s, and receives nothing until konto third-party resume", party.Name, party.State)
-	}
-	position, err := on.positionOf(ctx, id)
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	if err := c.CheckIssuer(on.server, party); err != nil {
-		return err
-	}
-	sent, err := on.server.DeliveriesOr(on.Folder, c.SenderOptions)
-	if err != nil {
-		return err
-	}
-	if !c.Older {
-		if err := on.checkNewest(ctx, party, position); err != nil {
-			return err
-		}
-	}
-	answer, err := sent.Redeliver(ctx, party, position)
-	switch {
-	case errors.Is(err, deliveries.ErrNoEvent):
-		return fmt.Errorf("event %s is not one that %s receives", id, party.Name)
-	case errors.Is(err, deliveries.ErrPending):
-		return fmt.Errorf("event %s still waits for its delivery to %s", id, party.Name)
-	case err != nil:
-		return err
-	}
-	return printAnswer(out, id.String(), answer)
-}
-
-// positionOf finds an event by its id, in the delivery log or by reading the whole log.
-func (on *opened) positionOf(ctx context.Context, id ulid.ULID) (uint64, error) {
-	attempts, err := on.DeliveryStore.Attempts(ctx, deliveries.Filter{Event: id, Limit: 1})
-	if err != nil {
-		return 0, err
-	}
-	if len(attempts) > 0 {
-		return attempts[0].Position, nil
-	}
-	for after := uint64(0); ; {
-		page, err := on.Log.ReadAll(ctx, after, datafolder.PageSize)
-		if err != nil {
-			return 0, err
-		}
-		if len(page) == 0 {
-			return 0, fmt.Errorf("there is no event %s", id)
-		}
-		for _, r := range page {
-			if r.ID == id {
-				return r.Position, nil
-			}
-			after = r.Position
-		}
-	}
+	sent, err := on.Redeliver(ctx, meta, c.Ref, id, c.Older, c.SenderOptions)
+	return printSent(out, sent, err)
 }
 
 type thirdPartyTest struct {
@@ -121,70 +66,24 @@ Examples:
 }
 
 func (c *thirdPartyTest) Run(ctx context.Context, on *opened, out *control.Output) error {
-	party, err := on.thirdParty(ctx, c.Ref)
+	meta, err := datafolder.Operator()
 	if err != nil {
 		return err
 	}
-	if err := c.CheckIssuer(on.server, party); err != nil {
-		return err
-	}
-	sender, err := on.server.SenderOr(on.Folder, c.SenderOptions)
-	if err != nil {
-		return err
-	}
-	return printAnswer(out, "", sender.Test(ctx, party))
+	sent, err := on.TestThirdParty(ctx, meta, c.Ref, c.SenderOptions)
+	return printSent(out, sent, err)
 }
 
 var errNotDelivered = errors.New("the event was not delivered")
 
-// printAnswer prints what a third party answered. It returns an error unless the event was
+// printSent prints what a third party answered. It returns an error unless the event was
 // delivered.
-func printAnswer(out *control.Output, event string, a webhook.Answer) error {
-	delivered := a.Verdict == webhook.Delivered
-	err := out.Object(struct {
-		Event      string  `json:"event,omitzero"`
-		Delivered  bool    `json:"delivered"`
-		HTTPStatus int     `json:"httpStatus,omitzero"`
-		LatencyMS  float64 `json:"latencyMs"`
-		Answer     string  `json:"answer,omitzero"`
-		Problem    string  `json:"problem,omitzero"`
-	}{event, delivered, a.Status, inMilliseconds(a.Latency), printable(string(a.Excerpt)), a.Problem})
-	if err == nil && !delivered {
+func printSent(out *control.Output, sent admin.Sent, err error) error {
+	if err == nil {
+		err = out.Object(sent)
+	}
+	if err == nil && !sent.Delivered {
 		err = errNotDelivered
 	}
 	return err
-}
-
-// checkNewest refuses an event if the third party accepted a newer one of its account. If the
-// delivery store does not know, for example after its file was lost, every event that was read
-// counts as accepted. Events that the third party did not subscribe to are not refused here.
-func (on *opened) checkNewest(ctx context.Context, party events.ThirdParty, position uint64) error {
-	event, err := on.recordAt(ctx, position)
-	if err != nil {
-		return err
-	}
-	category, account, err := event.Stream.Split()
-	if err != nil || category != events.CategoryAccount || !party.Wants(event.Type) {
-		return nil
-	}
-	delivery, known, err := on.DeliveryStore.Delivery(ctx, party.ID, account)
-	if err != nil {
-		return err
-	}
-	newest := delivery.Delivered
-	if !known {
-		reading, err := on.reading(ctx, party)
-		if err != nil {
-			return err
-		}
-		last, err := on.lastWanted(ctx, party, account, reading)
-		if err != nil {
-			return err
-		}
-		newest = last.Position
-	}
-	if newest > position {
-		return fmt.Errorf("%s has accepted a newer event of the account, at position %d; --older sends this one all the same", party.Name, newest)
-	}
-	return nil
 }

@@ -31,7 +31,7 @@ func (*verifyCommand) examines() {}
 func (c *verifyCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
 	if c.Quick {
 		report, err := verify.Quick(ctx, verify.QuickConfig{
-			Log: on.Log, Model: on.Model, Followers: on.server.Followers(), Files: on.PresentFiles(),
+			Log: on.Log, Model: on.Model, Followers: on.Server.Followers(), Files: on.PresentFiles(),
 		})
 		if err != nil {
 			return err

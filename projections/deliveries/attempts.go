@@ -20,6 +20,7 @@ import (
 
 // Attempt is one request with an event, as a row of the delivery log.
 type Attempt struct {
+	ID       int64 // of the row; ids count up with time
 	Party    ulid.ULID
 	Account  ulid.ULID
 	Event    ulid.ULID
@@ -82,7 +83,8 @@ type Filter struct {
 	Account ulid.ULID
 	Event   ulid.ULID
 	Outcome string
-	Limit   int // the newest so many, 0 means 100; given oldest first
+	Before  int64 // only those with a lower ID; 0 means all
+	Limit   int   // the newest so many, 0 means 100; given oldest first
 }
 
 const defaultLimit = 100
@@ -125,18 +127,21 @@ func (f Filter) query(oldest time.Time) (query string, parameters []any) {
 	if f.Outcome != "" {
 		where("outcome = ?", f.Outcome)
 	}
+	if f.Before > 0 {
+		where("id < ?", f.Before)
+	}
 	if f.Limit <= 0 {
 		f.Limit = defaultLimit
 	}
 	return `SELECT ` + attemptColumns + ` FROM attempt WHERE ` + strings.Join(conditions, " AND ") + ` ORDER BY id DESC LIMIT ?`, append(parameters, f.Limit)
 }
 
-const attemptColumns = `party, account, event, type, position, number, at, outcome, status, latency, excerpt`
+const attemptColumns = `id, party, account, event, type, position, number, at, outcome, status, latency, excerpt`
 
 // scanAttempt reads a row of attemptColumns. The excerpt is sealed.
 func scanAttempt(row interface{ Scan(...any) error }) (a Attempt, excerpt []byte, err error) {
 	var at, latency int64
-	err = row.Scan(&a.Party, &a.Account, &a.Event, &a.Type, &a.Position, &a.Number, &at, &a.Outcome, &a.Status, &latency, &excerpt)
+	err = row.Scan(&a.ID, &a.Party, &a.Account, &a.Event, &a.Type, &a.Position, &a.Number, &at, &a.Outcome, &a.Status, &latency, &excerpt)
 	a.At, a.Latency = sqlitefile.Time(at), time.Duration(latency)*time.Microsecond
 	return a, excerpt, err
 }

@@ -49,6 +49,14 @@ func testFiltersOfTheDeliveryLog(t *testing.T, open storeOpener) {
 			t.Errorf("%+v found %q, want %q", f, got.String(), want)
 		}
 	}
+	all := b.attempts(Filter{})
+	older := b.attempts(Filter{Before: all[3].ID, Limit: 2})
+	if len(older) != 2 || older[0].Excerpt != "b" || older[1].Excerpt != "c" {
+		t.Errorf("before the fourth: %+v", older)
+	}
+	if older := b.attempts(Filter{Before: all[3].ID, Party: one}); len(older) != 2 || older[0].Excerpt != "a" {
+		t.Errorf("before the fourth, of one third party: %+v", older)
+	}
 }
 
 func testDeliveryLogIsBounded(t *testing.T, open storeOpener) {

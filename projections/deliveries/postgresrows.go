@@ -200,6 +200,10 @@ func (p *Postgres) Attempts(ctx context.Context, f Filter) (found []Attempt, err
 	if f.Outcome != "" {
 		where("outcome", f.Outcome)
 	}
+	if f.Before > 0 {
+		parameters = append(parameters, f.Before)
+		conditions = append(conditions, fmt.Sprintf("id < $%d", len(parameters)))
+	}
 	if f.Limit <= 0 {
 		f.Limit = defaultLimit
 	}

@@ -133,6 +133,9 @@ func (s *Service) user(ctx context.Context, asked *jwt.AuthorizationRequestClaim
 		user.Audience = s.cfg.SenderAccount
 	}
 	user.Expires = time.Now().Add(s.cfg.Lifetime).Unix()
+	if !client.Expires.IsZero() {
+		user.Expires = min(user.Expires, client.Expires.Unix())
+	}
 	user.Permissions = client.permissions()
 	// On a leaf node other permissions count.
 	user.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket}

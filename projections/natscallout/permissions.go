@@ -2,6 +2,7 @@ package natscallout
 
 import (
 	"slices"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -13,6 +14,8 @@ type Client struct {
 	Name   string
 	Key    string // the key's id
 	Sender bool   // it sends facts, and does not consume
+	// Expires is when the key ends, and its connections with it. Zero: never.
+	Expires time.Time
 }
 
 // InboxPrefix returns how the subjects begin that a client of that name may have answers sent to. It

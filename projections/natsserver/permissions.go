@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -30,6 +31,8 @@ const inboxes = "_INBOX.>"
 type Holder struct {
 	Name string
 	Key  string // the key's id, for Server.Disconnect
+	// Expires is when the key, and with it the connection, ends. Zero: never.
+	Expires time.Time
 }
 
 // user is the user name of a connection. No Name has a dot.
@@ -95,7 +98,7 @@ func (p *permissions) admitSender(c server.ClientAuthentication, holder Holder) 
 	if account == nil {
 		return false
 	}
-	c.RegisterUser(&server.User{Username: holder.user(), Account: account, Permissions: &server.Permissions{
+	c.RegisterUser(&server.User{Username: holder.user(), Account: account, ConnectionDeadline: holder.Expires, Permissions: &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: []string{subjects.Facts}},
 		Subscribe: &server.SubjectPermission{Allow: []string{inboxes}},
 	}})
@@ -119,7 +122,7 @@ func (p *permissions) admitConsumer(c server.ClientAuthentication, holder Holder
 	}
 	p.accounts[holder.Name] = account
 	c.RegisterUser(&server.User{
-		Username: holder.user(), Account: account,
+		Username: holder.user(), Account: account, ConnectionDeadline: holder.Expires,
 		Permissions: consumerPermissions(holder.Name, slices.Concat(consumers, durables, subjects.Reserved)),
 	})
 	return true

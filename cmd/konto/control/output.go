@@ -107,6 +107,14 @@ func (o *Output) Row(v any, format string, args ...any) error {
 	return o.Line(format, args...)
 }
 
+// Header prints the names of a list's columns, for people only.
+func (o *Output) Header(format string, names ...any) error {
+	if o.JSON {
+		return nil
+	}
+	return o.Line(format, names...)
+}
+
 // Line prints one line, for people or programs. It may hold text from outside.
 func (o *Output) Line(format string, args ...any) error {
 	_, err := o.Text.WriteString(escaped(fmt.Sprintf(format, args...)) + "\n")

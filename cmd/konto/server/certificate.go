@@ -1,14 +1,11 @@
 package server
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 )
 
 // certificate is a server's certificate, in files that may be replaced while konto runs. A file
@@ -81,26 +78,4 @@ func (c *certificate) states() (states [2]string) {
 		}
 	}
 	return states
-}
-
-// reloadCertificates reads the certificates again at each SIGHUP, until ctx ends. Without a
-// certificate a SIGHUP ends the process, as it did before there were any.
-func reloadCertificates(ctx context.Context, certificates ...*certificate) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-			for _, c := range certificates {
-				if c != nil {
-					c.mu.Lock()
-					c.reload()
-					c.mu.Unlock()
-				}
-			}
-		}
-	}
 }

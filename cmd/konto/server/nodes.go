@@ -38,7 +38,7 @@ func (s *Server) natsClient(ctx context.Context, token string) (natscallout.Clie
 	if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
 		s.log.Error("cannot authenticate a NATS client", "error", err)
 	}
-	client := natscallout.Client{Name: c.Name, Key: c.ID.String(), Sender: c.Kind == events.KindInbound}
+	client := natscallout.Client{Name: c.Name, Key: c.ID.String(), Sender: c.Kind == events.KindInbound, Expires: c.ExpiresAt}
 	return client, err == nil && (client.Sender || c.Kind == events.KindConsumer)
 }
 

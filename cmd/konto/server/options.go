@@ -21,6 +21,7 @@ import (
 // Options are the flags of a server.
 type Options struct {
 	HTTP       string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where to answer HTTP; port 0 takes a free one."`
+	AdminHTTP  string `name:"admin-http" placeholder:"ADDRESS" help:"Where to answer administrators, at /admin/v1; the address of --http unless given."`
 	NATSListen string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"ADDRESS|off" help:"Where the embedded NATS server listens for consumers; off: nowhere."`
 	NATSURL    string `name:"nats-url" placeholder:"URL" help:"Publish to this NATS server, and run none; the servers of a cluster with commas between. A password or token is accepted only in the variable."`
 	Node       string `name:"node" placeholder:"NAME" help:"Name of this node among those that share --store."`

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"konto/cmd/konto/datafolder"
+	kontohttp "konto/http"
 	"konto/projections/metrics"
 )
 
@@ -23,13 +24,14 @@ func TestRequestsWaitUntilKontoHasCaughtUp(t *testing.T) {
 	defer folder.Close()
 	s := &Server{folder: folder, log: log, answering: make(chan struct{}), metrics: metrics.New(metrics.Config{})}
 	ctx, stop := context.WithCancel(t.Context())
-	web, err := s.web(ctx)
+	cfg, err := s.web()
 	if err != nil {
 		t.Fatal(err)
 	}
+	web := s.held(ctx, kontohttp.New(cfg))
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
-		web.Handler.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		web.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		body, _ := io.ReadAll(w.Body)
 		return w.Code, string(body)
 	}

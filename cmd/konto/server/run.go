@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -24,6 +25,10 @@ import (
 // answered; an error of ready ends the server too.
 func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
+	web, err := s.web()
+	if err != nil {
+		return err
+	}
 	failed := make(chan error, len(s.allFollowers())) // with a place for each follower, so that none waits for a reader
 	stopFollowers := s.follow(context.WithoutCancel(ctx), failed)
 
@@ -54,24 +59,21 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		group.Go(func() error { return s.callout.Run(ctx) })
 		group.Go(func() error { return s.untilGone(ctx) })
 	}
-	if s.webCertificate != nil || s.natsCertificate != nil {
-		group.Go(func() error {
-			reloadCertificates(ctx, s.webCertificate, s.natsCertificate)
-			return nil
-		})
-	}
 	if s.metricsListener != nil {
 		group.Go(func() error {
 			return control.ServeUntil(ctx, kontohttp.NewServer(s.metrics.Handler()), s.metricsListener)
 		})
 	}
-	group.Go(func() error {
-		web, err := s.web(ctx)
-		if err != nil {
-			return err
-		}
-		return control.ServeUntil(ctx, web, s.http)
-	})
+	web.Stopping = ctx.Done()
+	if s.admin == nil {
+		web.Admin = s.api
+	} else {
+		apart := web
+		apart.Admin = s.api
+		group.Go(func() error { return s.serveHTTP(ctx, kontohttp.NewAdmin(apart), s.admin) })
+	}
+	s.handler = kontohttp.New(web)
+	group.Go(func() error { return s.serveHTTP(ctx, s.handler, s.http) })
 	group.Go(func() error {
 		s.catchUp(ctx)
 		// Once more, because a read model that was made again did not know of any erasure when
@@ -82,7 +84,7 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 		close(s.answering)
 		return ready(ctx)
 	})
-	err := group.Wait()
+	err = group.Wait()
 	s.drain()
 	stopFollowers()
 	return err
@@ -222,12 +224,11 @@ func (s *Server) catchUp(ctx context.Context) {
 	}
 }
 
-// web makes the HTTP server. It answers the probes at once, and holds other requests back until
-// konto has caught up. Those that are held back when ctx ends get no answer.
-func (s *Server) web(ctx context.Context) (*http.Server, error) {
+// web configures what is answered over HTTP.
+func (s *Server) web() (kontohttp.Config, error) {
 	cfg, err := s.config.WebOptions.configure()
 	if err != nil {
-		return nil, err
+		return cfg, err
 	}
 	cfg.Accounts, cfg.Reader, cfg.Access = s.folder.Accounts, s.folder.Reader(), s.folder.Model
 	if s.folder.DB != nil {
@@ -237,8 +238,21 @@ func (s *Server) web(ctx context.Context) (*http.Server, error) {
 	cfg.KeySet = webhook.KeySet(webhook.TokenKey(s.folder.Keys.Derive))
 	cfg.Health, cfg.Components, cfg.Draining, cfg.Readiness = s.statuses, s.components, s.draining.Load, s.readiness
 	cfg.Log, cfg.AccessLog, cfg.Metrics = s.log, s.config.Access, s.metrics.Registerer()
-	s.handler = kontohttp.New(cfg)
-	web := kontohttp.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return cfg, nil
+}
+
+// serveHTTP answers with a handler until ctx ends.
+func (s *Server) serveHTTP(ctx context.Context, answers http.Handler, on net.Listener) error {
+	web := kontohttp.NewServer(s.held(ctx, answers))
+	web.TLSConfig = s.webCertificate.config()
+	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	return control.ServeUntil(ctx, web, on)
+}
+
+// held returns a handler that answers the probes at once, and holds other requests back until konto
+// has caught up. Those that are held back when ctx ends get no answer.
+func (s *Server) held(ctx context.Context, answers http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != kontohttp.LivePath && r.URL.Path != kontohttp.ReadyPath {
 			select {
 			case <-s.answering:
@@ -246,11 +260,8 @@ func (s *Server) web(ctx context.Context) (*http.Server, error) {
 				panic(http.ErrAbortHandler)
 			}
 		}
-		s.handler.ServeHTTP(w, r)
-	}))
-	web.TLSConfig = s.webCertificate.config()
-	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
-	return web, nil
+		answers.ServeHTTP(w, r)
+	})
 }
 
 // Answer answers one request for konto's health, in this process. It returns soon unless a part
@@ -300,6 +311,9 @@ func (s *Server) close() {
 	}
 	if s.metricsListener != nil {
 		s.metricsListener.Close()
+	}
+	if s.admin != nil {
+		s.admin.Close()
 	}
 	if s.http != nil {
 		s.http.Close()

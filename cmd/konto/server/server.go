@@ -16,6 +16,7 @@ import (
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/events"
+	kontohttp "konto/http"
 	"konto/projections"
 	"konto/projections/deliveries"
 	"konto/projections/mail"
@@ -48,6 +49,16 @@ type Server struct {
 	inbound         *component
 	metrics         *metrics.Metrics
 	metricsListener net.Listener // nil if metrics are off
+
+	api   *kontohttp.API
+	admin net.Listener // of api; nil if --http answers it
+}
+
+// Administration has the ways to administer a running server. Package admin makes them, which imports
+// this one.
+type Administration struct {
+	Commands func(*Running) control.Finder // those that are requested over the control socket
+	API      func(*Running) *kontohttp.API
 }
 
 // Running is what a command can use of the server in whose process it runs. If no server runs
@@ -63,6 +74,7 @@ type Running struct {
 	UserIssuer string // whose JWTs are account holders' tokens; "" if there is none
 	// Ready asks the server over HTTP whether it takes updates, and returns the text of the answer.
 	Ready func(context.Context) (ready bool, text string, err error)
+	Components func() []projections.Component
 }
 
 // Followers returns the function that reports the states of the server's followers, nil if no
@@ -107,11 +119,10 @@ func (r *Running) Disconnect(key events.Credential) {
 const streamTime = 5 * time.Second
 
 // Open binds every address before anything runs, so that an address in use is found at once.
-//
-// commands returns the Finder for commands that are requested over the control socket.
-func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands func(*Running) control.Finder, log *slog.Logger) (_ *Server, err error) {
+func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, by Administration, log *slog.Logger) (_ *Server, err error) {
 	s := &Server{folder: folder, config: cfg, log: log, answering: make(chan struct{})}
-	s.Health, s.Ready, s.UserIssuer = s.statuses, s.askReady, cfg.UserJWTIssuer
+	s.Health, s.Components, s.Ready, s.UserIssuer = s.statuses, s.components, s.askReady, cfg.UserJWTIssuer
+	s.api = by.API(&s.Running)
 	defer func() {
 		if err != nil {
 			s.close()
@@ -126,10 +137,16 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, commands 
 	if s.natsCertificate, err = openCertificate(cfg.NATSTLSCert, cfg.NATSTLSKey, log); err != nil {
 		return nil, err
 	}
+	if cfg.AdminHTTP != "" {
+		if s.admin, err = net.Listen("tcp", cfg.AdminHTTP); err != nil {
+			return nil, fmt.Errorf("cannot answer administrators on %s: %w", cfg.AdminHTTP, bare(err))
+		}
+		log.Info("administrators are answered at http://" + s.admin.Addr().String() + kontohttp.AdminPrefix)
+	}
 	if err := s.checkIssuer(ctx); err != nil {
 		return nil, err
 	}
-	if s.control, err = control.Listen(folder.Path, commands(&s.Running)); err != nil {
+	if s.control, err = control.Listen(folder.Path, by.Commands(&s.Running)); err != nil {
 		return nil, err
 	}
 	if err := s.connect(); err != nil {
@@ -229,7 +246,7 @@ func (s *Server) holder(kind string) func(token string) (natsserver.Holder, bool
 		if err != nil && !errors.Is(err, projections.ErrUnauthenticated) {
 			s.log.Error("cannot authenticate a NATS client", "error", err)
 		}
-		return natsserver.Holder{Name: c.Name, Key: c.ID.String()}, err == nil && c.Kind == kind
+		return natsserver.Holder{Name: c.Name, Key: c.ID.String(), Expires: c.ExpiresAt}, err == nil && c.Kind == kind
 	}
 }
 
