@@ -192,6 +192,52 @@ func TestAppendsWhoseAnswerIsCutAreStoredOnce(t *testing.T) {
 	}
 }
 
+// An attempt that fails for good says nothing about an earlier one that got no answer.
+func TestAppendThatMayBeStoredIsNotAnsweredWithALaterError(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := primary.Database(t)
+	proxy := postgrestest.NewProxy(t, primary.Port)
+	log := openLog(t, postgres.Config{URL: proxy.Through(t, url), Unreplicated: true, Log: slog.New(slog.DiscardHandler)})
+	defer log.Close()
+	proxy.CutAnswers(func(answer []byte) bool {
+		cut := committed(answer)
+		if cut {
+			primary.ExecIn(t, url, "ALTER TABLE log.claims RENAME TO renamed")
+		}
+		return cut
+	})
+	b := one(events.AccountStream(ulid.Make()), 0)
+	b.Claims = []eventstore.ClaimOp{{}}
+	if _, err := log.Append(t.Context(), b); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Errorf("an append that is stored was answered with %v", err)
+	}
+	if records, err := log.ReadStream(t.Context(), b.Stream, 0, 10); len(records) != 1 || err != nil {
+		t.Errorf("the log has %v, %v", records, err)
+	}
+}
+
+func TestRowThatCannotBeLockedIsReported(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := primary.Database(t)
+	var told bytes.Buffer
+	log := openLog(t, postgres.Config{URL: url, Unreplicated: true, Log: slog.New(slog.NewTextHandler(&told, nil))})
+	primary.ExecIn(t, url, "ALTER TABLE log.head RENAME TO renamed")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	b := one(events.AccountStream(ulid.Make()), 0)
+	if _, err := log.Append(ctx, b); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an append was answered with %v", err)
+	}
+	primary.ExecIn(t, url, "ALTER TABLE log.renamed RENAME TO head")
+	if _, err := log.Append(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+	log.Close()
+	if !strings.Contains(told.String(), "the log cannot be appended to") {
+		t.Errorf("konto says %q", told.String())
+	}
+}
+
 // failover is a primary whose standby gets nothing any more, a log, and an append that the primary
 // has committed and no standby has.
 type failover struct {
