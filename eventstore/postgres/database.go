@@ -83,9 +83,6 @@ func Open(ctx context.Context, cfg Config) (*Database, error) {
 	return db, nil
 }
 
-// Trouble returns why nothing can be acknowledged at present, nil if nothing is wrong.
-func (db *Database) Trouble() error { return db.barriers.trouble() }
-
 // Close ends what waits with ErrClosed.
 func (db *Database) Close() {
 	db.stop()
@@ -140,14 +137,20 @@ func (db *Database) Write(ctx context.Context, do func(tx pgx.Tx) error) error {
 		}
 		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
 	}
+	if err := db.confirm(ctx, at); err != nil {
+		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
+	}
+	return nil
+}
+
+// confirm waits for a barrier. It returns an error if the barrier does not cover what was read or
+// committed before on a timeline.
+func (db *Database) confirm(ctx context.Context, at timeline) error {
 	c, err := db.barriers.pass(ctx)
 	if err == nil && c.timeline != at {
 		err = errReplaced
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
-	}
-	return nil
+	return err
 }
 
 // Vacuum gives the space of rows that were deleted or replaced to later ones. Until then they can be
