@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -440,6 +441,24 @@ func TestFailoverUnderLoadLosesNothing(t *testing.T) {
 	a.Promote(t)
 	a.Standby(t, "b")
 	load.await(t, 500)
+	load.check(t, logs...)
+}
+
+// A primary that hangs acknowledges bytes and answers nothing.
+func TestPrimaryThatHangsIsLeftWhenAnotherIsPromoted(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	standby, replication := primary.Standby(t, "standby")
+	url := primary.Database(t)
+	both := strings.Replace(url, fmt.Sprint(primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", primary.Port, standby.Port), 1)
+	logs := []*postgres.Log{openQuietly(t, both), openQuietly(t, both)}
+	load := appendTo(8, logs...)
+	load.await(t, 100)
+	primary.Signal(t, syscall.SIGSTOP)
+	t.Cleanup(func() { primary.Signal(t, syscall.SIGCONT) })
+	replication.Break()
+	standby.Promote(t)
+	standby.Standby(t, "next")
+	load.await(t, 100)
 	load.check(t, logs...)
 }
 
