@@ -109,8 +109,8 @@ func (l *Log) write() {
 		case err != nil:
 			disconnect(conn)
 			conn = nil
-			if isFinal(err) {
-				l.queue.decide(t.group, func(p *pending) { p.last, p.err = 0, failed("append to", err) })
+			if isFinal(err) && len(t.group) > 0 {
+				l.queue.decide(t.group, func(p *pending) { p.refuse(err) })
 				break
 			}
 			l.repeat(t)

@@ -111,11 +111,7 @@ func (l *Log) copySnapshot(ctx context.Context, made *sqlite.Log) (end eventstor
 		}
 		after = page[len(page)-1].Key
 	}
-	c, err := l.barriers.pass(ctx)
-	if err == nil && c.timeline != at {
-		err = errReplaced
-	}
-	return end, err
+	return end, l.confirm(ctx, at)
 }
 
 // copyRecords copies the records up to end. The chain of the copy must have the hash of the log's.

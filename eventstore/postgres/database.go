@@ -34,11 +34,12 @@ type Config struct {
 // Database is a primary with a synchronous standby. What it reads and writes is durable before
 // its methods return, and survives a failover, with the exception of Volatile.
 type Database struct {
-	cfg      *pgx.ConnConfig
-	log      *slog.Logger
-	pool     *pgxpool.Pool
-	barriers *barriers
-	metrics  *metrics
+	cfg         *pgx.ConnConfig
+	connections *connections // all that are made with cfg
+	log         *slog.Logger
+	pool        *pgxpool.Pool
+	barriers    *barriers
+	metrics     *metrics
 	// incarnation is that of this process among the nodes, a []byte; empty unless it has joined.
 	incarnation atomic.Value
 
@@ -59,6 +60,8 @@ func Open(ctx context.Context, cfg Config) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
+	connections := &connections{open: map[*connection]struct{}{}}
+	conn.DialFunc = connections.dial(conn.DialFunc)
 	if err := examine(ctx, conn, cfg.Unreplicated); err != nil {
 		return nil, err
 	}
@@ -74,17 +77,15 @@ func Open(ctx context.Context, cfg Config) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &Database{cfg: conn, log: cfg.Log, pool: pool, metrics: newMetrics()}
+	db := &Database{cfg: conn, connections: connections, log: cfg.Log, pool: pool, metrics: newMetrics()}
 	db.barriers = newBarriers(conn, cfg.Unreplicated, db.metrics.barriers)
 	db.stopping, db.stop = context.WithCancel(context.Background())
 	for range barrierCount {
 		db.running.Go(func() { db.barriers.run(db.stopping) })
 	}
+	db.running.Go(db.watch)
 	return db, nil
 }
-
-// Trouble returns why nothing can be acknowledged at present, nil if nothing is wrong.
-func (db *Database) Trouble() error { return db.barriers.trouble() }
 
 // Close ends what waits with ErrClosed.
 func (db *Database) Close() {
@@ -140,14 +141,20 @@ func (db *Database) Write(ctx context.Context, do func(tx pgx.Tx) error) error {
 		}
 		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
 	}
+	if err := db.confirm(ctx, at); err != nil {
+		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
+	}
+	return nil
+}
+
+// confirm waits for a barrier. It returns an error if the barrier does not cover what was read or
+// committed before on a timeline.
+func (db *Database) confirm(ctx context.Context, at timeline) error {
 	c, err := db.barriers.pass(ctx)
 	if err == nil && c.timeline != at {
 		err = errReplaced
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
-	}
-	return nil
+	return err
 }
 
 // Vacuum gives the space of rows that were deleted or replaced to later ones. Until then they can be

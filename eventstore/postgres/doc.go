@@ -25,6 +25,10 @@
 //
 // Limits that hold for all nodes together are the exception: they wait for no standby, and start
 // anew after a failover. See limits.go.
+//
+// A primary that hangs answers nothing, and its connections do not break. When another server is
+// promoted, they are closed. See replaced.go.
+//
 // A log that an import fills is opened with OpenImport, and refused by OpenLog until the import has
 // ended. See import.go.
 package postgres

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,6 +190,52 @@ func TestAppendsWhoseAnswerIsCutAreStoredOnce(t *testing.T) {
 	a.check(t, through, direct)
 	if answers < 20 {
 		t.Errorf("only %d answers to COMMIT were seen", answers)
+	}
+}
+
+// An attempt that fails for good says nothing about an earlier one that got no answer.
+func TestAppendThatMayBeStoredIsNotAnsweredWithALaterError(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := primary.Database(t)
+	proxy := postgrestest.NewProxy(t, primary.Port)
+	log := openLog(t, postgres.Config{URL: proxy.Through(t, url), Unreplicated: true, Log: slog.New(slog.DiscardHandler)})
+	defer log.Close()
+	proxy.CutAnswers(func(answer []byte) bool {
+		cut := committed(answer)
+		if cut {
+			primary.ExecIn(t, url, "ALTER TABLE log.claims RENAME TO renamed")
+		}
+		return cut
+	})
+	b := one(events.AccountStream(ulid.Make()), 0)
+	b.Claims = []eventstore.ClaimOp{{}}
+	if _, err := log.Append(t.Context(), b); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Errorf("an append that is stored was answered with %v", err)
+	}
+	if records, err := log.ReadStream(t.Context(), b.Stream, 0, 10); len(records) != 1 || err != nil {
+		t.Errorf("the log has %v, %v", records, err)
+	}
+}
+
+func TestRowThatCannotBeLockedIsReported(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := primary.Database(t)
+	var told bytes.Buffer
+	log := openLog(t, postgres.Config{URL: url, Unreplicated: true, Log: slog.New(slog.NewTextHandler(&told, nil))})
+	primary.ExecIn(t, url, "ALTER TABLE log.head RENAME TO renamed")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	b := one(events.AccountStream(ulid.Make()), 0)
+	if _, err := log.Append(ctx, b); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an append was answered with %v", err)
+	}
+	primary.ExecIn(t, url, "ALTER TABLE log.renamed RENAME TO head")
+	if _, err := log.Append(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+	log.Close()
+	if !strings.Contains(told.String(), "the log cannot be appended to") {
+		t.Errorf("konto says %q", told.String())
 	}
 }
 
@@ -394,6 +441,24 @@ func TestFailoverUnderLoadLosesNothing(t *testing.T) {
 	a.Promote(t)
 	a.Standby(t, "b")
 	load.await(t, 500)
+	load.check(t, logs...)
+}
+
+// A primary that hangs acknowledges bytes and answers nothing.
+func TestPrimaryThatHangsIsLeftWhenAnotherIsPromoted(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	standby, replication := primary.Standby(t, "standby")
+	url := primary.Database(t)
+	both := strings.Replace(url, fmt.Sprint(primary.Port), fmt.Sprintf("%d,127.0.0.1:%d", primary.Port, standby.Port), 1)
+	logs := []*postgres.Log{openQuietly(t, both), openQuietly(t, both)}
+	load := appendTo(8, logs...)
+	load.await(t, 100)
+	primary.Signal(t, syscall.SIGSTOP)
+	t.Cleanup(func() { primary.Signal(t, syscall.SIGCONT) })
+	replication.Break()
+	standby.Promote(t)
+	standby.Standby(t, "next")
+	load.await(t, 100)
 	load.check(t, logs...)
 }
 

@@ -24,9 +24,13 @@ UPDATE log.head SET position = 0, hash = decode(repeat('00', 32), 'hex')`
 
 // OpenImport opens a log without records so that an import can fill it. It removes what an import
 // that did not end has left; only the owner of the schema may do that. OpenLog refuses the log
-// until FinishImport. No other node may have the log open. Closing the log closes the database too.
+// until FinishImport. The error matches ErrNodesRun if nodes are live. A node joins before it opens the
+// log, so none has the log open. Closing the log closes the database too.
 func OpenImport(ctx context.Context, db *Database) (*Log, error) {
 	err := db.Write(ctx, func(tx pgx.Tx) error {
+		if err := db.refuseNodes(ctx, tx); err != nil {
+			return err
+		}
 		var position uint64
 		var importing bool
 		err := tx.QueryRow(ctx, `SELECT position, (SELECT importing FROM log.meta) FROM log.head FOR NO KEY UPDATE`).Scan(&position, &importing)

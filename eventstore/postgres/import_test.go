@@ -82,3 +82,29 @@ func TestLogWithAPartOfAnImportIsRefusedUntilTheImportHasEnded(t *testing.T) {
 		t.Errorf("the log ends at %d, %v", head, err)
 	}
 }
+
+// An import that is refused leaves no mark by which the next one would remove what nodes have
+// appended meanwhile.
+func TestImportThatIsRefusedBesideANodeChangesNothing(t *testing.T) {
+	primary := postgrestest.Primary(t)
+	url := primary.Database(t)
+	node := unreplicatedDatabase(t, url)
+	if _, err := node.Join(t.Context(), postgres.Node{Name: "a"}, func() uint64 { return 0 }); err != nil {
+		t.Fatal(err)
+	}
+	log, err := postgres.OpenLog(t.Context(), node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if _, err := postgres.OpenImport(t.Context(), unreplicatedDatabase(t, url)); !errors.Is(err, postgres.ErrNodesRun) {
+		t.Errorf("an import beside a node: %v", err)
+	}
+	if _, err := log.Append(t.Context(), one(events.AccountStream(ulid.Make()), 0)); err != nil {
+		t.Fatal(err)
+	}
+	primary.ExecIn(t, url, "DELETE FROM cluster.node")
+	if _, err := postgres.OpenImport(t.Context(), unreplicatedDatabase(t, url)); !errors.Is(err, postgres.ErrNotEmpty) {
+		t.Errorf("an import into the log of a node that has ended: %v", err)
+	}
+}

@@ -72,15 +72,10 @@ func OpenKeys(ctx context.Context, db *Database, master keyring.Master) (*Keys, 
 		k.masters = append(k.masters, next)
 	}
 	k.inserts = sqlitefile.NewGroup(k.store)
-	if k.ciphers, err = lru.New[events.Stream, cipher.AEAD](cachedKeys); err != nil {
-		return nil, err
-	}
-	if k.ended, err = lru.New[events.Stream, struct{}](cachedKeys); err != nil {
-		return nil, err
-	}
-	if k.destroyed, err = lru.New[events.Stream, struct{}](cachedKeys); err != nil {
-		return nil, err
-	}
+	// New fails only for a size below 1.
+	k.ciphers, _ = lru.New[events.Stream, cipher.AEAD](cachedKeys)
+	k.ended, _ = lru.New[events.Stream, struct{}](cachedKeys)
+	k.destroyed, _ = lru.New[events.Stream, struct{}](cachedKeys)
 	conn := stdlib.OpenDB(*db.cfg.Copy())
 	defer conn.Close()
 	if err := apply(ctx, conn, "migrations/keys", "keys"); err != nil {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,7 +73,7 @@ func (l *Log) shut() error {
 	<-l.ended
 	l.Database.Close()
 	l.feed.close()
-	for _, p := range l.queue.take(int(^uint(0) >> 1)) {
+	for _, p := range l.queue.take(math.MaxInt) {
 		p.err = eventstore.ErrOutcomeUnknown
 		close(p.decided)
 	}

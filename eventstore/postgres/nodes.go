@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -166,4 +167,25 @@ func (db *Database) PassedBy(ctx context.Context, position uint64) (behind []str
 		return err
 	})
 	return behind, err
+}
+
+// ErrNodesRun is matched by the error of what must be done while no other node is live.
+var ErrNodesRun = errors.New("stop them first")
+
+// refuseNodes returns an error if nodes other than this one are live. None joins until tx ends.
+func (db *Database) refuseNodes(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `LOCK TABLE cluster.node IN SHARE MODE`); err != nil {
+		return failed("write to", err)
+	}
+	self, _ := db.incarnation.Load().([]byte)
+	found, _ := tx.Query(ctx, `SELECT name FROM cluster.node
+		WHERE seen > clock_timestamp() - $1::interval AND incarnation IS DISTINCT FROM $2 ORDER BY name`, liveTime, self)
+	live, err := pgx.CollectRows(found, pgx.RowTo[string]) // and the query's error
+	if err != nil {
+		return failed("read", err)
+	}
+	if len(live) > 0 {
+		return fmt.Errorf("nodes run on this store (%s): %w", strings.Join(live, ", "), ErrNodesRun)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -20,6 +21,14 @@ type pending struct {
 
 // weight is how many records an append costs about as much as.
 func (p *pending) weight() int { return max(1, len(p.batch.Records)+len(p.batch.Receipts)) }
+
+// refuse sets the verdict for an error that is final. An earlier turn may have stored an append that
+// is doubted.
+func (p *pending) refuse(err error) {
+	if p.last, p.err = 0, failed("append to", err); p.doubted {
+		p.err = fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, p.err)
+	}
+}
 
 // queue hands appends to the writer in the order in which they came.
 type queue struct {

@@ -108,11 +108,7 @@ func (k *Keys) vacuumOnce(ctx context.Context, rewrite bool) (done bool, err err
 			return false, err
 		}
 	}
-	c, err := k.db.barriers.pass(ctx)
-	if err == nil && c.timeline != at {
-		err = errors.New("the server was replaced meanwhile")
-	}
-	return dead == 0, err
+	return dead == 0, k.db.confirm(ctx, at)
 }
 
 // rewrite writes the table into a new file, if that was noted. All old versions were removed, so

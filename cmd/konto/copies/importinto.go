@@ -69,10 +69,10 @@ func ImportInto(ctx context.Context, log ImportLog, keys Keys, from *transfer.Re
 
 // KeyTarget is a store of keys that gets the keys of a keyring.
 type KeyTarget interface {
-	// Put stores a key under a name, durably. It replaces a root key while no stream has a key,
-	// and then the keys are bound to no log. A name that has the same key already is not an error, a name that has
-	// another key is. See keyring.NamedKey for the names and for destroyed keys. Put may be
-	// called concurrently.
+	// Put stores a key under a name, durably. It replaces a root key while no stream has a key, and
+	// then the keys are bound to no log. A name that has the same key already is not an error, a
+	// name that has another key is. See keyring.NamedKey for the names and for destroyed keys. Put
+	// may be called concurrently.
 	Put(ctx context.Context, name string, key []byte) error
 }
 

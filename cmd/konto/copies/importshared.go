@@ -3,11 +3,9 @@ package copies
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/erasure"
@@ -93,9 +91,6 @@ func (i SharedImport) run(ctx context.Context, from *keyring.Keyring) (done Move
 }
 
 func (i SharedImport) fill(ctx context.Context, db *postgres.Database, from *keyring.Keyring, lines []erasure.Line, done *Moved) (err error) {
-	if err := refuseNodes(ctx, db); err != nil {
-		return err
-	}
 	logDB, err := i.To.OpenStore(ctx, slog.New(slog.DiscardHandler)) // the log closes it, and the lease must be released
 	if err != nil {
 		return err
@@ -106,10 +101,6 @@ func (i SharedImport) fill(ctx context.Context, db *postgres.Database, from *key
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	// Again: a node joins before it looks whether an import is under way.
-	if err := refuseNodes(ctx, db); err != nil {
-		return err
-	}
 	keysDB, err := i.To.OpenKeyStore(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -160,24 +151,6 @@ func (i SharedImport) refuseForeign(ctx context.Context, log *postgres.Log, keys
 	return err
 }
 
-// refuseNodes returns an error if nodes are live.
-func refuseNodes(ctx context.Context, db *postgres.Database) error {
-	nodes, err := db.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	var live []string
-	for _, n := range nodes {
-		if n.Live {
-			live = append(live, n.Name)
-		}
-	}
-	if len(live) > 0 {
-		return fmt.Errorf("nodes run on this store (%s): stop them first", strings.Join(live, ", "))
-	}
-	return nil
-}
-
 // ledger returns the line that counts of each account. An export in clear gets other keys, with
 // which the proofs do not fit: its accounts are erased and proven again.
 func (i SharedImport) ledger() (lines []erasure.Line, found bool, err error) {
@@ -217,11 +190,7 @@ func withKeys(ctx context.Context, file string, do func(*keyring.Keyring) error)
 		if err != nil {
 			return &copyError{err, copied, file}
 		}
-		err = do(keys)
-		if err := keys.Close(); err != nil {
-			return err
-		}
-		if err != nil {
+		if err := errors.Join(do(keys), keys.Close()); err != nil {
 			return &copyError{err, copied, file}
 		}
 		return nil

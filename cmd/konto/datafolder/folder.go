@@ -237,12 +237,13 @@ func (f *Folder) renewClaims(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if rule.Number != events.ClaimRule {
-		if err := f.refuseNodes(ctx, cfg.Node.Name); err != nil {
-			return err
-		}
 		// It is one transaction. A start that is ended because it takes long begins again.
 		cfg.warning("the claims of accounts are written again by the rule of this konto: that reads the whole log, once, and must not be interrupted")
-		if err := f.Store.RenewClaims(ctx, eachTenth(cfg.warning)); err != nil {
+		err := f.Store.RenewClaims(ctx, eachTenth(cfg.warning))
+		if errors.Is(err, postgres.ErrNodesRun) { // they would go on to append by the other rule
+			return fmt.Errorf("this konto has another rule for the claims of accounts, and %w; start one node of this version, and then the others", err)
+		}
+		if err != nil {
 			return fmt.Errorf("write the claims of accounts again: %w", err)
 		}
 	}

@@ -138,28 +138,6 @@ func (f *Folder) join(ctx context.Context, n postgres.Node) error {
 	return nil
 }
 
-// refuseNodes returns an error if other nodes are live while the claims are those of another rule:
-// they would go on to append by it. postgres.Log looks again in its transaction.
-func (f *Folder) refuseNodes(ctx context.Context, self string) error {
-	if f.DB == nil {
-		return nil
-	}
-	nodes, err := f.DB.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	var live []string
-	for _, n := range nodes {
-		if n.Live && n.Name != self {
-			live = append(live, n.Name)
-		}
-	}
-	if len(live) > 0 {
-		return fmt.Errorf("this konto has another rule for the claims of accounts than the nodes that run (%s): stop all nodes, start one of this version, and then the others", strings.Join(live, ", "))
-	}
-	return nil
-}
-
 // Following names the followers that a server runs on the folder. The other nodes wait for them
 // before an account counts as erased.
 func (f *Folder) Following(followers ...*projections.Follower) { f.followers.Store(&followers) }

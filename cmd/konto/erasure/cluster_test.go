@@ -424,6 +424,23 @@ func TestTwoNodesEraseOneAccountOnce(t *testing.T) {
 	a.checkErased(account, 1)
 }
 
+// Run may read the tables at any moment, also between the proof and the row that says so.
+func TestErasureThatOthersReadOfMeanwhileIsProven(t *testing.T) {
+	c := newCluster(t, postgrestest.Primary(t))
+	a := c.node("a")
+	account := a.account("anna@example.com")
+	a.After = func(step int) error {
+		if step == 8 {
+			return a.Shared.Refresh(t.Context())
+		}
+		return nil
+	}
+	if done, err := a.Erase(t.Context(), account, datafolder.Itself()); done.Proof == "" || err != nil {
+		t.Errorf("erased: %+v, %v", done, err)
+	}
+	a.checkErased(account, 1)
+}
+
 // A process that is no server leaves it to the servers to delete messages, and waits.
 func TestServersDeleteTheMessagesOfAnAccountThatACommandErases(t *testing.T) {
 	c := newCluster(t, postgrestest.Primary(t))

@@ -36,7 +36,7 @@ type Shared struct {
 	sealer
 	known
 
-	reading sync.Mutex // held by refresh
+	reading sync.Mutex // held by refresh, so that memory never becomes older
 	end     numbered   // the last line that was read; only refresh uses it
 	lease   atomic.Pointer[postgres.Lease]
 }
@@ -219,19 +219,24 @@ func (s *Shared) change(ctx context.Context, account ulid.ULID, sealed []byte) e
 	})
 }
 
-// write runs a transaction that is refused if this node no longer has the lease. It is safe to
-// repeat it after any error, because whoever has the lease next reads what it has left.
+// write runs a transaction that is refused if this node no longer has the lease, and brings memory up
+// to date. It is safe to repeat it after any error, because whoever has the lease next reads what it
+// has left.
 func (s *Shared) write(ctx context.Context, do func(tx pgx.Tx) error) error {
 	l := s.lease.Load()
 	if l == nil {
 		return fmt.Errorf("%w: %s", postgres.ErrLeaseLost, leaseName)
 	}
-	return s.db.Write(ctx, func(tx pgx.Tx) error {
+	err := s.db.Write(ctx, func(tx pgx.Tx) error {
 		if err := l.Check(ctx, tx); err != nil {
 			return err
 		}
 		return do(tx)
 	})
+	if err != nil {
+		return err
+	}
+	return s.refresh(ctx)
 }
 
 func (s *Shared) add(ctx context.Context, line Line) error {
@@ -239,14 +244,10 @@ func (s *Shared) add(ctx context.Context, line Line) error {
 	if err != nil {
 		return err
 	}
-	err = s.write(ctx, func(tx pgx.Tx) error {
+	return s.write(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO cluster.erased (line) VALUES ($1)`, string(text[:len(text)-1]))
 		return err
 	})
-	if err == nil {
-		s.added(line)
-	}
-	return err
 }
 
 // Import adds lines of the ledger of another store, one of each account, that this one does not have.
