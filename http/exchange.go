@@ -15,6 +15,7 @@ import (
 
 	"konto/commands"
 	"konto/events"
+	"konto/events/tracing"
 )
 
 const (
@@ -34,9 +35,10 @@ type exchange struct {
 	r        *http.Request
 	contract *contract
 	counted  *counted
-	id       string    // req_ and a ULID
-	began    time.Time // when the request arrived
-	at       time.Time // the same, or for a replay when the first one arrived
+	span     *tracing.Span // nil unless traces are exported
+	id       string        // req_ and a ULID
+	began    time.Time     // when the request arrived
+	at       time.Time     // the same, or for a replay when the first one arrived
 	caller   events.Credential
 	body     []byte // set by readBody
 }
@@ -59,6 +61,7 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, c *contract, coun
 		id: publicID("req_", ulid.Make()), began: now, at: now,
 	}
 	x.w = &x.sent
+	x.beginSpan()
 	h := w.Header()
 	maps.Copy(h, commonHeader)
 	h.Set("X-Request-Id", x.id)
@@ -130,7 +133,7 @@ var actorKinds = map[string]string{
 
 // metadata returns what the events of this request record about it.
 func (x *exchange) metadata() events.Metadata {
-	trace, state := events.TraceContext(x.r.Header["Traceparent"], x.r.Header["Tracestate"])
+	trace, state := x.trace()
 	return events.Metadata{
 		RequestID:    x.id,
 		Actor:        events.Actor{Kind: actorKinds[x.caller.Kind], ID: actorID(&x.caller)},

@@ -33,7 +33,8 @@ type metrics struct {
 	refused  *prometheus.CounterVec
 }
 
-// newMetrics panics if the registry has such metrics already.
+// newMetrics makes the metrics, or returns those that the registry has of another handler: the
+// administrators' API on an address of its own.
 func newMetrics(with prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -50,9 +51,21 @@ func newMetrics(with prometheus.Registerer) *metrics {
 		}, []string{"contract", "reason"}),
 	}
 	if with != nil {
-		with.MustRegister(m.requests, m.took, m.refused)
+		m.requests, m.took, m.refused = registered(with, m.requests), registered(with, m.took), registered(with, m.refused)
 	}
 	return m
+}
+
+func registered[C prometheus.Collector](with prometheus.Registerer, c C) C {
+	err := with.Register(c)
+	var there prometheus.AlreadyRegisteredError
+	switch {
+	case errors.As(err, &there):
+		return there.ExistingCollector.(C)
+	case err != nil:
+		panic(err) // a name that is another metric's
+	}
+	return c
 }
 
 // counted is what is counted of the requests of one method of one route. Its metrics are looked up
@@ -138,6 +151,7 @@ func (s *sent) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // done counts and logs the request after its answer. A request whose connection was cut has none.
 func (x *exchange) done() {
+	x.endSpan()
 	if x.sent.code == 0 {
 		return
 	}

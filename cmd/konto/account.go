@@ -153,9 +153,7 @@ func (c *accountList) Help() string {
 
 func (c *accountList) Run(ctx context.Context, on *opened, out *control.Output) error {
 	const row = "%-26s  %-24s  %-32s  %s"
-	if err := out.Header(row, "ID", "PAYWAY ID", "EMAIL", "NAME"); err != nil {
-		return err
-	}
+	out.Header(row, "ID", "PAYWAY ID", "EMAIL", "NAME")
 	return printPages(c.After, c.Limit, func(after string, limit int) (admin.Page[admin.Account], error) {
 		return on.ListAccounts(ctx, after, limit)
 	}, func(a admin.Account) error {

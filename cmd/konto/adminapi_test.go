@@ -354,12 +354,6 @@ func TestAccountsAreFoundShownAndErased(t *testing.T) {
 	id := a.open("anna.svensson@example.com")
 	a.open("bo@example.com")
 	a.must("POST", "/accounts/"+id+"/facts", `{"activeDomains":3}`)
-	account := a.must("GET", "/accounts/"+id, "")
-	for _, ref := range []string{id, account["clientId"].(string), account["accountId"].(string), account["paywayId"].(string), "ANNA.svensson@example.com"} {
-		if found := a.must("POST", "/accounts/find", `{"ref":"`+ref+`"}`); found["id"] != id {
-			t.Errorf("%s finds %v", ref, found)
-		}
-	}
 	if was := a.must("GET", "/accounts/"+id+"?at=1", ""); was["version"] != 1.0 || len(was["facts"].(map[string]any)) != 0 {
 		t.Errorf("at version 1: %v", was)
 	}
@@ -388,6 +382,19 @@ func TestAccountsAreFoundShownAndErased(t *testing.T) {
 	} {
 		if status, text := a.ask(a.viewer, "GET", path, ""); status != want || strings.Contains(text, a.folder) {
 			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+	const user = `{"issuer":"https://id.example.com","subject":"248289761001"}`
+	if linked := a.must("POST", "/accounts/"+id+"/link", user)["identities"].([]any); len(linked) != 1 {
+		t.Errorf("linked are %v", linked)
+	}
+	if linked := a.must("POST", "/accounts/"+id+"/unlink", user)["identities"].([]any); len(linked) != 0 {
+		t.Errorf("linked are still %v", linked)
+	}
+	account := a.must("GET", "/accounts/"+id, "")
+	for _, ref := range []string{id, account["clientId"].(string), account["accountId"].(string), account["paywayId"].(string), "ANNA.svensson@example.com"} {
+		if found := a.must("POST", "/accounts/find", `{"ref":"`+ref+`"}`); found["id"] != id {
+			t.Errorf("%s finds %v", ref, found)
 		}
 	}
 	for _, body := range []string{`{}`, `{"confirm":"yes"}`, `{"confirm":"` + id + `","x":1}`} {

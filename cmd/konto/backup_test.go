@@ -219,7 +219,7 @@ func TestBackupsThatFailLeaveNothing(t *testing.T) {
 func TestBackupOnAFullDisk(t *testing.T) {
 	folder, to := furnished(t), t.TempDir()
 	h := openFolder(t, folder)
-	for i := range 250 {
+	for i := range 350 {
 		if _, err := (&opened{Folder: h}).OpenAccount(t.Context(), datafolder.Itself(), commands.Open{Email: fmt.Sprintf("a%d@example.com", i)}.WithDefaults()); err != nil {
 			t.Fatal(err)
 		}

@@ -30,9 +30,7 @@ func (c *credentialList) print(ctx context.Context, on *opened, out *control.Out
 		}
 	}
 	const row = "%-26s  %-8s  %-7s  %-10s  %-10s  %-26s  %s"
-	if err := out.Header(row, "ID", "KIND", "STATE", "EXPIRES", "LAST USED", "HOLDER", "SCOPES, ROLES AND LABEL"); err != nil {
-		return err
-	}
+	out.Header(row, "ID", "KIND", "STATE", "EXPIRES", "LAST USED", "HOLDER", "SCOPES, ROLES AND LABEL")
 	return printPages(c.After, c.Limit, func(after string, limit int) (admin.Page[admin.Credential], error) {
 		return on.ListCredentials(ctx, filter, after, limit)
 	}, func(s admin.Credential) error {

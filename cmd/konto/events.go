@@ -41,9 +41,7 @@ func (c *eventsList) Run(ctx context.Context, on *opened, out *control.Output) e
 	if err != nil {
 		return err
 	}
-	if err := out.Header(eventRow, "POS", "TIME", "STREAM/VERSION", "TYPE", "DATA"); err != nil {
-		return err
-	}
+	out.Header(eventRow, "POS", "TIME", "STREAM/VERSION", "TYPE", "DATA")
 	return printPages(strconv.FormatUint(c.After, 10), c.Limit, func(after string, limit int) (admin.Page[admin.Event], error) {
 		position, err := strconv.ParseUint(after, 10, 64)
 		if err != nil {

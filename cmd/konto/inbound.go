@@ -56,9 +56,7 @@ func (c *inboundDeadLetters) Run(ctx context.Context, on *opened, out *control.O
 	if err != nil {
 		return err
 	}
-	if err := out.Header("%6s  %-20s  %-16s  %s", "SEQ", "TIME", "FROM", "REASON AND BODY"); err != nil {
-		return err
-	}
+	out.Header("%6s  %-20s  %-16s  %s", "SEQ", "TIME", "FROM", "REASON AND BODY")
 	for _, l := range found {
 		shown := deadLetterShown{Sequence: l.Sequence, Time: l.Received, From: l.From, Reason: l.Reason, MessageID: l.ID, Length: l.Length}
 		if utf8.Valid(l.Body) {

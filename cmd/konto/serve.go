@@ -13,6 +13,7 @@ import (
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/cmd/konto/server"
+	"konto/events/tracing"
 	"konto/eventstore/postgres"
 	kontohttp "konto/http"
 )
@@ -56,6 +57,9 @@ func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) er
 	})
 }
 
+// tracesTime bounds how long the last spans are exported.
+const tracesTime = 3 * time.Second
+
 // serveFolder opens a data folder and runs a server on it until ctx ends. It calls ready once,
 // when requests are being answered.
 func serveFolder(ctx context.Context, cfg datafolder.Config, options server.Options, ready func(context.Context, *opened, *server.Server) error) (err error) {
@@ -71,6 +75,17 @@ func serveFolder(ctx context.Context, cfg datafolder.Config, options server.Opti
 		}
 	}()
 	options.Version = builtFrom().Version
+	stopTraces, err := tracing.Export(ctx, options.Version, func(err error) {
+		cfg.Log.Warn("traces could not be exported", "error", err)
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesTime)
+		defer cancel()
+		stopTraces(bounded) // what cannot be exported was warned of
+	}()
 	administered := func(r *server.Running) *opened {
 		return &opened{Folder: h, Server: r, Version: options.Version, Audit: cfg.Log}
 	}

@@ -75,9 +75,7 @@ Examples:
 
 func (c *thirdPartyList) Run(ctx context.Context, on *opened, out *control.Output) error {
 	const row = "%-26s  %-18s  %-11s  %-20s  %s"
-	if err := out.Header(row, "ID", "STATE", "FORMAT", "NAME", "URL"); err != nil {
-		return err
-	}
+	out.Header(row, "ID", "STATE", "FORMAT", "NAME", "URL")
 	return printPages(c.After, c.Limit, func(after string, limit int) (admin.Page[admin.ThirdParty], error) {
 		return on.ListThirdParties(ctx, after, limit)
 	}, func(p admin.ThirdParty) error {

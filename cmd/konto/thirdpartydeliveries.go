@@ -55,9 +55,7 @@ func (c *thirdPartyDeliveries) Run(ctx context.Context, on *opened, out *control
 		return err
 	}
 	const row = "%-20s  %-9s  %4s  %11s  %-6s  %-20s  %-26s  %-26s  %s  %s"
-	if err := out.Header(row, "TIME", "STATUS", "HTTP", "LATENCY", "TRY", "THIRD PARTY", "ACCOUNT", "EVENT", "TYPE", "ANSWER"); err != nil {
-		return err
-	}
+	out.Header(row, "TIME", "STATUS", "HTTP", "LATENCY", "TRY", "THIRD PARTY", "ACCOUNT", "EVENT", "TYPE", "ANSWER")
 	for _, a := range slices.Backward(page.Items) {
 		err := out.Row(a, "%-20s  %-9s  %4d  %8.1f ms  %-6d  %-20s  %s  %s  %s  %q", a.At.Format(time.RFC3339),
 			a.Status, a.HTTPStatus, a.LatencyMS, a.Attempt, a.ThirdParty, a.Account, a.Event, a.Type, a.Answer)

@@ -21,6 +21,7 @@ import (
 // Output is where a command prints: JSON for programs, one object a line, or text for people.
 // It is not for several goroutines at once.
 type Output struct {
+	header string // not printed yet
 	direct io.Writer
 	Text   *bufio.Writer // what is written to it is printed to the byte, not escaped
 	JSON   bool
@@ -107,17 +108,18 @@ func (o *Output) Row(v any, format string, args ...any) error {
 	return o.Line(format, args...)
 }
 
-// Header prints the names of a list's columns, for people only.
-func (o *Output) Header(format string, names ...any) error {
-	if o.JSON {
-		return nil
+// Header sets the names of a list's columns, which people see above the first line. A list that is
+// empty, or that cannot be read, has none.
+func (o *Output) Header(format string, names ...any) {
+	if !o.JSON {
+		o.header = fmt.Sprintf(format, names...) + "\n"
 	}
-	return o.Line(format, names...)
 }
 
 // Line prints one line, for people or programs. It may hold text from outside.
 func (o *Output) Line(format string, args ...any) error {
-	_, err := o.Text.WriteString(escaped(fmt.Sprintf(format, args...)) + "\n")
+	_, err := o.Text.WriteString(o.header + escaped(fmt.Sprintf(format, args...)) + "\n")
+	o.header = ""
 	return err
 }
 

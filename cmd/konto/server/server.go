@@ -73,7 +73,7 @@ type Running struct {
 	Health     func() []projections.Status
 	UserIssuer string // whose JWTs are account holders' tokens; "" if there is none
 	// Ready asks the server over HTTP whether it takes updates, and returns the text of the answer.
-	Ready func(context.Context) (ready bool, text string, err error)
+	Ready      func(context.Context) (ready bool, text string, err error)
 	Components func() []projections.Component
 }
 
