@@ -198,11 +198,20 @@ type LogOptions struct {
 	AccessLog bool       `name:"access-log" help:"Log a line for each request, at any --log-level, without personal data."`
 }
 
+// inSeconds writes a duration as a number of seconds. slog's own number would be nanoseconds.
+func inSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	}
+	return a
+}
+
 // Loggers returns the log, and the log of requests, which is nil unless there is one.
 func (o *LogOptions) Loggers(to io.Writer) (log, access *slog.Logger) {
 	logger := func(level slog.Level) *slog.Logger {
 		options := &slog.HandlerOptions{Level: level}
 		if o.LogFormat == "json" {
+			options.ReplaceAttr = inSeconds
 			return slog.New(slog.NewJSONHandler(to, options))
 		}
 		return slog.New(slog.NewTextHandler(to, options))
