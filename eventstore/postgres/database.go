@@ -210,6 +210,9 @@ func (db *Database) checkOpen(ctx context.Context) error {
 
 func failed(doing string, err error) error { return fmt.Errorf("%s Postgres: %w", doing, err) }
 
+// Unreplicated reports whether changes are acknowledged that no standby has.
+func (db *Database) Unreplicated() bool { return db.barriers.unreplicated }
+
 // examine refuses a server that cannot keep what konto promises.
 func examine(ctx context.Context, cfg *pgx.ConnConfig, unreplicated bool) error {
 	conn, err := pgx.ConnectConfig(ctx, cfg)

@@ -65,6 +65,11 @@ func (s *Server) tryAppend(ctx context.Context) error {
 	}
 }
 
+// unreplicated is what an operator is told who gave --store-unreplicated.
+const unreplicated = "Postgres runs without a synchronous standby, as --store-unreplicated allows: what was acknowledged is lost with its disk."
+
+func (s *Server) unreplicated() bool { return s.folder.DB != nil && s.folder.DB.Unreplicated() }
+
 // warnings tell what waits, retries or has stopped although updates are taken.
 func (s *Server) warnings() (all []string) {
 	warn := func(name, state, why string) {
@@ -76,6 +81,9 @@ func (s *Server) warnings() (all []string) {
 		case projections.StateStopped:
 			all = append(all, fmt.Sprintf("%s has stopped until konto is started again: %s", name, why))
 		}
+	}
+	if s.unreplicated() {
+		all = append(all, unreplicated)
 	}
 	for _, f := range s.statuses() {
 		warn(f.Name, f.State, f.Error)

@@ -143,6 +143,9 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, by Admini
 		}
 		log.Info("administrators are answered at http://" + s.admin.Addr().String() + kontohttp.AdminPrefix)
 	}
+	if s.unreplicated() {
+		log.Warn(unreplicated)
+	}
 	if err := s.checkIssuer(ctx); err != nil {
 		return nil, err
 	}
