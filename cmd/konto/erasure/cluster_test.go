@@ -36,9 +36,8 @@ import (
 )
 
 var (
-	databases atomic.Int64
-	quiet     = slog.New(slog.DiscardHandler)
-	now       = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	quiet = slog.New(slog.DiscardHandler)
+	now   = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 )
 
 // cluster is a database, and keys that its nodes share.
