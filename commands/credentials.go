@@ -220,6 +220,12 @@ func checkSession(s events.SessionOpened, now time.Time) []FieldError {
 	for _, role := range s.Roles {
 		c.label("/roles", role)
 	}
+	if s.Admin == "" && s.AuthType == "admin" {
+		c.reject("/authType", &fault{CodeNotAllowed, "Only an administrator's session has the type admin."})
+	}
+	if !s.Parent.IsZero() && !s.Account.IsZero() && s.Label == "" {
+		c.reject("/label", &fault{CodeMustBeSet, "A delegated session has a label."})
+	}
 	if s.Account.IsZero() && !s.Parent.IsZero() {
 		c.reject("/parent", &fault{CodeNotAllowed, "Only an account's session can be delegated."})
 	}

@@ -155,6 +155,8 @@ func TestWrongSessionsAreRefused(t *testing.T) {
 		{events.SessionOpened{Admin: " root"}, "/admin"},
 		{events.SessionOpened{Admin: "root", Parent: account}, "/parent"},
 		{events.SessionOpened{Account: account, Label: "x"}, "/label"},
+		{events.SessionOpened{Account: account, Parent: account}, "/label"},
+		{events.SessionOpened{Account: account, AuthType: "admin"}, "/authType"},
 		{events.SessionOpened{Account: account, ExpiresAt: now}, "/expiresAt"},
 	}
 	for _, tt := range tests {
@@ -184,7 +186,7 @@ func TestCredentialsNeedTheirAccounts(t *testing.T) {
 		if _, err := credentials.OpenSession(t.Context(), events.Metadata{}, events.SessionOpened{Account: gone}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("session: %v", err)
 		}
-		if _, err := credentials.OpenSession(t.Context(), events.Metadata{}, events.SessionOpened{Account: account, Parent: gone}); !errors.Is(err, ErrNotFound) {
+		if _, err := credentials.OpenSession(t.Context(), events.Metadata{}, events.SessionOpened{Account: account, Parent: gone, Label: "x"}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("delegated session: %v", err)
 		}
 	}

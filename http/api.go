@@ -111,6 +111,7 @@ func (route Route) admit(x *exchange) error {
 	if !route.Stream && !acceptsJSON(x.r.Header["Accept"]) {
 		return errNotAcceptable
 	}
+	x.streams = route.Stream
 	return route.Answer(&Request{Request: x.r, Writer: x.w, Caller: x.caller, x: x})
 }
 

@@ -35,6 +35,7 @@ type exchange struct {
 	r        *http.Request
 	contract *contract
 	counted  *counted
+	streams  bool          // the answer takes as long as the caller wants
 	span     *tracing.Span // nil unless traces are exported
 	id       string        // req_ and a ULID
 	began    time.Time     // when the request arrived
@@ -120,7 +121,7 @@ func (x *exchange) recover() {
 // log logs an error of the request, without its body, query or headers.
 func (x *exchange) log(message string, args ...any) {
 	x.Log.Error(message, append([]any{
-		"request", x.id, "contract", x.contract.name, "method", x.r.Method, "path", x.r.URL.Path,
+		"request", x.id, "contract", x.contract.name, "method", x.r.Method, "route", x.counted.route,
 	}, args...)...)
 }
 

@@ -85,8 +85,7 @@ func (m *metrics) of(contract, route, method string) *counted {
 	}
 }
 
-func (c *counted) count(code int, took time.Duration) {
-	c.took.Observe(took.Seconds())
+func (c *counted) count(code int) {
 	requests := c.codes[code].Load()
 	if requests == nil {
 		made := c.requests.WithLabelValues(strconv.Itoa(code))
@@ -156,7 +155,10 @@ func (x *exchange) done() {
 		return
 	}
 	took := x.Now().Sub(x.began)
-	x.counted.count(x.sent.code, took)
+	x.counted.count(x.sent.code)
+	if !x.streams {
+		x.counted.took.Observe(took.Seconds())
+	}
 	if x.AccessLog != nil {
 		x.logAccess(took)
 	}

@@ -60,7 +60,7 @@ func (c *accountHistory) Run(ctx context.Context, on *opened, out *control.Outpu
 	if err != nil {
 		return err
 	}
-	for e, err := range on.History(ctx, id, c.At) {
+	for e, err := range on.History(ctx, id, c.At, 0) {
 		if err != nil {
 			return on.NotFound(err, c.Ref)
 		}

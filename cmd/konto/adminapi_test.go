@@ -527,6 +527,9 @@ func TestLiveEventsResumeAndEndWithTheKey(t *testing.T) {
 			t.Errorf("after the first: %s, want %s", email, want)
 		}
 	}
+	if status, text := a.ask(token, "GET", "/events/live?after=1000000", ""); status != 400 {
+		t.Errorf("after a position beyond the log's end: %d %s", status, text)
+	}
 	fromNow := a.live(token, "?type=AccountOpened", "")
 	a.open("d@example.com")
 	if _, email := fromNow.next(); email != "d@example.com" {

@@ -14,6 +14,7 @@ import (
 	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
+	"konto/events"
 )
 
 // If a data folder is locked and its holder does not answer, the holder is a server that starts
@@ -55,6 +56,11 @@ type command interface {
 	// the one that parsed the command line, so Run uses only exported members and its
 	// parameters.
 	Run(ctx context.Context, h *opened, out *control.Output) error
+}
+
+// audit logs an act of the operator, before it begins, that makes no event.
+func audit(on *opened, act string) {
+	on.Acted(events.Metadata{Actor: events.Actor{Kind: "operator"}}, act)
 }
 
 // inputReader is a command that reads standard input before it runs.

@@ -28,6 +28,7 @@ Examples:
 }
 
 func (c *backupCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
+	audit(on, "backup")
 	made, err := copies.Backup(ctx, on.Folder, c.File, out.Events)
 	if err != nil {
 		return err

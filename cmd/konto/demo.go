@@ -35,7 +35,8 @@ Examples:
 }
 
 func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer) (err error) {
-	log, access := c.Loggers(stderr)
+	loggers := c.Loggers(stderr)
+	log := loggers.Log
 	folder := l.data
 	if folder == "" {
 		if folder, err = os.MkdirTemp("", "konto-demo-"); err != nil {
@@ -46,7 +47,8 @@ func (c *demoCommand) run(ctx context.Context, l *line, stdout, stderr io.Writer
 	options := server.Options{
 		HTTP:       orFree(c.HTTP, "127.0.0.1:8080"),
 		NATSListen: orFree(c.NATSListen, "127.0.0.1:4222"),
-		Access:     access,
+		Access:     loggers.Access,
+		Audit:      log,
 		// So that an endpoint on this machine can be tried.
 		SenderOptions: server.SenderOptions{ThirdPartyAllow: loopback},
 	}

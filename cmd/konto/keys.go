@@ -41,6 +41,7 @@ func (c *keysBackup) Validate() error {
 }
 
 func (c *keysBackup) Run(ctx context.Context, on *opened, out *control.Output) error {
+	audit(on, "keys backup")
 	made, err := copies.BackupKeys(ctx, on.Folder, c.Dir, time.Duration(c.KeepFor))
 	if err != nil {
 		return err
@@ -122,6 +123,7 @@ func (c *keysRotate) readInput(io.Reader) error {
 }
 
 func (c *keysRotate) Run(ctx context.Context, on *opened, out *control.Output) error {
+	audit(on, "keys rotate")
 	rotated, notice, err := copies.RotateKeys(ctx, on.Folder, c.Next)
 	if err != nil {
 		return err

@@ -66,6 +66,7 @@ Examples:
 }
 
 func (c *replayReadModel) Run(ctx context.Context, on *opened, out *control.Output) error {
+	audit(on, "replay read-model")
 	// A read model that only lags, for example after its file was deleted, is given time to
 	// catch up. An error is ignored: this command repairs it.
 	if err := on.CatchUp(ctx); ctx.Err() != nil {

@@ -39,8 +39,9 @@ Several machines, with the same KONTO_MASTER_KEY on each:
 }
 
 func (c *serveCommand) run(ctx context.Context, l *line, _, stderr io.Writer) error {
-	log, access := c.Loggers(stderr)
-	c.Options.Access = access
+	loggers := c.Loggers(stderr)
+	log := loggers.Log
+	c.Options.Access, c.Options.Audit = loggers.Access, loggers.Audit
 	if err := c.Options.CheckPostgres(l.postgres); err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func serveFolder(ctx context.Context, cfg datafolder.Config, options server.Opti
 		stopTraces(bounded) // what cannot be exported was warned of
 	}()
 	administered := func(r *server.Running) *opened {
-		return &opened{Folder: h, Server: r, Version: options.Version, Audit: cfg.Log}
+		return &opened{Folder: h, Server: r, Version: options.Version, Audit: options.Audit}
 	}
 	s, err := server.Open(ctx, h, options, server.Administration{
 		Commands: func(r *server.Running) control.Finder { return finderOf(administered(r)) },

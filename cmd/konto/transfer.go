@@ -37,6 +37,7 @@ Examples:
 var errTerminal = errors.New("standard output is a terminal; name a file, or send it to a program")
 
 func (c *exportCommand) Run(ctx context.Context, on *opened, out *control.Output) error {
+	audit(on, "export")
 	if c.File == "-" {
 		_, err := copies.ExportStream(ctx, on.Folder, out.Text, c.Encrypted, out.Events)
 		return err

@@ -102,7 +102,11 @@ func (k *Konto) findAccount(r *request) (Account, error) {
 // streamTime is how long a caller of a stream may take to receive what was sent.
 const streamTime = time.Minute
 
-// searchAccounts answers with an account a line, and at the end a line that says so.
+// searches are those that run. Each reads and decrypts all accounts.
+var searches = make(chan struct{}, 2)
+
+// searchAccounts answers with an account a line, and at the end a line that says so. Empty lines in
+// between say that it still reads.
 func (k *Konto) searchAccounts(r *request) error {
 	var body struct {
 		Text string `json:"text"`
@@ -110,23 +114,48 @@ func (k *Konto) searchAccounts(r *request) error {
 	if err := r.Read(&body); err != nil {
 		return err
 	}
-	control, found := http.NewResponseController(r.Writer), 0
-	line := func(v any) error {
-		if found == 0 {
+	select {
+	case searches <- struct{}{}:
+		defer func() { <-searches }()
+	default:
+		return conflict("two searches are under way; try again when one has ended")
+	}
+	control, begun, written, found := http.NewResponseController(r.Writer), false, time.Now(), 0
+	write := func(text []byte) error {
+		if !begun {
 			r.Writer.Header().Set("Content-Type", "application/x-ndjson")
+			r.Writer.Header().Set("X-Accel-Buffering", "no") // nginx would hold lines back
 		}
-		text, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
+		begun, written = true, time.Now()
 		_ = control.SetWriteDeadline(time.Now().Add(streamTime)) // fails only if there is no connection
-		if _, err = r.Writer.Write(append(text, '\n')); err != nil {
+		if _, err := r.Writer.Write(append(text, '\n')); err != nil {
 			return err
 		}
 		return control.Flush()
 	}
-	for account, err := range k.SearchAccounts(r.Context(), body.Text) {
-		if err != nil && found == 0 {
+	line := func(v any) error {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		return write(text)
+	}
+	page := func() error {
+		select {
+		case <-r.Stopping():
+			return errStopping
+		default:
+		}
+		if !r.StillAdmitted() {
+			return errNotAdmitted
+		}
+		if time.Since(written) < heartbeat {
+			return nil
+		}
+		return write(nil)
+	}
+	for account, err := range k.SearchAccounts(r.Context(), body.Text, page) {
+		if err != nil && !begun {
 			return err
 		}
 		if err != nil || line(account) != nil {

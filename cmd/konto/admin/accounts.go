@@ -124,8 +124,9 @@ func (k *Konto) ListAccounts(ctx context.Context, after string, limit int) (Page
 }
 
 // SearchAccounts reads all accounts, in order of id, and yields those with a text in their address or
-// their names, in any letter case. An error is the last thing that it yields.
-func (k *Konto) SearchAccounts(ctx context.Context, text string) iter.Seq2[Account, error] {
+// their names, in any letter case. It calls page before each page that it reads. An error, such as
+// page's, is the last thing that it yields.
+func (k *Konto) SearchAccounts(ctx context.Context, text string, page func() error) iter.Seq2[Account, error] {
 	text = strings.ToLower(strings.TrimSpace(text))
 	return func(yield func(Account, error) bool) {
 		if text == "" {
@@ -134,6 +135,9 @@ func (k *Konto) SearchAccounts(ctx context.Context, text string) iter.Seq2[Accou
 		}
 		err := k.CatchUp(ctx)
 		for after := (ulid.ULID{}); err == nil; {
+			if err = page(); err != nil {
+				break
+			}
 			var rows []events.Account
 			if rows, err = k.Model.Accounts(ctx, after, datafolder.PageSize); err != nil || len(rows) == 0 {
 				break
@@ -189,10 +193,12 @@ type Erased struct {
 // EraseAccount erases an account for good. To call it again completes what was interrupted.
 func (k *Konto) EraseAccount(ctx context.Context, meta events.Metadata, id ulid.ULID) (Erased, error) {
 	done, err := k.Erasures.Erase(ctx, id, meta)
+	if !errors.Is(err, commands.ErrNotFound) { // what began goes on, even if this call failed
+		k.Acted(meta, "account erase", "account", id.String())
+	}
 	if err != nil {
 		return Erased{}, err
 	}
-	k.Acted(meta, "account erase", "account", id.String())
 	return Erased{id.String(), done.Erased, done.Proof}, nil
 }
 

@@ -41,12 +41,11 @@ func (k *Konto) eventsWanted(r *request, given map[string]string) (f EventFilter
 	return f, after, err
 }
 
-// heartbeat is how often something is sent while nothing happens, so that proxies keep the connection,
-// and so that a key that has expired is noticed.
-const heartbeat = 15 * time.Second
-
 // errNotAdmitted ends a stream whose key was revoked or has expired.
 var errNotAdmitted = errors.New("the key can no longer be used")
+
+// errStopping ends a long answer when the server ends.
+var errStopping = errors.New("the server stops")
 
 // liveEvents sends events as they happen, as server-sent events whose ids are positions. It begins
 // after the position in Last-Event-ID or after, or else with the events from now on.
@@ -62,12 +61,18 @@ func (k *Konto) liveEvents(r *request) error {
 	if err != nil {
 		return err
 	}
+	head, err := k.Store.Head(r.Context())
+	if err != nil {
+		return err
+	}
 	if _, begins := given["after"]; !begins {
-		if after, err = k.Store.Head(r.Context()); err != nil {
-			return err
-		}
+		after = head
+	}
+	if after > head { // of another log, or of this one before it was restored
+		return invalid("the log ends before that position")
 	}
 	r.Writer.Header().Set("Content-Type", "text/event-stream")
+	r.Writer.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 	r.Writer.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
 		return nil
@@ -89,39 +94,28 @@ func (k *Konto) sendLive(r *request, filter EventFilter, after uint64) error {
 		}
 	}()
 	control := http.NewResponseController(r.Writer)
-	visit := func(e Event) error {
+	write := func(format string, args ...any) error {
+		if !r.StillAdmitted() {
+			return errNotAdmitted
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(streamTime)) // fails only if there is no connection
+		_, err := fmt.Fprintf(r.Writer, format, args...)
+		return err
+	}
+	return k.FollowEvents(ctx, filter, after, func(e Event) error {
 		text, err := json.Marshal(e)
 		if err != nil {
 			return err
 		}
-		after = e.Position
-		_ = control.SetWriteDeadline(time.Now().Add(streamTime)) // fails only if there is no connection
-		_, err = fmt.Fprintf(r.Writer, "id: %d\ndata: %s\n\n", e.Position, text)
-		return err
-	}
-	pause := func(position uint64) error {
-		after = position
-		if err := k.WaitFor(ctx, position); err != nil { // if it is the key's revocation, Access has it
+		return write("id: %d\ndata: %s\n\n", e.Position, text)
+	}, func(position uint64) error {
+		if err := k.WaitFor(ctx, position); err != nil { // if an event was the key's revocation, Access has it
 			return err
 		}
-		if !r.StillAdmitted() {
-			return errNotAdmitted
+		// An id alone is no event. Proxies keep the connection for it, and the caller goes on from there.
+		if err := write("id: %d\n\n", position); err != nil {
+			return err
 		}
 		return control.Flush()
-	}
-	for {
-		turn, end := context.WithTimeout(ctx, heartbeat)
-		err := k.FollowEvents(turn, filter, after, visit, pause)
-		end()
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		_ = control.SetWriteDeadline(time.Now().Add(streamTime))
-		if _, err := fmt.Fprintf(r.Writer, "id: %d\n\n", after); err != nil { // an id alone is no event
-			return err
-		}
-	}
+	})
 }

@@ -55,9 +55,12 @@ func (k *Konto) ListEvents(ctx context.Context, f EventFilter, after uint64, lim
 	return page, err
 }
 
-// FollowEvents calls visit for each event after a position, waits for more, and ends with ctx, whose
-// end is no error, or when visit returns an error. Whenever it has reached the log's end it calls
-// pause with the position of the end.
+// heartbeat is how long FollowEvents waits for events at most before it calls pause again.
+const heartbeat = 15 * time.Second
+
+// FollowEvents calls visit for each event after a position, and pause with each position up to which
+// it has looked: after every page, at the log's end, and at least each heartbeat there. It ends with
+// ctx, whose end is no error, or when visit or pause returns an error.
 func (k *Konto) FollowEvents(ctx context.Context, f EventFilter, after uint64, visit func(Event) error, pause func(position uint64) error) error {
 	for ctx.Err() == nil {
 		found, reached, end, err := k.eventsAfter(ctx, f, after, datafolder.PageSize)
@@ -66,16 +69,28 @@ func (k *Konto) FollowEvents(ctx context.Context, f EventFilter, after uint64, v
 				return err
 			}
 		}
-		if after = reached; err == nil && end {
-			if err = pause(after); err == nil {
-				err = k.Store.Wait(ctx, after)
-			}
+		if after = reached; err == nil {
+			err = pause(after)
+		}
+		if err == nil && end {
+			err = k.await(ctx, after)
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// await waits for an event after a position, for a heartbeat at most.
+func (k *Konto) await(ctx context.Context, after uint64) error {
+	bounded, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	err := k.Store.Wait(bounded, after)
+	if bounded.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // eventsAfter returns events after a position, up to a limit. It has looked at everything up to
@@ -95,8 +110,11 @@ func (k *Konto) eventsAfter(ctx context.Context, f EventFilter, after uint64, li
 		if err != nil {
 			return found, reached, false, err
 		}
-		if len(records) == 0 { // an account's last event may be long before the log's end
-			return found, max(reached, head), true, nil
+		if len(records) == 0 {
+			if !f.Account.IsZero() { // its last event may be long before the log's end
+				reached = max(reached, head)
+			}
+			return found, reached, true, nil
 		}
 		wanted := slices.DeleteFunc(slices.Clone(records), func(r eventstore.Record) bool { return !f.wants(r) })
 		more := len(found)+len(wanted) > limit

@@ -105,13 +105,20 @@ type Entry struct {
 	Payload  events.Payload `json:"-"`
 }
 
-// History iterates over what happened to an account up to a moment. An error is the last thing that
-// it yields.
-func (k *Konto) History(ctx context.Context, id ulid.ULID, until Moment) iter.Seq2[Entry, error] {
+// History iterates over what happened to an account after a version, up to a moment. An error is the
+// last thing that it yields.
+func (k *Konto) History(ctx context.Context, id ulid.ULID, until Moment, after uint64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		var a events.Account
 		for e, err := range k.accountEvents(ctx, id, until) {
 			var entry Entry
+			if err == nil && e.Version <= after {
+				var p events.Payload
+				if p, err = e.Payload(); err == nil {
+					a.Apply(e, p)
+					continue
+				}
+			}
 			if err == nil {
 				entry, err = newEntry(&a, e)
 			}
@@ -144,7 +151,7 @@ func newEntry(a *events.Account, e events.Event) (Entry, error) {
 // HistoryPage returns a page of an account's history after a version.
 func (k *Konto) HistoryPage(ctx context.Context, id ulid.ULID, until Moment, after uint64, limit int) (Page[Entry], error) {
 	page := Page[Entry]{Items: []Entry{}}
-	for entry, err := range k.History(ctx, id, until) {
+	for entry, err := range k.History(ctx, id, until, after) {
 		if err != nil {
 			return page, err
 		}
@@ -152,9 +159,7 @@ func (k *Konto) HistoryPage(ctx context.Context, id ulid.ULID, until Moment, aft
 			page.Next = strconv.FormatUint(page.Items[limit-1].Version, 10)
 			break
 		}
-		if entry.Version > after {
-			page.Items = append(page.Items, entry)
-		}
+		page.Items = append(page.Items, entry)
 	}
 	return page, nil
 }

@@ -196,7 +196,7 @@ func (k *Konto) IssueKey(ctx context.Context, meta events.Metadata, spec events.
 	}
 	k.Acted(meta, "key issue", "key", issued.ID)
 	if err := k.WaitFor(ctx, done.Position); err != nil {
-		return IssuedKey{}, err
+		return issued, err
 	}
 	if spec.Consumer != "" && !slices.Contains(known, spec.Consumer) {
 		err = k.Server.Reserve(spec.Consumer)

@@ -49,10 +49,18 @@ func create[T any](path string, do func(*request) (T, error)) kontohttp.Route {
 	return kontohttp.Route{Method: http.MethodPost, Path: path, Role: events.RoleOperator, Answer: answering(http.StatusCreated, do)}
 }
 
+// once is a result that nothing shows again. If it was made it is answered, whatever failed
+// afterwards: otherwise nobody would have a secret that counts.
+type once interface{ made() bool }
+
+func (i IssuedKey) made() bool     { return i.Token != "" }
+func (o OpenedSession) made() bool { return o.Cookie != "" }
+func (n NewSecret) made() bool     { return n.Secret != "" }
+
 func answering[T any](status int, do func(*request) (T, error)) func(*request) error {
 	return func(r *request) error {
 		v, err := do(r)
-		if err != nil {
+		if m, ok := any(v).(once); err != nil && (!ok || !m.made()) {
 			return err
 		}
 		return r.Answer(status, v)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -87,6 +88,9 @@ func (k *Konto) rotateSecret(r *request) (NewSecret, error) {
 	}
 	overlap := usualOverlap
 	if body.Overlap != nil {
+		if *body.Overlap < 0 || *body.Overlap > int(commands.MaxSecretOverlap/time.Second) {
+			return NewSecret{}, invalid(fmt.Sprintf("overlapSeconds is from 0 to %d", commands.MaxSecretOverlap/time.Second))
+		}
 		overlap = time.Duration(*body.Overlap) * time.Second
 	}
 	return k.RotateSecret(r.Context(), r.Metadata(), r.Param("ref"), overlap)

@@ -32,6 +32,8 @@ type Options struct {
 	Version string `kong:"-"`
 	// Access gets a line for each request; nil: there is none.
 	Access *slog.Logger `kong:"-"`
+	// Audit gets a line for each administrative act; nil: there is none.
+	Audit *slog.Logger `kong:"-"`
 
 	LogOptions `set:"log_level=info"`
 
@@ -206,8 +208,12 @@ func inSeconds(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Loggers returns the log, and the log of requests, which is nil unless there is one.
-func (o *LogOptions) Loggers(to io.Writer) (log, access *slog.Logger) {
+// Loggers are the log, that of administrative acts, and that of requests, which is nil unless there is
+// one. The last two do not depend on --log-level.
+type Loggers struct{ Log, Audit, Access *slog.Logger }
+
+// Loggers returns the loggers that the flags ask for.
+func (o *LogOptions) Loggers(to io.Writer) (l Loggers) {
 	logger := func(level slog.Level) *slog.Logger {
 		options := &slog.HandlerOptions{Level: level}
 		if o.LogFormat == "json" {
@@ -217,9 +223,10 @@ func (o *LogOptions) Loggers(to io.Writer) (log, access *slog.Logger) {
 		return slog.New(slog.NewTextHandler(to, options))
 	}
 	if o.AccessLog {
-		access = logger(slog.LevelInfo)
+		l.Access = logger(slog.LevelInfo)
 	}
-	return logger(o.LogLevel), access
+	l.Log, l.Audit = logger(o.LogLevel), logger(slog.LevelInfo)
+	return l
 }
 
 // NATSOptions say how konto authenticates to an outside NATS server. Secrets are in files,

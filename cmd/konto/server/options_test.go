@@ -8,8 +8,7 @@ import (
 
 func TestDurationsInJSONAreSeconds(t *testing.T) {
 	var text strings.Builder
-	log, _ := (&LogOptions{LogFormat: "json"}).Loggers(&text)
-	log.Info("stopped", "took", 1500*time.Millisecond)
+	(&LogOptions{LogFormat: "json"}).Loggers(&text).Log.Info("stopped", "took", 1500*time.Millisecond)
 	if !strings.Contains(text.String(), `"took":1.5}`) {
 		t.Errorf("logged %s", text.String())
 	}
