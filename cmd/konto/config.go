@@ -27,18 +27,20 @@ func loadConfig(file io.Reader) (kong.Resolver, error) {
 		return nil, fmt.Errorf("the file of --config is not a JSON object: %w", err)
 	}
 	for name, value := range values {
+		if list, ok := value.([]any); ok { // as a flag has it
+			var parts []string
+			for _, part := range list {
+				parts = append(parts, fmt.Sprint(part))
+			}
+			value = strings.Join(parts, ",")
+			values[name] = value
+		}
 		switch v := value.(type) {
 		case string:
 			if holdsSecret(name, v) && readableByAll(file) {
 				return nil, fmt.Errorf("%s in the file of --config holds a secret, and every user of this machine can read the file: chmod o-r", name)
 			}
 		case bool, float64:
-		case []any: // as a flag has it
-			var parts []string
-			for _, part := range v {
-				parts = append(parts, fmt.Sprint(part))
-			}
-			values[name] = strings.Join(parts, ",")
 		default:
 			return nil, fmt.Errorf("%s in the file of --config is neither a text, a number, true, false, nor a list", name)
 		}

@@ -84,4 +84,14 @@ func TestSecretsAreOnlyInFilesThatOthersCannotRead(t *testing.T) {
 			t.Errorf("%o: %v", mode, err)
 		}
 	}
+	list := configWith(t, `{"nats-url": ["nats://a.example.com", "nats://konto:hush@b.example.com"]}`)
+	if o := served(t, "--config", list); o.NATSURL != "nats://a.example.com,nats://konto:hush@b.example.com" {
+		t.Errorf("%s", o.NATSURL)
+	}
+	if err := os.Chmod(list, 0o604); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parse([]string{"serve", "--config", list}, nil); err == nil || !strings.Contains(err.Error(), "nats-url in the file of --config holds a secret") {
+		t.Errorf("a list: %v", err)
+	}
 }

@@ -40,8 +40,9 @@ const (
 // retryEvery is the pause after a connection failed.
 const retryEvery = 50 * time.Millisecond
 
-// errNotReplicated is what a barrier fails with while no synchronous standby confirms it.
-var errNotReplicated = errors.New("no synchronous standby has confirmed the last commit; see synchronous_standby_names")
+// ErrNotReplicated occurs while the primary answers and no synchronous standby confirms what is
+// committed. What was to be stored may be stored. Repeat it when there is a standby again.
+var ErrNotReplicated = errors.New("no synchronous standby has confirmed the last commit; see synchronous_standby_names")
 
 // covered is what a barrier proves: everything that was visible on this timeline when the barrier
 // began is durable.
@@ -101,7 +102,11 @@ func (b *barriers) pass(ctx context.Context) (covered, error) {
 	case <-r.done:
 		return r.covered, r.err
 	case <-ctx.Done():
-		if failing := b.trouble(); failing != nil {
+		failing := b.trouble()
+		if failing == nil && !b.unreplicated && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			failing = ErrNotReplicated // the primary has answered its caller before, and waits for a standby now
+		}
+		if failing != nil {
 			return covered{}, fmt.Errorf("%w: %w", ctx.Err(), failing)
 		}
 		return covered{}, ctx.Err()
@@ -134,10 +139,14 @@ func (b *barriers) run(ctx context.Context) {
 		}
 		for begun := time.Now(); ; {
 			var err error
-			if conn == nil {
+			isNew := conn == nil
+			if isNew {
 				conn, err = pgx.ConnectConfig(ctx, b.cfg)
 			}
 			if err == nil {
+				if isNew {
+					b.report(nil) // a server that could not be reached before answers now
+				}
 				r.covered, err = b.attempt(ctx, conn)
 			}
 			b.report(err)
@@ -207,7 +216,7 @@ func (b *barriers) attempt(ctx context.Context, conn *pgx.Conn) (c covered, err 
 		}
 	}
 	if !b.unreplicated && !replicated {
-		return c, errNotReplicated
+		return c, ErrNotReplicated
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -54,6 +54,10 @@ func (l letters) add(folder fs.FS, name string) error {
 		return errors.New("there is none: each is a file that is called after its language, such as sv.txt")
 	}
 	for _, file := range files {
+		language := strings.TrimSuffix(file, ".txt")
+		if known := primary(language); known != language {
+			return fmt.Errorf("%s is never used: the letter in its language is called %s.txt", file, known)
+		}
 		text, err := fs.ReadFile(folder, file)
 		if err != nil {
 			return err
@@ -62,7 +66,6 @@ func (l letters) add(folder fs.FS, name string) error {
 		if err != nil {
 			return err
 		}
-		language := strings.TrimSuffix(file, ".txt")
 		l[language] = parsed
 		sample := values{Code: "0123456789", Expires: "2030-01-01 12:00 UTC", Name: name}
 		if _, body, err := l.write(language, sample); err != nil {
@@ -74,13 +77,18 @@ func (l letters) add(folder fs.FS, name string) error {
 	return nil
 }
 
+// primary returns the name in letters of a language (BCP 47): no region, and one kind of Norwegian.
+func primary(language string) string {
+	name, _, _ := strings.Cut(strings.ToLower(language), "-")
+	if name == "nb" || name == "nn" {
+		return "no"
+	}
+	return name
+}
+
 // write returns the letter in a language (BCP 47), or in English if there is none in it.
 func (l letters) write(language string, v values) (subject, body string, err error) {
-	primary, _, _ := strings.Cut(strings.ToLower(language), "-")
-	if primary == "nb" || primary == "nn" {
-		primary = "no"
-	}
-	letter, ok := l[primary]
+	letter, ok := l[primary(language)]
 	if !ok {
 		letter = l["en"]
 	}

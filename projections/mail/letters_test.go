@@ -87,6 +87,15 @@ func TestOperatorsLettersReplaceKontosAndAreChecked(t *testing.T) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
+	for file, says := range map[string]string{"nb.txt": "no.txt", "nn.txt": "no.txt", "SV.txt": "sv.txt", "en-GB.txt": "en.txt"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, file), []byte("Subject: a\n\n{{.Code}}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openLetters(dir, ""); err == nil || !strings.Contains(err.Error(), file+" is never used: the letter in its language is called "+says) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
 	if _, err := openLetters("", "Host\nUp"); err == nil {
 		t.Error("a name with a line break is accepted")
 	}

@@ -12,8 +12,8 @@ import (
 // done by then is done after the next start.
 const DrainTime = 5 * time.Second
 
-// ServeUntil serves HTTP, or HTTPS if the server has a TLSConfig, until ctx ends, and then until the running requests are answered, for
-// at most DrainTime.
+// ServeUntil serves HTTP, or HTTPS if the server has a TLSConfig, until ctx ends, and then until the
+// running requests are answered, for at most DrainTime.
 func ServeUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	closed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"konto/eventstore/postgres"
 	kontohttp "konto/http"
 	"konto/projections"
 	"konto/projections/metrics"
@@ -20,8 +21,8 @@ import (
 const (
 	notStarted    = "starting"
 	stopping      = "draining"
-	notAppendable = "log"         // of a log in the folder
-	notReplicated = "replication" // of a log in Postgres
+	notAppendable = "log"
+	notReplicated = "replication" // of a log in Postgres, which answers
 	behindOthers  = "behind"
 )
 
@@ -43,7 +44,9 @@ func (s *Server) readiness(ctx context.Context) (r kontohttp.Readiness) {
 		if err := s.tryAppend(ctx); err != nil {
 			because(notAppendable, "The log cannot be appended to: %v.", err)
 		}
-	} else if head, err := s.folder.Store.Head(ctx); err != nil {
+	} else if head, err := s.folder.Store.Head(ctx); err != nil && !errors.Is(err, postgres.ErrNotReplicated) {
+		because(notAppendable, "The log in Postgres does not answer: %v.", err)
+	} else if err != nil {
 		because(notReplicated, "No synchronous standby of Postgres confirms what is appended: %v.", err)
 	} else if err := s.folder.WaitFor(ctx, head); err != nil {
 		because(behindOthers, "This node does not have what the others have acknowledged: %v.", err)
@@ -52,17 +55,9 @@ func (s *Server) readiness(ctx context.Context) (r kontohttp.Readiness) {
 	return r
 }
 
-// tryAppend appends what has no effect. On a disk that hangs, the appends of all probes are one.
+// tryAppend appends what has no effect.
 func (s *Server) tryAppend(ctx context.Context) error {
-	tried := s.appends.DoChan("", func() (any, error) {
-		return nil, s.folder.Store.TryAppend(context.WithoutCancel(ctx))
-	})
-	select {
-	case result := <-tried:
-		return result.Err
-	case <-ctx.Done():
-		return errors.New("it does not answer in time")
-	}
+	return s.appends.ask(ctx, patience, func() error { return s.folder.Store.TryAppend(context.WithoutCancel(ctx)) })
 }
 
 // unreplicated is what an operator is told who gave --store-unreplicated.

@@ -1,13 +1,16 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -207,12 +210,26 @@ func (s *Server) components() []projections.Component {
 	if broker.Error != "" {
 		broker.State = projections.StateWaiting
 	}
-	if s.Broker != nil {
-		if why := s.Broker.Trouble(); why != "" {
-			broker.State, broker.Error = projections.StateStopped, why // only a restart helps
-		}
+	switch err := s.askBroker(); {
+	case errors.Is(err, errNoAnswer): // a write to its disk hangs
+		broker.State, broker.Error = projections.StateWaiting, cmp.Or(broker.Error, "NATS does not say how it is")
+	case err != nil:
+		broker.State, broker.Error = projections.StateStopped, err.Error() // only a restart helps
 	}
 	return []projections.Component{broker, s.inbound.health(), s.codes.health()}
+}
+
+// askBroker returns what is wrong with the embedded NATS server, nil if there is none.
+func (s *Server) askBroker() error {
+	if s.Broker == nil {
+		return nil
+	}
+	return s.broker.ask(context.Background(), brokerPatience, func() error {
+		if why := s.Broker.Trouble(); why != "" {
+			return errors.New(why)
+		}
+		return nil
+	})
 }
 
 // catchUp waits until the read model has applied all events that the log held at the start, for
@@ -245,8 +262,22 @@ func (s *Server) web() (kontohttp.Config, error) {
 func (s *Server) serveHTTP(ctx context.Context, answers http.Handler, on net.Listener) error {
 	web := kontohttp.NewServer(s.held(ctx, answers))
 	web.TLSConfig = s.webCertificate.config()
-	web.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	web.ErrorLog = log.New(httpErrors{s.log}, "", 0)
 	return control.ServeUntil(ctx, web, on)
+}
+
+// httpErrors logs what the HTTP server writes. Anybody can make a TLS handshake fail, so that is
+// logged at debug, as is all else that a client causes. If konto cannot accept connections, for
+// example because it has no file descriptors left, that is a warning.
+type httpErrors struct{ log *slog.Logger }
+
+func (e httpErrors) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.HasPrefix(line, []byte("http: Accept error")) {
+		level = slog.LevelWarn
+	}
+	e.log.Log(context.Background(), level, strings.TrimSpace(string(line)))
+	return len(line), nil
 }
 
 // held returns a handler that answers the probes at once, and holds other requests back until konto

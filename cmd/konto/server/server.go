@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
 	"konto/events"
@@ -42,7 +40,8 @@ type Server struct {
 	callout   *natscallout.Service // nil unless the log is in Postgres
 	draining  atomic.Bool
 	answering chan struct{} // closed when requests are answered; before, only the probes are
-	appends   singleflight.Group
+	appends   question      // whether the log in the folder takes appends
+	broker    question      // how the embedded NATS server is
 
 	webCertificate, natsCertificate *certificate // nil without TLS
 
@@ -141,7 +140,7 @@ func Open(ctx context.Context, folder *datafolder.Folder, cfg Options, by Admini
 		if s.admin, err = net.Listen("tcp", cfg.AdminHTTP); err != nil {
 			return nil, fmt.Errorf("cannot answer administrators on %s: %w", cfg.AdminHTTP, bare(err))
 		}
-		log.Info("administrators are answered at http://" + s.admin.Addr().String() + kontohttp.AdminPrefix)
+		log.Info("administrators are answered at " + s.scheme() + s.admin.Addr().String() + kontohttp.AdminPrefix)
 	}
 	if s.unreplicated() {
 		log.Warn(unreplicated)
@@ -263,10 +262,14 @@ func (s *Server) consumers() []string {
 
 // URL returns the address where HTTP is answered.
 func (s *Server) URL() string {
+	return s.scheme() + s.http.Addr().String()
+}
+
+func (s *Server) scheme() string {
 	if s.webCertificate != nil {
-		return "https://" + s.http.Addr().String()
+		return "https://"
 	}
-	return "http://" + s.http.Addr().String()
+	return "http://"
 }
 
 // NATSURL returns the address where consumers connect.
