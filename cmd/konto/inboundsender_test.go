@@ -58,6 +58,7 @@ func TestSendersKeyCanOnlySend(t *testing.T) {
 // An outside server's operator decides who may send; konto takes the subjects as
 // they are.
 func TestFactsOverAnOutsideServer(t *testing.T) {
+	t.Parallel()
 	outside, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, JetStream: true, StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

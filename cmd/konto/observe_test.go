@@ -84,6 +84,7 @@ func TestHealthTurnsRedWhenTheServerHangs(t *testing.T) {
 
 // NATS may be away: updates are taken, so konto is ready, and says what waits.
 func TestReadinessWarnsOfWhatWaits(t *testing.T) {
+	t.Parallel()
 	folder := furnished(t)
 	_, url, _ := serve(t, folder, "--nats-url", "nats://127.0.0.1:1")
 	if status, body := send(t, "GET", url+"/readyz", "", ""); status != 200 || !strings.Contains(body, "Warning: nats waits for NATS. Nothing is lost. ") {

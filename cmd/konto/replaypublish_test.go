@@ -121,6 +121,7 @@ func TestReplayLeavesOutErasedAccounts(t *testing.T) {
 }
 
 func TestReplayKeepsItsRateAndCanBeInterrupted(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	_, _, url := serve(t, folder)
 	if r := konto(t, "account", "import", tenThousand(t, "m"), "--data", folder); r.status != exitDone {
