@@ -40,6 +40,9 @@ var adminDocument = sync.OnceValues(func() (map[string]any, *jsonschema.Compiler
 	return root.(map[string]any), compiler
 })
 
+// compiling guards the compiler, which these tests share.
+var compiling sync.Mutex
+
 // administration is a running server with keys of both roles.
 type administration struct {
 	*testing.T
@@ -91,6 +94,8 @@ func (a *administration) documented(method, path string, status int, text string
 		if ref, ok := response["$ref"].(string); ok {
 			at = strings.TrimPrefix(ref, "#")
 		}
+		compiling.Lock()
+		defer compiling.Unlock()
 		schema, err := compiler.Compile("konto:admin#" + at + "/content/application~1json/schema")
 		if err == nil {
 			var value any
