@@ -85,7 +85,7 @@ func trace(evs []events.Event, began time.Time, err error) {
 	last := ""
 	for _, e := range evs {
 		if e.Metadata.Trace != last {
-			tracing.Did(tracing.Internal, "append", e.Metadata.Trace, e.Metadata.TraceState, began, problem, "konto.event.type", e.Type)
+			tracing.Did("append", e.Metadata.Trace, e.Metadata.TraceState, began, problem, "konto.event.type", e.Type)
 		}
 		last = e.Metadata.Trace
 	}

@@ -8,6 +8,7 @@
 //	         POST /oauth/token                                  oauth.go
 //	generic  GET, PATCH /v1/account                             generic.go
 //	         POST /v1/account/confirm-email
+//	         /admin/v1/*, for package cmd/konto/admin           api.go
 //	all      GET /openapi/*.json, /docs, /docs/*                docs.go
 //	         GET /.well-known/jwks.json
 //	         GET /healthz                                       server.go
@@ -26,7 +27,8 @@
 //	                 projections.Reader instead                    conditional.go
 //	exchange.answer  writes the account, or                        answer.go
 //	exchange.fail    writes the error by the contract's table      errors.go
-//	exchange.done    counts the request, and logs it if wanted     metrics.go
+//	exchange.done    counts the request, logs it if wanted, and    metrics.go
+//	                 ends its span                                 trace.go
 //
 // A contract is data: the members of its bodies, a table from error to answer, and
 // the shape of an error. Endpoints contain none of the rules about accounts. Those

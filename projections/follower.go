@@ -222,16 +222,13 @@ func (f *Follower) trace(batch []events.Event, began time.Time, err error) {
 	if !tracing.On() {
 		return
 	}
-	kind, problem := tracing.Internal, ""
-	if f.cfg.Name == "publisher" {
-		kind = tracing.Producer
-	}
+	problem := ""
 	if err != nil {
 		problem = "not applied"
 	}
 	for _, e := range batch {
 		if began.Sub(e.Time) < tracing.Recent {
-			tracing.Did(kind, f.cfg.Name, e.Metadata.Trace, e.Metadata.TraceState, began, problem,
+			tracing.Did(f.cfg.Name, e.Metadata.Trace, e.Metadata.TraceState, began, problem,
 				"konto.event.type", e.Type, "konto.event.id", e.ID.String())
 		}
 	}

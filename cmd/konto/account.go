@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/oklog/ulid/v2"
+
 	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
 	"konto/cmd/konto/datafolder"
@@ -112,7 +114,17 @@ func (c *accountFacts) Validate() error {
 }
 
 func (c *accountFacts) Run(ctx context.Context, on *opened, out *control.Output) error {
-	id, err := on.FindAccount(ctx, c.Ref)
+	return actOn(ctx, on, out, c.Ref, func(meta events.Metadata, id ulid.ULID) (any, error) {
+		return on.RecordFacts(ctx, meta, id, events.FactsRecorded{
+			ActiveDomains: c.ActiveDomains, SeNuDomains: c.SeNuDomains, Verified: c.Verified,
+			PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
+		})
+	})
+}
+
+// actOn prints what the operator's act on an account comes to.
+func actOn(ctx context.Context, on *opened, out *control.Output, ref string, act func(events.Metadata, ulid.ULID) (any, error)) error {
+	id, err := on.FindAccount(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -120,14 +132,11 @@ func (c *accountFacts) Run(ctx context.Context, on *opened, out *control.Output)
 	if err != nil {
 		return err
 	}
-	account, err := on.RecordFacts(ctx, meta, id, events.FactsRecorded{
-		ActiveDomains: c.ActiveDomains, SeNuDomains: c.SeNuDomains, Verified: c.Verified,
-		PendingOrder: fact(c.PendingOrder), BankIDName: fact(c.BankIDName),
-	})
+	result, err := act(meta, id)
 	if err != nil {
-		return on.NotFound(err, c.Ref)
+		return on.NotFound(err, ref)
 	}
-	return out.Object(account)
+	return out.Object(result)
 }
 
 // fact returns the change to a flag's value. The value none clears the fact.
@@ -192,17 +201,7 @@ func (c *accountErase) Validate() error {
 }
 
 func (c *accountErase) Run(ctx context.Context, on *opened, out *control.Output) error {
-	id, err := on.FindAccount(ctx, c.Ref)
-	if err != nil {
-		return err
-	}
-	meta, err := datafolder.Operator()
-	if err != nil {
-		return err
-	}
-	erased, err := on.EraseAccount(ctx, meta, id)
-	if err != nil {
-		return on.NotFound(err, c.Ref)
-	}
-	return out.Object(erased)
+	return actOn(ctx, on, out, c.Ref, func(meta events.Metadata, id ulid.ULID) (any, error) {
+		return on.EraseAccount(ctx, meta, id)
+	})
 }

@@ -8,7 +8,6 @@ import (
 
 	"konto/cmd/konto/admin"
 	"konto/cmd/konto/control"
-	"konto/cmd/konto/datafolder"
 	"konto/events"
 )
 
@@ -60,17 +59,7 @@ func (c *linking) run(ctx context.Context, on *opened, out *control.Output,
 			return errors.New("no server with --user-jwt-issuer runs on this data folder, so give --issuer")
 		}
 	}
-	id, err := on.FindAccount(ctx, c.Ref)
-	if err != nil {
-		return err
-	}
-	meta, err := datafolder.Operator()
-	if err != nil {
-		return err
-	}
-	linked, err := change(ctx, meta, id, identity)
-	if err != nil {
-		return on.NotFound(err, c.Ref)
-	}
-	return out.Object(linked)
+	return actOn(ctx, on, out, c.Ref, func(meta events.Metadata, id ulid.ULID) (any, error) {
+		return change(ctx, meta, id, identity)
+	})
 }

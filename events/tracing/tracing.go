@@ -74,12 +74,10 @@ func Export(ctx context.Context, version string, warn func(error)) (stop func(co
 // Kind says which side of a request a span is.
 type Kind = trace.SpanKind
 
-// The kinds of span.
+// The sides.
 const (
-	Internal = trace.SpanKindInternal
-	Server   = trace.SpanKindServer
-	Client   = trace.SpanKindClient
-	Producer = trace.SpanKindProducer
+	Server = trace.SpanKindServer
+	Client = trace.SpanKindClient
 )
 
 // Span is a span that has begun. The methods of nil do nothing.
@@ -140,13 +138,14 @@ func (s *Span) End(problem string) {
 	s.span.End()
 }
 
-// Did exports a span that began at a time and ends now, below the one that parent and state name. It
-// does nothing if parent is "": what no request caused has no trace. pairs are as in Set.
-func Did(kind Kind, name, parent, state string, began time.Time, problem string, pairs ...string) {
+// Did exports a span of konto's own work, which began at a time and ends now, below the one that
+// parent and state name. It does nothing if parent is "": what no request caused has no trace. pairs
+// are as in Set.
+func Did(name, parent, state string, began time.Time, problem string, pairs ...string) {
 	if parent == "" || !On() {
 		return
 	}
-	s := begin(kind, name, parent, state, began)
+	s := begin(trace.SpanKindInternal, name, parent, state, began)
 	s.Set(pairs...)
 	s.End(problem)
 }

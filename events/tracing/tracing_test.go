@@ -21,7 +21,7 @@ func TestWithoutAReceiverSpansCostNothing(t *testing.T) {
 		s := tracing.Begin(tracing.Server, "request", parent, "")
 		s.Set("name", "value")
 		s.End("")
-		tracing.Did(tracing.Internal, "append", parent, "", began, "")
+		tracing.Did("append", parent, "", began, "")
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

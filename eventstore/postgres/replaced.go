@@ -33,13 +33,13 @@ func (db *Database) watch() {
 
 // ask returns the timeline of the server to which a new connection leads.
 func (db *Database) ask() (at timeline, err error) {
-	ctx, cancel := context.WithTimeout(db.stopping, watchEvery)
-	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, db.cfg)
+	conn, err := pgx.ConnectConfig(db.stopping, db.cfg) // each address has its own time
 	if err != nil {
 		return at, err
 	}
 	defer disconnect(conn)
+	ctx, cancel := context.WithTimeout(db.stopping, watchEvery)
+	defer cancel()
 	err = conn.QueryRow(ctx, `SELECT `+timelineOf).Scan(&at)
 	return at, err
 }

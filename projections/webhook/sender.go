@@ -133,21 +133,8 @@ const bodyTime = time.Second
 func (s *Sender) post(parent context.Context, party *events.ThirdParty, m message) (a Answer) {
 	ctx, cancel := context.WithTimeout(parent, s.Timeout)
 	defer cancel()
-	if m.trace != "" && tracing.On() {
-		span := tracing.Begin(tracing.Client, "webhook", m.trace, m.state)
-		span.Set("konto.third_party", party.Name, "konto.event.id", m.id.String())
-		m.trace, m.state = span.Context()
-		defer func() {
-			span.SetInt("http.response.status_code", a.Status)
-			problem := a.Problem
-			if a.Verdict != Delivered {
-				problem = cmp.Or(problem, "not delivered")
-			}
-			span.End(problem)
-		}()
-	} else {
-		m.trace = nextSpan(m.trace)
-	}
+	end := traced(&m, party.Name)
+	defer func() { end(a) }()
 	r, err := s.request(ctx, party, m)
 	if err != nil {
 		return Answer{Problem: "URL is not valid"}
@@ -169,6 +156,26 @@ func (s *Sender) post(parent context.Context, party *events.ThirdParty, m messag
 	defer time.AfterFunc(bodyTime, cancel).Stop()
 	a.Excerpt = excerpt(answer.Body)
 	return a
+}
+
+// traced makes the message carry on the trace of its event with a new span, and returns what ends the
+// span. The span is exported if traces are.
+func traced(m *message, party string) (end func(Answer)) {
+	if m.trace == "" || !tracing.On() {
+		m.trace = nextSpan(m.trace)
+		return func(Answer) {}
+	}
+	span := tracing.Begin(tracing.Client, "webhook", m.trace, m.state)
+	span.Set("konto.third_party", party, "konto.event.id", m.id.String())
+	m.trace, m.state = span.Context()
+	return func(a Answer) {
+		span.SetInt("http.response.status_code", a.Status)
+		problem := a.Problem
+		if a.Verdict != Delivered {
+			problem = cmp.Or(problem, "not delivered")
+		}
+		span.End(problem)
+	}
 }
 
 func (s *Sender) request(ctx context.Context, party *events.ThirdParty, m message) (*http.Request, error) {

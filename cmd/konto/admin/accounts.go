@@ -93,11 +93,9 @@ func (k *Konto) Account(ctx context.Context, id ulid.ULID, at Moment) (Account, 
 		if err != nil {
 			return Account{}, err
 		}
-		p, err := e.Payload()
-		if err != nil {
+		if _, err := apply(&a, e); err != nil {
 			return Account{}, err
 		}
-		a.Apply(e, p)
 	}
 	return showAccount(&a), nil
 }
@@ -169,11 +167,6 @@ func named(a *events.Account, text string) bool {
 func (k *Konto) RecordFacts(ctx context.Context, meta events.Metadata, id ulid.ULID, facts events.FactsRecorded) (Identity, error) {
 	if facts == (events.FactsRecorded{}) {
 		return Identity{}, invalid("give at least one fact")
-	}
-	for _, n := range []*int{facts.ActiveDomains, facts.SeNuDomains} {
-		if n != nil && *n < 0 {
-			return Identity{}, invalid("a number of domains cannot be below 0")
-		}
 	}
 	outcome, err := k.Accounts.Do(ctx, id, meta, commands.RecordFacts{Facts: facts})
 	if err != nil {

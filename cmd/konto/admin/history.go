@@ -112,15 +112,14 @@ func (k *Konto) History(ctx context.Context, id ulid.ULID, until Moment, after u
 		var a events.Account
 		for e, err := range k.accountEvents(ctx, id, until) {
 			var entry Entry
-			if err == nil && e.Version <= after {
-				var p events.Payload
-				if p, err = e.Payload(); err == nil {
-					a.Apply(e, p)
+			switch {
+			case err != nil:
+			case e.Version > after:
+				entry, err = newEntry(&a, e)
+			default:
+				if _, err = apply(&a, e); err == nil {
 					continue
 				}
-			}
-			if err == nil {
-				entry, err = newEntry(&a, e)
 			}
 			if !yield(entry, err) || err != nil {
 				return
@@ -129,14 +128,22 @@ func (k *Konto) History(ctx context.Context, id ulid.ULID, until Moment, after u
 	}
 }
 
-// newEntry applies an event to its account.
-func newEntry(a *events.Account, e events.Event) (Entry, error) {
+// apply applies an event to its account, and returns its payload.
+func apply(a *events.Account, e events.Event) (events.Payload, error) {
 	p, err := e.Payload()
+	if err == nil {
+		a.Apply(e, p)
+	}
+	return p, err
+}
+
+// newEntry applies an event to its account, and returns what it changed.
+func newEntry(a *events.Account, e events.Event) (Entry, error) {
+	before := *a
+	p, err := apply(a, e)
 	if err != nil {
 		return Entry{}, err
 	}
-	before := *a
-	a.Apply(e, p)
 	changes, err := changesBetween(&before, a)
 	if err != nil {
 		return Entry{}, err

@@ -9,8 +9,8 @@ import (
 // The files that say when a copy of log.db and of keys.db was last made, in RFC 3339. They are for
 // metrics, and may be deleted.
 const (
-	logBackupName  = "log.db-backup"
-	keysBackupName = "keys.db-backup"
+	logBackupName  = "last-log-backup"
+	keysBackupName = "last-keys-backup"
 )
 
 // NoteLogBackup notes that a copy of the log was made. If that fails, the copy counts as older than

@@ -4,7 +4,8 @@
 //   - server.go opens everything that a Server needs, and has Running, which is what a
 //     command can use of a server
 //   - run.go runs a Server, reports its health, and ends it in order
-//   - ready.go says whether it takes updates, and what the metrics ask for
+//   - ready.go says whether it takes updates, and what the metrics ask for; question.go keeps its
+//     questions from hanging with a disk
 //   - deliveries.go and inbound.go connect the parts of package projections to the folder and
 //     to package commands
 //   - certificate.go reads TLS certificates again when their files change

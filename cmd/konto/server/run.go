@@ -24,8 +24,8 @@ import (
 
 // Run serves until ctx ends or the log fails. After ctx has ended it goes on for --drain, if
 // requests are being answered. Then it stops in order: the listeners, the followers when they have
-// caught up, NATS. It calls ready once, when requests are being
-// answered; an error of ready ends the server too.
+// caught up, NATS. It calls ready once, when requests are being answered; an error of ready ends the
+// server too.
 func (s *Server) Run(ctx context.Context, ready func(context.Context) error) error {
 	defer s.close()
 	web, err := s.web()
@@ -93,7 +93,7 @@ func (s *Server) Run(ctx context.Context, ready func(context.Context) error) err
 	return err
 }
 
-// usualDrain is longer than a proxy takes to notice that /healthz is a 503, if it asks every second.
+// usualDrain is longer than a proxy takes to notice that /readyz is a 503, if it asks every second.
 const usualDrain = 5 * time.Second
 
 // drained returns a context that ends --drain after ctx, or with ctx if requests are not answered.
