@@ -154,10 +154,10 @@ func checkKey(k events.KeyIssued, now time.Time) []FieldError {
 	case holders != 1:
 		c.reject("", &fault{CodeMustBeSet, "A key belongs to exactly one of an account, a client, a consumer, a system that sends facts and an administrator."})
 	case !k.Account.IsZero():
-		c.scopes(k.Scopes, AccountScopes)
+		c.someScopes(k.Scopes, AccountScopes)
 	case k.Client != "":
 		c.label("/client", k.Client)
-		c.scopes(k.Scopes, clientScopes)
+		c.someScopes(k.Scopes, clientScopes)
 	case k.Consumer != "":
 		c.natsHolder("/consumer", k.Consumer, k.Scopes)
 	case k.Inbound != "":
@@ -177,6 +177,14 @@ func checkKey(k events.KeyIssued, now time.Time) []FieldError {
 	c.label("/label", k.Label)
 	c.expiry(k.ExpiresAt, now)
 	return c.wrong
+}
+
+// someScopes checks the scopes of a key that can do nothing without one.
+func (c *checker) someScopes(scopes, allowed []string) {
+	if len(scopes) == 0 {
+		c.reject("/scopes", &fault{CodeMustBeSet, "A key without scopes could do nothing."})
+	}
+	c.scopes(scopes, allowed)
 }
 
 // natsHolder checks the name and the scopes of a key for NATS.

@@ -83,20 +83,22 @@ func TestWrongKeysAreRefused(t *testing.T) {
 		{"a consumer that would be konto's own", events.KeyIssued{Consumer: "konto-mailer"}, "/consumer"},
 		{"a consumer's and a sender's", events.KeyIssued{Consumer: "c", Inbound: "c"}, ""},
 		{"an account's and a sender's", events.KeyIssued{Account: account, Inbound: "c"}, ""},
+		{"an account's key that could do nothing", events.KeyIssued{Account: account}, "/scopes"},
+		{"a client's key that could do nothing", events.KeyIssued{Client: "c"}, "/scopes"},
 		{"a sender with scopes", events.KeyIssued{Inbound: "c", Scopes: []string{"read:account"}}, "/scopes"},
 		{"a sender with a dot", events.KeyIssued{Inbound: "a.b"}, "/inbound"},
 		{"a sender with a wildcard", events.KeyIssued{Inbound: "*"}, "/inbound"},
 		{"a sender that would be konto's own", events.KeyIssued{Inbound: "konto-inbound"}, "/inbound"},
 		{"an administrator without a role", events.KeyIssued{Admin: "eva"}, "/role"},
 		{"an unknown role", events.KeyIssued{Admin: "eva", Role: "root"}, "/role"},
-		{"a client with a role", events.KeyIssued{Client: "c", Role: events.RoleViewer}, "/role"},
+		{"a client with a role", events.KeyIssued{Client: "c", Role: events.RoleViewer, Scopes: []string{"/external/account/r"}}, "/role"},
 		{"an administrator with scopes", events.KeyIssued{Admin: "eva", Role: events.RoleViewer, Scopes: []string{"read:account"}}, "/scopes"},
 		{"an administrator's and a client's", events.KeyIssued{Admin: "eva", Role: events.RoleViewer, Client: "c"}, ""},
-		{"an expired key", events.KeyIssued{Client: "c", ExpiresAt: time.Now()}, "/expiresAt"},
-		{"an unprintable label", events.KeyIssued{Client: "c", Label: "a\x07"}, "/label"},
+		{"an expired key", events.KeyIssued{Client: "c", ExpiresAt: time.Now(), Scopes: []string{"/external/account/r"}}, "/expiresAt"},
+		{"an unprintable label", events.KeyIssued{Client: "c", Label: "a\x07", Scopes: []string{"/external/account/r"}}, "/label"},
 		{"a long consumer", events.KeyIssued{Consumer: strings.Repeat("a", 65)}, "/consumer"},
-		{"a long client", events.KeyIssued{Client: strings.Repeat("a", 65)}, "/client"},
-		{"an unprintable client", events.KeyIssued{Client: "a\x07"}, "/client"},
+		{"a long client", events.KeyIssued{Client: strings.Repeat("a", 65), Scopes: []string{"/external/account/r"}}, "/client"},
+		{"an unprintable client", events.KeyIssued{Client: "a\x07", Scopes: []string{"/external/account/r"}}, "/client"},
 	}
 	for _, tt := range tests {
 		_, err := NewCredentials(n.store, nil).IssueKey(t.Context(), events.Metadata{}, tt.spec)
@@ -180,7 +182,7 @@ func TestCredentialsNeedTheirAccounts(t *testing.T) {
 	}
 	credentials := NewCredentials(n.store, nil)
 	for _, gone := range []ulid.ULID{erased, ulid.Make()} {
-		if _, err := credentials.IssueKey(t.Context(), events.Metadata{}, events.KeyIssued{Account: gone}); !errors.Is(err, ErrNotFound) {
+		if _, err := credentials.IssueKey(t.Context(), events.Metadata{}, events.KeyIssued{Account: gone, Scopes: []string{"read:account"}}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("key: %v", err)
 		}
 		if _, err := credentials.OpenSession(t.Context(), events.Metadata{}, events.SessionOpened{Account: gone}); !errors.Is(err, ErrNotFound) {
@@ -195,7 +197,7 @@ func TestCredentialsNeedTheirAccounts(t *testing.T) {
 func TestRevokingIsIdempotent(t *testing.T) {
 	n := newNode(t)
 	credentials := NewCredentials(n.store, nil)
-	issued, err := credentials.IssueKey(t.Context(), events.Metadata{}, events.KeyIssued{Client: "c"})
+	issued, err := credentials.IssueKey(t.Context(), events.Metadata{}, events.KeyIssued{Client: "c", Scopes: []string{"/external/account/r"}})
 	if err != nil {
 		t.Fatal(err)
 	}

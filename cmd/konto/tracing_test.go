@@ -22,10 +22,12 @@ type traceReceiver struct {
 	mu    sync.Mutex
 	spans []*traces.Span
 	raw   []byte // all that was received
+
+	arrived chan struct{} // has an element if spans arrived
 }
 
 func newTraceReceiver(t *testing.T) *traceReceiver {
-	r := &traceReceiver{}
+	r := &traceReceiver{arrived: make(chan struct{}, 1)}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		body, err := io.ReadAll(request.Body)
 		var got collector.ExportTraceServiceRequest
@@ -42,6 +44,10 @@ func newTraceReceiver(t *testing.T) *traceReceiver {
 			}
 		}
 		w.Header().Set("Content-Type", "application/x-protobuf")
+		select {
+		case r.arrived <- struct{}{}:
+		default:
+		}
 	}))
 	t.Cleanup(r.Close)
 	return r
@@ -52,14 +58,16 @@ func newTraceReceiver(t *testing.T) *traceReceiver {
 func (r *traceReceiver) tree(t *testing.T, trace string, count int) []string {
 	t.Helper()
 	var spans []*traces.Span
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for timeout := time.After(patience); ; {
 		r.mu.Lock()
 		spans = slices.DeleteFunc(slices.Clone(r.spans), func(s *traces.Span) bool { return hex.EncodeToString(s.TraceId) != trace })
 		r.mu.Unlock()
 		if len(spans) >= count {
 			break
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-r.arrived:
+		case <-timeout:
 			t.Fatalf("the trace has %d spans: %v", len(spans), spans)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"konto/cmd/konto/datafolder"
-	"konto/commands"
 	"konto/events"
 )
 
@@ -177,11 +176,6 @@ type IssuedKey struct {
 
 // IssueKey issues a key, and returns when it can be used.
 func (k *Konto) IssueKey(ctx context.Context, meta events.Metadata, spec events.KeyIssued) (IssuedKey, error) {
-	if (spec.Client != "" || !spec.Account.IsZero()) && len(spec.Scopes) == 0 {
-		return IssuedKey{}, &commands.Invalid{Fields: []commands.FieldError{{
-			Field: "/scopes", Code: commands.CodeMustBeSet, Detail: "A key without scopes could do nothing.",
-		}}}
-	}
 	known, err := k.Model.ConsumerNames(ctx)
 	if err != nil {
 		return IssuedKey{}, err
