@@ -31,7 +31,7 @@ func newTarget(t testing.TB) *target {
 		h.key(name+"-key", events.KeyIssued{Account: id, Scopes: []string{"read:account", "write:account"}})
 		h.session(name+"-session", events.SessionOpened{Account: id, Scopes: []string{"read:account", "write:account"}})
 	}
-	h.key("reader", events.KeyIssued{Account: h.ids["anna"]})
+	h.key("biller", events.KeyIssued{Account: h.ids["anna"], Scopes: []string{"read:billing"}})
 	h.key("client", events.KeyIssued{Client: "adeprimo", Scopes: []string{"/external/account/r", "/external/account/w"}})
 	cfg := h.cfg
 	cfg.RateLimit, cfg.AllowedOrigins = RateLimit{PerMinute: 10_000_000}, []string{"https://app.example.com"}
@@ -41,7 +41,7 @@ func newTarget(t testing.TB) *target {
 func (h *target) generator(seed uint64) *generator {
 	return &generator{
 		Rand: rand.New(rand.NewPCG(seed, 0)), routes: routes(),
-		accounts: []string{h.words["anna-key"], h.words["bo-key"], h.words["anna-session"], h.words["anna-key"], h.words["reader"]},
+		accounts: []string{h.words["anna-key"], h.words["bo-key"], h.words["anna-session"], h.words["anna-key"], h.words["biller"]},
 		clients:  []string{h.words["client"]},
 		ids:      []string{h.words["anna.payway"], h.words["anna.payway"], h.words["bo.payway"], "50f3ac249f6aef294d000007"},
 	}
