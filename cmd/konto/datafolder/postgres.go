@@ -64,7 +64,7 @@ func (f *Folder) openShared(ctx context.Context, cfg Config) (err error) {
 	if f.DB, err = cfg.Postgres.OpenStore(ctx, cfg.Log); err != nil {
 		return err
 	}
-	// A node joins first: an import says that it runs, and then looks for nodes.
+	// A node joins first: an import looks for nodes when it says that it runs.
 	if err := f.join(ctx, cfg.Node); err != nil {
 		return err
 	}
